@@ -1,0 +1,33 @@
+"""CLIP embeddings, curation and search for every dataset that Datumaro reads."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from datumaro_clip.adapters.registration import register
+    from datumaro_clip.encoders.base import Encoder
+    from datumaro_clip.models import load_model
+    from datumaro_clip.store import open_store
+    from datumaro_clip.vectors import Embedding, VectorSpace
+
+__version__ = "0.1.0"
+
+__all__ = ["Embedding", "Encoder", "VectorSpace", "__version__", "load_model", "open_store", "register"]
+
+# Imported on first use: the start-up hook imports this package in every Python process.
+_HOMES = {
+    "Embedding": "datumaro_clip.vectors",
+    "Encoder": "datumaro_clip.encoders.base",
+    "VectorSpace": "datumaro_clip.vectors",
+    "load_model": "datumaro_clip.models",
+    "open_store": "datumaro_clip.store",
+    "register": "datumaro_clip.adapters.registration",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

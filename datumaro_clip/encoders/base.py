@@ -1,0 +1,119 @@
+"""What every encoder is: two batch methods, and everything else built on them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.images import ImageLike, Preprocessing, decode
+from datumaro_clip.texts import TokenBatch, Tokenizer, length_batches
+from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
+
+PixelBatch = npt.NDArray[np.uint8]
+
+
+class Encoder(ABC):
+    """A CLIP model: an image encoder and a text encoder of one vector space.
+
+    A new encoder sets the three attributes and implements the two ``submit`` methods.
+
+    Attributes
+    ----------
+    provenance : Provenance
+        Vector space, precision and device.
+    preprocessing : Preprocessing
+        Turns a decoded picture into the pixels that :meth:`submit_pixels` takes.
+    tokenizer : Tokenizer
+        Turns texts into the tokens that :meth:`submit_tokens` takes.
+    """
+
+    #: Rows a batch, where the caller does not say.
+    batch_size: ClassVar[int] = 16
+
+    provenance: Provenance
+    preprocessing: Preprocessing
+    tokenizer: Tokenizer
+
+    @property
+    def space(self) -> VectorSpace:
+        """The vector space of everything that this encoder returns."""
+        return self.provenance.space
+
+    @abstractmethod
+    def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
+        """Start encoding a batch of pictures; block while the queue is full.
+
+        Parameters
+        ----------
+        pixels : numpy.ndarray
+            Shape (B, H, W, 3), uint8, RGB, as :attr:`preprocessing` makes them. Not modified; it must not be
+            modified by the caller before the future is done.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Resolves to (B, D) float32 unit rows, or to :class:`~datumaro_clip.errors.InferenceError`.
+        """
+
+    @abstractmethod
+    def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
+        """Start encoding a batch of texts; as :meth:`submit_pixels`, for (B, L) tokens."""
+
+    def embed_images(self, images: Iterable[ImageLike]) -> FloatArray:
+        """Embed pictures.
+
+        Parameters
+        ----------
+        images : iterable
+            Paths, encoded bytes, PIL images, or uint8 arrays (H, W), (H, W, 3) RGB or (H, W, 4) RGBA.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (N, D), float32, unit rows, in the order given; (0, D) for no pictures.
+
+        Raises
+        ------
+        ImageError
+            For the first picture that cannot be decoded.
+        InferenceError
+            If the device fails.
+        """
+        rows = [self.preprocessing(decode(image)) for image in images]
+        batches = [np.stack(rows[i : i + self.batch_size]) for i in range(0, len(rows), self.batch_size)]
+        return self._gather([self.submit_pixels(batch) for batch in batches])
+
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Embed texts; equal texts are computed once.
+
+        Parameters
+        ----------
+        texts : sequence of str
+            Longer ones are cut as the model's own tokenizer cuts them.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (N, D), float32, unit rows, in the order given; (0, D) for no texts.
+
+        Raises
+        ------
+        InferenceError
+            If the device fails.
+        """
+        unique = list(dict.fromkeys(texts))
+        batches = length_batches(self.tokenizer.encode(unique), self.batch_size)
+        rows = self._gather([self.submit_tokens(batch) for _, batch in batches])
+        order = np.concatenate([indices for indices, _ in batches]) if batches else np.empty(0, np.int64)
+        position = {unique[index]: row for row, index in enumerate(order)}
+        return rows[[position[text] for text in texts]] if len(texts) else rows
+
+    def _gather(self, futures: list[Future[FloatArray]]) -> FloatArray:
+        """The rows of all futures, in order."""
+        empty = np.empty((0, self.space.dimension), np.float32)
+        return np.concatenate([empty, *(future.result() for future in futures)])

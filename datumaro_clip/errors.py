@@ -1,0 +1,154 @@
+"""Every error that datumaro-clip raises, as one tree.
+
+Each leaf is also the builtin exception that a caller would expect, so that ``except ValueError`` and
+``except DatumaroClipError`` both work. Messages name the item or file, what is wrong with it and the cure::
+
+    DatumaroClipError
+    ├── OptionError (ValueError)               an option's value cannot be used
+    ├── MissingDependencyError (ImportError)   an optional library is not installed
+    ├── ImageError (ValueError)                a picture cannot be decoded; carries ``reason``
+    ├── TextError (ValueError)                 a text cannot be tokenised
+    ├── VectorError
+    │   ├── InvalidVectorError (ValueError)    wrong shape or dtype, not finite, or zero length
+    │   └── SpaceMismatchError (ValueError)    vectors of two spaces would be compared
+    ├── ModelError
+    │   ├── ModelNotFoundError (LookupError)   no model by this name can be had
+    │   ├── ModelFormatError (ValueError)      a model directory that cannot be trusted or read
+    │   ├── ModelExportError (RuntimeError)    a checkpoint could not be exported
+    │   ├── CertificateError (RuntimeError)    a model misses what was required of it
+    │   ├── DeviceNotFoundError (LookupError)  OpenVINO has no such device
+    │   ├── SelfCheckError (RuntimeError)      a device answers wrongly on known inputs
+    │   └── InferenceError (RuntimeError)      a batch could not be computed
+    ├── StoreError
+    │   ├── StoreNotFoundError (FileNotFoundError)
+    │   ├── StoreFormatError (ValueError)      a foreign file or an unknown version
+    │   ├── StoreCorruptError (ValueError)     contents that contradict their checksum or header
+    │   └── StoreWriteError (OSError)          full disk, no permission, another writer
+    ├── CacheError (OSError)                   the vector cache cannot be used
+    └── DecisionError (ValueError)             a decisions file does not fit the dataset
+"""
+
+from __future__ import annotations
+
+
+class DatumaroClipError(Exception):
+    """Base of every error of this package."""
+
+
+class OptionError(DatumaroClipError, ValueError):
+    """An option's value cannot be used."""
+
+
+class MissingDependencyError(DatumaroClipError, ImportError):
+    """An optional library is not installed.
+
+    Parameters
+    ----------
+    library : str
+        The module that could not be imported.
+    extra : str
+        The extra of datumaro-clip that installs it.
+    purpose : str
+        What it is needed for, as in "exporting a checkpoint".
+    """
+
+    def __init__(self, library: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs {library}: pip install 'datumaro-clip[{extra}]'")
+        self.library = library
+        self.extra = extra
+
+
+class ImageError(DatumaroClipError, ValueError):
+    """A picture cannot be decoded.
+
+    Parameters
+    ----------
+    reason : str
+        Short machine-readable reason, counted in summaries: ``missing``, ``unreadable``, ``truncated``,
+        ``too_large``, ``empty``, ``not_a_file``, ``permission``, ``no_image``, ``inference``.
+    message : str
+        One sentence that names the picture and the cure.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[str, str]]:
+        return type(self), (self.reason, str(self))
+
+
+class TextError(DatumaroClipError, ValueError):
+    """A text cannot be tokenised."""
+
+
+class VectorError(DatumaroClipError):
+    """Something is wrong with vectors."""
+
+
+class InvalidVectorError(VectorError, ValueError):
+    """Vectors of the wrong shape or dtype, not finite, or of zero length."""
+
+
+class SpaceMismatchError(VectorError, ValueError):
+    """Vectors of two vector spaces would be compared or mixed."""
+
+
+class ModelError(DatumaroClipError):
+    """Something is wrong with a model or the device that runs it."""
+
+
+class ModelNotFoundError(ModelError, LookupError):
+    """No model by this name can be had."""
+
+
+class ModelFormatError(ModelError, ValueError):
+    """A model directory that cannot be trusted or read."""
+
+
+class ModelExportError(ModelError, RuntimeError):
+    """A checkpoint could not be exported."""
+
+
+class CertificateError(ModelError, RuntimeError):
+    """A model misses what was required of it."""
+
+
+class DeviceNotFoundError(ModelError, LookupError):
+    """OpenVINO has no device by this name here."""
+
+
+class SelfCheckError(ModelError, RuntimeError):
+    """A device answers wrongly on inputs whose vectors are known."""
+
+
+class InferenceError(ModelError, RuntimeError):
+    """A batch could not be computed."""
+
+
+class StoreError(DatumaroClipError):
+    """Something is wrong with an embedding store."""
+
+
+class StoreNotFoundError(StoreError, FileNotFoundError):
+    """There is no store at this path."""
+
+
+class StoreFormatError(StoreError, ValueError):
+    """A foreign file, or a version of the format that this release does not know."""
+
+
+class StoreCorruptError(StoreError, ValueError):
+    """Contents that contradict their checksum or header."""
+
+
+class StoreWriteError(StoreError, OSError):
+    """A store cannot be written: full disk, no permission, another writer."""
+
+
+class CacheError(DatumaroClipError, OSError):
+    """The vector cache cannot be used."""
+
+
+class DecisionError(DatumaroClipError, ValueError):
+    """A decisions file does not fit the dataset."""

@@ -1,0 +1,185 @@
+"""Vector spaces, and the vectors that live in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
+
+FloatArray = npt.NDArray[np.float32]
+
+# Vectors that float16 storage has rounded still count as unit rows: |v| errs by at most 2**-11 relative.
+UNIT_TOLERANCE = 1e-3
+
+
+class ItemKey(NamedTuple):
+    """What identifies an item inside a dataset: its id and its subset."""
+
+    id: str
+    subset: str
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.subset}"
+
+
+@dataclass(frozen=True)
+class VectorSpace:
+    """What decides whether two vectors may be compared.
+
+    Attributes
+    ----------
+    fingerprint : str
+        ``sha256:`` and 64 hexadecimal digits over weights, tokenizer, preprocessing and projection; or
+        ``name:`` and a name of the user's, for vectors computed elsewhere.
+    dimension : int
+        Length D of each vector.
+    model : str
+        The model's name, for people; two spaces that differ only in it are equal.
+    """
+
+    fingerprint: str
+    dimension: int
+    model: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.model or 'unnamed model'} ({self.fingerprint[:19]}, {self.dimension} dimensions)"
+
+
+def require_same_space(wanted: VectorSpace, got: VectorSpace) -> None:
+    """Raise :class:`SpaceMismatchError`, naming both, unless the two spaces are equal."""
+    if wanted != got:
+        raise SpaceMismatchError(
+            f"vectors of {got} cannot be compared with vectors of {wanted}; "
+            "compute both with one model, for example by embedding again with --overwrite"
+        )
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Which space vectors belong to, and what computed them.
+
+    Attributes
+    ----------
+    space : VectorSpace
+    precision : str
+        ``f32``, ``f16``, ``bf16`` or ``int8``; ``unknown`` for vectors computed elsewhere.
+    device : str
+        OpenVINO's name of the device, as in ``CPU`` or ``GPU.0``.
+    """
+
+    space: VectorSpace
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """One picture's vector, as items carry it in their attribute ``clip_embedding``.
+
+    It is read-only, compares to one boolean, hashes, copies and pickles, converts with ``numpy.asarray``, and
+    is written by JSON encoders that know dataclasses as a mapping of its fields.
+
+    Attributes
+    ----------
+    vector : numpy.ndarray
+        Shape (D,), float32, unit length, read-only.
+    space : str
+        Fingerprint of the vector space.
+    model : str
+        The model's name.
+    precision : str
+        Precision that computed it.
+    """
+
+    vector: FloatArray
+    space: str
+    model: str
+    precision: str
+
+    def __post_init__(self) -> None:
+        vector = np.array(self.vector, dtype=np.float32)
+        if vector.ndim != 1 or not is_unit_rows(vector[None]):
+            raise InvalidVectorError(f"an embedding is one finite unit vector (D,), got shape {vector.shape}")
+        vector.setflags(write=False)
+        object.__setattr__(self, "vector", vector)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Embedding):
+            return NotImplemented
+        return self.space == other.space and np.array_equal(self.vector, other.vector)
+
+    def __hash__(self) -> int:
+        return hash((self.space, self.vector.tobytes()))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.vector, dtype=dtype, copy=copy or dtype not in (None, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.vector)
+
+    def __repr__(self) -> str:
+        return f"Embedding({len(self)} dimensions, {self.model}, {self.precision}, {self.space[:19]})"
+
+    @property
+    def vector_space(self) -> VectorSpace:
+        """The space this vector belongs to."""
+        return VectorSpace(self.space, len(self), self.model)
+
+    @classmethod
+    def from_attribute(cls, value: object) -> Embedding:
+        """Read an item's attribute: an embedding, or the mapping that general formats write for it.
+
+        Raises
+        ------
+        InvalidVectorError
+            If the value is neither.
+        """
+        if isinstance(value, cls):
+            return value
+        if not isinstance(value, Mapping):
+            raise InvalidVectorError(f"clip_embedding holds {type(value).__name__}, wanted an Embedding")
+        try:
+            return cls(**value)
+        except (TypeError, ValueError) as exc:
+            raise InvalidVectorError(f"clip_embedding does not describe an embedding: {exc}") from exc
+
+
+def is_unit_rows(matrix: npt.NDArray[Any]) -> bool:
+    """Whether each row of an (N, D) matrix is finite and of unit length, to float16 rounding."""
+    norms = np.linalg.norm(np.asarray(matrix, dtype=np.float32), axis=-1)
+    return bool(np.all(np.abs(norms - 1.0) <= UNIT_TOLERANCE))
+
+
+def unit_rows(matrix: npt.ArrayLike) -> FloatArray:
+    """Scale each row of a matrix to unit length.
+
+    Parameters
+    ----------
+    matrix : array_like
+        Shape (N, D), any real dtype.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N, D), float32, C order.
+
+    Raises
+    ------
+    InvalidVectorError
+        If the shape is not (N, D), or a row is not finite or has no length; the first such row is named.
+    """
+    rows = np.asarray(matrix, dtype=np.float32)
+    if rows.ndim != 2:
+        raise InvalidVectorError(f"wanted a matrix of shape (N, D), got shape {rows.shape}")
+    # Scaled by the largest entry first, so that rows near float32's limits neither overflow nor vanish.
+    peaks = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    bad = np.flatnonzero(~np.isfinite(peaks[:, 0]) | (peaks[:, 0] == 0.0))
+    if len(bad):
+        raise InvalidVectorError(f"row {bad[0]} of {len(rows)} has no direction (NaN, infinite or all zero)")
+    scaled = rows / peaks
+    return np.ascontiguousarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True), dtype=np.float32)
