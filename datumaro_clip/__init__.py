@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from datumaro_clip import _autoload
+
+TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process
 
 if TYPE_CHECKING:
     from datumaro_clip.adapters.registration import register
@@ -16,6 +17,8 @@ __version__ = "0.1.0"
 
 __all__ = ["Embedding", "Encoder", "VectorSpace", "__version__", "load_model", "open_store", "register"]
 
+_autoload.install()
+
 # Imported on first use: the start-up hook imports this package in every Python process.
 _HOMES = {
     "Embedding": "datumaro_clip.vectors",
@@ -27,7 +30,9 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,148 @@
+"""Lets Datumaro find this package's plugins with nothing imported beforehand.
+
+Datumaro knows neither entry points nor a plugin path, so a ``.pth`` file imports this package at start-up, and
+:func:`install` puts a finder first on ``sys.meta_path``. The finder waits for three of Datumaro's modules and
+extends each right after it has been loaded; until then it costs a dictionary look-up per import. A Datumaro
+that has changed its shape only loses these plugins, with one warning. Standard library only.
+
+``DATUMARO_CLIP_AUTOLOAD=0`` keeps the ``.pth`` file from doing anything.
+"""
+
+from __future__ import annotations
+
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
+
+
+def install() -> None:
+    """Extend Datumaro: now, where its modules are loaded already, else as soon as they are. Runs once."""
+    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    for name, extend in _EXTENSIONS.items():
+        if name in sys.modules:
+            _guarded(extend, sys.modules[name])
+    if "datumaro.components.environment" in sys.modules:
+        _guarded(_register_late, sys.modules["datumaro.components.environment"])
+
+
+class _Finder:
+    """Finds nothing itself: it has the awaited modules extended once they are loaded."""
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        extend = _EXTENSIONS.get(name)
+        if extend is None:
+            return None
+        from importlib.machinery import PathFinder
+
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and spec.loader is not None:
+            _run_after_loading(spec.loader, extend)
+        return spec
+
+
+def _run_after_loading(loader: Any, extend: Callable[[ModuleType], None]) -> None:
+    load = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        load(module)
+        _guarded(extend, module)
+
+    loader.exec_module = exec_module
+
+
+def _guarded(extend: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """Extend a module of Datumaro's; whatever is wrong, Datumaro goes on without us."""
+    try:
+        extend(module)
+    except Exception as exc:
+        _warn(exc)
+
+
+def _warn(exc: Exception) -> None:
+    """Say once in a process that the plugins are not there."""
+    if _warned:
+        return
+    _warned.append(exc)
+    import warnings
+
+    warnings.warn(
+        f"datumaro-clip could not join Datumaro ({type(exc).__name__}: {exc}); its plugins are unavailable. "
+        "Upgrade datumaro-clip, or set DATUMARO_CLIP_AUTOLOAD=0 to silence this.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+_warned: list[Exception] = []
+
+
+def _extend_specs(module: Any) -> None:
+    builtin = module.get_lazy_plugins
+
+    def get_lazy_plugins() -> list[Any]:
+        plugins: list[Any] = builtin()
+        try:
+            from datumaro_clip.adapters.registration import lazy_plugins
+
+            plugins += lazy_plugins()
+        except Exception as exc:
+            _warn(exc)
+        return plugins
+
+    module.get_lazy_plugins = get_lazy_plugins
+
+
+def _register_late(module: Any) -> None:
+    """Join an environment whose built-in plugins were read before this package was imported."""
+    if module.Environment._builtin_plugins is not None:
+        from datumaro_clip.adapters.registration import lazy_plugins, register
+
+        module.Environment._builtin_plugins += lazy_plugins()
+        register(module.DEFAULT_ENVIRONMENT)
+
+
+def _extend_commands(module: Any) -> None:
+    builtin = module.get_non_project_commands
+
+    def get_non_project_commands() -> list[Any]:
+        commands: list[Any] = builtin()
+        try:
+            from datumaro_clip.adapters import export_command
+
+            commands.append(("export", export_command, export_command.HELP))
+        except Exception as exc:
+            _warn(exc)
+        return commands
+
+    module.get_non_project_commands = get_non_project_commands
+
+
+def _extend_main(module: Any) -> None:
+    builtin = module.main
+
+    def main(args: Sequence[str] | None = None) -> int:
+        arguments = list(sys.argv[1:] if args is None else args)
+        if not any(word == "export" or "clip_" in word for word in arguments):
+            code: int = builtin(args)
+            return code
+        from datumaro_clip.adapters.datum_main import run
+
+        return run(builtin, args)
+
+    module.main = main
+
+
+_EXTENSIONS: dict[str, Callable[[Any], None]] = {
+    "datumaro.plugins.specs": _extend_specs,
+    "datumaro.cli.commands": _extend_commands,
+    "datumaro.cli.__main__": _extend_main,
+}

@@ -1,0 +1,1 @@
+"""Where this package meets Datumaro; the only floor that imports it."""

@@ -1,0 +1,87 @@
+"""``datum export``: the command that Datumaro dropped, over ``datum convert``, which does its work."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HELP = "Export a dataset in some format"
+
+
+def build_parser(parser_ctor: Callable[..., Any] = argparse.ArgumentParser) -> Any:
+    """Declare the command's arguments, as Datumaro's own commands do."""
+    from datumaro.cli.util import MultilineFormatter
+    from datumaro.cli.util.dataset_utils import FilterModes
+    from datumaro.components.environment import DEFAULT_ENVIRONMENT
+
+    parser = parser_ctor(
+        help=HELP,
+        description=f"""
+        Exports a dataset in some format. The input's format is detected where it is not given.|n
+        |n
+        Supported output formats: {", ".join(sorted(DEFAULT_ENVIRONMENT.exporters))}|n
+        |n
+        Examples:|n
+        - Embed a COCO dataset and keep its vectors in an HDF5 store:|n
+        |s|s%(prog)s -i path/to/coco:coco -f clip_hdf5 -o out -- --save-media|n
+        |n
+        - Export the dataset in the current directory as YOLO:|n
+        |s|s%(prog)s -f yolo -o out -- --save-media
+        """,
+        formatter_class=MultilineFormatter,
+    )
+    parser.add_argument(
+        "-i", "--input", default=".", metavar="PATH[:FORMAT]", help="Input dataset (default: the current directory)"
+    )
+    parser.add_argument("-f", "--format", required=True, help="Output format")
+    parser.add_argument("-o", "--output-dir", help="Output directory (default: a new one in the current directory)")
+    parser.add_argument("--overwrite", action="store_true", help="Overwrite existing files in the output directory")
+    parser.add_argument("-e", "--filter", help="XML XPath filter of dataset items, as 'datum filter' takes it")
+    parser.add_argument(
+        "--filter-mode",
+        default=FilterModes.i.name,
+        type=FilterModes.parse,
+        help=f"Filter mode, one of {', '.join(FilterModes.list_options())} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "extra_args",
+        nargs=argparse.REMAINDER,
+        help="Arguments of the output format, after '--' (pass '-- -h' for help)",
+    )
+    parser.set_defaults(command=export_command)
+    return parser
+
+
+def export_command(args: argparse.Namespace) -> int:
+    """Run the command through ``datum convert``; the exit status is its own."""
+    from datumaro.cli.commands.convert import convert_command
+    from datumaro.cli.util.errors import CliException
+
+    source, input_format = split_input(args.input)
+    if not Path(source).exists():
+        raise CliException(f"There is nothing at '{source}'. Give the dataset as -i PATH or -i PATH:FORMAT")
+    code: int = convert_command(
+        argparse.Namespace(
+            source=source,
+            input_format=input_format,
+            output_format=args.format,
+            dst_dir=args.output_dir,
+            overwrite=args.overwrite,
+            filter=args.filter,
+            filter_mode=args.filter_mode,
+            encryption_key=None,
+            extra_args=args.extra_args,
+        )
+    )
+    return code
+
+
+def split_input(text: str) -> tuple[str, str | None]:
+    """Split ``PATH[:FORMAT]``; a path that exists as it is, colons and all, is a path."""
+    if Path(text).exists():
+        return text, None
+    match = re.fullmatch(r"(?P<path>.+?):(?P<format>\w+)", text)
+    return (match["path"], match["format"]) if match else (text, None)

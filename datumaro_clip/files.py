@@ -1,0 +1,179 @@
+"""Files that appear whole or not at all, their digests, and names that stay inside their directory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
+
+_BLOCK = 1 << 20
+# NAME_MAX is 255 bytes on every common file system; room is left for a suffix and a temporary's prefix.
+_NAME_BYTES = 180
+_UNSAFE = re.compile(r"[^\w.\-]+")
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A hidden name beside ``path`` that no other process chooses."""
+    return path.with_name(f".{path.name[:_NAME_BYTES]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary sibling for a library to write to; it becomes ``path`` when the block ends without an error.
+
+    Parents are made. On an error nothing is left behind, and what was at ``path`` before stays.
+
+    Raises
+    ------
+    OSError
+        Whatever the file system says: full, no permission, a missing drive.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    try:
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, target)
+        _sync_directory(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary file, as :func:`atomic_path`; what is written to it is at ``path`` whole, or not at all."""
+    with atomic_path(path) as temporary, temporary.open("xb") as file:
+        yield file
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a UTF-8 text file whole, with the line ends that ``text`` has."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """An empty directory beside ``path`` that becomes it when the block ends without an error.
+
+    Parameters
+    ----------
+    path : path
+        Where the directory shall be; an empty directory there is replaced.
+    overwrite : bool
+        Replace a directory that has something in it, too; the old one is removed only after the new one is
+        in its place.
+
+    Raises
+    ------
+    FileExistsError
+        If something is there and ``overwrite`` is false; at once, before anything is done.
+    """
+    target = Path(path)
+    if not overwrite and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
+        raise FileExistsError(f"{target} exists and is not empty")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(target)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in filter(Path.is_file, temporary.rglob("*")):
+            _sync(file)
+        _swap(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put a directory in the place of another, which is removed afterwards."""
+    old = temporary_sibling(target)
+    with suppress(FileNotFoundError):
+        os.replace(target, old)
+    try:
+        os.replace(new, target)
+    except OSError:
+        with suppress(OSError):
+            os.replace(old, target)
+        raise
+    _sync_directory(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Wait until a rename is on the disk, where the system lets directories be opened."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def sha256_file(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    return _digest(path, hashlib.sha256()).hex()
+
+
+def blake2b_file(path: str | os.PathLike[str]) -> bytes:
+    """BLAKE2b-256 of a file's bytes, 32 bytes; faster than SHA-256, for keys of caches."""
+    return _digest(path, hashlib.blake2b(digest_size=32))
+
+
+def blake2b_bytes(data: bytes) -> bytes:
+    """BLAKE2b-256 of bytes in memory: equal to :func:`blake2b_file` of a file that holds them."""
+    return hashlib.blake2b(data, digest_size=32).digest()
+
+
+def _digest(path: str | os.PathLike[str], state: hashlib._Hash | hashlib.blake2b) -> bytes:
+    """The digest of a file, read in blocks."""
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            state.update(block)
+    return state.digest()
+
+
+def is_safe_relative(name: str) -> bool:
+    """Whether a name read from a file may be joined to a directory without leaving it, on any system.
+
+    Refused are absolute names, drives, ``..``, ``.``, backslashes, control characters, empty parts and the
+    device names of Windows.
+    """
+    parts = name.split("/")
+    return (
+        not any(part in ("", ".", "..") for part in parts)
+        and name.isprintable()
+        and not re.search(r'[\\:*?"<>|]', name)
+        and not PurePosixPath(name).is_absolute()
+        and not any(_is_reserved(part) for part in parts)
+    )
+
+
+def _is_reserved(part: str) -> bool:
+    """Whether Windows takes a file name for a device."""
+    return bool(re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)", PureWindowsPath(part).stem))
+
+
+def safe_file_name(text: str) -> str:
+    """A file name made from any text: readable, at most 180 bytes, and another one for another text.
+
+    A text that is a good file name already stays as it is; any other gets eight hexadecimal digits of its
+    SHA-256 at its end.
+    """
+    name = _UNSAFE.sub("-", text).strip(".-")
+    if name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
+        return name
+    short = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
+    return f"{short or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
