@@ -25,7 +25,7 @@ def temporary_sibling(path: Path) -> Path:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary sibling for a library to write to; it becomes ``path`` when the block ends without an error.
+    """A temporary sibling for a library to write to; it becomes ``path`` when the block ends well.
 
     Parents are made. On an error nothing is left behind, and what was at ``path`` before stays.
 
@@ -148,12 +148,12 @@ def _digest(path: str | os.PathLike[str], state: hashlib._Hash | hashlib.blake2b
 def is_safe_relative(name: str) -> bool:
     """Whether a name read from a file may be joined to a directory without leaving it, on any system.
 
-    Refused are absolute names, drives, ``..``, ``.``, backslashes, control characters, empty parts and the
-    device names of Windows.
+    Refused are absolute names, drives, backslashes, control characters, parts that are empty or all dots, and
+    the device names of Windows.
     """
     parts = name.split("/")
     return (
-        not any(part in ("", ".", "..") for part in parts)
+        all(part.strip(". ") for part in parts)
         and name.isprintable()
         and not re.search(r'[\\:*?"<>|]', name)
         and not PurePosixPath(name).is_absolute()
@@ -173,7 +173,7 @@ def safe_file_name(text: str) -> str:
     SHA-256 at its end.
     """
     name = _UNSAFE.sub("-", text).strip(".-")
-    if name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
+    if name and name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
         return name
     short = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
     return f"{short or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
