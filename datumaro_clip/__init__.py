@@ -1,7 +1,5 @@
 """CLIP embeddings, curation and search for every dataset that Datumaro reads."""
 
-from __future__ import annotations
-
 from datumaro_clip import _autoload
 
 TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process

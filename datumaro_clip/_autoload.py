@@ -5,10 +5,9 @@ Datumaro knows neither entry points nor a plugin path, so a ``.pth`` file import
 extends each right after it has been loaded; until then it costs a dictionary look-up per import. A Datumaro
 that has changed its shape only loses these plugins, with one warning. Standard library only.
 
-``DATUMARO_CLIP_AUTOLOAD=0`` keeps the ``.pth`` file from doing anything.
+``DATUMARO_CLIP_AUTOLOAD=0`` keeps the ``.pth`` file from doing anything. Annotations are quoted because importing
+``__future__`` or ``typing`` is most of what this module would cost every Python process.
 """
-
-from __future__ import annotations
 
 import sys
 
@@ -36,8 +35,8 @@ class _Finder:
     """Finds nothing itself: it has the awaited modules extended once they are loaded."""
 
     def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+        self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
+    ) -> "ModuleSpec | None":
         extend = _EXTENSIONS.get(name)
         if extend is None:
             return None
@@ -49,17 +48,17 @@ class _Finder:
         return spec
 
 
-def _run_after_loading(loader: Any, extend: Callable[[ModuleType], None]) -> None:
+def _run_after_loading(loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
     load = loader.exec_module
 
-    def exec_module(module: ModuleType) -> None:
+    def exec_module(module: "ModuleType") -> None:
         load(module)
         _guarded(extend, module)
 
     loader.exec_module = exec_module
 
 
-def _guarded(extend: Callable[[ModuleType], None], module: ModuleType) -> None:
+def _guarded(extend: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
     """Extend a module of Datumaro's; whatever is wrong, Datumaro goes on without us."""
     try:
         extend(module)
@@ -82,14 +81,14 @@ def _warn(exc: Exception) -> None:
     )
 
 
-_warned: list[Exception] = []
+_warned: "list[Exception]" = []
 
 
-def _extend_specs(module: Any) -> None:
+def _extend_specs(module: "Any") -> None:
     builtin = module.get_lazy_plugins
 
-    def get_lazy_plugins() -> list[Any]:
-        plugins: list[Any] = builtin()
+    def get_lazy_plugins() -> "list[Any]":
+        plugins: "list[Any]" = builtin()
         try:
             from datumaro_clip.adapters.registration import lazy_plugins
 
@@ -101,7 +100,7 @@ def _extend_specs(module: Any) -> None:
     module.get_lazy_plugins = get_lazy_plugins
 
 
-def _register_late(module: Any) -> None:
+def _register_late(module: "Any") -> None:
     """Join an environment whose built-in plugins were read before this package was imported."""
     if module.Environment._builtin_plugins is not None:
         from datumaro_clip.adapters.registration import lazy_plugins, register
@@ -110,11 +109,11 @@ def _register_late(module: Any) -> None:
         register(module.DEFAULT_ENVIRONMENT)
 
 
-def _extend_commands(module: Any) -> None:
+def _extend_commands(module: "Any") -> None:
     builtin = module.get_non_project_commands
 
-    def get_non_project_commands() -> list[Any]:
-        commands: list[Any] = builtin()
+    def get_non_project_commands() -> "list[Any]":
+        commands: "list[Any]" = builtin()
         try:
             from datumaro_clip.adapters import export_command
 
@@ -126,10 +125,10 @@ def _extend_commands(module: Any) -> None:
     module.get_non_project_commands = get_non_project_commands
 
 
-def _extend_main(module: Any) -> None:
+def _extend_main(module: "Any") -> None:
     builtin = module.main
 
-    def main(args: Sequence[str] | None = None) -> int:
+    def main(args: "Sequence[str] | None" = None) -> int:
         arguments = list(sys.argv[1:] if args is None else args)
         if not any(word == "export" or "clip_" in word for word in arguments):
             code: int = builtin(args)
@@ -141,7 +140,7 @@ def _extend_main(module: Any) -> None:
     module.main = main
 
 
-_EXTENSIONS: dict[str, Callable[[Any], None]] = {
+_EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
     "datumaro.plugins.specs": _extend_specs,
     "datumaro.cli.commands": _extend_commands,
     "datumaro.cli.__main__": _extend_main,

@@ -1,0 +1,48 @@
+# Everything runs in .venv, which the targets make themselves; only Python (3.10-3.14) and make are needed.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# What to install, and how; CI narrows both (see the ci-* targets).
+EXTRAS ?= test
+PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench tiny-eval ci-venv clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/installed-%: pyproject.toml datumaro_clip.pth
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e '.[$*]'
+	@touch $@
+
+demo: $(VENV)/installed-$(EXTRAS) ## Show the whole product on drawn pictures
+	$(BIN)/datum-clip demo
+
+test: $(VENV)/installed-$(EXTRAS) ## Run the tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-dev ## Lint, types, floors: what CI checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --config pyproject.toml
+
+bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for one part)
+	$(BIN)/python -m benchmarks $(ONLY)
+
+tiny-eval: $(VENV)/installed-test ## Measure the bundled model on drawn pictures it has not seen
+	$(BIN)/python tools/eval_tiny.py
+
+ci-venv: ## A CPU-only environment with the export extra, for CI
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) torch==2.13.0
+	$(PIP_INSTALL) -e '.[dev]' 'transformers>=4.51,<5.6' nncf
+	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
+	$(PIP_INSTALL) --no-deps optimum-intel optimum
+	touch $(VENV)/installed-test $(VENV)/installed-dev
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

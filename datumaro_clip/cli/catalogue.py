@@ -1,0 +1,25 @@
+"""``datum-clip catalogue``: draw a product catalogue to try things on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from datumaro_clip.catalogue import write_catalogue
+
+NAME = "catalogue"
+HELP = "draw a product catalogue with planted defects, as a COCO dataset"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
+    parser.add_argument("--items", type=int, default=2000, help="number of items (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the catalogue and say how to go on."""
+    write_catalogue(args.output_dir, items=args.items, seed=args.seed)
+    print(f"{args.items} items in {args.output_dir}; planted defects are listed in {args.output_dir / 'truth.json'}")
+    return 0

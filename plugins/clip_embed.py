@@ -1,0 +1,11 @@
+"""``clip_embed``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino", "lmdb")
+
+from datumaro_clip.adapters.embed import ClipEmbed  # noqa: E402
+
+exports = [ClipEmbed]
