@@ -46,14 +46,15 @@ class MissingDependencyError(DatumaroClipError, ImportError):
     ----------
     library : str
         The module that could not be imported.
-    extra : str
-        The extra of datumaro-clip that installs it.
+    extra : str or None
+        The extra of datumaro-clip that installs it; None for a library that datumaro-clip itself requires.
     purpose : str
         What it is needed for, as in "exporting a checkpoint".
     """
 
-    def __init__(self, library: str, extra: str, purpose: str) -> None:
-        super().__init__(f"{purpose} needs {library}: pip install 'datumaro-clip[{extra}]'")
+    def __init__(self, library: str, extra: str | None, purpose: str) -> None:
+        target = f"'datumaro-clip[{extra}]'" if extra else library
+        super().__init__(f"{purpose} needs {library}: pip install {target}")
         self.library = library
         self.extra = extra
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,18 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the data directory beside the project, which cannot be shipped with it")
     return SHARED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails, but for 'not on this machine: …'")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """In CI everything that a test can need is there, so a skip hides a fault."""
+    outcome = yield
+    report = outcome.get_result()
+    reason = report.longrepr[2] if report.skipped and isinstance(report.longrepr, tuple) else ""
+    if reason and item.config.getoption("--fail-on-skip") and "not on this machine:" not in reason:
+        report.outcome = "failed"
+        report.longrepr = f"skipped where it could run: {reason}"

@@ -19,4 +19,4 @@ def require_libraries(*names: str) -> None:
     """
     for name in names:
         if find_spec(name) is None:
-            raise MissingDependencyError(name, "all", "this plugin")
+            raise MissingDependencyError(name, None, "this plugin")
