@@ -1,0 +1,89 @@
+"""All pairs of rows at least as similar as a threshold, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from datumaro_clip.similarity.scores import (
+    NUMPY_SIEVE,
+    FloatArray,
+    IndexArray,
+    Matrix,
+    Sieve,
+    blocks_of,
+    require_matrix,
+    scores_at,
+)
+
+BLOCK_ROWS = 2048
+
+
+class Pairs(NamedTuple):
+    """Pairs of rows: ``left[m] < right[m]``, sorted by left, then right.
+
+    Attributes
+    ----------
+    left, right : numpy.ndarray
+        Shape (M,), int64: row indices.
+    scores : numpy.ndarray
+        Shape (M,), float32: :func:`~datumaro_clip.similarity.exact_scores`.
+    """
+
+    left: IndexArray
+    right: IndexArray
+    scores: FloatArray
+
+
+def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE) -> Pairs:
+    """Find every pair of rows whose cosine similarity is at least ``threshold``.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        Shape (N, D), float32 or float16, unit rows.
+    threshold : float
+        From -1 to 1, compared as float32.
+    sieve : Sieve, optional
+        Who multiplies; changes the time, never the answer.
+
+    Returns
+    -------
+    Pairs
+        ``(left, right, scores)``: the exact set, left < right, sorted.
+
+    Raises
+    ------
+    InvalidVectorError
+        If the matrix is not (N, D) of floats.
+    """
+    require_matrix(matrix, "matrix")
+    bound = np.float32(threshold - sieve.error(matrix.shape[1]))
+    candidates = _candidates(matrix, bound, sieve)
+    return _sorted([_scored(matrix, left, right, np.float32(threshold)) for left, right in candidates])
+
+
+def _candidates(matrix: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Pairs (left, right) that the sieve lets through, a block at a time."""
+    for start, block in blocks_of(matrix, BLOCK_ROWS):
+        for offset, other in blocks_of(matrix[start:], BLOCK_ROWS):
+            left, right = np.nonzero(sieve.product(block, other) >= bound)
+            upper = left < right + offset
+            yield left[upper] + start, right[upper] + start + offset
+
+
+def _scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:
+    """The candidates that are exactly above the threshold."""
+    scores = scores_at(matrix, left, matrix, right)
+    keep = scores >= threshold
+    return Pairs(left[keep], right[keep], scores[keep])
+
+
+def _sorted(found: list[Pairs]) -> Pairs:
+    """All parts as one, sorted by left, then right."""
+    empty = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    left, right, scores = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
+    order = np.lexsort((right, left))
+    return Pairs(left[order], right[order], scores[order])

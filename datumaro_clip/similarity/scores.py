@@ -1,0 +1,100 @@
+"""The score that decides, and how far a float32 product in blocks may stray from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.errors import InvalidVectorError
+
+FloatArray = npt.NDArray[np.float32]
+IndexArray = npt.NDArray[np.int64]
+Matrix = npt.NDArray[Any]
+
+#: Rows that are scored exactly at a time: two float64 copies of 512 columns take 32 MiB.
+EXACT_ROWS = 4096
+
+
+def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
+    """Cosine similarity of unit rows, pair by pair, the same wherever and however often it is asked.
+
+    Products are accumulated in float64, in which each is exact, and the sum is rounded to float32 once.
+
+    Parameters
+    ----------
+    left, right : array_like
+        Shape (M, D) each, or broadcastable to it, float16 or float32, unit rows.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (M,), float32.
+    """
+    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
+    return np.einsum("...d,...d->...", left, right).astype(np.float32)
+
+
+def scores_at(left: Matrix, i: IndexArray, right: Matrix, j: IndexArray) -> FloatArray:
+    """Exact scores of ``left[i]`` with ``right[j]``, shape (M,), a bounded number of rows at a time."""
+    parts = [slice(start, start + EXACT_ROWS) for start in range(0, len(i), EXACT_ROWS)]
+    scores = [exact_scores(left[i[part]], right[j[part]]) for part in parts]
+    return np.concatenate([np.empty(0, np.float32), *scores])
+
+
+def numpy_product(left: Matrix, right: Matrix) -> FloatArray:
+    """All dot products of the rows of (M, D) with those of (N, D): shape (M, N), float32."""
+    return as_float32(left) @ as_float32(right).T
+
+
+@dataclass(frozen=True)
+class Sieve:
+    """A fast product, and how far it may be from the truth.
+
+    Attributes
+    ----------
+    product : callable
+        Takes (M, D) and (N, D) matrices of float16 or float32, gives all dot products (M, N) in float32.
+    unit_error : float
+        Largest relative error of one multiplication and addition; 2**-24 for float32.
+    input_error : float
+        Largest relative error of a product of two entries once they are rounded to what the product
+        multiplies; 0 where they are not rounded.
+    """
+
+    product: Callable[[Matrix, Matrix], FloatArray] = numpy_product
+    unit_error: float = 2.0**-24
+    input_error: float = 0.0
+
+    def error(self, dimension: int) -> float:
+        """Largest absolute error of a dot product of two unit rows of length ``dimension``.
+
+        The bound n·u of Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1, doubled for
+        rows that float16 storage left a little longer than one and for the rounding of the exact score.
+        """
+        return 2.0 * dimension * self.unit_error + 1.01 * self.input_error
+
+
+NUMPY_SIEVE = Sieve()
+
+
+def as_float32(matrix: Matrix) -> FloatArray:
+    """The matrix as float32; itself where it is that already."""
+    return np.asarray(matrix, np.float32)
+
+
+def blocks_of(matrix: Matrix, rows: int) -> Iterator[tuple[int, Matrix]]:
+    """Consecutive blocks of at most ``rows`` rows, each with the index of its first row."""
+    for start in range(0, len(matrix), rows):
+        yield start, matrix[start : start + rows]
+
+
+def require_matrix(matrix: Matrix, name: str) -> None:
+    """Raise :class:`InvalidVectorError` unless ``matrix`` is (N, D) of float16, float32 or float64."""
+    if matrix.ndim != 2 or matrix.dtype.kind != "f":
+        raise InvalidVectorError(
+            f"{name}: wanted a matrix of shape (N, D) of floats, got shape {matrix.shape} of {matrix.dtype}"
+        )

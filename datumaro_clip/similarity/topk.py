@@ -1,0 +1,135 @@
+"""The k rows most similar to each query, exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.similarity.scores import (
+    NUMPY_SIEVE,
+    FloatArray,
+    IndexArray,
+    Matrix,
+    Sieve,
+    as_float32,
+    blocks_of,
+    require_matrix,
+    scores_at,
+)
+
+#: Queries answered in one pass over the matrix.
+QUERY_ROWS = 256
+#: Dot products held at a time: 16 MiB of float32.
+BLOCK_SCORES = 1 << 22
+#: Rows of the matrix multiplied at a time, at most; 512 columns of float32 take 4 MiB, which caches hold.
+BLOCK_ROWS = 2048
+
+
+def top_k(
+    queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE
+) -> tuple[IndexArray, FloatArray]:
+    """Find the rows of a matrix that are most similar to each query.
+
+    Memory does not grow with N: the matrix is read block by block, once for each 256 queries.
+
+    Parameters
+    ----------
+    queries : numpy.ndarray
+        Shape (Q, D), float32 or float16, unit rows.
+    matrix : numpy.ndarray
+        Shape (N, D), float32 or float16, unit rows; a memory map is read from its file as it goes.
+    k : int
+        Rows wanted for each query; all N where k is larger.
+    sieve : Sieve, optional
+        Who multiplies; changes the time, never the answer.
+
+    Returns
+    -------
+    indices : numpy.ndarray
+        Shape (Q, min(k, N)), int64, by descending score, then ascending index.
+    scores : numpy.ndarray
+        Shape (Q, min(k, N)), float32: :func:`~datumaro_clip.similarity.exact_scores`.
+
+    Raises
+    ------
+    InvalidVectorError
+        If shapes or dtypes do not fit, or a row is not finite.
+    OptionError
+        If k is negative.
+    """
+    _require_fitting(queries, matrix, k)
+    k = min(k, len(matrix))
+    chunks = [_top_k_of(chunk, matrix, k, sieve) for _, chunk in blocks_of(queries, QUERY_ROWS) if k]
+    indices = np.concatenate(
+        [np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)]
+    )
+    scores = np.concatenate(
+        [np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)]
+    )
+    return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
+
+
+def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
+    """Raise unless the two matrices and ``k`` make sense together."""
+    require_matrix(queries, "queries")
+    require_matrix(matrix, "matrix")
+    if queries.shape[1] != matrix.shape[1]:
+        raise InvalidVectorError(
+            f"queries of shape {queries.shape} do not fit a matrix of shape {matrix.shape}"
+        )
+    if k < 0:
+        raise OptionError(f"k is {k}; it must not be negative")
+
+
+def _top_k_of(queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
+    """The k best rows for each of a few queries."""
+    best = _Best(queries, matrix, k, sieve)
+    # A block must hold k rows for its own k-th best score to say anything.
+    rows = max(k, min(BLOCK_ROWS, BLOCK_SCORES // len(queries)))
+    multiplier = as_float32(queries)
+    for start, block in blocks_of(matrix, rows):
+        best.offer(sieve.product(multiplier, block), start)
+    return best
+
+
+class _Best:
+    """The k best rows so far for each query: flat arrays, by query, descending score, ascending index."""
+
+    def __init__(self, queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> None:
+        self.queries, self.matrix, self.k = queries, matrix, k
+        norms = np.linalg.norm(as_float32(queries), axis=1)
+        self.margin = (2.0 * sieve.error(queries.shape[1]) * norms).astype(np.float32)
+        self.floor = np.full(len(queries), -np.inf, np.float32)
+        self.rows = self.indices = np.empty(0, np.int64)
+        self.scores = np.empty(0, np.float32)
+
+    def offer(self, scores: FloatArray, start: int) -> None:
+        """Take what is good enough from the scores (Q, B) of the rows from ``start`` on."""
+        peaks = scores.max(axis=1)
+        if not np.isfinite(peaks).all():
+            raise InvalidVectorError(f"a row among {start} to {start + scores.shape[1] - 1} is not finite")
+        hot = np.flatnonzero(peaks >= self.floor - self.margin)
+        if len(hot):
+            self._merge(*self._candidates(scores[hot], hot), start)
+
+    def _candidates(self, scores: FloatArray, hot: IndexArray) -> tuple[IndexArray, IndexArray]:
+        """Queries and columns that may be among the k best, for the queries ``hot``."""
+        floor = self.floor[hot]
+        if scores.shape[1] > self.k:
+            floor = np.maximum(floor, np.partition(scores, -self.k, axis=1)[:, -self.k])
+        at, columns = np.nonzero(scores >= (floor - self.margin[hot])[:, None])
+        return hot[at], columns
+
+    def _merge(self, rows: IndexArray, columns: IndexArray, start: int) -> None:
+        """Score candidates exactly and keep the k best of them and of those held."""
+        scores = scores_at(self.queries, rows, self.matrix, columns + start)
+        rows = np.concatenate([self.rows, rows])
+        indices = np.concatenate([self.indices, columns + start])
+        scores = np.concatenate([self.scores, scores])
+        order = np.lexsort((indices, -scores, rows))
+        first = np.searchsorted(rows[order], np.arange(len(self.floor)))
+        rank = np.arange(len(order)) - first[rows[order]]
+        order = order[rank < self.k]
+        self.rows, self.indices, self.scores = rows[order], indices[order], scores[order]
+        last = order[np.flatnonzero(rank[rank < self.k] == self.k - 1)]
+        self.floor[rows[last]] = scores[last]
