@@ -35,7 +35,8 @@ def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
         Shape (M,), float32.
     """
     left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
-    return np.einsum("...d,...d->...", left, right).astype(np.float32)
+    scores: FloatArray = np.einsum("...d,...d->...", left, right).astype(np.float32)
+    return scores
 
 
 def scores_at(left: Matrix, i: IndexArray, right: Matrix, j: IndexArray) -> FloatArray:
@@ -47,7 +48,8 @@ def scores_at(left: Matrix, i: IndexArray, right: Matrix, j: IndexArray) -> Floa
 
 def numpy_product(left: Matrix, right: Matrix) -> FloatArray:
     """All dot products of the rows of (M, D) with those of (N, D): shape (M, N), float32."""
-    return as_float32(left) @ as_float32(right).T
+    products: FloatArray = as_float32(left) @ as_float32(right).T
+    return products
 
 
 @dataclass(frozen=True)
