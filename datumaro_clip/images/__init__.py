@@ -1,0 +1,8 @@
+"""Pictures: from anything that holds one to the pixels that an encoder takes."""
+
+from __future__ import annotations
+
+from datumaro_clip.images.decode import ImageLike, decode
+from datumaro_clip.images.preprocess import Preprocessing
+
+__all__ = ["ImageLike", "Preprocessing", "decode"]

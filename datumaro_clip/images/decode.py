@@ -1,0 +1,174 @@
+"""Decode a picture: a path, encoded bytes, a PIL image or an array in, RGB out; every failure has a reason."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+from contextlib import AbstractContextManager, nullcontext
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from datumaro_clip.errors import ImageError
+from datumaro_clip.images.modes import narrow, to_rgb
+
+ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
+Box = tuple[float, float, float, float]
+
+#: Pictures of more pixels are refused before they are decoded. It is where Pillow itself refuses them
+#: (twice its ``MAX_IMAGE_PIXELS``), 0.5 GB as RGB; lowering it here leaves Pillow's global setting alone.
+MAX_PIXELS = 178_956_970
+
+# Pillow runs an outside program (Ghostscript) for this one.
+_UNSAFE_FORMATS = frozenset({"EPS"})
+
+_REASONS: tuple[tuple[type[Exception], str], ...] = (
+    (FileNotFoundError, "missing"),
+    (NotADirectoryError, "missing"),
+    (PermissionError, "permission"),
+    (Image.DecompressionBombError, "too_large"),
+    (MemoryError, "too_large"),
+    (EOFError, "truncated"),
+)
+_SIGNS_OF_TRUNCATION = ("truncated", "broken data stream", "not enough image data", "unexpected end")
+
+_MESSAGES = {
+    "missing": "there is no such file; check the path",
+    "permission": "it may not be read; check the file's permissions",
+    "too_large": f"it has more pixels than can be decoded safely ({MAX_PIXELS:,}); scale it down first",
+    "truncated": "the file ends too early; copy or download it again",
+    "unreadable": "it is not a picture that Pillow can read; check or convert the file",
+}
+
+
+def decode(image: ImageLike, *, target: int | None = None, box: Box | None = None) -> Image.Image:
+    """Decode a picture to RGB.
+
+    What is decoded is what Datumaro shows as ``item.media.data``: the first frame, with the pixels as they are
+    stored. An EXIF orientation is therefore not applied (TIFF's own orientation is, as Datumaro does). Alpha is
+    dropped and CMYK converted as PIL's ``convert("RGB")`` does; 16 bits become 8 by keeping the upper ones.
+
+    Parameters
+    ----------
+    image : ImageLike
+        A path, encoded bytes, a PIL image, or an array of uint8 or uint16: (H, W), (H, W, 1), (H, W, 3) RGB
+        or (H, W, 4) RGBA.
+    target : int, optional
+        Pixels of the shortest side that are enough. A JPEG that is at least twice as large is decoded at 1/2,
+        1/4 or 1/8, never below the target; its pixels then differ slightly from a full decode. No effect with
+        ``box``.
+    box : tuple of float, optional
+        ``(x, y, w, h)`` in pixels: only this part, widened to whole pixels and cut at the picture's borders.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode ``RGB``; the caller's own object where that is RGB already and uncropped.
+
+    Raises
+    ------
+    ImageError
+        For anything that stands in the way; ``reason`` says which.
+    """
+    try:
+        with _opened(image) as picture:
+            _refuse_unsafe(picture)
+            if target is not None and box is None and picture is not image:
+                _scale_while_decoding(picture, target)
+            rgb = to_rgb(picture)
+            return rgb if box is None else _crop(rgb, box)
+    except ImageError as exc:
+        raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
+    except Exception as exc:  # Pillow's readers raise almost any type on a malformed file.
+        reason = _reason_of(exc)
+        raise ImageError(reason, f"{describe(image)}: {_MESSAGES[reason]} ({exc})") from exc
+
+
+def describe(image: object) -> str:
+    """A picture's name for a message: its path, or what it is."""
+    if isinstance(image, str | os.PathLike):
+        return os.fspath(image) or "''"
+    if isinstance(image, bytes):
+        return f"encoded picture of {len(image)} bytes"
+    if isinstance(image, Image.Image):
+        return getattr(image, "filename", "") or f"PIL image of {image.width}x{image.height} pixels"
+    if isinstance(image, np.ndarray):
+        return f"array of shape {image.shape} and type {image.dtype}"
+    return f"object of type {type(image).__name__}"
+
+
+def _opened(image: ImageLike) -> AbstractContextManager[Image.Image]:
+    """The picture, its header read, its pixels not yet; what was opened here is closed again."""
+    if isinstance(image, str | os.PathLike):
+        return _open_file(os.fspath(image))
+    if isinstance(image, bytes):
+        if not image:
+            raise ImageError("empty", "there are no bytes in it")
+        return Image.open(BytesIO(image))
+    if isinstance(image, Image.Image):
+        return nullcontext(image)
+    if isinstance(image, np.ndarray):
+        return nullcontext(_from_array(image))
+    raise ImageError("unreadable", "wanted a path, bytes, a PIL image or an array")
+
+
+def _open_file(path: str) -> Image.Image:
+    """Open a regular file; a pipe or a device, which could block for ever, is never opened."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
+        raise ImageError("not_a_file", f"it is {kind}, wanted a picture's file")
+    if status.st_size == 0:
+        raise ImageError("empty", "the file is empty; copy or download it again")
+    return Image.open(path)
+
+
+def _from_array(array: npt.NDArray[Any]) -> Image.Image:
+    """An array as a picture."""
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ImageError("unreadable", "wanted shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if array.size == 0:
+        raise ImageError("empty", "it has no pixels")
+    if array.dtype not in (np.uint8, np.uint16):
+        raise ImageError("unreadable", "wanted uint8 or uint16; scale to 0..255 and convert with astype('uint8')")
+    pixels = array if array.dtype == np.uint8 else narrow(array)
+    return Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)
+
+
+def _refuse_unsafe(picture: Image.Image) -> None:
+    """Refuse, from the header alone, what must not be decoded."""
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{picture.width}x{picture.height} pixels")
+    if picture.format in _UNSAFE_FORMATS:
+        raise ImageError("unreadable", f"{picture.format} is not decoded; convert it to PNG first")
+
+
+def _scale_while_decoding(picture: Image.Image, target: int) -> None:
+    """Let the JPEG decoder halve the picture as often as the target allows; no effect on other formats."""
+    scale = min(picture.size) / target
+    if scale >= 2:
+        picture.draft(None, (math.ceil(picture.width / scale), math.ceil(picture.height / scale)))
+
+
+def _crop(picture: Image.Image, box: Box) -> Image.Image:
+    """The part of a picture inside (x, y, w, h)."""
+    x, y, w, h = box
+    if not all(map(math.isfinite, box)):
+        raise ImageError("empty", f"the box {box} is not finite")
+    left, top = max(math.floor(x), 0), max(math.floor(y), 0)
+    right, bottom = min(math.ceil(x + w), picture.width), min(math.ceil(y + h), picture.height)
+    if left >= right or top >= bottom:
+        raise ImageError("empty", f"the box {box} holds no pixel of the {picture.width}x{picture.height} picture")
+    return picture.crop((left, top, right, bottom))
+
+
+def _reason_of(exc: Exception) -> str:
+    """The reason to count an exception under."""
+    if not isinstance(exc, UnidentifiedImageError) and any(s in str(exc).lower() for s in _SIGNS_OF_TRUNCATION):
+        return "truncated"
+    return next((reason for kind, reason in _REASONS if isinstance(exc, kind)), "unreadable")

@@ -1,0 +1,180 @@
+"""A model's own image preprocessing, read from its processor's configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from datumaro_clip.errors import ModelFormatError
+
+# Steps of transformers' processors that no CLIP-like model uses and that would change the pixels.
+_UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis")
+_DEFAULT_RESAMPLE = Image.Resampling.BICUBIC
+_DEFAULT_RESCALE = 1 / 255
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resizing and cropping as the model's own processor does them; normalisation is inside the model's graph.
+
+    Attributes
+    ----------
+    resize : int, tuple of int, or None
+        Pixels of the shortest edge, keeping the aspect ratio; or exactly (H, W); or not resized.
+    crop : tuple of int, or None
+        (H, W) cut from the centre, padded with black where the picture is smaller.
+    mean, std : tuple of float
+        Per channel R, G, B, applied after rescaling: ``(pixel * rescale_factor - mean) / std``.
+    rescale_factor : float
+        Usually 1/255.
+    resample : PIL.Image.Resampling
+        Filter of the resize.
+    """
+
+    resize: int | tuple[int, int] | None
+    crop: tuple[int, int] | None
+    mean: Channels = (0.0, 0.0, 0.0)
+    std: Channels = (1.0, 1.0, 1.0)
+    rescale_factor: float = _DEFAULT_RESCALE
+    resample: Image.Resampling = _DEFAULT_RESAMPLE
+
+    def __post_init__(self) -> None:
+        if self.crop is None and not isinstance(self.resize, tuple):
+            raise ModelFormatError("the processor's configuration fixes no picture size: no crop, no exact resize")
+
+    @classmethod
+    def from_file(cls, path: Path) -> Preprocessing:
+        """Read a ``preprocessor_config.json``.
+
+        Raises
+        ------
+        ModelFormatError
+            If it cannot be read, or asks for a step that is not known here.
+        """
+        try:
+            return cls.from_config(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError) as exc:
+            raise ModelFormatError(f"{path}: {exc}") from exc
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """Read the mapping that transformers' ``CLIPImageProcessor`` and ``SiglipImageProcessor`` write."""
+        unsupported = [step for step in _UNSUPPORTED_STEPS if config.get(step)]
+        if unsupported:
+            raise ModelFormatError(f"the processor's step {unsupported[0]} is not supported")
+        try:
+            mean, std, factor = _normalisation(config)
+            return cls(*_geometry(config), mean, std, factor, _resample(config))
+        except (KeyError, TypeError) as exc:
+            raise ModelFormatError(f"the processor's configuration lacks a usable {exc}") from exc
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of what this makes of any picture."""
+        return self.crop or self.resize  # type: ignore[return-value]  # __post_init__ leaves nothing else
+
+    @property
+    def decode_target(self) -> int:
+        """Pixels of the shortest side that scaled decoding must leave.
+
+        Twice the side that the resize aims at: the resize, whose filter removes detail finer than that, then hides
+        most of what scaled decoding changes.
+        """
+        wanted = self.resize or self.size
+        return 2 * (wanted if isinstance(wanted, int) else max(wanted))
+
+    def __call__(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
+        """Resize and crop a picture of mode ``RGB``.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (H, W, 3), uint8, RGB.
+        """
+        width, height = self._resized(picture)
+        left, top = (width - self.size[1]) // 2, (height - self.size[0]) // 2
+        window = (max(left, 0), max(top, 0), min(left + self.size[1], width), min(top + self.size[0], height))
+        part = _resize_window(picture, (width, height), window, self.resample)
+        if part.size != self.size[::-1]:
+            part = part.crop((min(left, 0), min(top, 0), min(left, 0) + self.size[1], min(top, 0) + self.size[0]))
+        return np.array(part)
+
+    def _resized(self, picture: Image.Image) -> tuple[int, int]:
+        """(W, H) of the picture after the resize, before the crop."""
+        if self.resize is None:
+            return picture.size
+        if isinstance(self.resize, tuple):
+            return self.resize[1], self.resize[0]
+        width, height = picture.size
+        long = int(self.resize * max(width, height) / min(width, height))
+        return (self.resize, long) if width <= height else (long, self.resize)
+
+
+def _resize_window(
+    picture: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int], resample: Image.Resampling
+) -> Image.Image:
+    """The window (left, top, right, bottom) of the picture resized to ``size``, without making the rest of it.
+
+    The pixels are those of resizing first and cropping after; a picture of 1×5000 pixels, which resized would have
+    250 million, costs no more than another.
+    """
+    if size == picture.size:
+        return picture.crop(window)
+    x_scale, y_scale = picture.width / size[0], picture.height / size[1]
+    left, top, right, bottom = window
+    source = (
+        left * x_scale,
+        top * y_scale,
+        min(right * x_scale, picture.width),
+        min(bottom * y_scale, picture.height),
+    )
+    return picture.resize((right - left, bottom - top), resample, box=source)
+
+
+def _geometry(config: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
+    """(resize, crop) of a configuration."""
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
+    resize = _size(config["size"]) if config.get("do_resize", True) else None
+    if not config.get("do_center_crop", kind.startswith("CLIP")):
+        return resize, None
+    crop = _size(config["crop_size"])
+    return resize, (crop, crop) if isinstance(crop, int) else crop
+
+
+def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
+    """A size as transformers writes it: an int (old files: the shortest edge), an edge, or height and width."""
+    if isinstance(size, int):
+        return size
+    if set(size) == {"shortest_edge"}:
+        return int(size["shortest_edge"])
+    if set(size) != {"height", "width"}:
+        raise ModelFormatError(f"the processor's size {dict(size)} is neither a shortest edge nor height and width")
+    return int(size["height"]), int(size["width"])
+
+
+def _normalisation(config: Mapping[str, Any]) -> tuple[Channels, Channels, float]:
+    """(mean, std, rescale_factor) of a configuration."""
+    factor = float(config.get("rescale_factor", _DEFAULT_RESCALE)) if config.get("do_rescale", True) else 1.0
+    if not config.get("do_normalize", True):
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), factor
+    return _channels(config["image_mean"]), _channels(config["image_std"]), factor
+
+
+def _channels(values: Sequence[float]) -> Channels:
+    """One number for each of R, G and B."""
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+def _resample(config: Mapping[str, Any]) -> Image.Resampling:
+    """The filter of a configuration, which names it by Pillow's number."""
+    return Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE))
