@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -16,6 +17,21 @@ _BLOCK = 1 << 20
 # NAME_MAX is 255 bytes on every common file system; room is left for a suffix and a temporary's prefix.
 _NAME_BYTES = 180
 _UNSAFE = re.compile(r"[^\w.\-]+")
+
+
+def cache_root() -> Path:
+    """The directory below which models and vectors are cached; it need not exist yet.
+
+    ``DATUMARO_CLIP_CACHE`` where that is set, else ``datumaro-clip`` in the platform's cache directory:
+    ``XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches`` on macOS, ``LOCALAPPDATA`` on Windows.
+    """
+    if chosen := os.environ.get("DATUMARO_CLIP_CACHE"):
+        return Path(chosen)
+    home = Path.home()
+    platform_default = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    base = os.environ.get(variable)
+    return Path(base or platform_default.get(sys.platform, home / ".cache")) / "datumaro-clip"
 
 
 def temporary_sibling(path: Path) -> Path:
