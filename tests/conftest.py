@@ -19,7 +19,7 @@ def shared() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails, but for 'not on this machine: …'")
+    parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails")
 
 
 @pytest.hookimpl(hookwrapper=True)
