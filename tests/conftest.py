@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,42 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the data directory beside the project, which cannot be shipped with it")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def export_extra() -> None:
+    """Skip where checkpoints cannot be exported."""
+    for library in ("torch", "transformers", "optimum", "nncf"):
+        if find_spec(library) is None:
+            pytest.skip(f"needs {library}, of the extra 'export'")
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """The project's scripts, importable by name."""
+    folder = Path(__file__).resolve().parents[1] / "tools"
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def random_clip_checkpoint(export_extra: None, tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformers checkpoint: CLIP of random weights, a few hundred kilobytes, with its own tokenizer."""
+    from make_random_clip import make_random_clip
+
+    return make_random_clip(tmp_path_factory.mktemp("checkpoint") / "small")
+
+
+@pytest.fixture(scope="session")
+def random_clip(random_clip_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model directory exported from :func:`random_clip_checkpoint`; not to be changed."""
+    from datumaro_clip.models.build import Origin
+    from datumaro_clip.models.export import export_checkpoint
+
+    out = tmp_path_factory.mktemp("model") / "small"
+    export_checkpoint(random_clip_checkpoint, out, Origin("random/small", "checkpoint"))
+    return out
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

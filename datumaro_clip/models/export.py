@@ -1,0 +1,109 @@
+"""Checkpoints to model directories, through optimum-intel: the only importer of torch, transformers and optimum."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datumaro_clip.errors import MissingDependencyError, ModelExportError
+from datumaro_clip.models.build import Origin
+from datumaro_clip.models.graphs import first_line
+from datumaro_clip.models.manifest import PREPROCESSOR, TOKENIZER, Manifest
+from datumaro_clip.models.optimum_ir import import_optimum
+
+_TASK = "zero-shot-image-classification"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
+
+log = logging.getLogger(__name__)
+
+
+def is_checkpoint(directory: Path) -> bool:
+    """Whether a directory looks like a checkpoint of transformers."""
+    return (directory / "config.json").is_file() and any((directory / name).is_file() for name in _WEIGHTS)
+
+
+def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
+    """Export a transformers checkpoint to a model directory of precision f32.
+
+    What this does is what ``optimum-cli export openvino`` and :func:`import_optimum` do one after the other.
+
+    Parameters
+    ----------
+    checkpoint : Path
+        A directory as ``save_pretrained`` writes it.
+    out : Path
+        A new or empty directory.
+    origin : Origin
+        What the manifest says of where it came from.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without the extra ``export``.
+    ModelExportError
+        If optimum-intel cannot export it.
+    ModelFormatError
+        If it is not a model with an image and a text encoder.
+    """
+    with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
+        combined = Path(folder)
+        _export(checkpoint, combined)
+        # The checkpoint's own files, where it has them: transformers writes its own reading of them.
+        for name in (TOKENIZER, PREPROCESSOR):
+            if (checkpoint / name).is_file():
+                shutil.copyfile(checkpoint / name, combined / name)
+        return import_optimum(combined, out, origin)
+
+
+def _export(checkpoint: Path, out: Path) -> None:
+    """Let optimum-intel write its combined graph; float32, whatever the checkpoint is in."""
+    main_export, config, dtype = _exporter()
+    with _quiet():
+        try:
+            main_export(
+                str(checkpoint),
+                output=out,
+                task=_TASK,
+                ov_config=config,
+                model_loading_kwargs={"torch_dtype": dtype},
+                local_files_only=True,
+                library_name="transformers",
+            )
+        except Exception as exc:  # Anything between a missing tensor and an unknown operation.
+            raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {first_line(exc)}") from exc
+
+
+def _exporter() -> tuple[Any, Any, Any]:
+    """optimum-intel's export, its options for uncompressed weights, and torch's float32."""
+    try:
+        import torch
+        from optimum.exporters.openvino import main_export
+        from optimum.intel.openvino.configuration import OVConfig
+    except ImportError as exc:
+        library = (exc.name or "optimum-intel").partition(".")[0]
+        raise MissingDependencyError(library, "export", "exporting a checkpoint") from exc
+    return main_export, OVConfig(dtype="fp32"), torch.float32
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes that torch's tracer and transformers make of every export."""
+    import transformers
+
+    level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(level)
+        if bars:
+            transformers.logging.enable_progress_bar()

@@ -1,0 +1,112 @@
+"""The fingerprint of a vector space: equal for every form of one model, different for any other.
+
+It is a SHA-256 over a canonical JSON text of four parts:
+
+``weights``
+    Per encoder, the sorted SHA-256 of each floating-point constant of the graph as an exporter leaves it: before
+    normalisation is taken in, before compression, before quantisation. A constant is taken in float32, without its
+    unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that neither names, nor order,
+    nor the exporter's habit of transposing or broadcasting matters. Scalars (epsilons, scales), and constants that are
+    all zero or all one (which optimisers drop), do not count.
+``tokenizer``
+    Vocabulary, merges, and what the tokenizer makes of some difficult texts: not its file, which each version of
+    transformers writes its own way.
+``preprocessing``, ``text``, ``architecture``
+    Resizing, cropping, normalisation; padding and context length; activation, heads and epsilon of the towers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from datumaro_clip.models.assets import Assets
+from datumaro_clip.models.graphs import RawEncoders
+from datumaro_clip.texts import Tokenizer
+
+_PROBES = (
+    "",
+    "a photo of a cat",
+    "A Photo  of\ta CAT.\n",
+    "can't won't I'm they'll we've he'd",
+    "naïve café, Ångström, Straße, İstanbul",
+    "12,345.67 km/h @ 50% — “quoted” (x²)",
+    "写真の猫 고양이 кошка γάτα قطة",
+    "👩‍👩‍👧 ☕️ é e\u0301 ﬁ \u00a0\u200b",
+    "<|startoftext|> <|endoftext|> </s> <pad> <eos>",
+    "word " * 200,
+)
+
+
+def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
+    """The fingerprint of a model.
+
+    Parameters
+    ----------
+    encoders : RawEncoders
+        Graphs before anything is taken in, compressed or quantised.
+    assets : Assets
+        Tokenizer, preprocessing, text settings and architecture.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and 64 hexadecimal digits.
+    """
+    parts = {
+        "weights": {"image": weight_digests(encoders.image), "text": weight_digests(encoders.text)},
+        "tokenizer": _tokenizer_digest(assets),
+        "preprocessing": asdict(assets.preprocessing),
+        "text": asdict(assets.text),
+        "architecture": assets.architecture,
+    }
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def weight_digests(model: Any) -> list[str]:
+    """Sorted digests of the constants of a graph that carry what was learnt."""
+    constants = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
+    real = (node for node in constants if node.get_element_type().is_real())
+    return sorted({digest for node in real if (digest := tensor_digest(node.data))})
+
+
+def tensor_digest(values: npt.NDArray[Any]) -> str | None:
+    """Digest of one constant, or None for one that does not count (see the module's text)."""
+    tensor = np.squeeze(np.asarray(values, dtype=np.float32))
+    if tensor.ndim == 0 or tensor.size == 0 or _is_neutral(tensor):
+        return None
+    orientations = [tensor, tensor.T] if tensor.ndim == 2 else [tensor]
+    return min(_digest(np.ascontiguousarray(orientation)) for orientation in orientations)
+
+
+def _is_neutral(tensor: npt.NDArray[np.float32]) -> bool:
+    """Whether adding, or multiplying with, the tensor changes nothing."""
+    first = float(tensor.flat[0])
+    return first in (0.0, 1.0) and bool(np.all(tensor == first))
+
+
+def _digest(tensor: npt.NDArray[np.float32]) -> str:
+    """SHA-256 over shape and little-endian values."""
+    state = hashlib.sha256(json.dumps(tensor.shape).encode())
+    state.update(tensor.astype("<f4", copy=False).data)
+    return state.hexdigest()
+
+
+def _tokenizer_digest(assets: Assets) -> str:
+    """SHA-256 over vocabulary, merges and the tokens of the probes."""
+    backend = tokenizers.Tokenizer.from_str(assets.tokenizer)
+    model = json.loads(assets.tokenizer)["model"]
+    merges = [pair.split(" ", 1) if isinstance(pair, str) else pair for pair in model.get("merges", [])]
+    parts = {
+        "vocabulary": sorted(backend.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]),
+        "merges": merges,
+        "probes": Tokenizer(backend, assets.text).encode(_PROBES).ids,
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,33 @@
+"""Directories made by ``optimum-cli export openvino``: one combined graph, cut into the two encoders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from datumaro_clip.models.assets import read_assets
+from datumaro_clip.models.build import Origin, build_directory
+from datumaro_clip.models.graphs import RawEncoders, cut, read_graph
+from datumaro_clip.models.manifest import Manifest
+
+COMBINED = "openvino_model.xml"
+
+
+def is_optimum_directory(directory: Path) -> bool:
+    """Whether a directory looks like one that optimum-cli made of a model with two encoders."""
+    return (directory / COMBINED).is_file() and (directory / "config.json").is_file()
+
+
+def import_optimum(directory: Path, out: Path, origin: Origin) -> Manifest:
+    """Make a model directory out of optimum-cli's.
+
+    Raises
+    ------
+    ModelFormatError
+        If the graph is not that of a model with an image and a text encoder.
+    """
+    model = read_graph(directory / COMBINED)
+    encoders = RawEncoders(
+        image=cut(model, ["pixel_values"], "image_embeds"),
+        text=cut(model, ["input_ids", "attention_mask"], "text_embeds"),
+    )
+    return build_directory(encoders, read_assets(directory), out, origin)
