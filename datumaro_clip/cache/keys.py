@@ -80,12 +80,14 @@ def vector_key(content: bytes, provenance: Provenance, box: Box | None = None, *
 def _file_digest(path: str) -> bytes:
     """The digest of a regular file; a pipe or a device, which could block for ever, is never opened."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
-        return blake2b_file(path)
+        is_regular = stat.S_ISREG(os.stat(path).st_mode)
+        digest = blake2b_file(path) if is_regular else b""
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ImageError("missing", f"{path}: there is no such file; check the path") from exc
     except PermissionError as exc:
         raise ImageError("permission", f"{path}: it may not be read; check the file's permissions") from exc
     except (OSError, ValueError) as exc:
         raise ImageError("unreadable", f"{path!r}: it cannot be read ({exc})") from exc
+    if not is_regular:
+        raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
+    return digest

@@ -1,0 +1,139 @@
+"""Prepared pictures to results: in batches through the encoder, and out again in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
+from functools import cached_property
+
+import numpy as np
+
+from datumaro_clip.encoders.base import Encoder, PixelBatch
+from datumaro_clip.errors import ImageError, InferenceError
+from datumaro_clip.pipeline.keeping import Keeper
+from datumaro_clip.pipeline.prepare import Prepared
+from datumaro_clip.pipeline.requests import EmbedResult
+from datumaro_clip.vectors import FloatArray
+
+# Results that may wait for an earlier one, in batches; enough for every stream of a device to have its own.
+_BATCHES_WAITING = 8
+
+
+class Batch:
+    """Pictures that the encoder was given together.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    keeper : Keeper
+    pixels : numpy.ndarray
+        Shape (B, H, W, 3), uint8.
+    keys : list of (bytes or None)
+        Where to keep each vector.
+    """
+
+    def __init__(self, encoder: Encoder, keeper: Keeper, pixels: PixelBatch, keys: list[bytes | None]) -> None:
+        self._encoder, self._keeper = encoder, keeper
+        self._pixels, self._keys = pixels, keys
+        self._vectors = self._submit(slice(None))
+
+    @property
+    def done(self) -> bool:
+        """Whether :attr:`results` can be had without waiting for the device."""
+        return self._vectors.done()
+
+    @cached_property
+    def results(self) -> list[EmbedResult]:
+        """What became of each picture; where the batch fails, each is tried alone."""
+        try:
+            return [EmbedResult(vector, None, "computed") for vector in self._vectors.result()]
+        except InferenceError:
+            return [self._alone(row) for row in range(len(self._keys))]
+
+    def _submit(self, rows: slice) -> Future[FloatArray]:
+        vectors = self._encoder.submit_pixels(self._pixels[rows])
+        self._keeper.keep(self._keys[rows], vectors)
+        return vectors
+
+    def _alone(self, row: int) -> EmbedResult:
+        try:
+            return EmbedResult(self._submit(slice(row, row + 1)).result()[0], None, "computed")
+        except InferenceError as exc:
+            return EmbedResult(None, ImageError("inference", f"the encoder fails on this picture: {exc}"), "failed")
+
+
+class Slot:
+    """A prepared request's place in the order, and in its batch if it has one."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self.prepared = prepared
+        self.batch: Batch | None = None
+        self.row = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether :attr:`result` can be had without waiting for the device."""
+        return self.prepared.pixels is None and (self.batch is None or self.batch.done)
+
+    @property
+    def result(self) -> EmbedResult:
+        """What became of the request."""
+        if self.batch is not None:
+            return self.batch.results[self.row]
+        if self.prepared.error is not None:
+            return EmbedResult(None, self.prepared.error, "failed")
+        return EmbedResult(self.prepared.vector, None, "cache")
+
+
+class Batching:
+    """Fills batches with prepared pictures, and gives results in the order of the requests.
+
+    Parameters
+    ----------
+    encoder : Encoder
+    keeper : Keeper
+    batch_size : int
+        Pictures a batch; fewer where too many results would wait for it to fill.
+    """
+
+    def __init__(self, encoder: Encoder, keeper: Keeper, batch_size: int) -> None:
+        self._encoder, self._keeper, self._batch_size = encoder, keeper, batch_size
+        self._waiting: deque[Slot] = deque()
+        self._filling: list[Slot] = []
+
+    def run(self, prepared: Iterable[Prepared]) -> Iterator[EmbedResult]:
+        """One result a request, in order."""
+        for one in prepared:
+            self._add(Slot(one))
+            yield from self._ready()
+        self._dispatch()
+        while self._waiting:
+            yield self._waiting.popleft().result
+
+    def _add(self, slot: Slot) -> None:
+        self._waiting.append(slot)
+        if slot.prepared.pixels is not None:
+            self._filling.append(slot)
+        if len(self._filling) == self._batch_size or self._is_full:
+            self._dispatch()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= _BATCHES_WAITING * self._batch_size
+
+    def _ready(self) -> Iterator[EmbedResult]:
+        """The results whose turn has come; the device is waited for only where too many wait."""
+        self._keeper.check()
+        while self._waiting and (self._waiting[0].done or self._is_full):
+            yield self._waiting.popleft().result
+
+    def _dispatch(self) -> None:
+        """Give the encoder the batch that is filling."""
+        slots, self._filling = self._filling, []
+        if not slots:
+            return
+        pixels = np.stack([slot.prepared.pixels for slot in slots if slot.prepared.pixels is not None])
+        batch = Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots])
+        for row, slot in enumerate(slots):
+            slot.batch, slot.row, slot.prepared.pixels = batch, row, None

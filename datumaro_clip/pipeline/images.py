@@ -1,0 +1,95 @@
+"""Embedding pictures, however many there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+
+from datumaro_clip.cache import VectorCache
+from datumaro_clip.encoders.base import Encoder
+from datumaro_clip.errors import OptionError
+from datumaro_clip.pipeline.batches import Batching
+from datumaro_clip.pipeline.keeping import Keeper
+from datumaro_clip.pipeline.prepare import Preparation, Prepared
+from datumaro_clip.pipeline.requests import EmbedResult, ImageRequest
+from datumaro_clip.pipeline.workers import Workers
+
+# Beyond this, reading and decoding keep any one device busy.
+_MOST_THREADS = 16
+# Pictures prepared ahead of the encoder, in batches: one that is filling, one that waits.
+_BATCHES_AHEAD = 2
+
+
+def embed_images(
+    requests: Iterable[ImageRequest],
+    encoder: Encoder,
+    *,
+    cache: VectorCache | None = None,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    exact_decode: bool = False,
+) -> Iterator[EmbedResult]:
+    """Embed pictures, one result a request, in the order of the requests.
+
+    Lazy: requests are taken a few batches ahead of the results, and memory does not grow with their number. A
+    picture that cannot be embedded is a result with an error; the others do not notice. Vectors are in the cache
+    as soon as their batch is done.
+
+    Parameters
+    ----------
+    requests : iterable of ImageRequest
+        Taken in the caller's thread.
+    encoder : Encoder
+        Not called where the cache holds everything.
+    cache : VectorCache, optional
+        Where vectors are looked up and kept.
+    batch_size : int, optional
+        Pictures a batch; the encoder's own where omitted.
+    threads : int, optional
+        Threads that read and decode; one for each CPU that this process may use where omitted, from 2 to 16.
+    exact_decode : bool
+        Decode large JPEGs whole instead of scaled.
+
+    Returns
+    -------
+    iterator of EmbedResult
+        Closing it, or an exception such as Ctrl-C, stops its threads without waiting for their pictures.
+
+    Raises
+    ------
+    OptionError
+        If ``batch_size`` or ``threads`` is below 1.
+    CacheError
+        If the cache cannot be read or written any more.
+    """
+    batch_size = encoder.batch_size if batch_size is None else batch_size
+    threads = _default_threads() if threads is None else threads
+    if min(batch_size, threads) < 1:
+        raise OptionError(f"batch size and threads must be at least 1, got {batch_size} and {threads}")
+    return _embed(requests, encoder, cache, batch_size, Preparation(encoder, cache, exact_decode), threads)
+
+
+def _embed(
+    requests: Iterable[ImageRequest],
+    encoder: Encoder,
+    cache: VectorCache | None,
+    batch_size: int,
+    preparation: Preparation,
+    threads: int,
+) -> Iterator[EmbedResult]:
+    """The threads' lifetime around the results."""
+    workers: Workers[ImageRequest, Prepared] = Workers(preparation, threads)
+    keeper = Keeper(cache)
+    try:
+        with closing(workers.map(requests, _BATCHES_AHEAD * batch_size + threads)) as prepared:
+            yield from Batching(encoder, keeper, batch_size).run(prepared)
+    finally:
+        workers.stop()
+        keeper.close()
+
+
+def _default_threads() -> int:
+    """One thread for each CPU that this process may use, but two at least: one can read while one decodes."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return min(max(len(allowed), 2), _MOST_THREADS)
