@@ -1,0 +1,132 @@
+"""Embedding stores: items, their vectors and their captions' vectors, in one directory that appears whole.
+
+The format is ``docs/storage-format.md``.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from datumaro_clip.errors import StoreWriteError
+from datumaro_clip.store.base import COMPRESSIONS, DTYPES, CaptionBlock, CaptionVector, Header, Record
+from datumaro_clip.store.kinds import StoreKind, store_kind
+from datumaro_clip.store.lock import WriterLock
+from datumaro_clip.store.manifest import KIND_NAMES, find_kind, read_manifest
+from datumaro_clip.store.media import MediaFolder, media_path
+from datumaro_clip.store.reader import SegmentVectors, StoreReader
+from datumaro_clip.store.writer import StoreWriter
+
+__all__ = [
+    "COMPRESSIONS",
+    "DTYPES",
+    "KIND_NAMES",
+    "CaptionBlock",
+    "CaptionVector",
+    "Header",
+    "MediaFolder",
+    "Record",
+    "SegmentVectors",
+    "StoreKind",
+    "StoreReader",
+    "StoreWriter",
+    "append_to_store",
+    "create_store",
+    "media_path",
+    "open_store",
+    "store_kind",
+]
+
+PathLike = str | os.PathLike[str]
+
+
+def open_store(path: PathLike) -> StoreReader:
+    """Open a store for reading; no vectors are read.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no store at the path.
+    StoreFormatError
+        If it is foreign, or of a version that this release does not know.
+    StoreCorruptError
+        If its manifest or files contradict one another.
+    """
+    return StoreReader(Path(path))
+
+
+def create_store(
+    path: PathLike, kind: str, header: Header, *, compression: str | None = None, overwrite: bool = False
+) -> StoreWriter:
+    """Begin a new store.
+
+    Parameters
+    ----------
+    path : path
+        Its directory; made if it is not there.
+    kind : str
+        ``clip_hdf5`` or ``clip_mmap``.
+    header : Header
+        Its space may be None, and declared later.
+    compression : str, optional
+        ``none``, ``gzip`` or ``lzf``; the header's where omitted.
+    overwrite : bool
+        Replace a store of the same kind that is there; it stays whole until the new one is.
+
+    Raises
+    ------
+    OptionError
+        If the kind does not exist, or cannot compress so.
+    StoreWriteError
+        If the directory cannot be written, another process writes there, or a store is there already.
+    """
+    root = Path(path)
+    if compression is not None:
+        header = replace(header, compression=compression)
+    lock = WriterLock(root)
+    with lock.released_on_error():
+        there = find_kind(root)
+        if there is not None and not (overwrite and there == kind):
+            raise StoreWriteError(
+                f"{root} holds a {there} store already: overwrite it with its own kind, or choose another directory"
+            )
+        return StoreWriter(root, store_kind(kind), header, lock)
+
+
+def append_to_store(path: PathLike, header: Header | None = None) -> StoreWriter:
+    """Begin to add, replace and remove items of a store, at the cost of what changes.
+
+    Parameters
+    ----------
+    path : path
+        The store's directory.
+    header : Header, optional
+        New categories, infos and media type; space, dtype and compression stay the store's.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreCorruptError
+        If there is no sound store.
+    StoreWriteError
+        If the directory cannot be written, or another process writes there.
+    """
+    root = Path(path)
+    read_manifest(root)
+    lock = WriterLock(root)
+    with lock.released_on_error():
+        previous = StoreReader(root)
+        return StoreWriter(root, previous.kind, _continued(previous.header, header), lock, previous)
+
+
+def _continued(stored: Header, new: Header | None) -> Header:
+    """The stored header with what a later write may change."""
+    if new is None:
+        return replace(stored, versions=Header().versions)
+    return replace(
+        stored,
+        versions=new.versions,
+        categories=new.categories,
+        infos=new.infos,
+        media_type=new.media_type,
+    )

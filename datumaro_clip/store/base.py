@@ -1,0 +1,186 @@
+"""What a store holds: a header and records. Knows nothing of files, nor of Datumaro."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from datumaro_clip.errors import OptionError, StoreCorruptError, StoreError, StoreWriteError
+from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
+
+DTYPES = {"float32": "<f4", "float16": "<f2"}
+COMPRESSIONS = ("none", "gzip", "lzf")
+
+_LIBRARIES = ("datumaro", "datumaro-clip", "h5py", "numpy", "openvino")
+
+Array = npt.NDArray[Any]
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide what a store holds, by name; those not installed are left out."""
+    return dict(_installed_versions())
+
+
+def _installed_versions() -> Iterator[tuple[str, str]]:
+    for name in _LIBRARIES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is true of a whole store.
+
+    Attributes
+    ----------
+    space : VectorSpace or None
+        The one space of all its vectors; None while it has none.
+    precision, device : str
+        What computed the newest vectors.
+    dtype : str
+        ``float32`` or ``float16``: how vectors are kept.
+    media_type : str
+        Datumaro's name of the medium in lower case.
+    categories, infos : mapping
+        JSON values.
+    compression : str
+        ``none``, ``gzip`` or ``lzf``.
+    versions : mapping
+        Library versions, by name.
+    """
+
+    space: VectorSpace | None = None
+    precision: str = "unknown"
+    device: str = "unknown"
+    dtype: str = "float32"
+    media_type: str = "image"
+    categories: Mapping[str, Any] = field(default_factory=dict)
+    infos: Mapping[str, Any] = field(default_factory=dict)
+    compression: str = "none"
+    versions: Mapping[str, str] = field(default_factory=library_versions)
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise OptionError(f"a store's dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
+        if self.compression not in COMPRESSIONS:
+            raise OptionError(f"compression must be one of {', '.join(COMPRESSIONS)}, got {self.compression!r}")
+
+    @property
+    def provenance(self) -> Provenance | None:
+        """What the newest vectors belong to; None in a store without vectors."""
+        return None if self.space is None else Provenance(self.space, self.precision, self.device)
+
+    def computed_by(self, provenance: Provenance) -> Header:
+        """The same header, with vectors of this provenance."""
+        return replace(self, space=provenance.space, precision=provenance.precision, device=provenance.device)
+
+
+@dataclass(frozen=True, eq=False)
+class CaptionVector:
+    """The vector of one of an item's texts.
+
+    Attributes
+    ----------
+    annotation_index : int
+        Position of the text's annotation among the item's annotations.
+    vector : numpy.ndarray
+        Shape (D,), unit length.
+    score : float or None
+        Cosine similarity of text and picture, in [-1, 1].
+    """
+
+    annotation_index: int
+    vector: FloatArray
+    score: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One item of a store.
+
+    Attributes
+    ----------
+    key : ItemKey
+    payload : dict
+        JSON values (no NaN, integers of 64 bits at most).
+    embedding : numpy.ndarray or None
+        Shape (D,), unit length; float32 when read.
+    captions : tuple of CaptionVector
+    """
+
+    key: ItemKey
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    embedding: FloatArray | None = None
+    captions: tuple[CaptionVector, ...] = ()
+
+
+class CaptionBlock(NamedTuple):
+    """Caption vectors of consecutive rows: store rows (b,), annotation indices (b,), vectors (b, D), scores (b,)."""
+
+    rows: npt.NDArray[np.int64]
+    annotations: npt.NDArray[np.int64]
+    vectors: Array
+    scores: FloatArray
+
+
+def key_hash(key: ItemKey) -> int:
+    """CRC-32 of subset, NUL, id: what the column ``item_hash`` has of a key."""
+    return zlib.crc32(f"{key.subset}\0{key.id}".encode("utf-8", "surrogatepass"))
+
+
+def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
+    """A record as its line of JSON, newline included."""
+    fields = {"id": key.id, "subset": key.subset}
+    record = {**fields, "payload": payload} if payload else fields
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        # A lone surrogate, as in the name of a file that is not UTF-8; orjson refuses what JSON can escape.
+        return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
+    """The key and payload of a record's line.
+
+    Raises
+    ------
+    StoreCorruptError
+        If it is not such a line.
+    """
+    try:
+        record = _parse(line)
+        return ItemKey(record["id"], record["subset"]), record.get("payload", {})
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise StoreCorruptError(f"a record of the store is not what the format says: {exc!r}") from exc
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return json.loads(line)
+
+
+@contextmanager
+def write_errors(path: object) -> Iterator[None]:
+    """Turn what the file system says into :class:`StoreWriteError`."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as exc:
+        raise StoreWriteError(
+            f"cannot write the store {path}: {exc.strerror or exc}; what was stored there before is unchanged. "
+            "Make room or choose another directory, then run the same command again"
+        ) from exc

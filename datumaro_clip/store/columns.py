@@ -1,0 +1,156 @@
+"""Columns cut into blocks, each with its checksum: checked when written out, checked again when first read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.store.base import Array
+
+# Small enough to check on a single look-up, large enough that checksums and chunk indices cost nothing.
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """What the manifest says of one column of a segment: NumPy dtype string, shape, block length, checksums."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    block_rows: int
+    crc32: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the uncompressed column in bytes."""
+        return int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype).itemsize
+
+
+class BlockSink(Protocol):
+    """Where blocks go, in order."""
+
+    def write(self, column: str, block: Array) -> None:
+        """Append a block to a column; all but a column's last have equal length."""
+
+
+class RowSource(Protocol):
+    """Rows that are read when sliced: a mapped array or an HDF5 dataset."""
+
+    def __getitem__(self, rows: slice, /) -> Any:
+        """The rows, shape (stop - start, ...)."""
+
+
+def checksum(block: Array) -> int:
+    """CRC-32 of an array's bytes in C order."""
+    return zlib.crc32(np.ascontiguousarray(block).data.cast("B"))
+
+
+class ColumnWriter:
+    """Gathers rows into blocks and hands them to a sink."""
+
+    def __init__(self, name: str, dtype: str, row_shape: tuple[int, ...], sink: BlockSink) -> None:
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
+        self._name, self._sink = name, sink
+        self._block_rows = max(1, BLOCK_BYTES // row_bytes)
+        self._block = np.empty((self._block_rows, *row_shape), dtype)
+        self._filled = 0
+        self._rows = 0
+        self._crc32: list[int] = []
+
+    def extend(self, rows: Array) -> None:
+        """Append rows of shape (n, *row_shape)."""
+        while len(rows):
+            part = rows[: self._block_rows - self._filled]
+            self._block[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            self._rows += len(part)
+            rows = rows[len(part) :]
+            if self._filled == self._block_rows:
+                self._flush()
+
+    def finish(self) -> ColumnSpec:
+        """Write the last, shorter block; say what was written."""
+        if self._filled:
+            self._flush()
+        shape = (self._rows, *self._block.shape[1:])
+        return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(self._crc32))
+
+    def _flush(self) -> None:
+        block = self._block[: self._filled]
+        self._crc32.append(checksum(block))
+        self._sink.write(self._name, block)
+        self._filled = 0
+
+
+class Column:
+    """A column of a stored segment; a block is checked when it is first read.
+
+    Attributes
+    ----------
+    rows : RowSource
+        The rows themselves, unchecked.
+    spec : ColumnSpec
+    """
+
+    def __init__(self, name: str, spec: ColumnSpec, rows: RowSource) -> None:
+        self.rows, self.spec = rows, spec
+        self._name = name
+        self._checked = bytearray(len(spec.crc32))
+        self._latest: tuple[int, Array] | None = None
+
+    def __len__(self) -> int:
+        return self.spec.shape[0]
+
+    def read(self, start: int, stop: int) -> Array:
+        """Rows ``start`` to ``stop``, shape (stop - start, ...), in the stored dtype.
+
+        Raises
+        ------
+        StoreCorruptError
+            If a block contradicts its checksum.
+        """
+        pieces = list(self._pieces(start, stop))
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def all(self) -> Array:
+        """Every row."""
+        return self.read(0, len(self))
+
+    def check(self) -> None:
+        """Read every block afresh, whether it was checked before or not."""
+        for index in range(len(self.spec.crc32)):
+            self._require_sound(index, self._load(index))
+
+    def _pieces(self, start: int, stop: int) -> Iterator[Array]:
+        size = self.spec.block_rows
+        for index in range(start // size, max(start, stop - 1) // size + 1):
+            yield self._read_block(index)[max(start - index * size, 0) : max(stop - index * size, 0)]
+
+    def _read_block(self, index: int) -> Array:
+        if self._latest is None or self._latest[0] != index:
+            self._latest = index, self._load(index)
+            if not self._checked[index]:
+                self._require_sound(index, self._latest[1])
+        return self._latest[1]
+
+    def _load(self, index: int) -> Array:
+        start = index * self.spec.block_rows
+        try:
+            block: Array = self.rows[start : min(start + self.spec.block_rows, len(self))]
+        except (OSError, RuntimeError, ValueError) as exc:
+            raise StoreCorruptError(f"block {index} of {self._name} cannot be read: {exc}") from exc
+        return block
+
+    def _require_sound(self, index: int, block: Array) -> None:
+        if checksum(block) != self.spec.crc32[index]:
+            self._latest = None
+            raise StoreCorruptError(
+                f"block {index} of {self._name} contradicts its checksum: the file was damaged after it was "
+                "written. Restore it from a copy, or export the dataset again"
+            )
+        self._checked[index] = True

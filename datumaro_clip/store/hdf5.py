@@ -1,0 +1,158 @@
+"""``clip_hdf5``: one HDF5 file a segment, one chunked dataset a column. The only importer of h5py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.store.base import Array
+from datumaro_clip.store.columns import ColumnSpec, RowSource
+from datumaro_clip.store.manifest import SegmentEntry
+
+# Pinned, so that every h5py writes the same bytes; from HDF5 1.10 on, metadata carry checksums.
+_LIBVER = ("v110", "v110")
+# Deflate and LZF, by their registered numbers: a file must not make HDF5 look for filter plug-ins.
+_FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF}
+# Deflate cannot make more than 1032 bytes of one; LZF makes fewer.
+_MOST_EXPANSION = 1032
+_GZIP_LEVEL = 4
+
+
+@contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """HDF5 says RuntimeError where the disk is full while it closes a file."""
+    try:
+        yield
+    except RuntimeError as exc:
+        raise OSError(f"HDF5 could not write {path}: {exc}") from exc
+
+
+class Hdf5Sink:
+    """Writes a segment's blocks to chunks of one file."""
+
+    def __init__(self, path: Path, compression: str) -> None:
+        self._path = path
+        self._filter: dict[str, Any] = {} if compression == "none" else {"compression": compression}
+        if compression == "gzip":
+            self._filter["compression_opts"] = _GZIP_LEVEL
+        self._file = h5py.File(path, "x", libver=_LIBVER, locking=False)
+
+    def write(self, column: str, block: Array) -> None:
+        """Append a block as a chunk."""
+        with _as_os_error(self._path):
+            if column not in self._file:
+                self._create(column, block)
+            else:
+                self._append(self._file[column], block)
+
+    def close(self) -> dict[str, int]:
+        """Close and sync the file."""
+        with _as_os_error(self._path):
+            self._file.close()
+        with self._path.open("rb+") as file:
+            os.fsync(file.fileno())
+        return {self._path.name: self._path.stat().st_size}
+
+    def discard(self) -> None:
+        """Close the file without caring for what it holds."""
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+
+    def _create(self, column: str, block: Array) -> None:
+        """Make the dataset with its first block as its first chunk: a short one is the only one."""
+        self._file.create_dataset(
+            column,
+            data=block,
+            chunks=block.shape,
+            maxshape=(None, *block.shape[1:]),
+            track_times=False,
+            **self._filter,
+        )
+
+    def _append(self, dataset: h5py.Dataset, block: Array) -> None:
+        start = len(dataset)
+        dataset.resize(start + len(block), axis=0)
+        dataset[start:] = block
+
+
+class Hdf5Source:
+    """A segment's file, open for reading."""
+
+    def __init__(self, path: Path, entry: SegmentEntry) -> None:
+        try:
+            size = path.stat().st_size
+            if entry.files.get(path.name) != size:
+                raise StoreCorruptError(f"{path} has {size} bytes, but the manifest says {entry.files}")
+            self._file = h5py.File(path, "r", locking=False)
+        except FileNotFoundError as exc:
+            raise StoreCorruptError(f"{path} is missing from the store") from exc
+        except OSError as exc:
+            raise StoreCorruptError(f"{path} is not a sound HDF5 file: {exc}") from exc
+        self._columns = {name: self._dataset(path, name, spec) for name, spec in entry.columns.items()}
+
+    @property
+    def columns(self) -> Mapping[str, RowSource]:
+        """The datasets; slicing one reads and decompresses its chunks."""
+        return self._columns
+
+    def close(self) -> None:
+        """Close the file."""
+        self._columns = {}
+        self._file.close()
+
+    def _dataset(self, path: Path, column: str, spec: ColumnSpec) -> h5py.Dataset:
+        """A column's dataset, once it is plainly what the manifest says and kept in this very file."""
+        try:
+            hard = isinstance(self._file.get(column, getlink=True), h5py.HardLink)
+            dataset = self._file[column] if hard else None
+            if not isinstance(dataset, h5py.Dataset) or not _fits(dataset, spec):
+                raise StoreCorruptError(f"{path} does not hold the column {column} that the manifest describes")
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError) as exc:
+            if isinstance(exc, StoreCorruptError):
+                raise
+            raise StoreCorruptError(f"the column {column} of {path} cannot be read: {exc}") from exc
+        return dataset
+
+
+def _fits(dataset: h5py.Dataset, spec: ColumnSpec) -> bool:
+    properties = dataset.id.get_create_plist()
+    filters = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+    return (
+        properties.get_layout() == h5py.h5d.CHUNKED
+        and filters <= _FILTERS
+        and dataset.dtype == np.dtype(spec.dtype)
+        and dataset.shape == spec.shape
+        and dataset.chunks == (min(spec.block_rows, spec.shape[0]), *spec.shape[1:])
+        and spec.nbytes <= dataset.id.get_storage_size() * _MOST_EXPANSION
+    )
+
+
+class Hdf5Kind:
+    """See :class:`datumaro_clip.store.kinds.StoreKind`."""
+
+    name = "clip_hdf5"
+    supports_append = True
+    supports_zero_copy = False
+    compressions: tuple[str, ...] = ("none", "gzip", "lzf")
+
+    def segment_path(self, root: Path, name: str) -> Path:
+        """The segment's file."""
+        return root / f"{name}.h5"
+
+    def create_segment(self, root: Path, name: str, compression: str) -> Hdf5Sink:
+        """Begin a file."""
+        return Hdf5Sink(self.segment_path(root, name), compression)
+
+    def open_segment(self, root: Path, entry: SegmentEntry) -> Hdf5Source:
+        """Open the file."""
+        return Hdf5Source(self.segment_path(root, entry.name), entry)
+
+
+KIND = Hdf5Kind()

@@ -1,0 +1,217 @@
+"""The manifest: what a store consists of, replaced whole with each write."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datumaro_clip.errors import OptionError, StoreCorruptError, StoreFormatError, StoreNotFoundError
+from datumaro_clip.files import atomic_write, is_safe_relative
+from datumaro_clip.store.base import Header
+from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
+from datumaro_clip.vectors import VectorSpace
+
+FORMAT_VERSION = 1
+KIND_NAMES = ("clip_hdf5", "clip_mmap")
+
+_FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d+),"sha256":"([0-9a-f]{64})",')
+_SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
+# numpy's own limit on a dimension is smaller than what JSON can say.
+_MOST_ROWS = 2**48
+
+
+@dataclass(frozen=True)
+class SegmentEntry:
+    """What the manifest says of one segment; the attributes are the keys of ``docs/storage-format.md``."""
+
+    name: str
+    items: int
+    removed: tuple[int, ...]
+    precision: str
+    device: str
+    versions: Mapping[str, str]
+    files: Mapping[str, int]
+    columns: Mapping[str, ColumnSpec]
+
+    @property
+    def number(self) -> int:
+        """The number in its name."""
+        return segment_number(self.name)
+
+    @property
+    def live(self) -> int:
+        """Rows that no later write removed."""
+        return self.items - len(self.removed)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One state of a store."""
+
+    kind: str
+    header: Header
+    subsets: Mapping[str, int] = field(default_factory=dict)
+    segments: tuple[SegmentEntry, ...] = ()
+    embeddings: int = 0
+    captions: int = 0
+
+    @property
+    def items(self) -> int:
+        """Live items."""
+        return sum(segment.live for segment in self.segments)
+
+
+def segment_name(number: int) -> str:
+    """The name of a store's n-th segment."""
+    return f"segment-{number:06d}"
+
+
+def segment_number(name: str) -> int:
+    """The number in a segment's name; 0 if it is not one."""
+    match = _SEGMENT_NAME.fullmatch(name)
+    return int(match[1]) if match else 0
+
+
+def manifest_path(root: Path, kind: str) -> Path:
+    """Where a store of this kind has its manifest."""
+    return root / f"{kind}.json"
+
+
+def find_kind(root: Path) -> str | None:
+    """The kind of the store in a directory; None if there is none.
+
+    Raises
+    ------
+    StoreFormatError
+        If there are manifests of two kinds.
+    """
+    found = [kind for kind in KIND_NAMES if manifest_path(root, kind).is_file()]
+    if len(found) > 1:
+        raise StoreFormatError(f"{root} holds a clip_hdf5 and a clip_mmap store: move one of them elsewhere")
+    return found[0] if found else None
+
+
+def write_manifest(root: Path, manifest: Manifest) -> None:
+    """Replace the manifest, so that a reader sees the old one or the new one."""
+    body = json.dumps(_to_json(manifest), separators=(",", ":"), allow_nan=False).encode()[1:]
+    digest = hashlib.sha256(body).hexdigest()
+    first = f'{{"format":"{manifest.kind}","format_version":{FORMAT_VERSION},"sha256":"{digest}",\n'
+    with atomic_write(manifest_path(root, manifest.kind)) as file:
+        file.write(first.encode() + body)
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the store in a directory.
+
+    Raises
+    ------
+    StoreNotFoundError
+        If there is no store.
+    StoreFormatError
+        If the manifest is foreign, or of a version that this release does not know.
+    StoreCorruptError
+        If it contradicts its digest or itself.
+    """
+    kind = find_kind(root)
+    if kind is None:
+        raise StoreNotFoundError(f"{root} holds no embedding store: there is no {' or '.join(_file_names())} in it")
+    path = manifest_path(root, kind)
+    body = _checked_body(path, kind)
+    try:
+        return _from_json(kind, json.loads(body))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OptionError) as exc:
+        raise StoreCorruptError(f"{path} contradicts the format: {exc!r}") from exc
+
+
+def _file_names() -> list[str]:
+    return [f"{kind}.json" for kind in KIND_NAMES]
+
+
+def _checked_body(path: Path, kind: str) -> bytes:
+    """The manifest's JSON without its first line, once format, version and digest are right."""
+    first, _, body = path.read_bytes().partition(b"\n")
+    match = _FIRST_LINE.fullmatch(first)
+    if match is None or match[1].decode() != kind:
+        raise StoreFormatError(f"{path} is not the manifest of a {kind} store, or its first line is damaged")
+    if int(match[2]) != FORMAT_VERSION:
+        raise StoreFormatError(
+            f"{path} is of format version {int(match[2])}; this release reads version {FORMAT_VERSION}. "
+            "Install a newer datumaro-clip"
+        )
+    if hashlib.sha256(body).hexdigest().encode() != match[3]:
+        raise StoreCorruptError(f"{path} contradicts its digest: it was damaged or changed by hand")
+    return b"{" + body
+
+
+def _to_json(manifest: Manifest) -> dict[str, Any]:
+    return {
+        "header": asdict(manifest.header),
+        "items": manifest.items,
+        "embeddings": manifest.embeddings,
+        "captions": manifest.captions,
+        "subsets": dict(manifest.subsets),
+        "segments": [asdict(segment) for segment in manifest.segments],
+    }
+
+
+def _from_json(kind: str, value: dict[str, Any]) -> Manifest:
+    header = dict(value["header"])
+    space = header.pop("space")
+    return Manifest(
+        kind=kind,
+        header=Header(space=None if space is None else VectorSpace(**space), **header),
+        subsets=dict(value["subsets"]),
+        segments=tuple(_segment(entry) for entry in value["segments"]),
+        embeddings=int(value["embeddings"]),
+        captions=int(value["captions"]),
+    )
+
+
+def _segment(value: dict[str, Any]) -> SegmentEntry:
+    columns = {name: _column(name, spec) for name, spec in value["columns"].items()}
+    entry = SegmentEntry(**{**value, "columns": columns, "removed": tuple(value["removed"])})
+    _require(segment_number(entry.name) > 0, f"segment name {entry.name!r}")
+    _require(all(is_safe_relative(name) for name in entry.files), "a file name that leaves the store")
+    removed = np.array(entry.removed, dtype=np.int64)
+    _require(bool(np.all(np.diff(removed) > 0)), "removed rows out of order")
+    _require(not len(removed) or (removed[0] >= 0 and removed[-1] < entry.items), "removed rows that are not there")
+    _require(columns["item_offsets"].shape == (entry.items + 1,), "offsets for another number of items")
+    _require(columns["item_hash"].shape == (entry.items,), "hashes for another number of items")
+    return entry
+
+
+def _column(name: str, value: dict[str, Any]) -> ColumnSpec:
+    spec = ColumnSpec(value["dtype"], tuple(value["shape"]), value["block_rows"], tuple(value["crc32"]))
+    _require(name in COLUMN_DTYPES and spec.dtype in COLUMN_DTYPES[name], f"column {name!r} of {spec.dtype!r}")
+    _require(len(spec.shape) == (2 if name.endswith("embeddings") else 1), f"the shape of column {name!r}")
+    _require(all(isinstance(n, int) and 0 < n < _MOST_ROWS for n in spec.shape), f"the shape of column {name!r}")
+    _require(isinstance(spec.block_rows, int) and spec.block_rows > 0, f"the blocks of column {name!r}")
+    _require(-(-spec.shape[0] // spec.block_rows) == len(spec.crc32), f"the checksums of column {name!r}")
+    row_bytes = spec.nbytes // spec.shape[0]
+    _require(spec.block_rows == max(1, BLOCK_BYTES // row_bytes), f"the blocks of column {name!r}")
+    return spec
+
+
+COLUMN_DTYPES: Mapping[str, tuple[str, ...]] = {
+    "items": ("|u1",),
+    "item_offsets": ("<u8",),
+    "item_hash": ("<u4",),
+    "embeddings": ("<f4", "<f2"),
+    "embedding_item": ("<i8",),
+    "caption_embeddings": ("<f4", "<f2"),
+    "caption_item": ("<i8",),
+    "caption_annotation": ("<i8",),
+    "caption_scores": ("<f4",),
+}
+
+
+def _require(condition: bool, what: str) -> None:
+    if not condition:
+        raise ValueError(what)

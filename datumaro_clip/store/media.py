@@ -1,0 +1,158 @@
+"""Pictures and other media kept as files inside a store."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.files import is_safe_relative, safe_file_name, temporary_sibling
+
+FOLDER = "media"
+
+# Longer relative names risk the 4,096 bytes that a whole path may have.
+_LONGEST_NAME = 1024
+_REMEMBERED = 256
+
+
+def media_path(root: Path, reference: str) -> Path:
+    """The file that a payload's ``file`` names.
+
+    Raises
+    ------
+    StoreCorruptError
+        If it would leave the store's media folder.
+    """
+    if not is_safe_relative(reference) or not reference.startswith(f"{FOLDER}/"):
+        raise StoreCorruptError(f"a medium of the store {root} is called {reference!r}, which is not inside {FOLDER}/")
+    return root / reference
+
+
+class MediaFolder:
+    """The media of one write: bytes are copied, equal ones once a name, never over another file.
+
+    Parameters
+    ----------
+    root : Path
+        The store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._is_new: dict[str, bool] = {}
+        self._remembered: dict[Path, str] = {}
+
+    def add_file(self, source: Path, name: str) -> str:
+        """Copy a file, unless it is in this store already.
+
+        Parameters
+        ----------
+        source : Path
+        name : str
+            What to call it, below the media folder; slashes make directories, anything unsafe is replaced.
+
+        Returns
+        -------
+        str
+            The reference to keep in a payload.
+        """
+        source = source.absolute()
+        inside = self._reference_inside(source)
+        if inside is not None:
+            self._is_new.setdefault(inside, False)
+            return inside
+        if source not in self._remembered:
+            if len(self._remembered) == _REMEMBERED:
+                self._remembered.clear()
+            self._remembered[source] = self._add(name, lambda path: _copy(source, path))
+        return self._remembered[source]
+
+    def add_bytes(self, data: bytes, name: str) -> str:
+        """Keep bytes as a file; as :meth:`add_file`."""
+        return self._add(name, lambda path: _write(data, path))
+
+    def sync(self) -> None:
+        """Wait until every new file is on the disk."""
+        for reference in self._new():
+            with (self._root / reference).open("rb+") as file:
+                os.fsync(file.fileno())
+
+    def discard(self) -> None:
+        """Remove every new file."""
+        for reference in self._new():
+            with suppress(OSError):
+                (self._root / reference).unlink()
+                (self._root / reference).parent.rmdir()
+
+    def remove_others(self) -> None:
+        """Remove the files of the media folder that this write did not use."""
+        for directory, _, names in os.walk(self._root / FOLDER, topdown=False):
+            for name in names:
+                path = Path(directory, name)
+                if path.relative_to(self._root).as_posix() not in self._is_new:
+                    path.unlink(missing_ok=True)
+            with suppress(OSError):
+                os.rmdir(directory)
+
+    def _new(self) -> Iterator[str]:
+        return (reference for reference, is_new in self._is_new.items() if is_new)
+
+    def _reference_inside(self, source: Path) -> str | None:
+        folder = self._root.absolute() / FOLDER
+        if not source.is_relative_to(folder) or not source.is_file():
+            return None
+        reference = f"{FOLDER}/{source.relative_to(folder).as_posix()}"
+        return reference if is_safe_relative(reference) else None
+
+    def _add(self, name: str, write: Callable[[Path], None]) -> str:
+        temporary = temporary_sibling(self._root / FOLDER)
+        try:
+            write(temporary)
+            reference, is_there = next(self._places(_safe_name(name), temporary))
+            if not is_there:
+                os.replace(temporary, self._root / reference)
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._is_new.setdefault(reference, not is_there)
+        return reference
+
+    def _places(self, name: str, content: Path) -> Iterator[tuple[str, bool]]:
+        """Names under which the content is already, or can be put."""
+        for candidate in _candidates(name):
+            path = self._root / FOLDER / candidate
+            if path.is_file() and filecmp.cmp(path, content, shallow=False):
+                yield f"{FOLDER}/{candidate}", True
+            with suppress(FileExistsError, NotADirectoryError):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not os.path.lexists(path):
+                    yield f"{FOLDER}/{candidate}", False
+
+
+def _safe_name(name: str) -> str:
+    """A relative name that stays inside, made part by part."""
+    # A lone surrogate, from a file name that is not UTF-8, has no place in a name that every system can keep.
+    plain = name.encode("utf-8", "backslashreplace").decode()
+    safe = "/".join(safe_file_name(part) for part in plain.split("/") if part)
+    return safe if safe and len(safe.encode()) <= _LONGEST_NAME else safe_file_name(plain)
+
+
+def _candidates(name: str) -> Iterator[str]:
+    """The name itself, then one without directories, then numbered ones."""
+    yield name
+    yield safe_file_name(name)
+    stem, extension = os.path.splitext(name)
+    for number in count(2):
+        yield f"{stem}-{number}{extension}"
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _write(data: bytes, target: Path) -> None:
+    target.write_bytes(data)

@@ -1,0 +1,132 @@
+"""``clip_mmap``: one NumPy file a column, mapped when read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.store.base import Array
+from datumaro_clip.store.columns import ColumnSpec
+from datumaro_clip.store.manifest import SegmentEntry
+
+HEADER_BYTES = 128
+# Records are a file that people can read, so it has no header.
+PLAIN = {"items": "items.jsonl"}
+
+
+def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """A NumPy format 1.0 header of 128 bytes, so that it can be rewritten once the number of rows is known."""
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
+    start = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
+    return start + text.ljust(HEADER_BYTES - 11) + b"\n"
+
+
+def file_name(column: str) -> str:
+    """The file of a column inside its segment's directory."""
+    return PLAIN.get(column, f"{column}.npy")
+
+
+class MmapSink:
+    """Writes a segment's blocks to one file a column."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self._directory = directory
+        self._files: dict[str, BinaryIO] = {}
+        self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+
+    def write(self, column: str, block: Array) -> None:
+        """Append a block."""
+        if column not in self._files:
+            self._files[column] = self._open(column)
+            self._shapes[column] = block.dtype.str, (0, *block.shape[1:])
+        self._files[column].write(block.data.cast("B"))
+        dtype, shape = self._shapes[column]
+        self._shapes[column] = dtype, (shape[0] + len(block), *shape[1:])
+
+    def close(self) -> dict[str, int]:
+        """Write the headers, now that the shapes are known, and sync."""
+        return {file_name(column): self._finish(column, file) for column, file in sorted(self._files.items())}
+
+    def discard(self) -> None:
+        """Close the files without caring for what they hold."""
+        for file in self._files.values():
+            with suppress(OSError):
+                file.close()
+
+    def _open(self, column: str) -> BinaryIO:
+        file = (self._directory / file_name(column)).open("xb", buffering=0)
+        if column not in PLAIN:
+            file.write(bytes(HEADER_BYTES))
+        return file
+
+    def _finish(self, column: str, file: BinaryIO) -> int:
+        with file:
+            size = file.tell()
+            if column not in PLAIN:
+                file.seek(0)
+                file.write(npy_header(*self._shapes[column]))
+            os.fsync(file.fileno())
+        return size
+
+
+class MmapSource:
+    """A segment's files, mapped."""
+
+    def __init__(self, directory: Path, entry: SegmentEntry) -> None:
+        self._columns = {name: _mapped(directory, entry, name, spec) for name, spec in entry.columns.items()}
+
+    @property
+    def columns(self) -> Mapping[str, Array]:
+        """Read-only maps."""
+        return self._columns
+
+    def close(self) -> None:
+        """Forget the maps; arrays handed out keep theirs."""
+        self._columns = {}
+
+
+def _mapped(directory: Path, entry: SegmentEntry, column: str, spec: ColumnSpec) -> Array:
+    """A column's file as an array, once its size and header are what the manifest says."""
+    path = directory / file_name(column)
+    offset = 0 if column in PLAIN else HEADER_BYTES
+    try:
+        size = path.stat().st_size
+        if size != offset + spec.nbytes or entry.files.get(path.name) != size:
+            raise StoreCorruptError(f"{path} has {size} bytes, but the manifest says {offset + spec.nbytes}")
+        with path.open("rb") as file:
+            if offset and file.read(offset) != npy_header(spec.dtype, spec.shape):
+                raise StoreCorruptError(f"{path} has another header than the manifest says")
+        return np.memmap(path, spec.dtype, "r", offset, spec.shape)
+    except FileNotFoundError as exc:
+        raise StoreCorruptError(f"{path} is missing from the store") from exc
+
+
+class MmapKind:
+    """See :class:`datumaro_clip.store.kinds.StoreKind`."""
+
+    name = "clip_mmap"
+    supports_append = True
+    supports_zero_copy = True
+    compressions: tuple[str, ...] = ("none",)
+
+    def segment_path(self, root: Path, name: str) -> Path:
+        """The segment's directory."""
+        return root / name
+
+    def create_segment(self, root: Path, name: str, compression: str) -> MmapSink:
+        """Begin a directory of column files."""
+        return MmapSink(self.segment_path(root, name))
+
+    def open_segment(self, root: Path, entry: SegmentEntry) -> MmapSource:
+        """Map the column files."""
+        return MmapSource(self.segment_path(root, entry.name), entry)
+
+
+KIND = MmapKind()

@@ -1,0 +1,211 @@
+"""Writing a store: new segments beside the old, then one rename that makes them the store."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from datumaro_clip.errors import InvalidVectorError, OptionError, StoreWriteError
+from datumaro_clip.store.base import Array, Header, Record, write_errors
+from datumaro_clip.store.kinds import SegmentSink, StoreKind
+from datumaro_clip.store.leftovers import clear_leftovers, named_segments
+from datumaro_clip.store.lock import WriterLock
+from datumaro_clip.store.manifest import Manifest, SegmentEntry, segment_name, write_manifest
+from datumaro_clip.store.media import MediaFolder
+from datumaro_clip.store.reader import StoreReader
+from datumaro_clip.store.segments import SegmentReader, SegmentWriter
+from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
+
+
+class StoreWriter:
+    """One write to a store; everything of it becomes visible at its end, or nothing.
+
+    A context manager: it commits where the block ends well, and aborts on an exception. Made by
+    :func:`~datumaro_clip.store.create_store` and :func:`~datumaro_clip.store.append_to_store`.
+
+    Attributes
+    ----------
+    path : Path
+    header : Header
+    media : MediaFolder
+        Where media of the records are kept.
+    """
+
+    def __init__(
+        self, path: Path, kind: StoreKind, header: Header, lock: WriterLock, previous: StoreReader | None = None
+    ) -> None:
+        if header.compression not in kind.compressions:
+            raise OptionError(f"{kind.name} cannot compress with {header.compression}; use clip_hdf5")
+        self.path, self.header = path, header
+        self.media = MediaFolder(path)
+        self._kind, self._lock, self._previous = kind, lock, previous
+        self._removed: dict[str, set[int]] = defaultdict(set)
+        self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
+        self._embeddings = self._captions = 0
+        self._segment: SegmentWriter | None = None
+        self._sink: SegmentSink | None = None
+        with write_errors(path):
+            self._name = segment_name(1 + clear_leftovers(path))
+
+    def __enter__(self) -> StoreWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.commit()
+        else:
+            self.abort()
+
+    def declare(self, provenance: Provenance) -> None:
+        """Say what computed the vectors to come; must precede the first, unless the header says it.
+
+        Raises
+        ------
+        SpaceMismatchError
+            If the store's vectors are of another space.
+        """
+        if self.header.space is not None:
+            require_same_space(self.header.space, provenance.space)
+        self.header = self.header.computed_by(provenance)
+
+    def add(self, record: Record) -> None:
+        """Add an item; one that an earlier write stored under the same key is replaced.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk does not take it.
+        InvalidVectorError
+            If a vector is not a unit row of the store's dimension.
+        """
+        for vector in (record.embedding, *(caption.vector for caption in record.captions)):
+            if vector is not None:
+                self._require_fitting(np.shape(vector))
+        self.remove(record.key)
+        with write_errors(self.path):
+            self._begin().add(record)
+        self._subsets[record.key.subset] += 1
+        self._embeddings += record.embedding is not None
+        self._captions += len(record.captions)
+
+    def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
+        """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one."""
+        if np.ndim(vectors) != 2 or len(keys) != len(vectors):
+            raise InvalidVectorError(f"wanted {len(keys)} vectors (N, D), got shape {np.shape(vectors)}")
+        self._require_fitting(np.shape(vectors)[1:])
+        if self._previous is not None:
+            for key in keys:
+                self.remove(key)
+        with write_errors(self.path):
+            self._begin().add_rows(keys, vectors)
+        self._subsets.update(key.subset for key in keys)
+        self._embeddings += len(keys)
+
+    def remove(self, key: ItemKey) -> bool:
+        """Remove an item that an earlier write stored; whether there was one."""
+        row = None if self._previous is None else self._previous.find(key)
+        if row is None or self._previous is None:
+            return False
+        segment, local = self._previous.locate(row)
+        removed = self._removed[segment.entry.name]
+        is_news = local not in removed
+        removed.add(local)
+        self._subsets[key.subset] -= is_news
+        return is_news
+
+    def commit(self) -> None:
+        """Make what was written the store."""
+        try:
+            with write_errors(self.path):
+                segment = self._finish_segment()
+                self.media.sync()
+                write_manifest(self.path, self._manifest(segment))
+        except BaseException:
+            self.abort()
+            raise
+        with suppress(OSError):
+            clear_leftovers(self.path)
+            if self._previous is None and self._lock.owns_media:
+                self.media.remove_others()
+        self._close_previous()
+        self._lock.release()
+
+    def abort(self) -> None:
+        """Leave what was stored before as it was."""
+        if self._sink is not None:
+            self._sink.discard()
+        # An interruption may come after the rename that made this write the store.
+        if self._name not in (named_segments(self.path) or ()):
+            self.media.discard()
+        with suppress(OSError):
+            clear_leftovers(self.path)
+        self._close_previous()
+        self._lock.give_up()
+
+    def _close_previous(self) -> None:
+        if self._previous is not None:
+            self._previous.close()
+
+    def _begin(self) -> SegmentWriter:
+        if self._segment is None:
+            self._sink = self._kind.create_segment(self.path, self._name, self.header.compression)
+            self._segment = SegmentWriter(self._sink, self.header.dtype)
+        return self._segment
+
+    def _finish_segment(self) -> SegmentEntry | None:
+        if self._segment is None or self._sink is None:
+            return None
+        columns = self._segment.finish()
+        entry = SegmentEntry(
+            name=self._name,
+            items=self._segment.items,
+            removed=(),
+            precision=self.header.precision,
+            device=self.header.device,
+            versions=self.header.versions,
+            files=self._sink.close(),
+            columns=columns,
+        )
+        self._require_distinct_keys(entry)
+        return entry
+
+    def _require_distinct_keys(self, entry: SegmentEntry) -> None:
+        segment = SegmentReader(entry, self._kind.open_segment(self.path, entry))
+        repeated = segment.repeated_key()
+        segment.close()
+        if repeated is not None:
+            raise StoreWriteError(f"two items are called {repeated}; an item's id and subset must be its own")
+
+    def _manifest(self, segment: SegmentEntry | None) -> Manifest:
+        kept = [] if self._previous is None else [self._without_removed(s) for s in self._previous.segments]
+        entries = [entry for entry in [*kept, *([] if segment is None else [segment])] if entry.live]
+        return Manifest(
+            kind=self._kind.name,
+            header=self.header,
+            subsets={name: count for name, count in self._subsets.items() if count},
+            segments=tuple(entries),
+            embeddings=self._embeddings,
+            captions=self._captions,
+        )
+
+    def _without_removed(self, segment: SegmentReader) -> SegmentEntry:
+        """A stored segment's entry after this write; its live vectors are counted on the way."""
+        entry = segment.entry
+        removed = np.array(sorted({*entry.removed, *self._removed[entry.name]}), np.int64)
+        self._embeddings += len(segment.embedding_item) - int(np.isin(segment.embedding_item, removed).sum())
+        self._captions += len(segment.caption_item) - int(np.isin(segment.caption_item, removed).sum())
+        return replace(entry, removed=tuple(removed.tolist()))
+
+    def _require_fitting(self, shape: tuple[int, ...]) -> None:
+        if self.header.space is None:
+            raise InvalidVectorError("say what computed the vectors before adding any: StoreWriter.declare(provenance)")
+        if shape != (self.header.space.dimension,):
+            raise InvalidVectorError(f"a vector of {self.header.space} was wanted, got one of shape {shape}")
