@@ -122,6 +122,10 @@ class Embedding:
     def __len__(self) -> int:
         return len(self.vector)
 
+    def __reduce__(self) -> tuple[type[Embedding], tuple[FloatArray, str, str, str]]:
+        """Copies and pickles are made anew, so that theirs is read-only too."""
+        return type(self), (self.vector, self.space, self.model, self.precision)
+
     def __repr__(self) -> str:
         return f"Embedding({len(self)} dimensions, {self.model}, {self.precision}, {self.space[:19]})"
 
