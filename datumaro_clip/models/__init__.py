@@ -2,18 +2,55 @@
 
 from __future__ import annotations
 
-from os import PathLike
-from pathlib import Path
+import os
 
 from datumaro_clip.encoders.base import Encoder
-from datumaro_clip.models.manifest import read_manifest
+from datumaro_clip.models.golden import GoldenVectors
+from datumaro_clip.models.manifest import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
+from datumaro_clip.models.resolve import ModelDirectory, find_by_space, resolve
+from datumaro_clip.models.selfcheck import CheckedEncoder
 
-__all__ = ["load_model"]
+__all__ = ["ModelDirectory", "find_by_space", "load_model", "resolve"]
 
 
-def load_model(model: str | PathLike[str], device: str = "CPU", precision: str = "auto") -> Encoder:
-    """Load a model."""
+def load_model(
+    model: str | os.PathLike[str] | None = None,
+    device: str = "CPU",
+    precision: str = "auto",
+    *,
+    local_files_only: bool = False,
+    self_check: bool = True,
+) -> Encoder:
+    """Load a model; nothing is compiled before it is first asked for vectors.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        As :func:`resolve` takes it: a directory, ``tiny``, a Hugging Face id, or a vector space's fingerprint.
+    device : str
+        OpenVINO's name: ``CPU``, ``GPU``, ``GPU.1``, ``NPU``, ``AUTO``, ``MULTI:GPU,CPU``.
+    precision : str
+        ``auto``, the quickest that is safe on the device; or ``f32``, ``bf16``, ``f16``, ``int8``.
+    local_files_only : bool
+        Never ask a hub.
+    self_check : bool
+        Compare golden inputs with their known vectors before the first batch on anything but the CPU in f32.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If the model cannot be had; lists the ways out.
+    ModelFormatError
+        If its files are not what its manifest says.
+    DeviceNotFoundError, OptionError
+        If there is no such device here, or it cannot compute so.
+    """
     from datumaro_clip.encoders.openvino import OpenVINOEncoder
 
-    directory = Path(model)
-    return OpenVINOEncoder(directory, read_manifest(directory), device=device, precision=precision)
+    found = resolve(model, local_files_only=local_files_only)
+    manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
+    encoder = OpenVINOEncoder(found.path, manifest, device=device, precision=precision)
+    where = encoder.provenance
+    if not self_check or (where.device, where.precision) == ("CPU", "f32"):
+        return encoder
+    return CheckedEncoder(encoder, GoldenVectors.load(found.path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,10 @@ class Assets:
     def preprocessing(self) -> Preprocessing:
         """What the image processor's configuration says."""
         return Preprocessing.from_config(self.preprocessor)
+
+    def fitted_to(self, *, masked: bool) -> Assets:
+        """The same for a text graph that takes an attention mask, or that takes none."""
+        return replace(self, text=replace(self.text, attention_mask=masked))
 
 
 def read_assets(directory: Path) -> Assets:
@@ -120,7 +124,6 @@ def _text_settings(directory: Path, family: str, config: Mapping[str, Any], toke
         padding="max_length" if family == "siglip" else "longest",
         pad_id=_pad_id(settings, config, tokenizer),
         lowercase=family == "siglip" and bool(settings.get("do_lower_case", False)),
-        attention_mask=family == "clip",
     )
 
 

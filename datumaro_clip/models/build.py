@@ -79,6 +79,7 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
     ModelFormatError
         If the graphs are not those of such a model.
     """
+    assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1)
     with atomic_directory(out) as directory:
         space = fingerprint(encoders, assets)
         finished = _finish(encoders, assets)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import tempfile
 import warnings
@@ -18,14 +17,6 @@ from datumaro_clip.models.manifest import PREPROCESSOR, TOKENIZER, Manifest
 from datumaro_clip.models.optimum_ir import import_optimum
 
 _TASK = "zero-shot-image-classification"
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-
-log = logging.getLogger(__name__)
-
-
-def is_checkpoint(directory: Path) -> bool:
-    """Whether a directory looks like a checkpoint of transformers."""
-    return (directory / "config.json").is_file() and any((directory / name).is_file() for name in _WEIGHTS)
 
 
 def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:

@@ -6,20 +6,21 @@ It is a SHA-256 over a canonical JSON text of four parts:
     Per encoder, the sorted SHA-256 of each floating-point constant of the graph as an exporter leaves it: before
     normalisation is taken in, before compression, before quantisation. A constant is taken in float32, without its
     unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that neither names, nor order,
-    nor the exporter's habit of transposing or broadcasting matters. Scalars (epsilons, scales), and constants that are
-    all zero or all one (which optimisers drop), do not count.
+    nor the exporter's habit of transposing or broadcasting matters. Scalars (epsilons, scales), constants that are
+    all zero or all one (which optimisers drop), and masks (which stand for minus infinity) do not count.
 ``tokenizer``
     Vocabulary, merges, and what the tokenizer makes of some difficult texts: not its file, which each version of
     transformers writes its own way.
 ``preprocessing``, ``text``, ``architecture``
     Resizing, cropping, normalisation; padding and context length; activation, heads and epsilon of the towers.
+    Whether the graph takes an attention mask is the exporter's choice, and does not count.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from datumaro_clip.models.assets import Assets
 from datumaro_clip.models.graphs import RawEncoders
 from datumaro_clip.texts import Tokenizer
 
+# Exporters write the smallest float32 or float16, or minus infinity.
+_MASK = -6e4
 _PROBES = (
     "",
     "a photo of a cat",
@@ -63,7 +66,7 @@ def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
         "weights": {"image": weight_digests(encoders.image), "text": weight_digests(encoders.text)},
         "tokenizer": _tokenizer_digest(assets),
         "preprocessing": asdict(assets.preprocessing),
-        "text": asdict(assets.text),
+        "text": asdict(replace(assets.text, attention_mask=False)),
         "architecture": assets.architecture,
     }
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
@@ -80,7 +83,7 @@ def weight_digests(model: Any) -> list[str]:
 def tensor_digest(values: npt.NDArray[Any]) -> str | None:
     """Digest of one constant, or None for one that does not count (see the module's text)."""
     tensor = np.squeeze(np.asarray(values, dtype=np.float32))
-    if tensor.ndim == 0 or tensor.size == 0 or _is_neutral(tensor):
+    if tensor.ndim == 0 or tensor.size == 0 or _is_neutral(tensor) or _is_mask(tensor):
         return None
     orientations = [tensor, tensor.T] if tensor.ndim == 2 else [tensor]
     return min(_digest(np.ascontiguousarray(orientation)) for orientation in orientations)
@@ -90,6 +93,11 @@ def _is_neutral(tensor: npt.NDArray[np.float32]) -> bool:
     """Whether adding, or multiplying with, the tensor changes nothing."""
     first = float(tensor.flat[0])
     return first in (0.0, 1.0) and bool(np.all(tensor == first))
+
+
+def _is_mask(tensor: npt.NDArray[np.float32]) -> bool:
+    """Whether the tensor stands for minus infinity somewhere, as no weight does."""
+    return float(tensor.min()) < _MASK
 
 
 def _digest(tensor: npt.NDArray[np.float32]) -> str:

@@ -75,14 +75,6 @@ class Manifest:
         return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
 
 
-def is_model_directory(path: Path) -> bool:
-    """Whether a directory holds a manifest of this format, of whatever version."""
-    try:
-        return bool(read_json(path / MANIFEST).get("format") == FORMAT)
-    except ModelFormatError:
-        return False
-
-
 def read_manifest(directory: Path) -> Manifest:
     """Read and check a manifest, and that each file it names is there with its size; digests are not computed.
 

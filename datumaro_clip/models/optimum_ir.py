@@ -12,11 +12,6 @@ from datumaro_clip.models.manifest import Manifest
 COMBINED = "openvino_model.xml"
 
 
-def is_optimum_directory(directory: Path) -> bool:
-    """Whether a directory looks like one that optimum-cli made of a model with two encoders."""
-    return (directory / COMBINED).is_file() and (directory / "config.json").is_file()
-
-
 def import_optimum(directory: Path, out: Path, origin: Origin) -> Manifest:
     """Make a model directory out of optimum-cli's.
 
