@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from datumaro_clip.encoders.base import Encoder, TokenBatch
+from datumaro_clip.encoders.base import Encoder
+from datumaro_clip.texts import TokenBatch
 
 __all__ = ["Encoder", "TokenBatch"]

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.errors import InferenceError
 from datumaro_clip.images import ImageLike, Preprocessing, decode
 from datumaro_clip.texts import TokenBatch, Tokenizer, length_batches
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
@@ -63,6 +64,12 @@ class Encoder(ABC):
     @abstractmethod
     def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
         """Start encoding a batch of texts; as :meth:`submit_pixels`, for (B, L) tokens."""
+
+    def require_pixels(self, pixels: PixelBatch) -> None:
+        """Raise :class:`~datumaro_clip.errors.InferenceError`, naming wanted and got, unless pixels are a batch."""
+        height, width = self.preprocessing.size
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, 3):
+            raise InferenceError(f"wanted uint8 (B, {height}, {width}, 3), got {pixels.dtype} {pixels.shape}")
 
     def embed_images(self, images: Iterable[ImageLike]) -> FloatArray:
         """Embed pictures.

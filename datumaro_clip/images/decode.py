@@ -85,7 +85,7 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
         raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
     except Exception as exc:  # Pillow's readers raise almost any type on a malformed file.
         reason = _reason_of(exc)
-        raise ImageError(reason, f"{describe(image)}: {_MESSAGES[reason]} ({exc})") from exc
+        raise ImageError(reason, f"{describe(image)}: {_MESSAGES[reason]}{_detail(exc)}") from exc
 
 
 def describe(image: object) -> str:
@@ -172,3 +172,9 @@ def _reason_of(exc: Exception) -> str:
     if not isinstance(exc, UnidentifiedImageError) and any(s in str(exc).lower() for s in _SIGNS_OF_TRUNCATION):
         return "truncated"
     return next((reason for kind, reason in _REASONS if isinstance(exc, kind)), "unreadable")
+
+
+def _detail(exc: Exception) -> str:
+    """What the exception adds to our own words: nothing, where it only repeats the picture's name."""
+    known = isinstance(exc, UnidentifiedImageError | FileNotFoundError | PermissionError)
+    return "" if known or not str(exc) else f" ({exc})"

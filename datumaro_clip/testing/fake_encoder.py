@@ -96,8 +96,7 @@ class FakeEncoder(Encoder):
 
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
         """Encode a batch of pictures at once; the future is done already."""
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != (_SIDE, _SIDE, 3):
-            return _failed(f"wanted uint8 (B, {_SIDE}, {_SIDE}, 3), got {pixels.dtype} {pixels.shape}")
+        self.require_pixels(pixels)
         if self._fail_on is not None and _any_all_of(pixels, self._fail_on):
             return _failed("the batch holds a picture of the colour that this encoder fails on")
         with self._lock:

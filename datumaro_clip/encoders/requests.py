@@ -1,0 +1,84 @@
+"""A compiled graph that computes several batches at a time, and makes its callers wait when it has enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import BoundedSemaphore
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.errors import InferenceError, InvalidVectorError
+from datumaro_clip.vectors import FloatArray, unit_rows
+
+Inputs = Mapping[str, npt.NDArray[Any]]
+
+
+class RequestQueue:
+    """As many inference requests as the device works best with, each driven by a thread.
+
+    A thread that waits is what turns OpenVINO's failures into exceptions of a future: its own callbacks are not
+    called when a request fails.
+
+    Parameters
+    ----------
+    compiled : openvino.CompiledModel
+        With one output, (B, D).
+    dimension : int
+        D.
+    """
+
+    def __init__(self, compiled: Any, dimension: int) -> None:
+        count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        self._dimension = dimension
+        self._devices = [str(device) for device in compiled.get_property("EXECUTION_DEVICES")]
+        self._requests: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(count):
+            self._requests.put(compiled.create_infer_request())
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="clip-inference")
+        # One batch may wait for a thread, so that a request that ends finds its next batch there.
+        self._slots = BoundedSemaphore(count + 1)
+
+    @property
+    def device(self) -> str:
+        """The device, or devices with commas between, that computes."""
+        return ",".join(self._devices)
+
+    def submit(self, inputs: Inputs) -> Future[FloatArray]:
+        """Start a batch; block while all requests are busy and one batch waits."""
+        self._slots.acquire()
+        future = self._threads.submit(self._run, inputs)
+        future.add_done_callback(lambda _: self._slots.release())
+        return future
+
+    def _run(self, inputs: Inputs) -> FloatArray:
+        """Compute one batch, in one of the threads."""
+        request = self._requests.get()
+        try:
+            request.start_async(inputs, share_inputs=True)
+            request.wait()
+            return self._checked(request.get_output_tensor(0).data)
+        except (RuntimeError, TypeError, ValueError) as exc:
+            raise InferenceError(f"a batch {_shapes(inputs)} could not be computed: {gist(exc)}") from exc
+        finally:
+            self._requests.put(request)
+
+    def _checked(self, rows: npt.NDArray[Any]) -> FloatArray:
+        """An own copy of the rows, exactly of unit length, which low precision leaves them only nearly."""
+        if rows.ndim != 2 or rows.shape[1] != self._dimension:
+            raise InvalidVectorError(f"the graph gave shape {rows.shape}, wanted (B, {self._dimension})")
+        return unit_rows(rows)
+
+
+def _shapes(inputs: Inputs) -> str:
+    """The inputs' shapes, for a message."""
+    return ", ".join(f"{name} {np.shape(value)}" for name, value in inputs.items())
+
+
+def gist(exc: Exception) -> str:
+    """The line of OpenVINO's message that says something; the ones before it name its source files."""
+    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
+    return lines[-1] if lines else type(exc).__name__
