@@ -62,15 +62,25 @@ class MediaFolder:
             The reference to keep in a payload.
         """
         source = source.absolute()
-        inside = self._reference_inside(source)
+        inside = self.find(source)
         if inside is not None:
-            self._is_new.setdefault(inside, False)
             return inside
         if source not in self._remembered:
             if len(self._remembered) == _REMEMBERED:
                 self._remembered.clear()
             self._remembered[source] = self._add(name, lambda path: _copy(source, path))
         return self._remembered[source]
+
+    def find(self, source: Path) -> str | None:
+        """The reference of a file that is in this store already, and is used again."""
+        folder = self._root.absolute() / FOLDER
+        if not source.is_relative_to(folder) or not source.is_file():
+            return None
+        reference = f"{FOLDER}/{source.relative_to(folder).as_posix()}"
+        if not is_safe_relative(reference):
+            return None
+        self._is_new.setdefault(reference, False)
+        return reference
 
     def add_bytes(self, data: bytes, name: str) -> str:
         """Keep bytes as a file; as :meth:`add_file`."""
@@ -101,13 +111,6 @@ class MediaFolder:
 
     def _new(self) -> Iterator[str]:
         return (reference for reference, is_new in self._is_new.items() if is_new)
-
-    def _reference_inside(self, source: Path) -> str | None:
-        folder = self._root.absolute() / FOLDER
-        if not source.is_relative_to(folder) or not source.is_file():
-            return None
-        reference = f"{FOLDER}/{source.relative_to(folder).as_posix()}"
-        return reference if is_safe_relative(reference) else None
 
     def _add(self, name: str, write: Callable[[Path], None]) -> str:
         temporary = temporary_sibling(self._root / FOLDER)

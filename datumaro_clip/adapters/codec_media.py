@@ -1,0 +1,281 @@
+"""Datumaro's media as JSON, with their bytes as files inside the store where asked for."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from datumaro.components.media import (
+    Image,
+    MediaElement,
+    MosaicImage,
+    MultiframeImage,
+    PointCloud,
+    RoIImage,
+    TableRow,
+    Video,
+    VideoFrame,
+)
+from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfImages
+from datumaro.util.image import decode_image, encode_image
+
+from datumaro_clip.adapters.codec_tables import TableReader, TableWriter
+from datumaro_clip.adapters.codec_values import CodecError
+from datumaro_clip.store import MediaFolder, media_path
+
+Payload = dict[str, Any]
+
+
+class MediaWriter:
+    """Turns media into payloads.
+
+    Parameters
+    ----------
+    folder : MediaFolder
+        Where bytes go.
+    save : bool
+        Keep the media themselves; else only where their files are.
+    image_ext : str, optional
+        Encode pictures anew in this format, as ``.jpg``; else bytes are copied.
+
+    Attributes
+    ----------
+    counts : Counter
+        ``missing``: files that were to be saved and are not there. ``unsaved``: pictures without a file, which
+        are lost unless ``save`` is true.
+    """
+
+    def __init__(self, folder: MediaFolder, *, save: bool, image_ext: str | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._folder, self._save = folder, save
+        self._image_ext = image_ext if image_ext is None or image_ext.startswith(".") else f".{image_ext}"
+        self._tables = TableWriter(folder)
+
+    def encode(self, media: MediaElement, name: str) -> Payload:
+        """A medium's payload; ``name``, without extension, is what to call its file."""
+        if isinstance(media, VideoFrame):
+            return {"type": "video_frame", "video": self.encode(media.video, name), "index": media.index}
+        if isinstance(media, Video):
+            return {"type": "video", **self._source(media.path, f"videos/{Path(media.path).name}"), **_range(media)}
+        if isinstance(media, MosaicOfImages):
+            parts = [[self.encode(image, f"{name}.{i}"), list(roi)] for i, (image, roi) in enumerate(media._data_in)]
+            return {"type": "mosaic_image", "parts": parts, **_size(media)}
+        if isinstance(media, Image):
+            return self._image(media, name, keep=self._save)
+        if isinstance(media, MultiframeImage):
+            frames = [self.encode(image, f"{name}.{i}") for i, image in enumerate(media.data)]
+            return {"type": "multiframe_image", "images": frames, "origin": media.path}
+        if isinstance(media, PointCloud):
+            return self._point_cloud(media, name)
+        if isinstance(media, TableRow):
+            return {"type": "table_row", "file": self._tables.reference(media.table), "index": int(media.index)}
+        return {"type": "media_element"}
+
+    def encode_annotation_image(self, image: Image, name: str) -> Payload:
+        """The payload of a picture that is itself an annotation: kept even where media are not, if it has no file."""
+        return self._image(image, name, keep=self._save or not _path_of(image))
+
+    def _image(self, image: Image, name: str, *, keep: bool) -> Payload:
+        kind = "roi_image" if isinstance(image, RoIImage) else "image"
+        roi = {"roi": list(image.roi)} if isinstance(image, RoIImage) else {}
+        path = _path_of(image)
+        if path and not (keep and self._image_ext and image.ext != self._image_ext):
+            source = self._source(path, name + (image.ext or ""), keep=keep)
+        elif keep:
+            source = {"file": self._pixels(image, name)}
+        else:
+            source = {}
+            self.counts["unsaved"] += 1
+        return {"type": kind, **source, **roi, **_size(image), **_extension(image, path), **_dtype(image)}
+
+    def _pixels(self, image: Image, name: str) -> str:
+        """Keep a picture that has no file, or that is to be encoded anew."""
+        data = image.data if self._image_ext and not isinstance(image, RoIImage) else _raw(image)
+        if isinstance(data, bytes):
+            return self._folder.add_bytes(data, name + (image.ext or ".png"))
+        if data is None:
+            raise CodecError("a picture without data")
+        if self._image_ext:
+            return self._folder.add_bytes(encode_image(data, self._image_ext), name + self._image_ext)
+        png = _exact_png(data)
+        return self._folder.add_bytes(png or _npy(data), name + (".png" if png else ".npy"))
+
+    def _point_cloud(self, cloud: PointCloud, name: str) -> Payload:
+        path = getattr(cloud, "path", None)
+        if path:
+            source = self._source(path, name + Path(path).suffix)
+        elif self._save:
+            source = {"file": self._folder.add_bytes(cloud.data, f"{name}.pcd")}
+        else:
+            source = {}
+            self.counts["unsaved"] += 1
+        extra = [self.encode(image, f"{name}.extra-{i}") for i, image in enumerate(cloud.extra_images)]
+        return {"type": "point_cloud", **source, "extra_images": extra}
+
+    def _source(self, path: str, name: str, *, keep: bool | None = None) -> Payload:
+        """A file's copy inside the store, or where the file is; one that is in the store stays there."""
+        inside = self._folder.find(Path(path))
+        if inside is not None:
+            return {"file": inside}
+        if self._save if keep is None else keep:
+            if os.path.isfile(path):
+                return {"file": self._folder.add_file(Path(path), name)}
+            self.counts["missing"] += 1
+        return {"path": os.path.abspath(path)}
+
+
+@dataclass(frozen=True)
+class NpyFile:
+    """A NumPy array that is read when called."""
+
+    path: str
+
+    def __call__(self) -> npt.NDArray[Any]:
+        """The array; mapped first, so that a header cannot ask for more memory than the file has bytes."""
+        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False))
+
+
+class MediaReader:
+    """Turns payloads into media.
+
+    Parameters
+    ----------
+    root : Path
+        The store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._tables = TableReader(root)
+        self._latest_video: tuple[Payload, Video] | None = None
+
+    def decode(self, value: Payload) -> MediaElement:
+        """The medium that was encoded; its bytes are not read.
+
+        Raises
+        ------
+        CodecError
+            If the payload means nothing.
+        StoreCorruptError
+            If it names a file outside the store.
+        """
+        decode = _DECODERS.get(value.get("type", ""))
+        if decode is None:
+            raise CodecError(f"a medium of the unknown kind {value.get('type')!r}")
+        return decode(self, value)
+
+    def _image(self, value: Payload) -> Image:
+        image = self._whole_image(value)
+        if "dtype" in value:
+            image._dtype = np.dtype(value["dtype"])
+        return image
+
+    def _whole_image(self, value: Payload) -> Image:
+        facts = {"size": tuple(value["size"]) if "size" in value else None, "ext": value.get("ext")}
+        path = self._path(value)
+        if path is None:
+            return Image.from_numpy(None, **facts)
+        return Image.from_numpy(NpyFile(path), **facts) if path.endswith(".npy") else Image.from_file(path, **facts)
+
+    def _roi_image(self, value: Payload) -> Image:
+        whole = self._whole_image({key: part for key, part in value.items() if key != "size"})
+        return RoIImage.from_image(whole, tuple(value["roi"]))
+
+    def _mosaic(self, value: Payload) -> Image:
+        parts = [(self.decode(image), tuple(roi)) for image, roi in value["parts"]]
+        return MosaicImage.from_image_roi_pairs(parts, tuple(value["size"]))
+
+    def _frames(self, value: Payload) -> MultiframeImage:
+        return MultiframeImage([self.decode(image) for image in value["images"]], path=value["origin"])
+
+    def _video(self, value: Payload) -> Video:
+        # Frames of one video share it, since each has a decoder of its own.
+        if self._latest_video is None or self._latest_video[0] != value:
+            step, start, end = value["range"]
+            self._latest_video = value, Video(self._path(value), step=step, start_frame=start, end_frame=end)
+        return self._latest_video[1]
+
+    def _video_frame(self, value: Payload) -> VideoFrame:
+        return VideoFrame(self._video(value["video"]), value["index"])
+
+    def _point_cloud(self, value: Payload) -> PointCloud:
+        extra = [self.decode(image) for image in value["extra_images"]]
+        path = self._path(value)
+        if path is None:
+            return PointCloud.from_bytes(None, extra_images=extra)
+        return PointCloud.from_file(path, extra_images=extra)
+
+    def _table_row(self, value: Payload) -> TableRow:
+        return TableRow(self._tables.table(value["file"]), value["index"])
+
+    def _path(self, value: Payload) -> str | None:
+        if "file" in value:
+            return str(media_path(self._root, value["file"]))
+        path: str | None = value.get("path")
+        return path
+
+
+_DECODERS: Mapping[str, Callable[[MediaReader, Payload], MediaElement]] = {
+    "image": MediaReader._image,
+    "roi_image": MediaReader._roi_image,
+    "mosaic_image": MediaReader._mosaic,
+    "multiframe_image": MediaReader._frames,
+    "video": MediaReader._video,
+    "video_frame": MediaReader._video_frame,
+    "point_cloud": MediaReader._point_cloud,
+    "table_row": MediaReader._table_row,
+    "media_element": lambda reader, value: MediaElement(),
+}
+
+
+def _path_of(image: Image) -> str | None:
+    """Where a picture's file is, if it has one."""
+    data = getattr(image, "_data", None)
+    path: str | None = data.path if isinstance(data, NpyFile) else getattr(image, "path", None)
+    return path
+
+
+def _range(video: Video) -> Payload:
+    return {"range": [video._step, video._start_frame, video._end_frame]}
+
+
+def _size(image: Image) -> Payload:
+    """The size (H, W) if it is known; a picture is not opened for it."""
+    return {} if image._size is None else {"size": [int(side) for side in image._size]}
+
+
+def _extension(image: Image, path: str | None) -> Payload:
+    """The extension where the file's name does not say it."""
+    is_said = not image.ext or (path is not None and image.ext == os.path.splitext(path)[1])
+    return {} if is_said else {"ext": image.ext}
+
+
+def _dtype(image: Image) -> Payload:
+    return {} if np.dtype(image._dtype) == np.uint8 else {"dtype": np.dtype(image._dtype).str}
+
+
+def _raw(image: Image) -> Any:
+    """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
+    data = image._data
+    return data() if callable(data) else data
+
+
+def _exact_png(data: npt.NDArray[Any]) -> bytes | None:
+    """A PNG from which Datumaro reads the very same array; None if there is none."""
+    if data.dtype != np.uint8 or data.ndim not in (2, 3) or not data.size or data.shape[2:] not in ((), (3,), (4,)):
+        return None
+    png = encode_image(data, ".png")
+    return png if np.array_equal(decode_image(png), data) else None
+
+
+def _npy(data: npt.NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, data, allow_pickle=False)
+    return file.getvalue()
