@@ -20,9 +20,8 @@ def backdrop(background: str, width: int, height: int, rng: np.random.Generator)
 def _ramp(width: int, height: int, top: RGB, bottom: RGB) -> Image.Image:
     """Colour that goes from ``top`` to ``bottom``."""
     steps = np.linspace(0, 1, max(height, 1))[:, None]
-    column = np.asarray(top) * (1 - steps) + np.asarray(bottom) * steps
-    pixels = np.broadcast_to(column[:, None, :], (len(column), width, 3))
-    return Image.fromarray(np.ascontiguousarray(pixels.round().astype(np.uint8)))
+    column = (np.asarray(top) * (1 - steps) + np.asarray(bottom) * steps).round().astype(np.uint8)
+    return Image.fromarray(column[:, None, :]).resize((width, len(column)), Image.Resampling.NEAREST)
 
 
 def _room(width: int, height: int, wall: tuple[RGB, RGB], floor: tuple[RGB, RGB]) -> tuple[Image.Image, int]:
@@ -35,7 +34,7 @@ def _room(width: int, height: int, wall: tuple[RGB, RGB], floor: tuple[RGB, RGB]
 
 def studio(width: int, height: int, rng: np.random.Generator) -> Image.Image:
     """A seamless white roll of paper."""
-    picture, edge = _room(width, height, ((238, 239, 241), (250, 250, 250)), ((247, 247, 247), (232, 233, 235)))
+    picture, _ = _room(width, height, ((238, 239, 241), (250, 250, 250)), ((247, 247, 247), (232, 233, 235)))
     return picture.filter(ImageFilter.BoxBlur(height * 0.06))
 
 

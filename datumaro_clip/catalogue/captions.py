@@ -36,9 +36,10 @@ def captions(spec: ItemSpec, rng: random.Random) -> list[str]:
 
 
 def some_of(attributes: Mapping[str, str], rng: random.Random) -> dict[str, str]:
-    """One or more of ``attributes``, chosen at random."""
-    names = rng.sample(list(ATTRIBUTES), rng.choice((1, 1, 2, 2, 3, 4)))
-    return {name: attributes[name] for name in ATTRIBUTES if name in names}
+    """One to four of those ``attributes`` that can be spoken of, chosen at random."""
+    names = [name for name in ATTRIBUTES if attributes[name] != "anyone"]
+    chosen = rng.sample(names, rng.choice((1, 1, 2, 2, 3, 4)))
+    return {name: attributes[name] for name in names if name in chosen}
 
 
 def _first(choices: Sequence[str]) -> str:

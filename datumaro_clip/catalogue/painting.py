@@ -37,7 +37,8 @@ class Stage(NamedTuple):
 
     def place(self, shape: Polygon) -> Polygon:
         """Corners of ``shape``, from unit square to pixels of the stage."""
-        return (shape - 0.5) @ self.turn * self.side + np.asarray(self.middle)
+        placed: Polygon = (shape - 0.5) @ self.turn * self.side + np.asarray(self.middle)
+        return placed
 
 
 def draw_item(spec: ItemSpec, size: int | tuple[int, int]) -> Image.Image:
@@ -98,28 +99,44 @@ def _cast_shadow(picture: Image.Image, outline: Image.Image, stage: Stage) -> No
     picture.paste((40, 34, 40), (*shift, shift[0] + stage.size[0], shift[1] + stage.size[1]), soft.point(_share(0.42)))
 
 
-def _figure(spec: ItemSpec, stage: Stage, parts: list[Part], masks: list[Image.Image], outline: Image.Image) -> Image.Image:
+def _figure(
+    spec: ItemSpec, stage: Stage, parts: list[Part], masks: list[Image.Image], outline: Image.Image
+) -> Image.Image:
     """The thing itself, all parts painted and shaded, on a stage of its own."""
     figure = Image.new("RGB", stage.size)
     cloth = _cloth(spec, stage)
     for part, mask in zip(parts, masks, strict=True):
-        figure.paste(cloth if part.role == "body" else paint_of(part.role, spec.colour), (0, 0, *stage.size), mask)
-        figure.paste((24, 18, 30), (0, 0, *stage.size), _rim(mask, stage.side).point(_share(0.5)))
+        frame = _framed(mask, round(stage.side * 0.05))
+        cut = mask.crop(frame)
+        figure.paste(cloth.crop(frame) if part.role == "body" else paint_of(part.role, spec.colour), frame, cut)
+        figure.paste((24, 18, 30), frame, _rim(cut, stage.side).point(_share(0.5)))
     _round_off(figure, outline, stage)
     return figure
 
 
-def _cloth(spec: ItemSpec, stage: Stage) -> Image.Image | tuple[int, int, int]:
+def _framed(mask: Image.Image, margin: int) -> Box:
+    """The box around what ``mask`` covers, and a margin."""
+    left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
+    return (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(mask.width, right + margin),
+        min(mask.height, bottom + margin),
+    )
+
+
+def _cloth(spec: ItemSpec, stage: Stage) -> Image.Image:
     """The thing's colour with its pattern on it."""
-    base, over = paint_of("body", spec.colour), ink_of(spec.colour)
+    cloth = Image.new("RGB", stage.size, paint_of("body", spec.colour))
     if spec.pattern == "plain":
-        return base
+        return cloth
     y, x = np.mgrid[0 : stage.size[1], 0 : stage.size[0]].astype(np.float32)
     back = (stage.turn.T / stage.side).astype(np.float32)
     x, y = x - np.float32(stage.middle[0]), y - np.float32(stage.middle[1])
     u, v = x * back[0, 0] + y * back[1, 0], x * back[0, 1] + y * back[1, 1]
     share = Image.fromarray((ink(spec.pattern, u, v, 1 / stage.side) * 255).astype(np.uint8))
-    return Image.composite(Image.new("RGB", stage.size, over), Image.new("RGB", stage.size, base), share)
+    cloth.paste(ink_of(spec.colour), (0, 0, *stage.size), share)
+    return cloth
 
 
 def _rim(mask: Image.Image, side: float) -> Image.Image:
@@ -163,8 +180,8 @@ def _expose(picture: Image.Image, spec: ItemSpec, rng: np.random.Generator) -> I
     """The picture under the spec's light, with the noise of a sensor."""
     gain = spec.light * (1 + 0.035 * spec.warmth * np.array([1.0, 0.0, -1.0]))
     curve = np.clip(np.arange(256)[None, :] * gain[:, None], 0, 255).astype(np.uint8)
-    lit = np.asarray(picture.point(curve.ravel().tolist()))
-    grain = rng.standard_normal(lit.shape[:2], dtype=np.float32) * spec.noise
+    lit = np.asarray(picture.point(curve.ravel().tolist()), dtype=np.int16)
+    grain = (rng.standard_normal(lit.shape[:2], dtype=np.float32) * spec.noise).astype(np.int16)
     return Image.fromarray(np.clip(lit + grain[:, :, None], 0, 255).astype(np.uint8))
 
 

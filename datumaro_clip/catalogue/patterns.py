@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 
 def ink(pattern: str, u: Field, v: Field, pixel: float) -> Field:
@@ -27,12 +28,14 @@ def ink(pattern: str, u: Field, v: Field, pixel: float) -> Field:
 
 def _triangle(x: Field) -> Field:
     """Triangle wave of period 1 between 0 (at whole numbers) and 0.5."""
-    return np.abs(x - np.round(x))
+    wave: Field = np.abs(x - np.round(x))
+    return wave
 
 
 def _edge(depth: Field, softness: float) -> Field:
     """1 where ``depth`` is above 0, 0 below, soft over ``softness``."""
-    return np.clip(depth / softness + 0.5, 0, 1)
+    inside: Field = np.clip(depth / softness + 0.5, 0, 1)
+    return inside
 
 
 def stripes(u: Field, v: Field, pixel: float) -> Field:

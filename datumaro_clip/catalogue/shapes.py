@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -57,13 +58,14 @@ def smooth(points: Points, steps: int = 8) -> Polygon:
     p0, p2, p3 = np.roll(p1, 1, axis=0), np.roll(p1, -1, axis=0), np.roll(p1, -2, axis=0)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     curve = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * (p1 - p2) + p3 - p0) * t**3
-    return (0.5 * curve).transpose(1, 0, 2).reshape(-1, 2)
+    flat: Polygon = (0.5 * curve).transpose(1, 0, 2).reshape(-1, 2)
+    return flat
 
 
 def stroke(points: Points | Polygon, width: float) -> tuple[Polygon, ...]:
     """Line of ``width`` along ``points`` with round ends and joints, as polygons to be united."""
     line = np.asarray(points, dtype=np.float64)
-    segments = [_segment(a, b, width / 2) for a, b in zip(line[:-1], line[1:], strict=True)]
+    segments = [_segment(a, b, width / 2) for a, b in pairwise(line)]
     joints = [ellipse(x, y, width / 2, width / 2, 16) for x, y in line]
     return (*segments, *joints)
 

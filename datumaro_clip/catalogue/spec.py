@@ -75,11 +75,14 @@ def sample_attributes(rng: random.Random) -> dict[str, str]:
 
 
 def distinct_attributes(rng: random.Random) -> Iterator[dict[str, str]]:
-    """Attributes as from ``sample_attributes``, none twice until a few thousand have been given."""
+    """Attributes as from ``sample_attributes``, so that a full caption fits one thing only.
+
+    The audience does not count, since most captions are silent about it; after a few thousand, things come again.
+    """
     seen: set[tuple[str, ...]] = set()
     while True:
         chosen = sample_attributes(rng)
-        key = tuple(chosen.values())
+        key = tuple(value for name, value in chosen.items() if name != "audience")
         if key not in seen or len(seen) > 6_000:
             seen.add(key)
             yield chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datumaro_clip.catalogue.shapes import Part, arc, box, ellipse, polygon, smooth, stroke
+from datumaro_clip.catalogue.shapes import Part, Polygon, arc, box, ellipse, polygon, smooth, stroke
 
 
 def bottle() -> list[Part]:
@@ -29,7 +29,19 @@ def bucket() -> list[Part]:
 
 def mug() -> list[Part]:
     """A mug with its handle to the right."""
-    bowl = smooth([(0.1, 0.17), (0.4, 0.19), (0.7, 0.17), (0.7, 0.5), (0.67, 0.85), (0.55, 0.92), (0.25, 0.92), (0.13, 0.85), (0.1, 0.5)])
+    bowl = smooth(
+        [
+            (0.1, 0.17),
+            (0.4, 0.19),
+            (0.7, 0.17),
+            (0.7, 0.5),
+            (0.67, 0.85),
+            (0.55, 0.92),
+            (0.25, 0.92),
+            (0.13, 0.85),
+            (0.1, 0.5),
+        ]
+    )
     return [
         Part("plain", (ellipse(0.72, 0.52, 0.23, 0.24),), (ellipse(0.72, 0.52, 0.145, 0.155),)),
         Part("body", (bowl,)),
@@ -66,6 +78,6 @@ def vase() -> list[Part]:
     ]
 
 
-def _blossom(x: float, y: float) -> list:
+def _blossom(x: float, y: float) -> list[Polygon]:
     """Five petals around (x, y)."""
     return [ellipse(px, py, 0.04, 0.04, 20) for px, py in arc(x, y, 0.045, 0.045, 0, 288, 5)]

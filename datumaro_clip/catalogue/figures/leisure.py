@@ -69,7 +69,10 @@ def umbrella() -> list[Part]:
     """An open umbrella seen from the side."""
     scallops = [arc(0.14 + 0.18 * i, 0.52, 0.09, 0.06, 180, 360, 12)[::-1] for i in (4, 3, 2, 1, 0)]
     canopy = np.concatenate([arc(0.5, 0.52, 0.45, 0.45, 180, 360, 40), *scallops])
-    ribs = [stroke(arc(0.5, 0.5, rx, 0.42, side, 270, 16), 0.01) for rx, side in ((0.1, 182), (0.27, 182), (0.1, 358), (0.27, 358))]
+    ribs = [
+        stroke(arc(0.5, 0.5, rx, 0.42, side, 270, 16), 0.01)
+        for rx, side in ((0.1, 182), (0.27, 182), (0.1, 358), (0.27, 358))
+    ]
     crook = arc(0.57, 0.89, 0.07, 0.08, 180, 0, 16)
     return [
         Part("metal", (*stroke([(0.5, 0.03), (0.5, 0.85)], 0.022),)),
