@@ -1,0 +1,121 @@
+"""How `tiny` is built and taught: configuration, tokenizer, augmentation, loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface, CLIPConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+IMAGE_SIDE = 96
+CONTEXT_LENGTH = 32
+VOCABULARY = 768
+START, END = "<|startoftext|>", "<|endoftext|>"
+MEAN, DEVIATION = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def configuration() -> CLIPConfig:
+    """A CLIP of two small towers; the text tower reads its vector at the first END."""
+    text = {
+        "vocab_size": VOCABULARY,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "hidden_act": "relu",
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    vision = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": IMAGE_SIDE,
+        "patch_size": 12,
+        "hidden_act": "relu",
+    }
+    return CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
+
+
+def attention_in_f32(
+    module: torch.nn.Module, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any
+) -> tuple[torch.Tensor, None]:
+    """PyTorch's attention, which on a CPU learns three times as fast in float32 as in bfloat16."""
+    mixed, _ = sdpa_attention_forward(module, query.float(), key.float(), value.float(), *args, **kwargs)
+    return mixed.to(query.dtype), None
+
+
+ATTENTION = "sdpa_in_f32"
+AttentionInterface.register(ATTENTION, attention_in_f32)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
+    """Byte-level BPE over lower-cased text: no text is unknown to it."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[START, END], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}", special_tokens=[(START, 0), (END, 1)]
+    )
+    tokenizer.enable_truncation(CONTEXT_LENGTH)
+    tokenizer.enable_padding(pad_id=1, pad_token=END)
+    return tokenizer
+
+
+def normalised(pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 (B, H, W, 3) to ``pixel_values`` float32 (B, 3, H, W)."""
+    pixels = pictures.permute(0, 3, 1, 2).float() / 255
+    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+
+
+def augmented(pictures: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
+    """Crops of at least 84 % of the side, mirrored or not, lit a little differently: (B, 3, 96, 96) float32."""
+    stored = pictures.shape[1]
+    side = int(torch.randint(round(stored * 0.84), stored + 1, (), generator=chance))
+    corners = torch.randint(0, stored - side + 1, (len(pictures), 2), generator=chance).tolist()
+    crops = torch.stack([one[y : y + side, x : x + side] for one, (y, x) in zip(pictures, corners, strict=True)])
+    pixels = functional.interpolate(
+        crops.permute(0, 3, 1, 2).float(), (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True
+    )
+    mirrored = torch.rand(len(pixels), 1, 1, 1, generator=chance) < 0.5
+    pixels = torch.where(mirrored, pixels.flip(3), pixels)
+    gain = 1 + 0.12 * (2 * torch.rand(len(pixels), 1, 1, 1, generator=chance) - 1)
+    tint = 1 + 0.02 * (2 * torch.rand(len(pixels), 3, 1, 1, generator=chance) - 1)
+    lit = (pixels * gain * tint).clamp(0, 255) / 255
+    return (lit - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+
+
+def contrastive_loss(
+    images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, shown: torch.Tensor, told: torch.Tensor
+) -> torch.Tensor:
+    """CLIP's symmetric loss, in which a caption that is also true of another picture does not count against it.
+
+    Parameters
+    ----------
+    images, texts
+        Unit rows, float32 (B, D); row i of both belong together.
+    scale
+        The inverse temperature.
+    shown, told
+        Codes of the attributes of each picture and of each caption, int (B, A); -1 is not spoken of.
+    """
+    true = ((told[:, None] == -1) | (told[:, None] == shown[None])).all(dim=2)
+    false_negative = true & ~torch.eye(len(true), dtype=torch.bool)
+    logits = (scale * texts @ images.T).masked_fill(false_negative, -1e4)
+    target = torch.arange(len(logits))
+    return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits.T, target)) / 2

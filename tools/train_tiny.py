@@ -1,0 +1,204 @@
+"""Train `tiny` from scratch on drawn catalogues and put it where the package carries it.
+
+    python tools/train_tiny.py
+
+draws the pictures, learns the tokenizer, trains both towers contrastively and writes the checkpoint to
+build/tiny-checkpoint and the model directory to datumaro_clip/bundled/tiny. See docs/tiny.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tiny_pictures import codes_of, draw_pictures, sayings, training_spec
+from tiny_recipe import (
+    ATTENTION,
+    DEVIATION,
+    IMAGE_SIDE,
+    MEAN,
+    augmented,
+    configuration,
+    contrastive_loss,
+    learn_tokenizer,
+)
+from tokenizers import Tokenizer
+from torch.nn import functional
+from transformers import CLIPImageProcessor, CLIPModel
+
+ROOT = Path(__file__).resolve().parent.parent
+CAPTIONS_EACH = 10
+REPORT_EVERY = 50
+STATE = "tiny-training.pt"
+
+
+class Lessons(NamedTuple):
+    """What the pictures show and what is said of them, as numbers."""
+
+    shown: NDArray[np.int8]
+    ids: NDArray[np.int16]
+    told: NDArray[np.int8]
+
+
+def main() -> None:
+    """Draw, learn the tokenizer, train, save."""
+    options = _options()
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(2)
+    pictures = draw_pictures(options.build / "tiny-pictures.npy", options.pictures, options.seed)
+    tokenizer, lessons = prepare(len(pictures), options.seed)
+    model = CLIPModel(configuration())
+    model.set_attn_implementation(ATTENTION)
+    curve = train(model, torch.from_numpy(np.asarray(pictures)), lessons, options)
+    save(model, tokenizer, curve, options.build / "tiny-checkpoint")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Train tiny on drawn catalogues.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=24_000)
+    parser.add_argument("--steps", type=int, default=2_400)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    return parser.parse_args()
+
+
+def prepare(count: int, seed: int) -> tuple[Tokenizer, Lessons]:
+    """The tokenizer, and ``CAPTIONS_EACH`` captions for each of ``count`` pictures, tokenised."""
+    shown, texts, told = [], [], []
+    for index in range(count):
+        attributes = training_spec(seed, index).attributes
+        shown.append(codes_of(attributes | {"audience": "children"}))
+        shown[-1][-1] = int(attributes["audience"] == "children")
+        for text, codes in sayings(attributes, random.Random(f"captions/{seed}/{index}"), CAPTIONS_EACH):
+            texts.append(text)
+            told.append(codes)
+    tokenizer = learn_tokenizer(texts)
+    ids = np.array([line.ids for line in tokenizer.encode_batch(texts)], dtype=np.int16)
+    each = (count, CAPTIONS_EACH, -1)
+    return tokenizer, Lessons(np.array(shown, np.int8), ids.reshape(each), np.array(told, np.int8).reshape(each))
+
+
+def train(
+    model: CLIPModel, pictures: torch.Tensor, lessons: Lessons, options: argparse.Namespace
+) -> list[tuple[int, float]]:
+    """Teach ``model``; the loss, averaged over each ``REPORT_EVERY`` steps.
+
+    The state is kept as it goes: an interrupted training goes on from there, to the same end.
+    """
+    optimiser = torch.optim.AdamW(_weight_groups(model), betas=(0.9, 0.98))
+    chance = torch.Generator().manual_seed(options.seed)
+    curve, losses, started = _resume(options.build / STATE, model, optimiser, chance), [], time.monotonic()
+    for step in range(1 + (curve[-1][0] if curve else 0), options.steps + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = options.rate * _rate(step, options.steps)
+        chosen = torch.randperm(len(pictures), generator=chance)[: options.batch]
+        losses.append(_step(model, optimiser, pictures, lessons, chosen, chance))
+        if step % REPORT_EVERY == 0:
+            curve.append((step, sum(losses) / len(losses)))
+            print(f"step {step} loss {curve[-1][1]:.4f} seconds {time.monotonic() - started:.0f}", flush=True)
+            losses = []
+            _keep(options.build / STATE, model, optimiser, chance, curve)
+    return curve
+
+
+def _resume(
+    path: Path, model: CLIPModel, optimiser: torch.optim.Optimizer, chance: torch.Generator
+) -> list[tuple[int, float]]:
+    """Take up an interrupted training, if there is one; its loss curve so far."""
+    if not path.exists():
+        return []
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    chance.set_state(state["chance"])
+    return [(int(step), float(loss)) for step, loss in state["curve"]]
+
+
+def _keep(
+    path: Path,
+    model: CLIPModel,
+    optimiser: torch.optim.Optimizer,
+    chance: torch.Generator,
+    curve: list[tuple[int, float]],
+) -> None:
+    """Write down where the training stands."""
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "chance": chance.get_state()}
+    torch.save(state | {"curve": curve}, path.with_suffix(".part"))
+    path.with_suffix(".part").replace(path)
+
+
+def _step(
+    model: CLIPModel,
+    optimiser: torch.optim.Optimizer,
+    pictures: torch.Tensor,
+    lessons: Lessons,
+    chosen: torch.Tensor,
+    chance: torch.Generator,
+) -> float:
+    """One step on the ``chosen`` pictures, each with a caption in either language; the loss."""
+    pair = 2 * int(torch.randint(CAPTIONS_EACH // 2, (), generator=chance))
+    rows = chosen.numpy()
+    shown = torch.from_numpy(lessons.shown[rows])
+    ids = torch.from_numpy(lessons.ids[rows, pair : pair + 2].astype(np.int64))
+    told = torch.from_numpy(lessons.told[rows, pair : pair + 2])
+    images, texts = embed(model, augmented(pictures[chosen], chance), ids.transpose(0, 1).flatten(0, 1))
+    scale = model.logit_scale.clamp(max=math.log(100)).exp()
+    halves = zip(texts.chunk(2), told.unbind(1), strict=True)
+    loss = sum(contrastive_loss(images, half, scale, shown, codes) for half, codes in halves) / 2
+    optimiser.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
+
+
+def embed(model: CLIPModel, pixel_values: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Unit rows of the pictures and of the texts, float32."""
+    longest = int((input_ids != 1).sum(dim=1).max()) + 1
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = model.visual_projection(model.vision_model(pixel_values=pixel_values).pooler_output)
+        read = model.text_projection(model.text_model(input_ids=input_ids[:, :longest]).pooler_output)
+    return functional.normalize(seen.float()), functional.normalize(read.float())
+
+
+def _weight_groups(model: CLIPModel) -> list[dict[str, object]]:
+    """Weight decay for matrices only."""
+    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
+    others = [weight for weight in model.parameters() if weight.ndim <= 1]
+    return [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+
+
+def _rate(step: int, steps: int) -> float:
+    """Linear warm-up over 100 steps, level, and a linear way down to nothing over the last 30 %."""
+    return min(1.0, step / 100, (steps - step + 1) / (0.3 * steps))
+
+
+def save(model: CLIPModel, tokenizer: Tokenizer, curve: list[tuple[int, float]], directory: Path) -> None:
+    """Write the checkpoint; its weights are rounded to what half precision can hold, so that f16 loses nothing."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.half().float())
+    model.eval().save_pretrained(directory)
+    tokenizer.save(str(directory / "tokenizer.json"))
+    CLIPImageProcessor(
+        size={"shortest_edge": IMAGE_SIDE},
+        crop_size={"height": IMAGE_SIDE, "width": IMAGE_SIDE},
+        image_mean=list(MEAN),
+        image_std=list(DEVIATION),
+    ).save_pretrained(directory)
+    (directory / "loss.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
