@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from datumaro_clip.vectors import FloatArray
 
 # Smaller than any length that a projection gives; it only keeps a vector of zeros from becoming NaN.
 _NORM_EPS = 1e-12
+_COUNTER = re.compile(r"_?\d+$")
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,12 @@ def read_graph(path: Path) -> Any:
 
 
 def save_graph(model: Any, path: Path, *, half: bool = False) -> None:
-    """Write an IR, ``.xml`` and ``.bin``; with ``half``, weights in float16."""
+    """Write an IR, ``.xml`` and ``.bin``; with ``half``, weights in float16. Equal graphs give equal bytes."""
     import openvino
 
+    for index, node in enumerate(model.get_ordered_ops()):
+        # OpenVINO ends names with a counter of the process, which would make each export's bytes unique.
+        node.set_friendly_name(f"{_COUNTER.sub('', node.get_friendly_name())}_{index}")
     openvino.save_model(model, path, compress_to_fp16=half)
 
 

@@ -58,7 +58,8 @@ def _cosines(rows: FloatArray, expected: FloatArray) -> FloatArray:
     """Row by row; NaN, which no threshold lets through, where shapes differ."""
     if rows.shape != expected.shape:
         return np.full(len(expected), np.nan, np.float32)
-    return np.einsum("nd,nd->n", rows, expected, dtype=np.float32)
+    cosines: FloatArray = np.einsum("nd,nd->n", rows, expected)
+    return cosines
 
 
 def _complaint(encoder: Encoder, worst: int, found: float, least: float) -> str:
