@@ -1,0 +1,62 @@
+"""``datum-clip inspect``: what a store holds."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from datumaro_clip.store import Record, StoreReader, open_store
+
+NAME = "inspect"
+HELP = "print what a store holds: counts, vector space, dtype, and the first items"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
+    parser.add_argument("-n", "--first", type=int, default=5, help="items to show (default: %(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the facts, then the first items."""
+    with open_store(args.store) as reader:
+        for name, value in _facts(reader):
+            print(f"{name:<12} {value}")
+        print()
+        for record in islice(reader.records(), args.first):
+            print(_describe(record))
+    return 0
+
+
+def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
+    header, space = reader.header, reader.header.space
+    yield "store", f"{reader.kind.name}, {len(reader.segments)} segments, compression {header.compression}"
+    yield "items", len(reader)
+    yield "subsets", ", ".join(f"{name} {count}" for name, count in reader.subsets.items()) or "none"
+    yield "embeddings", reader.embedding_count
+    yield "captions", reader.caption_count
+    yield "dimension", "none" if space is None else space.dimension
+    yield "dtype", header.dtype
+    yield "space", "none" if space is None else space.fingerprint
+    yield "model", "none" if space is None else space.model
+    yield "precision", ", ".join(_of_segments(reader, "precision")) or header.precision
+    yield "device", ", ".join(_of_segments(reader, "device")) or header.device
+    yield "media", header.media_type
+    yield "versions", ", ".join(f"{name} {version}" for name, version in header.versions.items())
+
+
+def _of_segments(reader: StoreReader, attribute: str) -> list[str]:
+    """An attribute of the segments that have vectors, each value once."""
+    vectors = [segment for segment in reader.segments if segment.columns.keys() & {"embeddings", "caption_embeddings"}]
+    return list(dict.fromkeys(getattr(segment.entry, attribute) for segment in vectors))
+
+
+def _describe(record: Record) -> str:
+    if record.embedding is None:
+        return f"{record.key}  no vector, {len(record.captions)} captions"
+    norm = float(np.linalg.norm(record.embedding))
+    return f"{record.key}  norm {norm:.4f}, shape {record.embedding.shape}, {len(record.captions)} captions"

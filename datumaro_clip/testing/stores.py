@@ -1,0 +1,274 @@
+"""What every kind of store must do, as tests: subclass :class:`StoreContract` and name the kind."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreNotFoundError, StoreWriteError
+from datumaro_clip.store import (
+    CaptionVector,
+    Header,
+    Record,
+    append_to_store,
+    create_store,
+    open_store,
+    store_kind,
+)
+from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace, unit_rows
+
+SPACE = VectorSpace("sha256:" + "5" * 64, 8, "contract")
+HEADER = Header(space=SPACE, precision="f32", device="CPU", categories={"label": {"items": []}}, infos={"by": "us"})
+
+
+def make_records(count: int, seed: int = 0) -> list[Record]:
+    """Records with and without vectors, captions, scores and payloads; the same ones for the same seed."""
+    vectors = unit_rows(np.random.default_rng(seed).standard_normal((max(count, 1), 2, SPACE.dimension)).reshape(-1, 8))
+    return [_record(i, vectors[2 * i], vectors[2 * i + 1]) for i in range(count)]
+
+
+def _record(i: int, vector: np.ndarray, text: np.ndarray) -> Record:
+    captions = tuple(CaptionVector(n, text, None if n else 0.25) for n in range(i % 3))
+    payload = {"attributes": {"n": i, "text": "ü\n"}} if i % 2 else {}
+    return Record(ItemKey(f"dir/{i} é", ("train", "val")[i % 2]), payload, None if i % 4 == 3 else vector, captions)
+
+
+def assert_same(found: Record, wanted: Record, dtype: str = "float32") -> None:
+    """Raise AssertionError unless two records are equal, vectors as the dtype keeps them."""
+    assert (found.key, dict(found.payload)) == (wanted.key, dict(wanted.payload))
+    assert (found.embedding is None) == (wanted.embedding is None)
+    if found.embedding is not None and wanted.embedding is not None:
+        np.testing.assert_array_equal(found.embedding, wanted.embedding.astype(dtype).astype(np.float32))
+    assert [c.annotation_index for c in found.captions] == [c.annotation_index for c in wanted.captions]
+    assert [c.score for c in found.captions] == [c.score for c in wanted.captions]
+    for mine, theirs in zip(found.captions, wanted.captions, strict=True):
+        np.testing.assert_array_equal(mine.vector, theirs.vector.astype(dtype).astype(np.float32))
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    """Every file of a store and its bytes."""
+    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+class StoreContract:
+    """Promises of every kind of store.
+
+    Attributes
+    ----------
+    kind : str
+        The kind under test.
+    """
+
+    kind: str
+
+    def write(self, path: Path, records: list[Record], header: Header = HEADER, *, overwrite: bool = False) -> Path:
+        """A store of these records."""
+        with create_store(path, self.kind, header, overwrite=overwrite) as writer:
+            for record in records:
+                writer.add(record)
+        return path
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 7, 1500])
+    @pytest.mark.parametrize("dtype", ["float32", "float16"])
+    def test_what_is_written_is_read(self, tmp_path: Path, count: int, dtype: str) -> None:
+        """Records, their order, their vectors and their counts come back, of none, of one and of many blocks."""
+        records = make_records(count)
+        header = Header(space=SPACE, dtype=dtype, infos={"a": [1, None, "ü"]})
+        with open_store(self.write(tmp_path / "store", records, header)) as reader:
+            found = list(reader.records())
+            assert len(reader) == len(found) == count
+            for mine, wanted in zip(found, records, strict=True):
+                assert_same(mine, wanted, dtype)
+            assert list(reader.keys()) == [record.key for record in records]
+            assert reader.header == header
+            assert reader.embedding_count == sum(record.embedding is not None for record in records)
+            assert reader.caption_count == sum(len(record.captions) for record in records)
+            reader.check()
+
+    def test_vectors_come_as_matrix_and_in_blocks(self, tmp_path: Path) -> None:
+        """The matrix, its keys and the blocks of any size agree with the records."""
+        records = make_records(50)
+        wanted = [record for record in records if record.embedding is not None]
+        with open_store(self.write(tmp_path / "store", records)) as reader:
+            np.testing.assert_array_equal(reader.matrix(), np.stack([record.embedding for record in wanted]))
+            assert list(reader.embedding_keys()) == [record.key for record in wanted]
+            for size in (1, 7, 100):
+                rows, blocks = zip(*reader.iter_embeddings(size), strict=True)
+                np.testing.assert_array_equal(np.concatenate(blocks), reader.matrix())
+                np.testing.assert_array_equal(np.concatenate(rows), reader.embedding_rows)
+
+    def test_captions_come_in_blocks(self, tmp_path: Path) -> None:
+        """Caption vectors know their item, their annotation and their score."""
+        records = make_records(20)
+        with open_store(self.write(tmp_path / "store", records)) as reader:
+            blocks = list(reader.iter_captions(4))
+            found = [
+                (reader.key(int(row)), int(annotation), None if math.isnan(score) else float(score))
+                for block in blocks
+                for row, annotation, score in zip(block.rows, block.annotations, block.scores, strict=True)
+            ]
+        assert found == [(r.key, c.annotation_index, c.score) for r in records for c in r.captions]
+
+    def test_an_item_is_found_by_its_key(self, tmp_path: Path) -> None:
+        """A key leads to its row, and a key that is not there to none."""
+        records = make_records(30)
+        with open_store(self.write(tmp_path / "store", records)) as reader:
+            assert [reader.find(record.key) for record in records] == list(range(30))
+            assert reader.find(ItemKey("nobody", "train")) is None
+            with pytest.raises(IndexError):
+                reader.record(30)
+
+    def test_the_same_input_gives_the_same_bytes(self, tmp_path: Path) -> None:
+        """Nothing of the time, the place or the process gets into the files."""
+        first, second = (self.write(tmp_path / name, make_records(40)) for name in ("one", "two"))
+        assert files_of(first) == files_of(second)
+
+    def test_changes_cost_a_segment_and_spare_the_others(self, tmp_path: Path) -> None:
+        """Adding, replacing and removing leave the bytes that were there alone, and are all seen."""
+        records = make_records(12)
+        path = self.write(tmp_path / "store", records)
+        before = files_of(path)
+        changed = Record(records[0].key, {"new": True})
+        added = Record(ItemKey("added", "test"), {}, records[0].embedding)
+        with append_to_store(path) as writer:
+            writer.add(changed)
+            writer.add(added)
+            assert writer.remove(records[5].key)
+            assert not writer.remove(records[5].key)
+            assert not writer.remove(ItemKey("nobody", "train"))
+        after = files_of(path)
+        assert {name for name in before if after.get(name) != before[name]} == {f"{self.kind}.json"}
+        wanted = [*records[1:5], *records[6:], changed, added]
+        with open_store(path) as reader:
+            for mine, theirs in zip(reader.records(), wanted, strict=True):
+                assert_same(mine, theirs)
+            assert reader.subsets == {"train": 6, "val": 5, "test": 1}
+            assert reader.embedding_count == sum(r.embedding is not None for r in wanted) == len(reader.matrix())
+            assert reader.caption_count == sum(len(r.captions) for r in wanted)
+            assert [reader.find(record.key) for record in wanted] == list(range(len(wanted)))
+            reader.check()
+
+    def test_removing_everything_leaves_an_empty_store(self, tmp_path: Path) -> None:
+        """An emptied store is a store, and can be filled again."""
+        records = make_records(5)
+        path = self.write(tmp_path / "store", records)
+        with append_to_store(path) as writer:
+            assert all(writer.remove(record.key) for record in records)
+        with open_store(path) as reader:
+            assert (len(reader), reader.subsets, reader.matrix().shape) == (0, {}, (0, 8))
+        with append_to_store(path) as writer:
+            writer.add(records[0])
+        with open_store(path) as reader:
+            assert_same(reader.record(0), records[0])
+
+    def test_an_open_reader_keeps_its_store(self, tmp_path: Path) -> None:
+        """Appending to, emptying and overwriting a store disturb nobody who reads it."""
+        records = make_records(9)
+        path = self.write(tmp_path / "store", records)
+        with open_store(path) as reader:
+            with append_to_store(path) as writer:
+                for record in records:
+                    writer.remove(record.key)
+            self.write(path, make_records(3, seed=1), overwrite=True)
+            for mine, theirs in zip(reader.records(), records, strict=True):
+                assert_same(mine, theirs)
+            reader.check()
+
+    def test_an_exception_leaves_what_was_there(self, tmp_path: Path) -> None:
+        """A write that fails changes no byte, and a first one leaves no directory."""
+        path = self.write(tmp_path / "store", make_records(4))
+        before = files_of(path)
+        for begin in (lambda: append_to_store(path), lambda: create_store(path, self.kind, HEADER, overwrite=True)):
+            with pytest.raises(ZeroDivisionError), begin() as writer:
+                writer.add(make_records(5)[4])
+                writer.media.add_bytes(b"picture", "a.jpg")
+                raise ZeroDivisionError
+        assert files_of(path) == before
+        with pytest.raises(ZeroDivisionError), create_store(tmp_path / "new", self.kind, HEADER):
+            raise ZeroDivisionError
+        assert not (tmp_path / "new").exists()
+
+    def test_overwriting_leaves_nothing_of_the_old(self, tmp_path: Path) -> None:
+        """Old segments and media go once the new store stands."""
+        with create_store(tmp_path / "store", self.kind, HEADER) as writer:
+            old = writer.media.add_bytes(b"old", "a.jpg")
+        path = self.write(tmp_path / "store", make_records(2), overwrite=True)
+        assert not (path / old).exists()
+        segment = store_kind(self.kind).segment_path(path, "segment-000001")
+        assert segment.exists()
+        self.write(path, make_records(3), overwrite=True)
+        assert not segment.exists()
+
+    def test_one_writer_at_a_time(self, tmp_path: Path) -> None:
+        """A second writer is refused, whatever it would do."""
+        path = self.write(tmp_path / "store", make_records(2))
+        with append_to_store(path) as writer:
+            with pytest.raises(StoreWriteError, match="another writer"):
+                append_to_store(path)
+            with pytest.raises(StoreWriteError, match="another writer"):
+                create_store(path, self.kind, HEADER, overwrite=True)
+            writer.remove(make_records(1)[0].key)
+        assert len(open_store(path)) == 1
+
+    def test_a_store_is_not_overwritten_unasked(self, tmp_path: Path) -> None:
+        """Creating where a store is takes ``overwrite``."""
+        path = self.write(tmp_path / "store", make_records(2))
+        with pytest.raises(StoreWriteError, match="already"):
+            create_store(path, self.kind, HEADER)
+
+    def test_two_items_of_one_key_are_refused(self, tmp_path: Path) -> None:
+        """An item that would hide another is an error that names it."""
+        record = make_records(1)[0]
+        with pytest.raises(StoreWriteError, match="two items are called dir/0 é@train"):
+            self.write(tmp_path / "store", [record, record])
+        assert not (tmp_path / "store").exists()
+
+    def test_vectors_of_another_space_are_refused(self, tmp_path: Path) -> None:
+        """One store, one space."""
+        path = self.write(tmp_path / "store", make_records(2))
+        other = VectorSpace("sha256:" + "6" * 64, 8, "other")
+        with pytest.raises(SpaceMismatchError, match="other"), append_to_store(path) as writer:
+            writer.declare(Provenance(other, "f32", "CPU"))
+
+    @pytest.mark.parametrize(
+        "vector", [np.zeros(8), np.full(8, np.nan), np.ones(8), np.ones(7) / np.sqrt(7), np.ones((1, 8))]
+    )
+    def test_what_is_no_unit_vector_is_refused(self, tmp_path: Path, vector: np.ndarray) -> None:
+        """Zero, NaN, unnormalised and misshapen vectors never get into a store."""
+        with pytest.raises(InvalidVectorError):
+            self.write(tmp_path / "store", [Record(ItemKey("a", "train"), {}, vector.astype(np.float32))])
+        assert not (tmp_path / "store").exists()
+
+    def test_rows_in_bulk_are_rows(self, tmp_path: Path) -> None:
+        """``add_rows`` stores what ``add`` stores, byte for byte."""
+        records = [r for r in make_records(1400) if r.embedding is not None]
+        plain = [Record(record.key, {}, record.embedding) for record in records]
+        one_by_one = self.write(tmp_path / "one", plain)
+        with create_store(tmp_path / "bulk", self.kind, HEADER) as writer:
+            writer.add_rows([r.key for r in plain], np.stack([r.embedding for r in plain]))
+        assert files_of(tmp_path / "bulk") == files_of(one_by_one)
+
+    def test_leftovers_of_a_killed_write_are_cleared(self, tmp_path: Path) -> None:
+        """Half a segment and temporaries are no part of the store, and the next writer removes them."""
+        path = self.write(tmp_path / "store", make_records(3))
+        half = store_kind(self.kind).segment_path(path, "segment-000002")
+        half.write_bytes(b"half")
+        (path / f".{self.kind}.json.1-2.tmp").write_bytes(b"half")
+        assert len(open_store(path)) == 3
+        with append_to_store(path) as writer:
+            writer.add(Record(ItemKey("new", "train")))
+        with open_store(path) as reader:
+            reader.check()
+            assert len(reader) == 4
+        assert not list(path.glob(".*.tmp"))
+
+    def test_no_store_is_an_error_that_says_so(self, tmp_path: Path) -> None:
+        """Neither an empty nor a missing directory is a store, for readers and writers alike."""
+        for path in (tmp_path, tmp_path / "missing"):
+            for begin in (open_store, append_to_store):
+                with pytest.raises(StoreNotFoundError, match="no embedding store"):
+                    begin(path)
+        assert not (tmp_path / "missing").exists()

@@ -1,0 +1,59 @@
+"""Both kinds of store keep the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datumaro_clip.errors import OptionError, StoreFormatError, StoreWriteError
+from datumaro_clip.store import create_store, open_store, store_kind
+from datumaro_clip.testing.stores import HEADER, StoreContract, make_records
+
+
+class TestHdf5(StoreContract):
+    kind = "clip_hdf5"
+
+    @pytest.mark.parametrize("compression", ["gzip", "lzf"])
+    def test_compressed_vectors_are_the_same_vectors(self, tmp_path: Path, compression: str) -> None:
+        records = make_records(2000)
+        plain = self.write(tmp_path / "plain", records)
+        with create_store(tmp_path / "small", self.kind, HEADER, compression=compression) as writer:
+            for record in records:
+                writer.add(record)
+        with open_store(plain) as one, open_store(tmp_path / "small") as two:
+            two.check()
+            np.testing.assert_array_equal(one.matrix(), two.matrix())
+            assert two.header.compression == compression
+        assert (tmp_path / "small/segment-000001.h5").stat().st_size < (plain / "segment-000001.h5").stat().st_size
+
+
+class TestMmap(StoreContract):
+    kind = "clip_mmap"
+
+    def test_one_segment_is_mapped_not_copied(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path / "store", make_records(10))
+        matrix = open_store(path).matrix()
+        assert isinstance(matrix.base, np.memmap)
+        assert not matrix.flags.writeable
+
+    def test_it_does_not_compress(self, tmp_path: Path) -> None:
+        with pytest.raises(OptionError, match="clip_hdf5"):
+            create_store(tmp_path / "store", self.kind, HEADER, compression="gzip")
+        assert not (tmp_path / "store").exists() or not any((tmp_path / "store").glob("*.json"))
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    with pytest.raises(OptionError, match="clip_hdf5, clip_mmap"):
+        store_kind("clip_zarr")
+
+
+def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
+    """Two manifests in one directory would leave it open which store it is."""
+    TestMmap().write(tmp_path / "store", make_records(1))
+    with pytest.raises(StoreWriteError, match="clip_mmap store already"):
+        create_store(tmp_path / "store", "clip_hdf5", HEADER, overwrite=True)
+    (tmp_path / "store/clip_hdf5.json").write_text("{}")
+    with pytest.raises(StoreFormatError, match="move one of them"):
+        open_store(tmp_path / "store")
