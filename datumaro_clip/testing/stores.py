@@ -13,11 +13,13 @@ from datumaro_clip.store import (
     CaptionVector,
     Header,
     Record,
+    StoreWriter,
     append_to_store,
     create_store,
     open_store,
     store_kind,
 )
+from datumaro_clip.store.base import Array
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace, unit_rows
 
 SPACE = VectorSpace("sha256:" + "5" * 64, 8, "contract")
@@ -30,7 +32,7 @@ def make_records(count: int, seed: int = 0) -> list[Record]:
     return [_record(i, vectors[2 * i], vectors[2 * i + 1]) for i in range(count)]
 
 
-def _record(i: int, vector: np.ndarray, text: np.ndarray) -> Record:
+def _record(i: int, vector: Array, text: Array) -> Record:
     captions = tuple(CaptionVector(n, text, None if n else 0.25) for n in range(i % 3))
     payload = {"attributes": {"n": i, "text": "ü\n"}} if i % 2 else {}
     return Record(ItemKey(f"dir/{i} é", ("train", "val")[i % 2]), payload, None if i % 4 == 3 else vector, captions)
@@ -51,6 +53,18 @@ def assert_same(found: Record, wanted: Record, dtype: str = "float32") -> None:
 def files_of(root: Path) -> dict[str, bytes]:
     """Every file of a store and its bytes."""
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def _vectors(records: list[Record]) -> Array:
+    return np.stack([record.embedding for record in records if record.embedding is not None])
+
+
+def _fail_within(writer: StoreWriter) -> None:
+    """Write something, then fail."""
+    with writer:
+        writer.add(make_records(5)[4])
+        writer.media.add_bytes(b"picture", "a.jpg")
+        raise ZeroDivisionError
 
 
 class StoreContract:
@@ -93,7 +107,7 @@ class StoreContract:
         records = make_records(50)
         wanted = [record for record in records if record.embedding is not None]
         with open_store(self.write(tmp_path / "store", records)) as reader:
-            np.testing.assert_array_equal(reader.matrix(), np.stack([record.embedding for record in wanted]))
+            np.testing.assert_array_equal(reader.matrix(), _vectors(wanted))
             assert list(reader.embedding_keys()) == [record.key for record in wanted]
             for size in (1, 7, 100):
                 rows, blocks = zip(*reader.iter_embeddings(size), strict=True)
@@ -181,14 +195,12 @@ class StoreContract:
         """A write that fails changes no byte, and a first one leaves no directory."""
         path = self.write(tmp_path / "store", make_records(4))
         before = files_of(path)
-        for begin in (lambda: append_to_store(path), lambda: create_store(path, self.kind, HEADER, overwrite=True)):
-            with pytest.raises(ZeroDivisionError), begin() as writer:
-                writer.add(make_records(5)[4])
-                writer.media.add_bytes(b"picture", "a.jpg")
-                raise ZeroDivisionError
+        for writer in (append_to_store(path), create_store(tmp_path / "new", self.kind, HEADER)):
+            with pytest.raises(ZeroDivisionError):
+                _fail_within(writer)
+        with pytest.raises(ZeroDivisionError):
+            _fail_within(create_store(path, self.kind, HEADER, overwrite=True))
         assert files_of(path) == before
-        with pytest.raises(ZeroDivisionError), create_store(tmp_path / "new", self.kind, HEADER):
-            raise ZeroDivisionError
         assert not (tmp_path / "new").exists()
 
     def test_overwriting_leaves_nothing_of_the_old(self, tmp_path: Path) -> None:
@@ -236,7 +248,7 @@ class StoreContract:
     @pytest.mark.parametrize(
         "vector", [np.zeros(8), np.full(8, np.nan), np.ones(8), np.ones(7) / np.sqrt(7), np.ones((1, 8))]
     )
-    def test_what_is_no_unit_vector_is_refused(self, tmp_path: Path, vector: np.ndarray) -> None:
+    def test_what_is_no_unit_vector_is_refused(self, tmp_path: Path, vector: Array) -> None:
         """Zero, NaN, unnormalised and misshapen vectors never get into a store."""
         with pytest.raises(InvalidVectorError):
             self.write(tmp_path / "store", [Record(ItemKey("a", "train"), {}, vector.astype(np.float32))])
@@ -248,7 +260,7 @@ class StoreContract:
         plain = [Record(record.key, {}, record.embedding) for record in records]
         one_by_one = self.write(tmp_path / "one", plain)
         with create_store(tmp_path / "bulk", self.kind, HEADER) as writer:
-            writer.add_rows([r.key for r in plain], np.stack([r.embedding for r in plain]))
+            writer.add_rows([r.key for r in plain], _vectors(plain))
         assert files_of(tmp_path / "bulk") == files_of(one_by_one)
 
     def test_leftovers_of_a_killed_write_are_cleared(self, tmp_path: Path) -> None:
