@@ -84,6 +84,12 @@ def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bo
     return found
 
 
+def models_at_hand() -> list[ModelDirectory]:
+    """Models that need nothing: those bundled, then exports made before, newest first."""
+    bundled = [_ready(BUNDLED / name, "bundled") for name in bundled_names()]
+    return bundled + [ModelDirectory(path, manifest, "exported before") for path, manifest in local_models()]
+
+
 def find_by_space(space: str) -> ModelDirectory:
     """The model at hand (bundled or exported before) whose vectors are of that space, f32 before other precisions.
 
@@ -92,10 +98,9 @@ def find_by_space(space: str) -> ModelDirectory:
     ModelNotFoundError
         If none is; says which space is wanted.
     """
-    bundled = [(BUNDLED / name, read_manifest(BUNDLED / name)) for name in bundled_names()]
-    fitting = [(path, manifest) for path, manifest in (*bundled, *local_models()) if manifest.space == space]
-    for path, manifest in sorted(fitting, key=lambda entry: entry[1].precision != "f32"):
-        return ModelDirectory(path, manifest, "at hand, by its vector space")
+    fitting = [model for model in models_at_hand() if model.manifest.space == space]
+    for model in sorted(fitting, key=lambda model: model.manifest.precision != "f32"):
+        return model
     raise ModelNotFoundError(
         f"no model at hand has the vector space {space}; name the one that made the vectors with --model"
     )

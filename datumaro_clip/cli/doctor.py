@@ -1,0 +1,99 @@
+"""``datum-clip doctor``: what is here, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from datumaro_clip.encoders.devices import list_devices
+from datumaro_clip.encoders.openvino import core
+from datumaro_clip.errors import MissingDependencyError
+from datumaro_clip.files import cache_root
+from datumaro_clip.models.resolve import default_model, models_at_hand
+
+NAME = "doctor"
+HELP = "versions, devices, models and caches here, and what is missing"
+
+_REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "lmdb", "tokenizers", "huggingface_hub")
+_OPTIONAL = {
+    "export": ("torch", "transformers", "optimum-intel", "nncf"),
+    "ann": ("usearch",),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command has no arguments."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print everything; the exit status is 1 if something that every run needs is missing."""
+    for title, lines in (
+        ("versions", _versions()),
+        ("devices", _devices()),
+        ("models at hand", _models()),
+        (f"caches below {cache_root()}", _caches(cache_root())),
+    ):
+        print(f"{title}:", *(f"  {line}" for line in lines), sep="\n")
+    missing = list(_missing())
+    print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
+    return int(any(_version(name) is None for name in _REQUIRED))
+
+
+def _version(name: str) -> str | None:
+    """A distribution's version, None where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _versions() -> Iterator[str]:
+    """Python, this package and the libraries that are installed."""
+    yield f"Python {platform.python_version()}, {platform.platform()}"
+    optional = (name for names in _OPTIONAL.values() for name in names)
+    for name in ("datumaro-clip", *_REQUIRED, *optional):
+        if found := _version(name):
+            yield f"{name} {found}"
+
+
+def _devices() -> Iterator[str]:
+    """OpenVINO's devices, with what each computes in natively."""
+    try:
+        devices = list_devices(core())
+    except MissingDependencyError as exc:
+        yield str(exc)
+        return
+    for device in devices:
+        yield f"{device}: {', '.join(device.precisions)}"
+
+
+def _models() -> Iterator[str]:
+    """Models that need no download, and the default."""
+    models = models_at_hand()
+    for model in models:
+        yield f"{model.manifest.name} ({model.manifest.precision}): {model.path}"
+    yield f"the default is {default_model()}"
+
+
+def _caches(root: Path) -> Iterator[str]:
+    """Sizes of what is kept; each folder may be removed at any time, and is made again when needed."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    for folder in folders:
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        yield f"{folder.name}: {size / 1e6:.1f} MB"
+    if not folders:
+        yield "nothing yet"
+
+
+def _missing() -> Iterator[str]:
+    """What is not installed, and how to install it."""
+    required = [name for name in _REQUIRED if _version(name) is None]
+    if required:
+        yield f"{', '.join(required)}: pip install --force-reinstall datumaro-clip"
+    for extra, names in _OPTIONAL.items():
+        absent = [name for name in names if _version(name) is None]
+        if absent:
+            yield f"{', '.join(absent)} (optional): pip install 'datumaro-clip[{extra}]'"

@@ -1,0 +1,134 @@
+"""``datum-clip model``: export, list, inspect, verify and certify models."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from datumaro_clip.adapters.samples import image_text_samples
+from datumaro_clip.models.certify import Certificate, check_requirement
+from datumaro_clip.models.making import Trial, certify_directory, export_model
+from datumaro_clip.models.manifest import PRECISIONS, Manifest, read_manifest, verify_files
+from datumaro_clip.models.requirement import Requirement
+from datumaro_clip.models.resolve import models_at_hand, resolve
+
+NAME = "model"
+HELP = "export, list, inspect, verify and certify models"
+
+DEFAULT_SAMPLES = 300
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _configure_export(actions.add_parser("export", help="write a model directory, in a precision"))
+    listing = actions.add_parser("list", help="models at hand: bundled, and exported before")
+    listing.set_defaults(action=_list)
+    info = actions.add_parser("info", help="what a model is, and what its precision costs")
+    info.add_argument("directory", type=Path, metavar="DIR")
+    info.set_defaults(action=_info)
+    verify = actions.add_parser("verify", help="compare each file with its digest in the manifest")
+    verify.add_argument("directory", type=Path, metavar="DIR")
+    verify.set_defaults(action=_verify)
+    _configure_certify(actions.add_parser("certify", help="measure what a precision costs, on your data"))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    status: int = args.action(args)
+    return status
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("model", help="directory, bundled name or Hugging Face id")
+    add("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
+    add("--precision", choices=PRECISIONS, default="f32", help="default: %(default)s")
+    add("--calibrate", metavar="DATASET[:FORMAT]", help="pictures and captions to calibrate int8 on, and to judge on")
+    add("--accept-loss", action="store_true", help="keep the model although it misses what is required")
+    add("--local-files-only", action="store_true", help="never ask a model hub")
+    _add_shared(parser)
+    parser.set_defaults(action=_export)
+
+
+def _configure_certify(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("directory", type=Path, metavar="DIR", help="the model directory to judge")
+    add("--reference", type=Path, required=True, metavar="REF", help="the same model in f32")
+    add("--data", required=True, metavar="DATASET[:FORMAT]", help="your pictures, captions and labels")
+    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="default: %(default)s")
+    _add_shared(parser)
+    parser.set_defaults(action=_certify)
+
+
+def _add_shared(parser: argparse.ArgumentParser) -> None:
+    """Options of both export and certify."""
+    add = parser.add_argument
+    add("--require", default="", metavar="mean_cosine>=0.99,…",
+        help="what the certificate must say; otherwise the exit status is 1")  # fmt: skip
+    add("--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="default: %(default)s")
+    add("--device", default="CPU", help="the device that will run the model (default: %(default)s)")
+
+
+def _export(args: argparse.Namespace) -> int:
+    required = Requirement.parse("" if args.accept_loss else args.require)
+    model = resolve(args.model, local_files_only=args.local_files_only)
+    trial = None
+    if args.calibrate:
+        # As many again to judge on, which calibration does not see.
+        trial = Trial.split(args.calibrate, image_text_samples(args.calibrate, 2 * args.samples), args.samples)
+    certificate = export_model(model, args.output_dir, args.precision, trial, requirement=required, device=args.device)
+    _show(read_manifest(args.output_dir), args.output_dir, certificate)
+    return 0
+
+
+def _certify(args: argparse.Namespace) -> int:
+    required = Requirement.parse(args.require)
+    samples = image_text_samples(args.data, args.samples)
+    trial = Trial(args.data, [], samples, held_out=False)
+    certificate = certify_directory(args.directory, args.reference, trial, device=args.device, precision=args.precision)
+    print(certificate.table())
+    check_requirement(certificate, required, "use another precision, or lower --require")
+    return 0
+
+
+def _list(args: argparse.Namespace) -> int:
+    models = models_at_hand()
+    for model in models:
+        manifest = model.manifest
+        print(f"{manifest.name:<36} {manifest.precision:<5} {manifest.dimension:>5}  {model.path}")
+    if not models:
+        print("none; datum-clip model export NAME -o DIR makes one")
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    _show(read_manifest(args.directory), args.directory, Certificate.load(args.directory))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    manifest = verify_files(args.directory)
+    print(f"{args.directory}: {len(manifest.files)} files are what the manifest says")
+    return 0
+
+
+def _show(manifest: Manifest, directory: Path, certificate: Certificate | None) -> None:
+    """A model for people."""
+    source = manifest.source
+    height, width = manifest.image_size
+    entries = {
+        "model": manifest.name,
+        "directory": directory,
+        "family": manifest.family,
+        "space": manifest.space,
+        "precision": manifest.precision,
+        "dimension": manifest.dimension,
+        "pictures": f"{width}×{height}",
+        "texts": f"at most {manifest.text.context_length} tokens",
+        "source": " ".join(str(source[key]) for key in ("kind", "id", "revision") if source.get(key)),
+        "size": f"{sum(entry.size for entry in manifest.files.values()) / 1e6:.1f} MB",
+    }
+    for key, value in entries.items():
+        print(f"{key:<10} {value}")
+    print(f"\n{certificate.table()}" if certificate else "\nno certificate; see: datum-clip model certify --help")

@@ -1,0 +1,174 @@
+"""How far the vectors of one precision of a model are from those of another: arrays in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.vectors import FloatArray
+
+IntArray = npt.NDArray[np.int64]
+
+NEIGHBOURS = 10
+RECALLS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Where decisions are taken: keep a caption whose cosine similarity to its picture is at least ``alignment``, and
+    count two pictures as duplicates from ``duplicate`` on."""
+
+    alignment: float = 0.2
+    duplicate: float = 0.95
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What belongs together.
+
+    Attributes
+    ----------
+    owners : numpy.ndarray
+        Shape (M,), int64: the picture that each caption is of.
+    labels : numpy.ndarray
+        Shape (N,), int64: each picture's class, -1 where it has none.
+    """
+
+    owners: IntArray
+    labels: IntArray
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Everything that one encoder made of the samples, float32 unit rows.
+
+    Attributes
+    ----------
+    images : numpy.ndarray
+        Shape (N, D), pictures.
+    captions : numpy.ndarray
+        Shape (M, D).
+    prompts : numpy.ndarray
+        Shape (C, D), one a class.
+    """
+
+    images: FloatArray
+    captions: FloatArray
+    prompts: FloatArray
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure; ``reference`` is the reference's own, where there is such a thing."""
+
+    value: float
+    reference: float | None = None
+
+
+def compare(reference: Vectors, candidate: Vectors, truth: Truth, thresholds: Thresholds) -> dict[str, Metric]:
+    """All figures that the samples allow.
+
+    Returns
+    -------
+    dict of str to Metric
+        ``{min,p1,mean}_cosine`` of pictures, ``text_{min,p1,mean}_cosine`` of captions, ``overlap@10``;
+        ``image_to_text_recall@k``, ``text_to_image_recall@k`` and ``alignment_changed`` where there are captions;
+        ``zero_shot_top1`` where there are labels; ``duplicates_changed``.
+    """
+    figures = {**_cosines(reference.images, candidate.images, ""), **_neighbours(reference.images, candidate.images)}
+    figures["duplicates_changed"] = Metric(_duplicates_changed(reference, candidate, thresholds.duplicate))
+    if len(truth.owners):
+        figures |= _cosines(reference.captions, candidate.captions, "text_")
+        figures |= _recalls(reference, candidate, truth.owners)
+        figures["alignment_changed"] = Metric(
+            _alignment_changed(reference, candidate, truth.owners, thresholds.alignment)
+        )
+    if len(reference.prompts) and np.any(truth.labels >= 0):
+        figures["zero_shot_top1"] = Metric(_top1(candidate, truth.labels), _top1(reference, truth.labels))
+    return figures
+
+
+def _cosines(reference: FloatArray, candidate: FloatArray, prefix: str) -> dict[str, Metric]:
+    """Row by row: least, first percentile, mean."""
+    cosines = np.einsum("nd,nd->n", reference, candidate)
+    return {
+        f"{prefix}min_cosine": Metric(float(cosines.min())),
+        f"{prefix}p1_cosine": Metric(float(np.percentile(cosines, 1))),
+        f"{prefix}mean_cosine": Metric(float(cosines.mean(dtype=np.float64))),
+    }
+
+
+def _neighbours(reference: FloatArray, candidate: FloatArray) -> dict[str, Metric]:
+    """Mean share of each picture's nearest others that both agree on."""
+    k = min(NEIGHBOURS, len(reference) - 1)
+    if k < 1:
+        return {}
+    shares = [
+        len(set(ours) & set(theirs)) / k
+        for ours, theirs in zip(_nearest_others(reference, k), _nearest_others(candidate, k), strict=True)
+    ]
+    return {f"overlap@{NEIGHBOURS}": Metric(float(np.mean(shares)))}
+
+
+def _nearest_others(rows: FloatArray, k: int) -> list[list[int]]:
+    """The k rows most like each row, itself left out."""
+    scores = rows @ rows.T
+    np.fill_diagonal(scores, -np.inf)
+    found: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist()
+    return found
+
+
+def _recalls(reference: Vectors, candidate: Vectors, owners: IntArray) -> dict[str, Metric]:
+    """Share of pictures that find a caption of theirs, and of captions that find their picture, among the k best."""
+    figures = {}
+    for k in RECALLS:
+        figures[f"image_to_text_recall@{k}"] = Metric(
+            _image_to_text(candidate, owners, k), _image_to_text(reference, owners, k)
+        )
+        figures[f"text_to_image_recall@{k}"] = Metric(
+            _text_to_image(candidate, owners, k), _text_to_image(reference, owners, k)
+        )
+    return figures
+
+
+def _image_to_text(vectors: Vectors, owners: IntArray, k: int) -> float:
+    """Recall@k over the pictures that have captions."""
+    pictures = np.unique(owners)
+    best = np.argsort(-(vectors.images[pictures] @ vectors.captions.T), axis=1, kind="stable")[:, :k]
+    return float(np.mean(np.any(owners[best] == pictures[:, None], axis=1)))
+
+
+def _text_to_image(vectors: Vectors, owners: IntArray, k: int) -> float:
+    """Recall@k over the captions."""
+    best = np.argsort(-(vectors.captions @ vectors.images.T), axis=1, kind="stable")[:, :k]
+    return float(np.mean(np.any(best == owners[:, None], axis=1)))
+
+
+def _top1(vectors: Vectors, labels: IntArray) -> float:
+    """Share of the pictures with a label whose nearest prompt is their own class's."""
+    labelled = labels >= 0
+    best = np.argmax(vectors.images[labelled] @ vectors.prompts.T, axis=1)
+    return float(np.mean(best == labels[labelled]))
+
+
+def _alignment_changed(reference: Vectors, candidate: Vectors, owners: IntArray, threshold: float) -> int:
+    """Captions that one keeps and the other drops."""
+    kept = [
+        np.einsum("nd,nd->n", vectors.images[owners], vectors.captions) >= threshold
+        for vectors in (reference, candidate)
+    ]
+    return int(np.count_nonzero(kept[0] != kept[1]))
+
+
+def _duplicates_changed(reference: Vectors, candidate: Vectors, threshold: float) -> int:
+    """Pairs of pictures that are duplicates for one and not for the other."""
+    found = [np.triu(vectors.images @ vectors.images.T >= threshold, 1) for vectors in (reference, candidate)]
+    return int(np.count_nonzero(found[0] != found[1]))
+
+
+def owners_of(counts: Sequence[int]) -> IntArray:
+    """Which picture each caption is of, from the number of captions of each."""
+    return np.repeat(np.arange(len(counts), dtype=np.int64), counts)
