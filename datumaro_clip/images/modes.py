@@ -10,6 +10,9 @@ from PIL import Image
 
 from datumaro_clip.errors import ImageError
 
+# Pillow has no direct way from La, and warns on the one from a palette with transparent entries.
+_BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
+
 
 def to_rgb(picture: Image.Image) -> Image.Image:
     """Load a picture and convert it to mode ``RGB``; return the same object if it is that already.
@@ -28,10 +31,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray(narrow(np.asarray(picture))).convert("RGB")
     if picture.mode == "F" and not np.isfinite(np.asarray(picture)).all():
         raise ImageError("unreadable", "it has NaN or infinite pixels; replace them first")
-    if picture.mode in ("P", "PA"):
-        # By way of RGBA, which has the same colours; Pillow warns where the palette has transparent entries.
-        picture = picture.convert("RGBA")
-    return picture.convert("RGB")
+    return picture.convert(_BY_WAY_OF.get(picture.mode, "RGB")).convert("RGB")
 
 
 def narrow(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -18,6 +18,9 @@ from datumaro_clip.errors import ModelFormatError
 _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis")
 _DEFAULT_RESAMPLE = Image.Resampling.BICUBIC
 _DEFAULT_RESCALE = 1 / 255
+# A picture of 1×5000 pixels, its shortest edge resized to 224, would have 250 million. Beyond this, only the part that
+# is kept is made; its filter weights then round differently, which moves at most 1 value in 1,000 by 1 of 255.
+_MOST_RESIZED_PIXELS = 8_000_000
 
 Channels = tuple[float, float, float]
 
@@ -50,6 +53,8 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.crop is None and not isinstance(self.resize, tuple):
             raise ModelFormatError("the processor's configuration fixes no picture size: no crop, no exact resize")
+        if 0.0 in self.std:
+            raise ModelFormatError("the processor's deviation is zero")
 
     @classmethod
     def from_file(cls, path: Path) -> Preprocessing:
@@ -68,14 +73,16 @@ class Preprocessing:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
         """Read the mapping that transformers' ``CLIPImageProcessor`` and ``SiglipImageProcessor`` write."""
+        if not isinstance(config, Mapping):
+            raise ModelFormatError("the processor's configuration is not a mapping")
         unsupported = [step for step in _UNSUPPORTED_STEPS if config.get(step)]
         if unsupported:
             raise ModelFormatError(f"the processor's step {unsupported[0]} is not supported")
         try:
             mean, std, factor = _normalisation(config)
             return cls(*_geometry(config), mean, std, factor, _resample(config))
-        except (KeyError, TypeError) as exc:
-            raise ModelFormatError(f"the processor's configuration lacks a usable {exc}") from exc
+        except KeyError as exc:
+            raise ModelFormatError(f"the processor's configuration lacks {exc}") from exc
 
     @property
     def size(self) -> tuple[int, int]:
@@ -122,13 +129,9 @@ class Preprocessing:
 def _resize_window(
     picture: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int], resample: Image.Resampling
 ) -> Image.Image:
-    """The window (left, top, right, bottom) of the picture resized to ``size``, without making the rest of it.
-
-    The pixels are those of resizing first and cropping after; a picture of 1×5000 pixels, which resized would have
-    250 million, costs no more than another.
-    """
-    if size == picture.size:
-        return picture.crop(window)
+    """The window (left, top, right, bottom) of the picture resized to ``size``."""
+    if size[0] * size[1] <= _MOST_RESIZED_PIXELS:
+        return picture.resize(size, resample).crop(window)
     x_scale, y_scale = picture.width / size[0], picture.height / size[1]
     left, top, right, bottom = window
     source = (
@@ -154,10 +157,11 @@ def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
     """A size as transformers writes it: an int (old files: the shortest edge), an edge, or height and width."""
     if isinstance(size, int):
         return size
-    if set(size) == {"shortest_edge"}:
+    keys = set(size) if isinstance(size, Mapping) else set()
+    if keys == {"shortest_edge"}:
         return int(size["shortest_edge"])
-    if set(size) != {"height", "width"}:
-        raise ModelFormatError(f"the processor's size {dict(size)} is neither a shortest edge nor height and width")
+    if keys != {"height", "width"}:
+        raise ModelFormatError(f"the processor's size {size!r} is neither a shortest edge nor height and width")
     return int(size["height"]), int(size["width"])
 
 
@@ -171,10 +175,16 @@ def _normalisation(config: Mapping[str, Any]) -> tuple[Channels, Channels, float
 
 def _channels(values: Sequence[float]) -> Channels:
     """One number for each of R, G and B."""
-    red, green, blue = map(float, values)
+    try:
+        red, green, blue = map(float, values)
+    except (TypeError, ValueError) as exc:
+        raise ModelFormatError(f"the processor's mean or deviation {values!r} is not 3 numbers") from exc
     return red, green, blue
 
 
 def _resample(config: Mapping[str, Any]) -> Image.Resampling:
     """The filter of a configuration, which names it by Pillow's number."""
-    return Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE))
+    try:
+        return Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE))
+    except ValueError as exc:
+        raise ModelFormatError(f"the processor's resample {config['resample']!r} is no filter of Pillow's") from exc
