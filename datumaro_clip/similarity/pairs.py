@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datumaro_clip.similarity.narrow import narrow
 from datumaro_clip.similarity.scores import (
     NUMPY_SIEVE,
     FloatArray,
@@ -60,16 +61,19 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
         If the matrix is not (N, D) of floats.
     """
     require_matrix(matrix, "matrix")
-    bound = np.float32(threshold - sieve.error(matrix.shape[1]))
-    candidates = _candidates(matrix, bound, sieve)
+    error = NUMPY_SIEVE.error(matrix.shape[1])
+    columns = narrow(matrix, threshold, error)
+    slack = sieve.error(matrix.shape[1]) + (0 if columns is None else 2 * error)
+    candidates = _candidates(matrix if columns is None else columns, np.float32(threshold - slack), sieve)
     return _sorted([_scored(matrix, left, right, np.float32(threshold)) for left, right in candidates])
 
 
-def _candidates(matrix: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
-    """Pairs (left, right) that the sieve lets through, a block at a time."""
-    for start, block in blocks_of(matrix, BLOCK_ROWS):
-        for offset, other in blocks_of(matrix[start:], BLOCK_ROWS):
-            left, right = np.nonzero(sieve.product(block, other) >= bound)
+def _candidates(columns: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Pairs (left, right) whose columns' dot product reaches the bound, a block of the matrix at a time."""
+    for start, block in blocks_of(columns, BLOCK_ROWS):
+        for offset, other in blocks_of(columns[start:], BLOCK_ROWS):
+            passing = np.flatnonzero(sieve.product(block, other) >= bound)
+            left, right = np.divmod(passing, len(other))
             upper = left < right + offset
             yield left[upper] + start, right[upper] + start + offset
 

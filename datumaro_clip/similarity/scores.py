@@ -15,8 +15,8 @@ FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 Matrix = npt.NDArray[Any]
 
-#: Rows that are scored exactly at a time: two float64 copies of 512 columns take 32 MiB.
-EXACT_ROWS = 4096
+#: Pairs that are scored exactly at a time: two float64 copies of 512 columns take 8 MiB.
+EXACT_ROWS = 1024
 
 
 def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:

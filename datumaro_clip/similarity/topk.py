@@ -25,9 +25,7 @@ BLOCK_SCORES = 1 << 22
 BLOCK_ROWS = 2048
 
 
-def top_k(
-    queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE
-) -> tuple[IndexArray, FloatArray]:
+def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query.
 
     Memory does not grow with N: the matrix is read block by block, once for each 256 queries.
@@ -60,12 +58,8 @@ def top_k(
     _require_fitting(queries, matrix, k)
     k = min(k, len(matrix))
     chunks = [_top_k_of(chunk, matrix, k, sieve) for _, chunk in blocks_of(queries, QUERY_ROWS) if k]
-    indices = np.concatenate(
-        [np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)]
-    )
-    scores = np.concatenate(
-        [np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)]
-    )
+    indices = np.concatenate([np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)])
+    scores = np.concatenate([np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)])
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
 
 
@@ -74,9 +68,7 @@ def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
     require_matrix(queries, "queries")
     require_matrix(matrix, "matrix")
     if queries.shape[1] != matrix.shape[1]:
-        raise InvalidVectorError(
-            f"queries of shape {queries.shape} do not fit a matrix of shape {matrix.shape}"
-        )
+        raise InvalidVectorError(f"queries of shape {queries.shape} do not fit a matrix of shape {matrix.shape}")
     if k < 0:
         raise OptionError(f"k is {k}; it must not be negative")
 
