@@ -1,7 +1,7 @@
 """Lets Datumaro find this package's plugins with nothing imported beforehand.
 
 Datumaro knows neither entry points nor a plugin path, so a ``.pth`` file imports this package at start-up, and
-:func:`install` puts a finder first on ``sys.meta_path``. The finder waits for three of Datumaro's modules and
+:func:`install` puts a finder first on ``sys.meta_path``. The finder waits for four of Datumaro's modules and
 extends each right after it has been loaded; until then it costs a dictionary look-up per import. A Datumaro
 that has changed its shape only loses these plugins, with one warning. Standard library only.
 
@@ -140,8 +140,20 @@ def _extend_main(module: "Any") -> None:
     module.main = main
 
 
+def _widen_merged_masks(module: "Any") -> None:
+    builtin = module.merge_masks
+
+    def merge_masks(masks: "Any", start: "Any" = None) -> "Any":
+        from datumaro_clip.adapters.repairs import widened
+
+        return builtin(widened(masks), start)
+
+    module.merge_masks = merge_masks
+
+
 _EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
     "datumaro.plugins.specs": _extend_specs,
     "datumaro.cli.commands": _extend_commands,
     "datumaro.cli.__main__": _extend_main,
+    "datumaro.util.mask_tools": _widen_merged_masks,
 }

@@ -47,7 +47,13 @@ def test_parquet_keys_as_clip_retrieval_writes_them(tmp_path: Path):
     found = PrecomputedVectors(vectors, tmp_path / "k.parquet", "laion")
     assert found.get(DatasetItem("b", media=Image.from_file("b.jpg"))) is not None
     assert found.get(DatasetItem("c", media=Image.from_file("c.jpg"))) is None
-    assert found.unused == 1
+
+
+def test_items_without_a_vector_stay_without_one_and_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    caplog.set_level("INFO")
+    found = PrecomputedVectors(*write(tmp_path, "id\na\nb\n"), "s")
+    assert [one.embedding is None for one in found.attached([DatasetItem("a"), DatasetItem("c")])] == [False, True]
+    assert caplog.messages[-1] == "attached 1 of 2 vectors; 1 items without one"
 
 
 def test_one_key_for_two_items_is_refused(tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,8 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
+
+log = logging.getLogger(__name__)
 
 # Columns that name an item, in the order of preference; clip-retrieval writes image_path.
 ID_COLUMNS = ("id", "image_path", "image", "path", "file_name", "key")
@@ -55,11 +59,6 @@ class PrecomputedVectors:
     def __len__(self) -> int:
         return len(self._rows)
 
-    @property
-    def unused(self) -> int:
-        """Number of vectors that no item has asked for yet."""
-        return len(self._rows) - len(self._owners)
-
     def get(self, item: DatasetItem) -> Embedding | None:
         """The vector of an item: by id and subset, by id, by its file's path or name, in this order.
 
@@ -75,6 +74,15 @@ class PrecomputedVectors:
         if owner != key:
             raise InvalidVectorError(f"the key '{name[0]}' fits {owner} and {key}; add a column 'subset' to the keys")
         return self._rows[name]
+
+    def attached(self, items: Iterable[DatasetItem]) -> Iterator[ItemEmbedding]:
+        """Each item with its vector, in place of one that it carries; the log tells at the end what fits nothing."""
+        without = 0
+        for item in items:
+            embedding = self.get(item)
+            without += embedding is None
+            yield ItemEmbedding(item, embedding)
+        log.info("attached %d of %d vectors; %d items without one", len(self._owners), len(self), without)
 
 
 def _names(item: DatasetItem) -> Iterator[tuple[str, str | None]]:

@@ -18,4 +18,10 @@ _ADAPTERS = "datumaro_clip.adapters"
 
 PLUGINS = (
     PluginSpec(f"{_ADAPTERS}.embed.ClipEmbed", "clip_embed", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipHdf5Base", "clip_hdf5", "DatasetBase"),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipHdf5Exporter", "clip_hdf5", "Exporter"),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipHdf5Importer", "clip_hdf5", "Importer", (".json",)),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipMmapBase", "clip_mmap", "DatasetBase"),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipMmapExporter", "clip_mmap", "Exporter"),
+    PluginSpec(f"{_ADAPTERS}.formats.ClipMmapImporter", "clip_mmap", "Importer", (".json",)),
 )

@@ -1,0 +1,11 @@
+"""``clip_hdf5``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino", "lmdb", "h5py")
+
+from datumaro_clip.adapters.formats import ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer  # noqa: E402
+
+exports = [ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer]

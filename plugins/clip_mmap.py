@@ -1,0 +1,11 @@
+"""``clip_mmap``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino", "lmdb")
+
+from datumaro_clip.adapters.formats import ClipMmapBase, ClipMmapExporter, ClipMmapImporter  # noqa: E402
+
+exports = [ClipMmapBase, ClipMmapExporter, ClipMmapImporter]

@@ -1,0 +1,117 @@
+"""``clip_embed`` in Python, from options to items, store and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datumaro.components.annotation import Caption
+from datumaro.components.comparator import EqualityComparator
+from datumaro.components.dataset import Dataset
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image
+
+from datumaro_clip.adapters import embedding as module
+from datumaro_clip.adapters.embedding import ATTRIBUTE
+from datumaro_clip.errors import OptionError, StoreWriteError
+from datumaro_clip.store import open_store
+from datumaro_clip.testing import FakeEncoder
+from datumaro_clip.vectors import Embedding
+
+
+@pytest.fixture(autouse=True)
+def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
+    encoder = FakeEncoder()
+    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+    return encoder
+
+
+def dataset(*names: str, value: int = 0) -> Dataset:
+    pixels = [np.full((8, 8, 3), (value + 40 * n, 90, 10), np.uint8) for n in range(len(names))]
+    items = [
+        DatasetItem(name, subset="train", media=Image.from_numpy(pixel), annotations=[Caption(f"a picture of {name}")])
+        for name, pixel in zip(names, pixels, strict=True)
+    ]
+    return Dataset.from_iterable(items, categories=["thing"])
+
+
+def test_empty_dataset_stays_empty():
+    assert len(dataset().transform("clip_embed")) == 0
+
+
+def test_every_item_carries_its_vector_and_the_rest_is_untouched():
+    source = dataset("a", "b")
+    embedded = dataset("a", "b").transform("clip_embed")
+    assert len(embedded) == 2
+    for item in embedded:
+        vector = item.attributes.pop(ATTRIBUTE)
+        assert isinstance(vector, Embedding)
+        assert item == source.get(item.id, item.subset)
+
+
+def test_second_transform_computes_nothing(encoder: FakeEncoder):
+    embedded = dataset("a", "b").transform("clip_embed")
+    embedded.init_cache()
+    computed = encoder.pictures_computed
+    embedded.transform("clip_embed").init_cache()
+    assert encoder.pictures_computed == computed
+
+
+@pytest.mark.parametrize("kind", ["clip_hdf5", "clip_mmap"])
+def test_store_holds_items_vectors_and_captions(tmp_path: Path, kind: str):
+    options = {"store": tmp_path / "s", "store_format": kind, "texts": "captions"}
+    embedded = list(dataset("a", "b").transform("clip_embed", **options))
+    with open_store(tmp_path / "s") as reader:
+        for row, item in enumerate(embedded):
+            record = reader.record(row)
+            np.testing.assert_array_equal(record.embedding, item.attributes[ATTRIBUTE].vector)
+            assert len(record.captions) == 1
+
+
+def test_store_that_is_there_is_replaced_only_when_told(tmp_path: Path):
+    dataset("a").transform("clip_embed", store=tmp_path / "s").init_cache()
+    with pytest.raises(StoreWriteError, match="already"):
+        dataset("b").transform("clip_embed", store=tmp_path / "s").init_cache()
+    dataset("b").transform("clip_embed", store=tmp_path / "s", overwrite=True).init_cache()
+    with open_store(tmp_path / "s") as reader:
+        assert reader.record(0).key.id == "b"
+        assert len(reader) == 1
+
+
+def test_skipped_items_are_gone_and_the_length_says_so(tmp_path: Path):
+    source = dataset("a", "b")
+    source.put(DatasetItem("gone", subset="train", media=Image.from_file(str(tmp_path / "gone.jpg"))))
+    assert len(source.transform("clip_embed", on_error="skip")) == 2
+
+
+def test_embedded_datasets_compare_merge_and_patch():
+    one, other = dataset("a", "b").transform("clip_embed"), dataset("a", "b").transform("clip_embed")
+    assert list(one) == list(other)
+    report = EqualityComparator().compare_datasets(one, other)
+    assert not any(report[key] for key in ("mismatches", "errors", "a_extra_items", "b_extra_items"))
+    assert len(Dataset.from_extractors(one, other)) == 2
+    one.update(dataset("c").transform("clip_embed"))
+    assert {item.id for item in one} == {"a", "b", "c"}
+
+
+def test_pictures_that_changed_get_another_vector():
+    before = next(iter(dataset("a").transform("clip_embed"))).attributes[ATTRIBUTE]
+    after = next(iter(dataset("a", value=99).transform("clip_embed"))).attributes[ATTRIBUTE]
+    assert before != after
+
+
+@pytest.mark.parametrize("options", [{"store_format": "zip"}, {"vectors": "v.npy"}, {"on_error": "x"}])
+def test_options_that_cannot_be_used_are_refused_at_once(options: dict[str, object]):
+    from datumaro_clip.adapters.embed import ClipEmbed
+
+    with pytest.raises(OptionError, match="--"):
+        ClipEmbed(dataset("a"), **options)
+
+
+def test_unknown_options_are_named():
+    from datumaro_clip.adapters.embed import ClipEmbed
+
+    with pytest.raises(TypeError, match="colour"):
+        ClipEmbed(dataset("a"), colour="red")
