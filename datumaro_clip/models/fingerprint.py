@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -65,8 +64,8 @@ def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
     parts = {
         "weights": {"image": weight_digests(encoders.image), "text": weight_digests(encoders.text)},
         "tokenizer": _tokenizer_digest(assets),
-        "preprocessing": asdict(assets.preprocessing),
-        "text": asdict(replace(assets.text, attention_mask=False)),
+        "preprocessing": _preprocessing(assets),
+        "text": _text(assets),
         "architecture": assets.architecture,
     }
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
@@ -105,6 +104,30 @@ def _digest(tensor: npt.NDArray[np.float32]) -> str:
     state = hashlib.sha256(json.dumps(tensor.shape).encode())
     state.update(tensor.astype("<f4", copy=False).data)
     return state.hexdigest()
+
+
+def _preprocessing(assets: Assets) -> dict[str, Any]:
+    """What decides the pixels, key by key: a field that a later release adds must not change fingerprints."""
+    steps = assets.preprocessing
+    return {
+        "resize": steps.resize,
+        "crop": steps.crop,
+        "resample": int(steps.resample),
+        "rescale_factor": steps.rescale_factor,
+        "mean": steps.mean,
+        "std": steps.std,
+    }
+
+
+def _text(assets: Assets) -> dict[str, Any]:
+    """What decides the tokens, key by key."""
+    text = assets.text
+    return {
+        "context_length": text.context_length,
+        "padding": text.padding,
+        "pad_id": text.pad_id,
+        "lowercase": text.lowercase,
+    }
 
 
 def _tokenizer_digest(assets: Assets) -> str:

@@ -13,7 +13,7 @@ from datumaro_clip.models.build import Origin
 from datumaro_clip.models.exports import cached_export, local_models, source_key
 from datumaro_clip.models.hub import HubId, fetch
 from datumaro_clip.models.layouts import LAYOUTS, Layout, find_layout, relative_names
-from datumaro_clip.models.manifest import MANIFEST, Manifest, read_manifest
+from datumaro_clip.models.manifest import MANIFEST, Manifest, read_manifest, verify_files
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 MODEL_VARIABLE = "DATUMARO_CLIP_MODEL"
@@ -125,6 +125,8 @@ def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
         return exported
     try:
         snapshot = fetch(wanted, local_files_only=local_files_only)
+        if snapshot.layout.make is None:
+            verify_files(snapshot.path)
         origin = Origin(wanted.id, "hub", wanted.id, snapshot.commit)
         return _made(snapshot.path, snapshot.layout, f"{wanted.id}@{snapshot.commit}", origin)
     except (ModelNotFoundError, ImportError) as exc:
