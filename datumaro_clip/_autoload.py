@@ -23,7 +23,7 @@ def install() -> None:
     """Extend Datumaro: now, where its modules are loaded already, else as soon as they are. Runs once."""
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())
     for name, extend in _EXTENSIONS.items():
         if name in sys.modules:
             _guarded(extend, sys.modules[name])

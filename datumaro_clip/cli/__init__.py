@@ -41,7 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        command: Command = import_module(f"{__name__}.{name}")  # type: ignore[assignment]
+        command: Command = import_module(f"{__name__}.{name}")
         subparser = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         command.configure(subparser)
         subparser.set_defaults(run=command.run)
