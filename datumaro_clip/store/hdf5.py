@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,62 @@ _MOST_EXPANSION = 1032
 _GZIP_LEVEL = 4
 
 
-@contextmanager
-def _as_os_error(path: Path) -> Iterator[None]:
-    """HDF5 says RuntimeError where the disk is full while it closes a file."""
-    try:
-        yield
-    except RuntimeError as exc:
-        raise OSError(f"HDF5 could not write {path}: {exc}") from exc
+class GuardedFile:
+    """The file that HDF5 writes to.
+
+    HDF5 crashes the process when it closes a file on a full disk. So the first failure is remembered, after which
+    every write seems to succeed, and ``check`` tells of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("x+b")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Sync, unless all is lost or closed already, and close."""
+        if self._error is None and not self._file.closed:
+            self._attempt(self._file.flush)
+            self._attempt(lambda: os.fsync(self._file.fileno()))
+        self._attempt(self._file.close)
+
+    def write(self, data: memoryview) -> int:
+        """Write at the current position."""
+        self._attempt(lambda: self._file.write(data))
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Cut or extend."""
+        self._attempt(lambda: self._file.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        """Hand over to the system."""
+        self._attempt(self._file.flush)
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """Move; this may write what is buffered."""
+        self._attempt(lambda: self._file.seek(position, whence))
+        return self.tell()
+
+    def tell(self) -> int:
+        """Where the file is."""
+        return 0 if self._error is not None else self._file.tell()
+
+    def read(self, size: int) -> bytes:
+        """Read at the current position; zeros once all is lost."""
+        return self._file.read(size) if self._error is None else bytes(size)
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        try:
+            if self._error is None or call == self._file.close:
+                call()
+        except OSError as exc:
+            self._error = self._error or exc
 
 
 class Hdf5Sink:
@@ -42,28 +91,31 @@ class Hdf5Sink:
         self._filter: dict[str, Any] = {} if compression == "none" else {"compression": compression}
         if compression == "gzip":
             self._filter["compression_opts"] = _GZIP_LEVEL
-        self._file = h5py.File(path, "x", libver=_LIBVER, locking=False)
+        self._guard = GuardedFile(path)
+        self._file = h5py.File(self._guard, "w", libver=_LIBVER)
 
     def write(self, column: str, block: Array) -> None:
         """Append a block as a chunk."""
-        with _as_os_error(self._path):
+        try:
             if column not in self._file:
                 self._create(column, block)
             else:
                 self._append(self._file[column], block)
+        finally:
+            self._guard.check()
 
     def close(self) -> dict[str, int]:
         """Close and sync the file."""
-        with _as_os_error(self._path):
-            self._file.close()
-        with self._path.open("rb+") as file:
-            os.fsync(file.fileno())
+        self._file.close()
+        self._guard.close()
+        self._guard.check()
         return {self._path.name: self._path.stat().st_size}
 
     def discard(self) -> None:
         """Close the file without caring for what it holds."""
         with suppress(OSError, RuntimeError):
             self._file.close()
+        self._guard.close()
 
     def _create(self, column: str, block: Array) -> None:
         """Make the dataset with its first block as its first chunk: a short one is the only one."""

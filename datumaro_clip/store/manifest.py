@@ -14,7 +14,7 @@ import numpy as np
 
 from datumaro_clip.errors import OptionError, StoreCorruptError, StoreFormatError, StoreNotFoundError
 from datumaro_clip.files import atomic_write, is_safe_relative
-from datumaro_clip.store.base import Header
+from datumaro_clip.store.base import DTYPES, Header
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
 from datumaro_clip.vectors import VectorSpace
 
@@ -164,7 +164,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
 def _from_json(kind: str, value: dict[str, Any]) -> Manifest:
     header = dict(value["header"])
     space = header.pop("space")
-    return Manifest(
+    manifest = Manifest(
         kind=kind,
         header=Header(space=None if space is None else VectorSpace(**space), **header),
         subsets=dict(value["subsets"]),
@@ -172,6 +172,18 @@ def _from_json(kind: str, value: dict[str, Any]) -> Manifest:
         embeddings=int(value["embeddings"]),
         captions=int(value["captions"]),
     )
+    for entry in manifest.segments:
+        _require_vectors_of(manifest.header, entry)
+    _require(len({entry.name for entry in manifest.segments}) == len(manifest.segments), "a segment named twice")
+    _require(sum(manifest.subsets.values()) == manifest.items, "subsets of another number of items")
+    return manifest
+
+
+def _require_vectors_of(header: Header, entry: SegmentEntry) -> None:
+    for name in entry.columns.keys() & {"embeddings", "caption_embeddings"}:
+        spec = entry.columns[name]
+        dimension = None if header.space is None else header.space.dimension
+        _require((spec.dtype, spec.shape[1]) == (DTYPES[header.dtype], dimension), f"{name} unlike the header")
 
 
 def _segment(value: dict[str, Any]) -> SegmentEntry:
@@ -192,7 +204,8 @@ def _column(name: str, value: dict[str, Any]) -> ColumnSpec:
     _require(name in COLUMN_DTYPES and spec.dtype in COLUMN_DTYPES[name], f"column {name!r} of {spec.dtype!r}")
     _require(len(spec.shape) == (2 if name.endswith("embeddings") else 1), f"the shape of column {name!r}")
     _require(all(isinstance(n, int) and 0 < n < _MOST_ROWS for n in spec.shape), f"the shape of column {name!r}")
-    _require(isinstance(spec.block_rows, int) and spec.block_rows > 0, f"the blocks of column {name!r}")
+    _require(all(isinstance(n, int) for n in (spec.block_rows, *spec.crc32)), f"the blocks of column {name!r}")
+    _require(spec.block_rows > 0, f"the blocks of column {name!r}")
     _require(-(-spec.shape[0] // spec.block_rows) == len(spec.crc32), f"the checksums of column {name!r}")
     row_bytes = spec.nbytes // spec.shape[0]
     _require(spec.block_rows == max(1, BLOCK_BYTES // row_bytes), f"the blocks of column {name!r}")

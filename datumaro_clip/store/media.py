@@ -12,6 +12,7 @@ from pathlib import Path
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.files import is_safe_relative, safe_file_name, temporary_sibling
+from datumaro_clip.store.base import write_errors
 
 FOLDER = "media"
 
@@ -115,10 +116,11 @@ class MediaFolder:
     def _add(self, name: str, write: Callable[[Path], None]) -> str:
         temporary = temporary_sibling(self._root / FOLDER)
         try:
-            write(temporary)
-            reference, is_there = next(self._places(_safe_name(name), temporary))
-            if not is_there:
-                os.replace(temporary, self._root / reference)
+            with write_errors(self._root):
+                write(temporary)
+                reference, is_there = next(self._places(_safe_name(name), temporary))
+                if not is_there:
+                    os.replace(temporary, self._root / reference)
         finally:
             temporary.unlink(missing_ok=True)
         self._is_new.setdefault(reference, not is_there)

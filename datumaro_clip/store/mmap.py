@@ -61,7 +61,7 @@ class MmapSink:
                 file.close()
 
     def _open(self, column: str) -> BinaryIO:
-        file = (self._directory / file_name(column)).open("xb", buffering=0)
+        file = (self._directory / file_name(column)).open("xb")
         if column not in PLAIN:
             file.write(bytes(HEADER_BYTES))
         return file

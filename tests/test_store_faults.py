@@ -1,0 +1,399 @@
+"""Damaged, foreign, hostile and interrupted stores: a clear error or the true contents, never anything else."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from datumaro_clip.errors import (
+    DatumaroClipError,
+    StoreCorruptError,
+    StoreError,
+    StoreFormatError,
+    StoreWriteError,
+)
+from datumaro_clip.store import KIND_NAMES, Record, append_to_store, create_store, open_store
+from datumaro_clip.store.manifest import manifest_path
+from datumaro_clip.testing.stores import HEADER, assert_same, files_of, make_records
+
+RECORDS = make_records(8)
+
+
+@pytest.fixture(params=KIND_NAMES)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A store of two segments, one with a removed row."""
+    with create_store(tmp_path / "store", request.param, HEADER) as writer:
+        for record in RECORDS[:6]:
+            writer.add(record)
+    with append_to_store(tmp_path / "store") as writer:
+        for record in RECORDS[6:]:
+            writer.add(record)
+        writer.remove(RECORDS[0].key)
+    return tmp_path / "store"
+
+
+def read_all(path: Path) -> list[Record]:
+    """Everything, checked."""
+    with open_store(path) as reader:
+        reader.check()
+        return list(reader.records())
+
+
+def rewrite(path: Path, kind: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a manifest as an attacker would: with a digest that is right."""
+    import hashlib
+
+    file = manifest_path(path, kind)
+    body = json.loads(b"{" + file.read_bytes().partition(b"\n")[2])
+    change(body)
+    text = json.dumps(body, separators=(",", ":")).encode()[1:]
+    first = f'{{"format":"{kind}","format_version":1,"sha256":"{hashlib.sha256(text).hexdigest()}",\n'
+    file.write_bytes(first.encode() + text)
+
+
+def kind_of(path: Path) -> str:
+    return open_store(path).kind.name
+
+
+def test_a_flipped_byte_never_changes_what_is_read(store: Path) -> None:
+    """Anywhere in any file: an error of this package, or contents that are the true ones all the same."""
+    rng = np.random.default_rng(0)
+    refused = 0
+    for name, content in files_of(store).items():
+        for position in {0, len(content) - 1, *rng.integers(0, max(len(content), 1), 12).tolist()} - {-1}:
+            if not content:
+                continue
+            damaged = bytearray(content)
+            damaged[position] ^= 1 << int(rng.integers(8))
+            (store / name).write_bytes(damaged)
+            try:
+                found = read_all(store)
+            except DatumaroClipError:
+                refused += 1
+            else:
+                for mine, wanted in zip(found, RECORDS[1:], strict=True):
+                    assert_same(mine, wanted)
+        (store / name).write_bytes(content)
+    assert refused > 20
+
+
+def test_a_flipped_byte_of_a_vector_is_found_when_it_is_read(tmp_path: Path) -> None:
+    """Not only by ``verify``: iterating finds it, and names the block."""
+    for kind, file in (("clip_hdf5", "segment-000001.h5"), ("clip_mmap", "segment-000001/embeddings.npy")):
+        path = tmp_path / kind
+        with create_store(path, kind, HEADER) as writer:
+            for record in RECORDS:
+                writer.add(record)
+        content = bytearray((path / file).read_bytes())
+        vector = next(record.embedding for record in RECORDS if record.embedding is not None)
+        content[content.index(np.asarray(vector, "<f4").tobytes()) + 2] ^= 1
+        (path / file).write_bytes(content)
+        for read in (
+            lambda reader: list(reader.iter_embeddings()),
+            lambda reader: list(reader.records()),
+            lambda reader: reader.check(),
+        ):
+            with pytest.raises(StoreCorruptError, match="block 0 of segment-000001/embeddings contradicts"):
+                read(open_store(path))
+
+
+def test_a_truncated_or_missing_file_is_found_when_opening(store: Path) -> None:
+    for name, content in files_of(store).items():
+        if name.startswith("segment"):
+            for length in {0, len(content) // 2, len(content) - 1}:
+                (store / name).write_bytes(content[:length])
+                with pytest.raises(StoreCorruptError):
+                    open_store(store)
+            (store / name).unlink()
+            with pytest.raises(StoreCorruptError, match="missing"):
+                open_store(store)
+            (store / name).write_bytes(content)
+
+
+def test_a_truncated_manifest_is_an_error(store: Path) -> None:
+    file = manifest_path(store, kind_of(store))
+    content = file.read_bytes()
+    for length in (0, 10, 80, 110, 111, 112, 500, len(content) - 1):
+        file.write_bytes(content[:length])
+        with pytest.raises(StoreError):
+            open_store(store)
+
+
+def test_an_unknown_version_is_named(store: Path) -> None:
+    file = manifest_path(store, kind_of(store))
+    file.write_bytes(file.read_bytes().replace(b'"format_version":1', b'"format_version":2', 1))
+    with pytest.raises(StoreFormatError, match="version 2; this release reads version 1"):
+        open_store(store)
+    with pytest.raises(StoreFormatError):
+        append_to_store(store)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"not json", b'{"format":"coco"}', pickle.dumps({"format": 1})])
+def test_a_foreign_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "clip_mmap.json").write_bytes(content)
+    with pytest.raises(StoreFormatError, match="not the manifest"):
+        open_store(tmp_path)
+
+
+def test_swapped_segments_are_found(store: Path) -> None:
+    """Two sound files under each other's names are not a sound store."""
+    one, two = (next(store.glob(f"segment-00000{n}*")) for n in (1, 2))
+    one.rename(store / "aside")
+    two.rename(one)
+    (store / "aside").rename(two)
+    with pytest.raises(StoreCorruptError):
+        read_all(store)
+
+
+def test_swapped_columns_of_equal_size_are_found(tmp_path: Path) -> None:
+    """Sizes agree, checksums do not."""
+    with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
+        for record in RECORDS:
+            writer.add(record)
+    one, two = (tmp_path / "s/segment-000001" / f"{name}.npy" for name in ("caption_item", "caption_annotation"))
+    content = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(content)
+    with pytest.raises(StoreCorruptError, match="checksum"):
+        read_all(tmp_path / "s")
+
+
+def test_hostile_manifests_are_refused(store: Path) -> None:
+    """Right digests do not make absurd sizes, climbing names or strange columns acceptable."""
+    kind = kind_of(store)
+    content = manifest_path(store, kind).read_bytes()
+
+    def column(name: str, **change: Any) -> Callable[[dict[str, Any]], None]:
+        return lambda body: body["segments"][0]["columns"][name].update(change)
+
+    def segment(**change: Any) -> Callable[[dict[str, Any]], None]:
+        return lambda body: body["segments"][0].update(change)
+
+    for change in (
+        column("embeddings", shape=[10**12, 8]),
+        column("embeddings", shape=[10**12, 8], crc32=[0] * 1000),
+        column("embeddings", shape=[5, 10**12], block_rows=1, crc32=[0] * 5),
+        column("embeddings", shape=[-5, 8]),
+        column("embeddings", dtype="|O"),
+        column("embeddings", dtype="<f8"),
+        column("embeddings", block_rows=10**9),
+        column("embeddings", crc32=["x"]),
+        column("items", shape=[10**15]),
+        column("item_offsets", shape=[3]),
+        column("embeddings", shape=[5, 7]),
+        segment(name="../segment-000001"),
+        segment(name="/etc"),
+        segment(files={"../../etc/passwd": 3}),
+        segment(items=10**12),
+        segment(items="many"),
+        segment(removed=[10**9]),
+        segment(removed=[3, 1]),
+        segment(removed=[-1]),
+        segment(columns={}),
+        lambda body: body.update(segments=[3]),
+        lambda body: body.update(segments=body["segments"][:1] * 2),
+        lambda body: body.update(subsets={"train": 10**9}),
+        lambda body: body.pop("header"),
+        lambda body: body["header"].update(dtype="object"),
+        lambda body: body["header"].update(space={"fingerprint": "x"}),
+    ):
+        rewrite(store, kind, change)
+        with pytest.raises(StoreCorruptError):
+            open_store(store)
+        manifest_path(store, kind).write_bytes(content)
+
+
+def test_offsets_that_point_outside_are_found(tmp_path: Path) -> None:
+    """A file that lies, with a checksum that agrees, still reads nothing outside."""
+    with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
+        writer.add(RECORDS[0])
+    import zlib
+
+    offsets = np.array([0, 2**63], "<u8")
+    file = tmp_path / "s/segment-000001/item_offsets.npy"
+    file.write_bytes(file.read_bytes()[:128] + offsets.tobytes())
+    crc = [zlib.crc32(offsets.tobytes())]
+    rewrite(tmp_path / "s", "clip_mmap", lambda b: b["segments"][0]["columns"]["item_offsets"].update(crc32=crc))
+    with pytest.raises(StoreCorruptError, match="outside"):
+        read_all(tmp_path / "s")
+
+
+def test_hdf5_that_refers_elsewhere_is_refused(tmp_path: Path) -> None:
+    """External links, external storage, virtual and soft-linked datasets could read any file."""
+    with create_store(tmp_path / "s", "clip_hdf5", HEADER) as writer:
+        writer.add(RECORDS[0])
+    file = tmp_path / "s/segment-000001.h5"
+    content = file.read_bytes()
+    shutil.copy(file, tmp_path / "other.h5")
+
+    def external_link(h5: h5py.File) -> None:
+        h5["embeddings"] = h5py.ExternalLink("../other.h5", "/embeddings")
+
+    def soft_link(h5: h5py.File) -> None:
+        h5["embeddings"] = h5py.SoftLink("/caption_embeddings")
+
+    def external_storage(h5: h5py.File) -> None:
+        h5.create_dataset("embeddings", (1, 8), "<f4", external=[(str(tmp_path / "other.h5"), 0, 32)])
+
+    def virtual(h5: h5py.File) -> None:
+        layout = h5py.VirtualLayout((1, 8), "<f4")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "embeddings", (1, 8))
+        h5.create_virtual_dataset("embeddings", layout)
+
+    def group(h5: h5py.File) -> None:
+        h5.create_group("embeddings")
+
+    for replace in (external_link, soft_link, external_storage, virtual, group):
+        file.write_bytes(content)
+        with h5py.File(file, "r+") as h5:
+            del h5["embeddings"]
+            replace(h5)
+        size = file.stat().st_size
+        rewrite(tmp_path / "s", "clip_hdf5", lambda b, size=size: b["segments"][0]["files"].update({file.name: size}))
+        with pytest.raises(StoreCorruptError, match="embeddings"):
+            open_store(tmp_path / "s")
+
+
+LIMITED = """
+import resource, sys
+from datumaro_clip.errors import StoreWriteError
+from datumaro_clip.store import append_to_store
+from datumaro_clip.testing.stores import make_records
+path, limit = sys.argv[1], int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+try:
+    with append_to_store(path) as writer:
+        for record in make_records(5000, seed=9):
+            writer.add(record)
+        writer.media.add_bytes(b"x" * 5000, "a.jpg")
+except StoreWriteError as error:
+    print(error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: needs file size limits")
+@pytest.mark.parametrize("limit", [0, 100, 3000, 100_000])
+def test_a_full_disk_leaves_the_old_store(store: Path, limit: int) -> None:
+    """Wherever the space runs out: one sentence, every old byte in its place, and room enough makes it work again."""
+    before = files_of(store)
+    command = [sys.executable, "-c", LIMITED, store, str(limit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "cannot write the store" in done.stdout
+    assert "unchanged" in done.stdout
+    assert files_of(store) == before
+    with append_to_store(store) as writer:
+        writer.add(RECORDS[0])
+
+
+def killed_write(path: Path, kind: str, after: int) -> int:
+    """Write a new store in another process, which is killed before one of its calls to the file system."""
+    process = multiprocessing.get_context("fork").Process(target=_write_until_killed, args=(path, kind, after))
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
+def _write_until_killed(path: Path, kind: str, after: int) -> None:
+    calls = itertools.count()
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(calls) == after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        return call
+
+    for name in ("fsync", "replace", "unlink", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+    with create_store(path, kind, HEADER, overwrite=True) as writer:
+        for i, record in enumerate(make_records(6, seed=2)):
+            writer.add(record)
+            writer.media.add_bytes(b"new %d" % i, f"{i}.jpg")
+
+
+forks = pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: needs fork and SIGKILL")
+
+
+@forks
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Path) -> None:
+    """Killed before each of its calls to the file system; afterwards the same write succeeds, and cleans up."""
+    old, new = make_records(5), make_records(6, seed=2)
+    left = []
+    for after in itertools.count():
+        path = tmp_path / str(after)
+        with create_store(path, kind, HEADER) as writer:
+            for record in old:
+                writer.add(record)
+            writer.media.add_bytes(b"old", "old.jpg")
+        status = killed_write(path, kind, after)
+        found = read_all(path)
+        for mine, wanted in zip(found, old if len(found) == len(old) else new, strict=True):
+            assert_same(mine, wanted)
+        assert len(found) == len(new) or (path / "media/old.jpg").read_bytes() == b"old"
+        left.append(len(found))
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+        assert killed_write(path, kind, 10**6) == 0
+        assert len(read_all(path)) == len(new)
+        assert not list(path.glob(".*.tmp"))
+        assert not (path / "media/old.jpg").exists()
+    assert left == sorted(left)
+    assert set(left) == {5, 6}
+    assert len(left) > 20
+
+
+@forks
+@pytest.mark.parametrize("kind", KIND_NAMES)
+def test_a_killed_first_write_is_repeated_byte_for_byte(kind: str, tmp_path: Path) -> None:
+    """What a killed run left changes nothing of what the next run writes."""
+    assert killed_write(tmp_path / "fresh", kind, 10**6) == 0
+    for after in (3, 9, 15):
+        assert killed_write(tmp_path / "store", kind, after) == -signal.SIGKILL
+    assert killed_write(tmp_path / "store", kind, 10**6) == 0
+    assert files_of(tmp_path / "store") == files_of(tmp_path / "fresh")
+
+
+def test_a_store_deleted_while_it_is_read_is_read_to_its_end(store: Path) -> None:
+    """Open files outlive their names."""
+    reader = open_store(store)
+    shutil.rmtree(store)
+    assert len(list(reader.records())) == 7
+
+
+def test_a_file_in_the_way_is_a_write_error(tmp_path: Path) -> None:
+    """The output is a file; or below one."""
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(StoreWriteError, match="cannot write"):
+            create_store(path, "clip_mmap", HEADER)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="not on this machine: root may write anywhere"
+)
+def test_an_unwritable_directory_is_a_write_error(store: Path) -> None:
+    store.chmod(0o500)
+    try:
+        with pytest.raises(StoreWriteError, match="Permission"):
+            append_to_store(store)
+    finally:
+        store.chmod(0o700)
