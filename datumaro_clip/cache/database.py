@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS uses (key BLOB PRIMARY KEY, tick INTEGER NOT NULL) WI
 CREATE INDEX IF NOT EXISTS uses_by_tick ON uses (tick);
 """
 
+# A damaged schema is quoted in messages, which then are not always text.
+_SIGNS_OF_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
+
 _Result = TypeVar("_Result")
 Row = tuple[bytes, int, bytes]
 
@@ -57,11 +60,11 @@ class Database:
         """Run an operation; on a damaged file, set that aside and run it once more on a new one."""
         try:
             return self._run(operation)
-        except sqlite3.DatabaseError as exc:
+        except _SIGNS_OF_DAMAGE as exc:
             self._set_aside(exc)
         try:
             return self._run(operation)
-        except sqlite3.DatabaseError as exc:
+        except _SIGNS_OF_DAMAGE as exc:
             raise CacheError(f"the vector cache {self.path} cannot be used: {exc}") from exc
 
     def _run(self, operation: Callable[[], _Result]) -> _Result:
@@ -154,7 +157,7 @@ class Database:
             raise
         self._connection = connection
 
-    def _set_aside(self, exc: sqlite3.DatabaseError) -> None:
+    def _set_aside(self, exc: Exception) -> None:
         """Rename a damaged database, so that the next operation begins a new one."""
         self.close()
         aside = temporary_sibling(self.path).with_suffix(".damaged")

@@ -24,8 +24,8 @@ from datumaro_clip.vectors import FloatArray
 DEFAULT_MAX_BYTES = 5 << 30
 # A full cache is emptied to this share, so that not each batch has to make room for itself.
 _KEPT_SHARE = 0.9
-# Bytes of a row beside its vector: keys, checksum, indices; measured.
-_ROW_OVERHEAD = 256
+# Bytes of a row beside its vector: keys, checksum, indices, its share of half-filled pages; measured, rounded up.
+_ROW_OVERHEAD = 1024
 # Uses that are noted together; each note is a write.
 _TOUCHED_LIMIT = 10_000
 

@@ -1,0 +1,195 @@
+"""Top-k and pairs: the exact answers, whatever the shapes, the types, the blocks and the multiplier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.similarity import exact_scores, pairs_above, top_k
+from datumaro_clip.similarity import narrow as narrow_module
+from datumaro_clip.similarity import pairs as pairs_module
+from datumaro_clip.similarity import topk as topk_module
+from datumaro_clip.similarity.narrow import narrow
+from datumaro_clip.similarity.scores import NUMPY_SIEVE, FloatArray, Matrix, Sieve
+from datumaro_clip.vectors import unit_rows
+
+
+def random_rows(rows: int, dimension: int, seed: int = 0) -> FloatArray:
+    if not rows:
+        return np.empty((0, dimension), np.float32)
+    return unit_rows(np.random.default_rng(seed).standard_normal((rows, dimension)))
+
+
+def rows_like_clip(rows: int, dimension: int = 64, seed: int = 0) -> FloatArray:
+    """Rows with a common direction and a falling spectrum, and near-copies among them."""
+    random = np.random.default_rng(seed)
+    matrix = random.standard_normal((rows, dimension)) / np.arange(1, dimension + 1) + np.eye(dimension)[0]
+    matrix[rows // 2 :: 7] = matrix[: len(matrix[rows // 2 :: 7])] + random.normal(0, 0.01, dimension)
+    return unit_rows(matrix)
+
+
+def slow_top_k(queries: Matrix, matrix: Matrix, k: int) -> tuple[npt.NDArray[np.int64], FloatArray]:
+    scores = exact_scores(queries[:, None, :], matrix[None, :, :])
+    rows = np.broadcast_to(np.arange(len(matrix)), scores.shape)
+    order = np.lexsort((rows, -scores), axis=1)[:, :k]
+    return order, np.take_along_axis(scores, order, 1)
+
+
+def slow_pairs(matrix: Matrix, threshold: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    scores = exact_scores(matrix[:, None, :], matrix[None, :, :])
+    left, right = np.nonzero(np.triu(scores >= np.float32(threshold), 1))
+    return left, right
+
+
+def coarse(left: Matrix, right: Matrix) -> FloatArray:
+    """A product that rounds its inputs to bfloat16, as fast devices do."""
+
+    def rounded(matrix: Matrix) -> FloatArray:
+        bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
+        return ((bits + 0x8000) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+    return rounded(left) @ rounded(right).T
+
+
+COARSE = Sieve(coarse, input_error=2.0**-7)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(
+    ("rows", "dimension", "queries", "k"),
+    [(0, 4, 3, 5), (4, 4, 0, 2), (5, 4, 3, 0), (5, 4, 3, 9), (1, 1, 1, 1), (3000, 8, 1, 3000), (2500, 32, 300, 10)],
+)
+def test_top_k_is_what_sorting_all_scores_gives(rows: int, dimension: int, queries: int, k: int, dtype: type) -> None:
+    matrix, asked = random_rows(rows, dimension).astype(dtype), random_rows(queries, dimension, 1)
+    indices, scores = top_k(asked, matrix, k)
+    wanted, wanted_scores = slow_top_k(asked, matrix, k)
+    assert (indices.dtype, scores.dtype) == (np.int64, np.float32)
+    np.testing.assert_array_equal(indices, wanted)
+    np.testing.assert_array_equal(scores, wanted_scores)
+
+
+def test_equal_rows_come_in_the_order_of_their_indices() -> None:
+    """Ties are broken by chance, or some are lost, when there are more than k."""
+    matrix = np.repeat(random_rows(3, 16), 3000, axis=0)
+    indices, scores = top_k(matrix[4000:4001], matrix, 20)
+    np.testing.assert_array_equal(indices[0], np.arange(3000, 3020))
+    assert len(np.unique(scores)) == 1
+
+
+def test_rows_sorted_by_similarity_are_no_trap() -> None:
+    """A bound that assumes rows in random order loses the late ones."""
+    matrix = rows_like_clip(6000)
+    matrix = matrix[np.argsort(matrix @ matrix[0])]
+    np.testing.assert_array_equal(top_k(matrix[-3:], matrix, 7)[0], slow_top_k(matrix[-3:], matrix, 7)[0])
+
+
+@pytest.mark.parametrize("sieve", [NUMPY_SIEVE, COARSE], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("block_rows", [7, 64, 100_000])
+def test_neither_blocks_nor_multiplier_change_the_answer(
+    sieve: Sieve, block_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matrix = rows_like_clip(700)
+    wanted = top_k(matrix[:40], matrix, 9), pairs_above(matrix, 0.97)
+    monkeypatch.setattr(topk_module, "BLOCK_ROWS", block_rows)
+    monkeypatch.setattr(topk_module, "QUERY_ROWS", block_rows)
+    monkeypatch.setattr(pairs_module, "BLOCK_ROWS", block_rows)
+    got = top_k(matrix[:40], matrix, 9, sieve=sieve), pairs_above(matrix, 0.97, sieve=sieve)
+    for mine, theirs in zip((*got[0], *got[1]), (*wanted[0], *wanted[1]), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_memory_map_is_read_in_place(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", random_rows(3000, 16).astype(np.float16))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r", allow_pickle=False)
+    indices, _ = top_k(np.asarray(mapped[:5], np.float32), mapped, 1)
+    np.testing.assert_array_equal(indices[:, 0], np.arange(5))
+    assert len(pairs_above(mapped, 0.9999).left) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_row_that_is_not_finite_is_named_and_not_skipped(bad: float) -> None:
+    matrix = random_rows(50, 8)
+    matrix[30, 2] = bad
+    with pytest.raises(InvalidVectorError, match="not finite"):
+        top_k(matrix[:1], matrix, 3)
+
+
+@pytest.mark.parametrize(
+    ("queries", "matrix"),
+    [
+        (np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32)),
+        (np.zeros(3, np.float32), np.zeros((2, 3), np.float32)),
+        (np.zeros((2, 3), np.int64), np.zeros((2, 3), np.float32)),
+    ],
+    ids=["columns", "shape", "dtype"],
+)
+def test_matrices_that_do_not_fit_are_refused(queries: Matrix, matrix: Matrix) -> None:
+    with pytest.raises(InvalidVectorError, match="shape"):
+        top_k(queries, matrix, 1)
+
+
+def test_a_negative_k_is_refused() -> None:
+    with pytest.raises(OptionError, match="negative"):
+        top_k(random_rows(1, 4), random_rows(3, 4), -1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize(
+    ("rows", "dimension", "threshold"),
+    [(0, 4, 0.5), (1, 4, 0.5), (2, 4, -1.1), (300, 4, 0.9), (300, 64, 0.2), (300, 4, 1.1), (200, 2, -1.0)],
+)
+def test_pairs_are_what_all_scores_say(rows: int, dimension: int, threshold: float, dtype: type) -> None:
+    matrix = random_rows(rows, dimension).astype(dtype)
+    pairs = pairs_above(matrix, threshold)
+    left, right = slow_pairs(matrix, threshold)
+    np.testing.assert_array_equal(pairs.left, left)
+    np.testing.assert_array_equal(pairs.right, right)
+    np.testing.assert_array_equal(pairs.scores, exact_scores(matrix[left], matrix[right]))
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.9, 0.97, 0.99])
+@pytest.mark.parametrize("make", [random_rows, rows_like_clip])
+def test_narrow_columns_lose_no_pair(make: object, threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bound falls below a similarity, or the width is chosen on rows that flatter it."""
+    monkeypatch.setattr(narrow_module, "_SAMPLE_ROWS", 200)
+    matrix = make(800, 64)  # type: ignore[operator]
+    pairs = pairs_above(matrix, threshold)
+    left, right = slow_pairs(matrix, threshold)
+    np.testing.assert_array_equal(pairs.left, left)
+    np.testing.assert_array_equal(pairs.right, right)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), rows=st.integers(200, 400), dimension=st.sampled_from([8, 33, 96]))
+def test_the_bound_is_never_below_the_similarity(seed: int, rows: int, dimension: int) -> None:
+    """A law: columns[i]·columns[j] ≥ similarity, but for rounding."""
+    matrix = rows_like_clip(rows, dimension, seed)
+    error = NUMPY_SIEVE.error(dimension)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow_module, "_SAMPLE_ROWS", 100)
+        columns = narrow(matrix, 0.99, error)
+    if columns is not None:
+        assert columns.shape[1] < dimension
+        assert (columns @ columns.T - exact_scores(matrix[:, None], matrix[None])).min() > -2 * error
+
+
+def test_the_bound_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The widths are never found to pay, and each pair is multiplied whole."""
+    monkeypatch.setattr(narrow_module, "_SAMPLE_ROWS", 1200)
+    columns = narrow(random_rows(1200, 512), 0.9, 1e-4)
+    assert columns is not None
+    assert columns.shape[1] < 200
+
+
+def test_real_clip_vectors_pair_up_with_their_altered_copies(shared: Path) -> None:
+    matrix = unit_rows(np.load(shared / "data" / "neardup" / "clip_vectors.npy", allow_pickle=False))
+    pairs = pairs_above(matrix, 0.9)
+    left, right = slow_pairs(matrix, 0.9)
+    np.testing.assert_array_equal(pairs.left, left)
+    np.testing.assert_array_equal(pairs.right, right)
