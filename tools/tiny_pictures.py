@@ -16,7 +16,8 @@ from datumaro_clip.catalogue.captions import LANGUAGES, describe, some_of
 from datumaro_clip.catalogue.painting import draw_item
 from datumaro_clip.catalogue.spec import ATTRIBUTES, ItemSpec, sample_attributes, sample_spec
 
-STORED_SIDE = 112
+# Shortest side after resizing, as the image processor does it before it crops.
+RESIZED_SIDE = 112
 CHUNK = 500
 FULL_SHARE = 0.6
 
@@ -41,10 +42,10 @@ def training_spec(seed: int, index: int) -> ItemSpec:
 
 
 def draw_pictures(path: Path, count: int, seed: int, processes: int = 2) -> NDArray[np.uint8]:
-    """Draw ``count`` pictures into ``path``: uint8 (count, STORED_SIDE, STORED_SIDE, 3), mapped from the file."""
-    shape = (count, STORED_SIDE, STORED_SIDE, 3)
+    """Draw ``count`` pictures into ``path``: uint8 (count, RESIZED_SIDE, RESIZED_SIDE, 3), mapped from the file."""
+    shape = (count, RESIZED_SIDE, RESIZED_SIDE, 3)
     if path.exists():
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="c", allow_pickle=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     pictures = np.lib.format.open_memmap(path.with_suffix(".part"), mode="w+", dtype=np.uint8, shape=shape)
     starts = range(0, count, CHUNK)
@@ -57,7 +58,7 @@ def draw_pictures(path: Path, count: int, seed: int, processes: int = 2) -> NDAr
 
 
 def _draw_chunk(start: int, seed: int) -> NDArray[np.uint8]:
-    """The pictures from ``start`` on: uint8 (CHUNK, STORED_SIDE, STORED_SIDE, 3)."""
+    """The pictures from ``start`` on: uint8 (CHUNK, RESIZED_SIDE, RESIZED_SIDE, 3)."""
     return np.stack([_draw(training_spec(seed, index)) for index in range(start, start + CHUNK)])
 
 
@@ -68,7 +69,7 @@ def _draw(spec: ItemSpec) -> NDArray[np.uint8]:
     picture = draw_item(spec, (long, short) if rng.random() < 0.5 else (short, long))
     margin_x, margin_y = (picture.width - short) // 2, (picture.height - short) // 2
     square = picture.crop((margin_x, margin_y, margin_x + short, margin_y + short))
-    return np.asarray(square.resize((STORED_SIDE, STORED_SIDE), Image.Resampling.BICUBIC))
+    return np.asarray(square.resize((RESIZED_SIDE, RESIZED_SIDE), Image.Resampling.BICUBIC))
 
 
 def sayings(attributes: Mapping[str, str], rng: random.Random, count: int) -> Iterator[tuple[str, list[int]]]:

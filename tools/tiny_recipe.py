@@ -39,7 +39,7 @@ def configuration() -> CLIPConfig:
         "num_hidden_layers": 4,
         "num_attention_heads": 4,
         "image_size": IMAGE_SIDE,
-        "patch_size": 12,
+        "patch_size": 16,
         "hidden_act": "relu",
     }
     return CLIPConfig(text_config=text, vision_config=vision, projection_dim=128)
@@ -77,27 +77,21 @@ def learn_tokenizer(texts: Iterable[str]) -> Tokenizer:
     return tokenizer
 
 
-def normalised(pictures: torch.Tensor) -> torch.Tensor:
-    """uint8 (B, H, W, 3) to ``pixel_values`` float32 (B, 3, H, W)."""
-    pixels = pictures.permute(0, 3, 1, 2).float() / 255
-    return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
-
-
 def augmented(pictures: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
-    """Crops of at least 84 % of the side, mirrored or not, lit a little differently: (B, 3, 96, 96) float32."""
-    stored = pictures.shape[1]
-    side = int(torch.randint(round(stored * 0.84), stored + 1, (), generator=chance))
-    corners = torch.randint(0, stored - side + 1, (len(pictures), 2), generator=chance).tolist()
-    crops = torch.stack([one[y : y + side, x : x + side] for one, (y, x) in zip(pictures, corners, strict=True)])
-    pixels = functional.interpolate(
-        crops.permute(0, 3, 1, 2).float(), (IMAGE_SIDE, IMAGE_SIDE), mode="bilinear", antialias=True
+    """Normalised crops, mirrored or not, up to an eighth brighter or darker.
+
+    uint8 (B, S, S, 3) to ``pixel_values`` float32 (B, 3, IMAGE_SIDE, IMAGE_SIDE).
+    """
+    free = pictures.shape[1] - IMAGE_SIDE + 1
+    corners = torch.randint(0, free, (len(pictures), 2), generator=chance).tolist()
+    crops = torch.stack(
+        [one[y : y + IMAGE_SIDE, x : x + IMAGE_SIDE] for one, (y, x) in zip(pictures, corners, strict=True)]
     )
+    pixels = crops.permute(0, 3, 1, 2).float()
     mirrored = torch.rand(len(pixels), 1, 1, 1, generator=chance) < 0.5
-    pixels = torch.where(mirrored, pixels.flip(3), pixels)
-    gain = 1 + 0.12 * (2 * torch.rand(len(pixels), 1, 1, 1, generator=chance) - 1)
-    tint = 1 + 0.02 * (2 * torch.rand(len(pixels), 3, 1, 1, generator=chance) - 1)
-    lit = (pixels * gain * tint).clamp(0, 255) / 255
-    return (lit - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
+    gain = 1 + 0.125 * (2 * torch.rand(len(pixels), 1, 1, 1, generator=chance) - 1)
+    mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    return torch.where(mirrored, pixels.flip(3), pixels) * (gain / (255 * deviation)) - mean / deviation
 
 
 def contrastive_loss(

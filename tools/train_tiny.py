@@ -12,19 +12,24 @@ import argparse
 import json
 import math
 import random
+import shutil
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tiny_pictures import codes_of, draw_pictures, sayings, training_spec
+from tiny_pictures import RESIZED_SIDE, codes_of, draw_pictures, sayings, training_spec
 from tiny_recipe import (
     ATTENTION,
+    CONTEXT_LENGTH,
     DEVIATION,
+    END,
     IMAGE_SIDE,
     MEAN,
+    START,
     augmented,
     configuration,
     contrastive_loss,
@@ -32,9 +37,15 @@ from tiny_recipe import (
 )
 from tokenizers import Tokenizer
 from torch.nn import functional
-from transformers import CLIPImageProcessor, CLIPModel
+from transformers import CLIPModel, PreTrainedTokenizerFast
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from datumaro_clip.models.build import Origin
+from datumaro_clip.models.export import export_checkpoint
+from datumaro_clip.models.precision import convert_precision
 
 ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "datumaro_clip" / "bundled" / "tiny"
 CAPTIONS_EACH = 10
 REPORT_EVERY = 50
 STATE = "tiny-training.pt"
@@ -57,8 +68,9 @@ def main() -> None:
     tokenizer, lessons = prepare(len(pictures), options.seed)
     model = CLIPModel(configuration())
     model.set_attn_implementation(ATTENTION)
-    curve = train(model, torch.from_numpy(np.asarray(pictures)), lessons, options)
+    curve = train(model, torch.from_numpy(pictures), lessons, options)
     save(model, tokenizer, curve, options.build / "tiny-checkpoint")
+    bundle(options.build / "tiny-checkpoint", BUNDLE)
 
 
 def _options() -> argparse.Namespace:
@@ -145,16 +157,14 @@ def _step(
     chosen: torch.Tensor,
     chance: torch.Generator,
 ) -> float:
-    """One step on the ``chosen`` pictures, each with a caption in either language; the loss."""
-    pair = 2 * int(torch.randint(CAPTIONS_EACH // 2, (), generator=chance))
+    """One step on the ``chosen`` pictures, each with one of its captions; the loss."""
+    one = torch.randint(CAPTIONS_EACH, (len(chosen),), generator=chance).numpy()
     rows = chosen.numpy()
-    shown = torch.from_numpy(lessons.shown[rows])
-    ids = torch.from_numpy(lessons.ids[rows, pair : pair + 2].astype(np.int64))
-    told = torch.from_numpy(lessons.told[rows, pair : pair + 2])
-    images, texts = embed(model, augmented(pictures[chosen], chance), ids.transpose(0, 1).flatten(0, 1))
+    shown, told = torch.from_numpy(lessons.shown[rows]), torch.from_numpy(lessons.told[rows, one])
+    ids = torch.from_numpy(lessons.ids[rows, one].astype(np.int64))
+    images, texts = embed(model, augmented(pictures[chosen], chance), ids)
     scale = model.logit_scale.clamp(max=math.log(100)).exp()
-    halves = zip(texts.chunk(2), told.unbind(1), strict=True)
-    loss = sum(contrastive_loss(images, half, scale, shown, codes) for half, codes in halves) / 2
+    loss = contrastive_loss(images, texts, scale, shown, told)
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -190,14 +200,24 @@ def save(model: CLIPModel, tokenizer: Tokenizer, curve: list[tuple[int, float]],
         for weight in model.parameters():
             weight.copy_(weight.half().float())
     model.eval().save_pretrained(directory)
-    tokenizer.save(str(directory / "tokenizer.json"))
-    CLIPImageProcessor(
-        size={"shortest_edge": IMAGE_SIDE},
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=START, eos_token=END, pad_token=END, model_max_length=CONTEXT_LENGTH
+    ).save_pretrained(directory)
+    CLIPImageProcessorPil(
+        size={"shortest_edge": RESIZED_SIDE},
         crop_size={"height": IMAGE_SIDE, "width": IMAGE_SIDE},
         image_mean=list(MEAN),
         image_std=list(DEVIATION),
     ).save_pretrained(directory)
     (directory / "loss.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
+
+
+def bundle(checkpoint: Path, out: Path) -> None:
+    """Export the checkpoint to a model directory of half-precision weights, in the place of the one that is there."""
+    with TemporaryDirectory(prefix="tiny-") as folder:
+        export_checkpoint(checkpoint, Path(folder) / "f32", Origin("tiny", "trained"))
+        shutil.rmtree(out, ignore_errors=True)
+        convert_precision(Path(folder) / "f32", out, "f16")
 
 
 if __name__ == "__main__":

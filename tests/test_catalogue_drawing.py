@@ -1,0 +1,101 @@
+"""Drawn things must be there, in one piece, where their box says, and tell apart what captions tell apart."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from datumaro_clip.catalogue import draw_item, sample_spec
+from datumaro_clip.catalogue.figures import FIGURES
+from datumaro_clip.catalogue.outliers import draw_outlier
+from datumaro_clip.catalogue.painting import paint
+from datumaro_clip.catalogue.shapes import box, ellipse, smooth, stroke
+from datumaro_clip.catalogue.spec import ATTRIBUTES, KINDS, ItemSpec, distinct_attributes
+
+SIDE = 128
+
+
+def _spec(**changes: object) -> ItemSpec:
+    """A quiet, upright red mug on white."""
+    plain = {name: values[0] for name, values in ATTRIBUTES.items()} | {"size": "large", "kind": "mug"}
+    still = replace(sample_spec(random.Random(0), plain), angle=0.0, noise=0.0, light=1.0, warmth=0.0, mirrored=False)
+    return replace(still, **changes)  # type: ignore[arg-type]
+
+
+def _pixels(spec: ItemSpec) -> np.ndarray:
+    return np.asarray(draw_item(spec, SIDE), dtype=np.float32)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_fill_their_unit_square_and_stay_inside(kind: str) -> None:
+    corners = np.concatenate([shape for part in FIGURES[kind]() for shape in part.covers])
+    assert corners.min() > -0.03
+    assert corners.max() < 1.03
+    assert np.ptp(corners, axis=0).max() > 0.85
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_box_lies_tightly_around_the_thing(kind: str) -> None:
+    """A box that is off would plant a defect that truth.json does not know."""
+    spec = _spec(kind=kind)
+    painting = paint(spec, (SIDE, SIDE))
+    empty = _pixels(replace(spec, scale=0.01, centre=(0.01, 0.01)))
+    left, top, right, bottom = painting.box
+    changed = np.abs(np.asarray(painting.image, dtype=np.float32) - empty).max(axis=2) > 60
+    rows, columns = np.nonzero(changed)
+    assert 0 <= left < right <= SIDE
+    assert 0 <= top < bottom <= SIDE
+    assert columns.min() >= left - 2
+    assert columns.max() <= right + 4
+    assert rows.min() >= top - 2
+    assert rows.max() <= bottom + 6
+
+
+@pytest.mark.parametrize("name", ["colour", "pattern", "background", "size", "audience", "kind"])
+def test_every_attribute_changes_the_picture(name: str) -> None:
+    """Captions that differ must not be of the same picture."""
+    pictures = [_pixels(_spec(**{name: value})) for value in ATTRIBUTES[name]]
+    if name == "size":
+        pictures = [_pixels(_spec(size=value, scale=scale)) for value, scale in (("small", 0.48), ("large", 0.8))]
+    for index, one in enumerate(pictures):
+        for other in pictures[:index]:
+            assert np.abs(one - other).mean() > 0.5
+
+
+def test_the_same_spec_gives_the_same_pixels() -> None:
+    spec = sample_spec(random.Random(5))
+    assert np.array_equal(_pixels(spec), _pixels(spec))
+
+
+def test_sizes_are_width_and_height() -> None:
+    assert draw_item(_spec(), (96, 64)).size == (96, 64)
+
+
+def test_distinct_attributes_differ_without_the_audience() -> None:
+    """Two things that one full caption fits would make recall unanswerable."""
+    fresh = distinct_attributes(random.Random(0))
+    keys = [tuple(value for name, value in next(fresh).items() if name != "audience") for _ in range(1_000)]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_outliers_are_whole_pictures(seed: int) -> None:
+    picture = draw_outlier(seed, (90, 70))
+    assert picture.size == (90, 70)
+    assert np.asarray(picture).std() > 5
+
+
+def test_shapes_have_points_in_pairs() -> None:
+    shapes = [box(0, 0, 1, 1), box(0, 0, 1, 1, 0.1), ellipse(0.5, 0.5, 0.5, 0.25), smooth([(0, 0), (1, 0), (1, 1)])]
+    for shape in (*shapes, *stroke([(0, 0), (1, 1), (1, 0)], 0.1)):
+        assert shape.ndim == 2
+        assert shape.shape[1] == 2
+
+
+def test_a_rounded_box_keeps_its_corners_inside() -> None:
+    rounded = box(0.2, 0.1, 0.8, 0.9, 0.1)
+    assert np.allclose(rounded.min(axis=0), (0.2, 0.1))
+    assert np.allclose(rounded.max(axis=0), (0.8, 0.9))
