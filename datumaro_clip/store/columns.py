@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,7 +35,7 @@ class BlockSink(Protocol):
     """Where blocks go, in order."""
 
     def write(self, column: str, block: Array) -> None:
-        """Append a block to a column; all but a column's last have equal length."""
+        """Append a block to a column, and keep it; all but a column's last have equal length."""
 
 
 class RowSource(Protocol):
@@ -51,7 +51,7 @@ def checksum(block: Array) -> int:
 
 
 class ColumnWriter:
-    """Gathers rows into blocks and hands them to a sink."""
+    """Gathers rows into blocks and gives them away."""
 
     def __init__(self, name: str, dtype: str, row_shape: tuple[int, ...], sink: BlockSink) -> None:
         row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
@@ -60,7 +60,6 @@ class ColumnWriter:
         self._block = np.empty((self._block_rows, *row_shape), dtype)
         self._filled = 0
         self._rows = 0
-        self._crc32: list[int] = []
 
     def extend(self, rows: Array) -> None:
         """Append rows of shape (n, *row_shape)."""
@@ -71,20 +70,19 @@ class ColumnWriter:
             self._rows += len(part)
             rows = rows[len(part) :]
             if self._filled == self._block_rows:
-                self._flush()
+                self.flush()
 
-    def finish(self) -> ColumnSpec:
-        """Write the last, shorter block; say what was written."""
+    def flush(self) -> None:
+        """Give away what is left, a last and shorter block."""
         if self._filled:
-            self._flush()
-        shape = (self._rows, *self._block.shape[1:])
-        return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(self._crc32))
+            self._sink.write(self._name, self._block[: self._filled])
+            self._block = np.empty_like(self._block)
+            self._filled = 0
 
-    def _flush(self) -> None:
-        block = self._block[: self._filled]
-        self._crc32.append(checksum(block))
-        self._sink.write(self._name, block)
-        self._filled = 0
+    def spec(self, checksums: Sequence[int]) -> ColumnSpec:
+        """What was written, given its blocks' checksums."""
+        shape = (self._rows, *self._block.shape[1:])
+        return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(checksums))
 
 
 class Column:

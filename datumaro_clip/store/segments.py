@@ -22,7 +22,8 @@ from datumaro_clip.store.base import (
 from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import SegmentEntry
-from datumaro_clip.vectors import ItemKey, is_unit_rows
+from datumaro_clip.store.queue import BlockQueue
+from datumaro_clip.vectors import ItemKey
 
 # Rows that are gathered before they become arrays.
 _PENDING = 1024
@@ -35,6 +36,7 @@ class SegmentWriter:
 
     def __init__(self, sink: SegmentSink, dtype: str) -> None:
         self._sink = sink
+        self._queue = BlockQueue(sink)
         self._vector_dtype = DTYPES[dtype]
         self._columns: dict[str, ColumnWriter] = {}
         self._pending: list[tuple[int, Record]] = []
@@ -55,15 +57,24 @@ class SegmentWriter:
         first = self.items
         for start in range(0, len(keys), _PENDING):
             self._write_lines((key, {}) for key in keys[start : start + _PENDING])
-            self._write_vectors("embeddings", vectors[start : start + _PENDING])
+        self._extend("embeddings", self._vector_dtype, vectors)
         self._extend("embedding_item", "<i8", np.arange(first, first + len(keys)))
         self._hash(keys)
         self.items += len(keys)
 
-    def finish(self) -> dict[str, ColumnSpec]:
-        """Write what is pending; what each column is."""
+    def finish(self) -> tuple[dict[str, ColumnSpec], dict[str, int]]:
+        """Write what is pending; what each column is, and the files with their sizes."""
         self._flush()
-        return {name: column.finish() for name, column in sorted(self._columns.items())}
+        for _, column in sorted(self._columns.items()):
+            column.flush()
+        checksums = self._queue.finish()
+        specs = {name: column.spec(checksums[name]) for name, column in sorted(self._columns.items())}
+        return specs, self._sink.close()
+
+    def discard(self) -> None:
+        """Let go of the files, whatever they hold."""
+        self._queue.discard()
+        self._sink.discard()
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
@@ -86,27 +97,22 @@ class SegmentWriter:
 
     def _write_embeddings(self, rows: list[tuple[int, Array]]) -> None:
         if rows:
-            self._write_vectors("embeddings", _stacked([vector for _, vector in rows]))
+            self._extend("embeddings", self._vector_dtype, _stacked([vector for _, vector in rows]))
             self._extend("embedding_item", "<i8", np.array([row for row, _ in rows]))
 
     def _write_captions(self, rows: list[tuple[int, CaptionVector]]) -> None:
         if not rows:
             return
         captions = [caption for _, caption in rows]
-        self._write_vectors("caption_embeddings", _stacked([caption.vector for caption in captions]))
+        self._extend("caption_embeddings", self._vector_dtype, _stacked([caption.vector for caption in captions]))
         self._extend("caption_item", "<i8", np.array([row for row, _ in rows]))
         self._extend("caption_annotation", "<i8", np.array([c.annotation_index for c in captions]))
         scores = [np.nan if c.score is None else c.score for c in captions]
         self._extend("caption_scores", "<f4", np.array(scores))
 
-    def _write_vectors(self, column: str, vectors: Array) -> None:
-        if not is_unit_rows(vectors):
-            raise InvalidVectorError("a store keeps finite vectors of unit length; see datumaro_clip.vectors.unit_rows")
-        self._extend(column, self._vector_dtype, vectors)
-
     def _extend(self, column: str, dtype: str, rows: Array) -> None:
         if len(rows) and column not in self._columns:
-            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._sink)
+            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._queue)
         if len(rows):
             self._columns[column].extend(rows)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError, StoreWriteError
 from datumaro_clip.store.base import Array, Header, Record, write_errors
-from datumaro_clip.store.kinds import SegmentSink, StoreKind
+from datumaro_clip.store.kinds import StoreKind
 from datumaro_clip.store.leftovers import clear_leftovers, named_segments
 from datumaro_clip.store.lock import WriterLock
 from datumaro_clip.store.manifest import Manifest, SegmentEntry, segment_name, write_manifest
@@ -49,7 +49,6 @@ class StoreWriter:
         self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
         self._embeddings = self._captions = 0
         self._segment: SegmentWriter | None = None
-        self._sink: SegmentSink | None = None
         with write_errors(path):
             self._name = segment_name(1 + clear_leftovers(path))
 
@@ -140,8 +139,8 @@ class StoreWriter:
 
     def abort(self) -> None:
         """Leave what was stored before as it was."""
-        if self._sink is not None:
-            self._sink.discard()
+        if self._segment is not None:
+            self._segment.discard()
         # An interruption may come after the rename that made this write the store.
         if self._name not in (named_segments(self.path) or ()):
             self.media.discard()
@@ -156,14 +155,14 @@ class StoreWriter:
 
     def _begin(self) -> SegmentWriter:
         if self._segment is None:
-            self._sink = self._kind.create_segment(self.path, self._name, self.header.compression)
-            self._segment = SegmentWriter(self._sink, self.header.dtype)
+            sink = self._kind.create_segment(self.path, self._name, self.header.compression)
+            self._segment = SegmentWriter(sink, self.header.dtype)
         return self._segment
 
     def _finish_segment(self) -> SegmentEntry | None:
-        if self._segment is None or self._sink is None:
+        if self._segment is None:
             return None
-        columns = self._segment.finish()
+        columns, files = self._segment.finish()
         entry = SegmentEntry(
             name=self._name,
             items=self._segment.items,
@@ -171,7 +170,7 @@ class StoreWriter:
             precision=self.header.precision,
             device=self.header.device,
             versions=self.header.versions,
-            files=self._sink.close(),
+            files=files,
             columns=columns,
         )
         self._require_distinct_keys(entry)
