@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,6 +20,7 @@ FOLDER = "media"
 # Longer relative names risk the 4,096 bytes that a whole path may have.
 _LONGEST_NAME = 1024
 _REMEMBERED = 256
+_EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 def media_path(root: Path, reference: str) -> Path:
@@ -142,15 +144,22 @@ def _safe_name(name: str) -> str:
     """A relative name that stays inside, made part by part."""
     # A lone surrogate, from a file name that is not UTF-8, has no place in a name that every system can keep.
     plain = name.encode("utf-8", "backslashreplace").decode()
-    safe = "/".join(safe_file_name(part) for part in plain.split("/") if part)
-    return safe if safe and len(safe.encode()) <= _LONGEST_NAME else safe_file_name(plain)
+    stem, extension = _split(plain)
+    safe = "/".join(safe_file_name(part) for part in stem.split("/") if part)
+    return (safe if safe and len(safe.encode()) <= _LONGEST_NAME else safe_file_name(stem)) + extension
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A name and its extension; what only looks like one, as in "v1.0 final", stays with the name."""
+    stem, extension = os.path.splitext(name)
+    return (stem, extension) if _EXTENSION.fullmatch(extension) else (name, "")
 
 
 def _candidates(name: str) -> Iterator[str]:
     """The name itself, then one without directories, then numbered ones."""
+    stem, extension = _split(name)
     yield name
-    yield safe_file_name(name)
-    stem, extension = os.path.splitext(name)
+    yield safe_file_name(stem) + extension
     for number in count(2):
         yield f"{stem}-{number}{extension}"
 
