@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from datumaro_clip.encoders.base import Encoder
+from datumaro_clip.encoders.openvino import OpenVINOEncoder
 from datumaro_clip.models.golden import GoldenVectors
 from datumaro_clip.models.manifest import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
 from datumaro_clip.models.resolve import ModelDirectory, find_by_space, resolve
@@ -45,12 +46,9 @@ def load_model(
     DeviceNotFoundError, OptionError
         If there is no such device here, or it cannot compute so.
     """
-    from datumaro_clip.encoders.openvino import OpenVINOEncoder
-
     found = resolve(model, local_files_only=local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
     encoder = OpenVINOEncoder(found.path, manifest, device=device, precision=precision)
-    where = encoder.provenance
-    if not self_check or (where.device, where.precision) == ("CPU", "f32"):
+    if not self_check or (device.upper() == "CPU" and encoder.provenance.precision == "f32"):
         return encoder
     return CheckedEncoder(encoder, GoldenVectors.load(found.path))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datumaro_clip.encoders.base import Encoder
+from datumaro_clip.encoders.openvino import OpenVINOEncoder
 from datumaro_clip.errors import OptionError
 from datumaro_clip.files import atomic_directory
 from datumaro_clip.models.certify import Certificate, certify, check_requirement
@@ -53,8 +54,6 @@ class Trial:
 
 def open_encoder(directory: Path, device: str, precision: str) -> Encoder:
     """An encoder over a model directory as it is, without self-check: what it is worth is about to be measured."""
-    from datumaro_clip.encoders.openvino import OpenVINOEncoder
-
     return OpenVINOEncoder(directory, verify_files(directory), device=device, precision=precision)
 
 

@@ -14,7 +14,7 @@ from datumaro_clip.encoders.base import Encoder, PixelBatch
 from datumaro_clip.errors import SelfCheckError
 from datumaro_clip.models.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels, golden_tokens
 from datumaro_clip.texts import TokenBatch
-from datumaro_clip.vectors import FloatArray
+from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 #: Least cosine similarity to the f32 vector of each golden input.
 LEAST_COSINE: Mapping[str, float] = MappingProxyType({"f32": 0.9999, "f16": 0.999, "bf16": 0.99, "int8": 0.85})
@@ -82,7 +82,16 @@ class CheckedEncoder(Encoder):
         self._lock = Lock()
         self.preprocessing = encoder.preprocessing
         self.tokenizer = encoder.tokenizer
-        self.provenance = encoder.provenance
+
+    @property
+    def provenance(self) -> Provenance:  # type: ignore[override]  # AUTO knows its device only when compiled
+        """The encoder's own."""
+        return self._encoder.provenance
+
+    @property
+    def space(self) -> VectorSpace:
+        """The encoder's own, for which nothing needs to be compiled."""
+        return self._encoder.space
 
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
         """As the encoder's, after the check."""
@@ -100,5 +109,3 @@ class CheckedEncoder(Encoder):
             if self._golden is not None:
                 check_encoder(self._encoder, self._golden)
                 self._golden = None
-                # AUTO knows which device it became only now.
-                self.provenance = self._encoder.provenance
