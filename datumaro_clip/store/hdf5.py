@@ -131,7 +131,10 @@ class Hdf5Sink:
     def _append(self, dataset: h5py.Dataset, block: Array) -> None:
         start = len(dataset)
         dataset.resize(start + len(block), axis=0)
-        dataset[start:] = block
+        if self._filter or block.shape != dataset.chunks:
+            dataset[start:] = block
+        else:
+            dataset.id.write_direct_chunk((start,) + (0,) * (block.ndim - 1), block)
 
 
 class Hdf5Source:
