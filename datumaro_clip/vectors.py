@@ -117,7 +117,7 @@ class Embedding:
         return hash((self.space, self.vector.tobytes()))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        return np.array(self.vector, dtype=dtype, copy=copy or dtype not in (None, np.float32))
+        return self.vector.astype(self.vector.dtype if dtype is None else dtype, copy=bool(copy))
 
     def __len__(self) -> int:
         return len(self.vector)

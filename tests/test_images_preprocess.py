@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -82,9 +82,9 @@ def test_it_equals_transformers_on_pictures_of_any_size(config: dict[str, Any]) 
     @example(224, 224)
     @example(225, 224)
     @example(223, 500)
-    @example(1, 700)
     @example(640, 480)
     def agree(width: int, height: int) -> None:
+        assume(max(width, height) <= 100 * min(width, height))  # slivers, which have a test of their own
         picture = noise(width, height)
         expected = np.asarray(theirs(picture, return_tensors="np")["pixel_values"])
         np.testing.assert_allclose(pixel_values(ours, picture), expected, rtol=1e-6, atol=2e-6)

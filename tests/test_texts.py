@@ -20,7 +20,8 @@ from datumaro_clip.texts import TextSettings, Tokenizer, Tokens, length_batches
 CLIP = {"context_length": 77, "padding": "longest", "pad_id": 49407, "lowercase": False, "attention_mask": True}
 START, END = 49406, 49407
 WORDS = ["a", "photo", "of", "Café", "naïve", "ﬁne", "İstanbul", "ǅ", "ẞ", "don't", "we'll", "x'D", "1,000.50",
-         "ｆｕｌｌ", "e\u0301", "<|endoftext|>", "<|startoftext|>", "&amp;", "<b>", "\t", "\r\n", "\u00a0", "\u200b", "\ufeff", "…",
+         "ｆｕｌｌ", "e\u0301", "<|endoftext|>", "<|startoftext|>", "&amp;", "<b>", "\t", "\r\n", "\u00a0", "\u200b",
+         "\ufeff", "…",
          "👩‍👩‍👧‍👦", "🇺🇦", "👍🏽", "½", "Ⅷ", "٣", "漢字", "ひらがな", "한국어",
          "हिन्दी", "ไทย", "שלום", "مرحبا"]  # fmt: skip
 
