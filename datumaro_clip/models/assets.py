@@ -75,12 +75,7 @@ def read_assets(directory: Path) -> Assets:
         If a file is missing or unreadable, or the model is of a family that is not supported.
     """
     config = read_json(directory / "config.json")
-    family = FAMILIES.get(config.get("model_type", ""))
-    if family is None:
-        raise ModelFormatError(
-            f"{directory} holds a model of type {config.get('model_type')!r}; "
-            f"supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
-        )
+    family = _family(directory, config)
     tokenizer = read_tokenizer(directory)
     return Assets(
         family=family,
@@ -92,6 +87,17 @@ def read_assets(directory: Path) -> Assets:
             for tower, defaults in _ARCHITECTURE_DEFAULTS[family].items()
         },
     )
+
+
+def _family(directory: Path, config: Mapping[str, Any]) -> str:
+    """The family of a configuration; raise ModelFormatError for one that is not supported."""
+    family = FAMILIES.get(config.get("model_type", ""))
+    if family is None:
+        raise ModelFormatError(
+            f"{directory} holds a model of type {config.get('model_type')!r}; "
+            f"supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
+        )
+    return family
 
 
 def read_tokenizer(directory: Path) -> str:
@@ -129,7 +135,7 @@ def _text_settings(directory: Path, family: str, config: Mapping[str, Any], toke
 
 def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: str) -> int:
     """The token that fills: the tokenizer's own, else the configuration's, else CLIP's end of text."""
-    backend = tokenizers.Tokenizer.from_str(tokenizer)
+    backend = _backend(tokenizer)
     token = settings.get("pad_token")
     content = token.get("content") if isinstance(token, dict) else token
     for candidate in (content and backend.token_to_id(content), (backend.padding or {}).get("pad_id")):
@@ -139,3 +145,11 @@ def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: s
     if fallback is None:
         raise ModelFormatError("neither tokenizer nor configuration names a padding token")
     return int(fallback)
+
+
+def _backend(tokenizer: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer, or ModelFormatError."""
+    try:
+        return tokenizers.Tokenizer.from_str(tokenizer)
+    except Exception as exc:  # The library raises bare Exception for every kind of unreadable text.
+        raise ModelFormatError(f"{TOKENIZER} cannot be used: {exc}") from exc

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import MissingDependencyError, ModelExportError
+from datumaro_clip.models.assets import read_assets
 from datumaro_clip.models.build import Origin
 from datumaro_clip.models.graphs import first_line
 from datumaro_clip.models.manifest import PREPROCESSOR, TOKENIZER, Manifest
@@ -42,6 +43,7 @@ def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
     ModelFormatError
         If it is not a model with an image and a text encoder.
     """
+    _check(checkpoint)
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
         combined = Path(folder)
         _export(checkpoint, combined)
@@ -50,6 +52,12 @@ def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
             if (checkpoint / name).is_file():
                 shutil.copyfile(checkpoint / name, combined / name)
         return import_optimum(combined, out, origin)
+
+
+def _check(checkpoint: Path) -> None:
+    """Refuse what can be seen to be of no use before the long work; a slow tokenizer is converted by the export."""
+    if (checkpoint / TOKENIZER).is_file():
+        _ = read_assets(checkpoint).preprocessing
 
 
 def _export(checkpoint: Path, out: Path) -> None:
