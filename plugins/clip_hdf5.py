@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datumaro_clip.adapters.requirements import require_libraries
 
-require_libraries("openvino", "lmdb", "h5py")
+require_libraries("openvino", "h5py")
 
 from datumaro_clip.adapters.formats import ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer  # noqa: E402
 

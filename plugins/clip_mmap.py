@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datumaro_clip.adapters.requirements import require_libraries
 
-require_libraries("openvino", "lmdb")
+require_libraries("openvino")
 
 from datumaro_clip.adapters.formats import ClipMmapBase, ClipMmapExporter, ClipMmapImporter  # noqa: E402
 

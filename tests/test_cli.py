@@ -1,0 +1,68 @@
+"""``datum-clip``: one parser for every command, one line for every mistake."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from datumaro_clip import cli
+from datumaro_clip.errors import StoreNotFoundError
+
+
+@pytest.fixture
+def failing_command(monkeypatch: pytest.MonkeyPatch):
+    """Makes the command ``inspect`` raise what the test says."""
+
+    def fail_with(error: BaseException) -> None:
+        def run(args: object) -> int:
+            raise error
+
+        monkeypatch.setattr("datumaro_clip.cli.inspect.run", run)
+
+    return fail_with
+
+
+def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([])
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_each_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([name, "--help"])
+    assert f"datum-clip {name}" in capsys.readouterr().out
+
+
+def test_our_errors_are_one_line(failing_command, capsys: pytest.CaptureFixture[str]):
+    failing_command(StoreNotFoundError("nothing there"))
+    assert cli.main(["inspect", "x"]) == cli.FAILURE
+    assert capsys.readouterr().err == "datum-clip: nothing there\n"
+
+
+def test_verbose_shows_the_traceback(failing_command):
+    failing_command(StoreNotFoundError("nothing there"))
+    with pytest.raises(StoreNotFoundError):
+        cli.main(["--verbose", "inspect", "x"])
+
+
+def test_faults_of_ours_are_not_hidden_behind_a_line(failing_command):
+    failing_command(KeyError("a programming error"))
+    with pytest.raises(KeyError):
+        cli.main(["inspect", "x"])
+
+
+def test_interruption_has_its_own_exit_status(failing_command, capsys: pytest.CaptureFixture[str]):
+    failing_command(KeyboardInterrupt())
+    assert cli.main(["inspect", "x"]) == cli.INTERRUPTED
+    assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_as_before():
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
