@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +35,7 @@ class Batch:
     def __init__(self, encoder: Encoder, keeper: Keeper, pixels: PixelBatch, keys: list[bytes | None]) -> None:
         self._encoder, self._keeper = encoder, keeper
         self._pixels, self._keys = pixels, keys
+        self._results: list[EmbedResult] | None = None
         self._vectors = self._submit(slice(None))
 
     @property
@@ -43,9 +43,15 @@ class Batch:
         """Whether :attr:`results` can be had without waiting for the device."""
         return self._vectors.done()
 
-    @cached_property
+    @property
     def results(self) -> list[EmbedResult]:
         """What became of each picture; where the batch fails, each is tried alone."""
+        # Not functools.cached_property: before Python 3.12 it lets one batch of a process wait at a time.
+        if self._results is None:
+            self._results = self._finish()
+        return self._results
+
+    def _finish(self) -> list[EmbedResult]:
         try:
             return [EmbedResult(vector, None, "computed") for vector in self._vectors.result()]
         except InferenceError:
