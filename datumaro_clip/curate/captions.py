@@ -1,0 +1,144 @@
+"""Captions that say nothing: empty, garbled, too short."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from datumaro_clip.curate.clean import Finding, require_known
+from datumaro_clip.errors import OptionError
+
+CAPTION_REASONS = (
+    "empty_caption",
+    "control_characters",
+    "replacement_characters",
+    "mojibake",
+    "markup",
+    "garbled_caption",
+    "short_caption",
+)
+
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});")
+_FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{2,}")
+_LOWER_WORD = re.compile(r"(?<![^\W\d_])[a-z]{4,}(?![^\W\d_])")
+_VOWEL = re.compile(r"[aeiouy]")
+# Marks that ordinary prose, prices, sizes and names are written with.
+_ORDINARY = frozenset(" \t\r\n.,;:!?'\"()-/&%$€£+’‘“”«»…–—°·")
+_STRANGE_SHARE = 0.15
+_UNSPEAKABLE_SHARE = 0.5
+_FEWEST_CHARACTERS = 6
+
+
+@dataclass(frozen=True)
+class CaptionRules:
+    """What a caption has to be.
+
+    Attributes
+    ----------
+    min_words : int
+        Words wanted, at least.
+    checks : collection of str
+        Those of ``CAPTION_REASONS`` that are on.
+    """
+
+    min_words: int = 2
+    checks: Collection[str] = CAPTION_REASONS
+
+    def __post_init__(self) -> None:
+        if self.min_words < 0:
+            raise OptionError(f"--min-words must be at least 0, got {self.min_words}")
+        require_known(self.checks, CAPTION_REASONS)
+
+
+def judge_caption(text: str, rules: CaptionRules) -> Finding | None:
+    """The first thing that is wrong with a caption, in the order of ``CAPTION_REASONS``; None if nothing is."""
+    for reason in CAPTION_REASONS:
+        if reason in rules.checks and (found := _CHECKS[reason](text, rules)):
+            return found
+    return None
+
+
+def _empty(text: str, _: CaptionRules) -> Finding | None:
+    return None if text.strip() else Finding("empty_caption", None, None, "the caption is empty")
+
+
+def _control(text: str, _: CaptionRules) -> Finding | None:
+    bad = {char for char in text if unicodedata.category(char) in ("Cc", "Co", "Cn") and char not in "\t\r\n"}
+    names = ", ".join(f"U+{ord(char):04X}" for char in sorted(bad))
+    return Finding("control_characters", None, None, f"control characters {names} in {text!r}") if bad else None
+
+
+def _replacement(text: str, _: CaptionRules) -> Finding | None:
+    lost = text.count("\ufffd")
+    return Finding("replacement_characters", lost, 0, f"{lost} characters were lost: {text!r}") if lost else None
+
+
+def _mojibake(text: str, _: CaptionRules) -> Finding | None:
+    """UTF-8 that was read as Windows-1252 or Latin-1: its bytes, taken back, are UTF-8 again."""
+    for run in _FOREIGN_RUN.findall(text):
+        if (meant := _reread(run)) is not None:
+            return Finding("mojibake", None, None, f"{run!r} is {meant!r} in a wrong encoding: {text!r}")
+    return None
+
+
+def _reread(run: str) -> str | None:
+    for encoding in ("cp1252", "latin-1"):
+        try:
+            return run.encode(encoding).decode("utf-8")
+        except UnicodeError:
+            continue
+    return None
+
+
+def _markup(text: str, _: CaptionRules) -> Finding | None:
+    tag = _TAG.search(text)
+    return Finding("markup", None, None, f"markup {tag.group()!r} in {text!r}") if tag else None
+
+
+def _garbled(text: str, _: CaptionRules) -> Finding | None:
+    strange, unspeakable = _strange_share(text), _unspeakable_share(text)
+    if strange > _STRANGE_SHARE:
+        return Finding("garbled_caption", strange, _STRANGE_SHARE, f"{strange:.0%} unusual characters: {text!r}")
+    if unspeakable > _UNSPEAKABLE_SHARE:
+        detail = f"{unspeakable:.0%} of the words have no vowel: {text!r}"
+        return Finding("garbled_caption", unspeakable, _UNSPEAKABLE_SHARE, detail)
+    return None
+
+
+def _strange_share(text: str) -> float:
+    """Share of characters that are neither letters, marks of letters, digits nor ordinary punctuation."""
+    if len(text) < _FEWEST_CHARACTERS:
+        return 0.0
+    strange = sum(char not in _ORDINARY and unicodedata.category(char)[0] not in "LMN" for char in text)
+    return strange / len(text)
+
+
+def _unspeakable_share(text: str) -> float:
+    """Share of lower-case Latin words of four letters or more without a vowel; abbreviations are upper case."""
+    words = _LOWER_WORD.findall(text)
+    return sum(_VOWEL.search(word) is None for word in words) / len(words) if words else 0.0
+
+
+def _short(text: str, rules: CaptionRules) -> Finding | None:
+    words = len(text.split()) if not _written_without_spaces(text) else len(text)
+    if words >= rules.min_words:
+        return None
+    return Finding("short_caption", words, rules.min_words, f"fewer than {rules.min_words} words: {text!r}")
+
+
+def _written_without_spaces(text: str) -> bool:
+    """Whether the text is Chinese, Japanese or Thai, where a character counts as a word."""
+    return any(unicodedata.name(char, "").startswith(("CJK", "HIRAGANA", "KATAKANA", "THAI")) for char in text)
+
+
+_CHECKS = {
+    "empty_caption": _empty,
+    "control_characters": _control,
+    "replacement_characters": _replacement,
+    "mojibake": _mojibake,
+    "markup": _markup,
+    "garbled_caption": _garbled,
+    "short_caption": _short,
+}

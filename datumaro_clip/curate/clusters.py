@@ -1,0 +1,102 @@
+"""Spherical k-means: groups of directions."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.errors import OptionError
+from datumaro_clip.similarity import top_k
+from datumaro_clip.vectors import FloatArray
+
+_ROUNDS = 50
+
+
+class Clusters(NamedTuple):
+    """Assignment of rows to clusters.
+
+    Attributes
+    ----------
+    labels : numpy.ndarray
+        Shape (N,), int64, from 0 to K-1.
+    centroids : numpy.ndarray
+        Shape (K, D), float32 unit rows.
+    scores : numpy.ndarray
+        Shape (N,), float32: cosine similarity of each row with its centroid.
+    """
+
+    labels: IntArray
+    centroids: FloatArray
+    scores: FloatArray
+
+
+def spherical_kmeans(vectors: FloatArray, clusters: int, seed: int = 0) -> Clusters:
+    """Group unit rows around K directions (Dhillon & Modha, 2001), started as in k-means++.
+
+    Deterministic for a seed: assignments come from exact scores, ties go to the lower cluster, and a cluster that
+    lost all its rows takes the row that fits its own worst.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        Shape (N, D), float32 unit rows.
+    clusters : int
+        K from 1 to N; larger values mean N.
+    seed : int
+
+    Raises
+    ------
+    OptionError
+        If ``clusters`` is below 1.
+    """
+    if clusters < 1:
+        raise OptionError(f"the number of clusters must be at least 1, got {clusters}")
+    if len(vectors) == 0:
+        return Clusters(np.empty(0, np.int64), vectors[:0], np.empty(0, np.float32))
+    centroids = _spread_out(vectors, min(clusters, len(vectors)), np.random.default_rng(seed))
+    labels, scores = _assign(vectors, centroids)
+    for _ in range(_ROUNDS):
+        centroids = _means(vectors, labels, scores, centroids)
+        previous, (labels, scores) = labels, _assign(vectors, centroids)
+        if np.array_equal(previous, labels):
+            break
+    return Clusters(labels, centroids, scores)
+
+
+def _spread_out(vectors: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """K starting directions, each drawn with odds of its squared chord to the nearest one drawn before."""
+    chosen = [int(rng.integers(len(vectors)))]
+    nearest = np.full(len(vectors), -1.0)
+    while len(chosen) < count:
+        nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
+        weights = np.maximum(1.0 - nearest, 0.0).round(6)
+        weights[chosen] = 0.0
+        chosen.append(_drawn(weights, chosen, rng))
+    return vectors[chosen].copy()
+
+
+def _drawn(weights: npt.NDArray[Any], taken: list[int], rng: np.random.Generator) -> int:
+    """An index by its weight; where all that is left coincides with what is taken, the first that is left."""
+    total = weights.cumsum()
+    if total[-1] > 0:
+        return int(np.searchsorted(total, rng.random() * total[-1], side="right"))
+    return int(np.setdiff1d(np.arange(len(weights)), taken)[0])
+
+
+def _assign(vectors: FloatArray, centroids: FloatArray) -> tuple[IntArray, FloatArray]:
+    labels, scores = top_k(vectors, centroids, 1)
+    return labels[:, 0], scores[:, 0]
+
+
+def _means(vectors: FloatArray, labels: IntArray, scores: FloatArray, before: FloatArray) -> FloatArray:
+    """Mean direction of each cluster."""
+    sums = np.zeros(before.shape, np.float64)
+    np.add.at(sums, labels, vectors)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    means: FloatArray = np.where(lengths > 1e-9, sums / np.maximum(lengths, 1e-9), before).astype(np.float32)
+    empty = np.setdiff1d(np.arange(len(before)), labels)
+    means[empty] = vectors[np.argsort(scores, kind="stable")[: len(empty)]]
+    return means

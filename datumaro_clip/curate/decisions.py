@@ -1,0 +1,229 @@
+"""What was decided about each item, and why; written to ``decisions.jsonl`` and read back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from datumaro_clip.errors import DecisionError
+from datumaro_clip.files import write_text
+from datumaro_clip.vectors import ItemKey
+
+FORMAT = "datumaro-clip decisions"
+VERSION = 1
+ACTIONS = ("keep", "drop", "mark", "move", "label")
+
+Scalar: TypeAlias = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision about one item, or about one of its annotations.
+
+    Attributes
+    ----------
+    key : ItemKey
+    action : str
+        ``keep``, ``drop``, ``mark`` (keep, with attributes), ``move`` (to ``subset``) or ``label`` (add ``label``).
+    reason : str
+        Short machine-readable reason, as ``near_duplicate``; empty where there is nothing to say.
+    score, threshold : float, optional
+        What was measured, and what it was compared with.
+    group : int, optional
+        Number of the duplicate group or cluster, from 0 on.
+    representative : ItemKey, optional
+        The item that stays for this one.
+    annotation : int, optional
+        Index into the item's annotations, where the decision is about a caption or a label.
+    subset, label : str, optional
+        Where the item moves to; which label is added or proposed.
+    rank : int, optional
+        Place in the order of the result, from 0 on, where that order is not the dataset's.
+    detail : str
+        A sentence for people.
+    attributes : mapping
+        Attributes that the item carries afterwards.
+    """
+
+    key: ItemKey
+    action: str
+    reason: str = ""
+    score: float | None = None
+    threshold: float | None = None
+    group: int | None = None
+    representative: ItemKey | None = None
+    annotation: int | None = None
+    subset: str | None = None
+    label: str | None = None
+    rank: int | None = None
+    detail: str = ""
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
+
+
+@dataclass(frozen=True)
+class DecisionLog:
+    """The decisions of one run.
+
+    Attributes
+    ----------
+    transform : str
+        Name of the plugin that decided.
+    options : mapping
+        Its options, as JSON values.
+    space : str, optional
+        Fingerprint of the vector space that scores come from.
+    decisions : tuple of Decision
+        In the order of the dataset.
+    notes : tuple of str
+        Findings that no single item carries: leaks across subsets, conflicts of labels.
+    """
+
+    transform: str
+    options: Mapping[str, Any]
+    space: str | None
+    decisions: tuple[Decision, ...]
+    notes: tuple[str, ...] = ()
+
+    def counts(self) -> Counter[str]:
+        """Decisions by action and reason, as ``drop near_duplicate``."""
+        return Counter(f"{decision.action} {decision.reason}".strip() for decision in self.decisions)
+
+
+def write_decisions(path: str | os.PathLike[str], log: DecisionLog) -> None:
+    """Write a log as JSON lines: a header, then one decision a line; equal logs give equal bytes."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "transform": log.transform,
+        "options": dict(log.options),
+        "space": log.space,
+        "notes": list(log.notes),
+        "decisions": len(log.decisions),
+    }
+    lines = [_dump(header), *(_dump(_encode(decision)) for decision in log.decisions)]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_decisions(path: str | os.PathLike[str]) -> DecisionLog:
+    """Read what :func:`write_decisions` wrote.
+
+    Raises
+    ------
+    DecisionError
+        If there is no such file, or it holds something else; the line is named.
+    """
+    lines = _lines(path)
+    header = _parse(path, 1, lines[0]) if lines else {}
+    _check_header(path, header, len(lines) - 1)
+    decisions = tuple(_decode(path, number, line) for number, line in enumerate(lines[1:], start=2))
+    notes = tuple(map(str, header.get("notes", ())))
+    return DecisionLog(
+        str(header.get("transform")), dict(header.get("options", {})), header.get("space"), decisions, notes
+    )
+
+
+def read_exceptions(path: str | os.PathLike[str]) -> frozenset[ItemKey]:
+    """The items that a person refuses to drop.
+
+    Each line is ``id@subset``, or a JSON object with ``id`` and ``subset`` (lines copied from a decisions file).
+    Empty lines and lines that begin with ``#`` say nothing.
+    """
+    rows = enumerate(_lines(path), start=1)
+    keys = (_exception(path, number, line.strip()) for number, line in rows if not line.lstrip().startswith("#"))
+    return frozenset(key for key in keys if key is not None)
+
+
+def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> list[Decision]:
+    """The decisions, with ``keep`` for every item that a person has refused to drop."""
+    return [
+        Decision(one.key, "keep", "excepted", one.score, one.threshold, annotation=one.annotation)
+        if one.action in ("drop", "move") and one.key in refused
+        else one
+        for one in decisions
+    ]
+
+
+def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey | None:
+    if not line:
+        return None
+    if line.startswith("{"):
+        record = _parse(path, number, line)
+        return ItemKey(str(record["id"]), str(record["subset"])) if "id" in record else None
+    name, _, subset = line.rpartition("@")
+    if not name:
+        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted id@subset, got {line!r}")
+    return ItemKey(name, subset)
+
+
+def _lines(path: str | os.PathLike[str]) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DecisionError(f"{os.fspath(path)} cannot be read as a decisions file: {exc}") from exc
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError as exc:
+        raise DecisionError(f"{os.fspath(path)}, line {number} is not JSON: {exc}") from exc
+    if not isinstance(record, dict):
+        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted a JSON object")
+    return record
+
+
+def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found: int) -> None:
+    if header.get("format") != FORMAT:
+        raise DecisionError(f"{os.fspath(path)} is not a decisions file; --report DIR writes one")
+    if header.get("version") != VERSION:
+        raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; this release reads {VERSION}")
+    if header.get("decisions") != found:
+        raise DecisionError(f"{os.fspath(path)} holds {found} of {header.get('decisions')} decisions; it was cut off")
+
+
+def _encode(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON, without what is not said."""
+    record: dict[str, Any] = {"id": decision.key.id, "subset": decision.key.subset}
+    for each in fields(decision)[1:]:
+        value = getattr(decision, each.name)
+        if value is None or value in ("", {}):
+            continue
+        record["move_to" if each.name == "subset" else each.name] = _plain(value)
+    return record
+
+
+def _plain(value: Any) -> Any:
+    """Six digits say all that a float32 score holds, and read the same on every machine."""
+    if isinstance(value, ItemKey):
+        return {"id": value.id, "subset": value.subset}
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
+    record = _parse(path, number, line)
+    try:
+        key = ItemKey(str(record.pop("id")), str(record.pop("subset")))
+        if "representative" in record:
+            record["representative"] = ItemKey(**record["representative"])
+        if "move_to" in record:
+            record["subset"] = record.pop("move_to")
+        return Decision(key, **record)
+    except (KeyError, TypeError) as exc:
+        raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}") from exc
+
+
+def _dump(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,195 @@
+"""Near duplicates: similarities propose pairs, pixels decide, representatives gather groups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from datumaro_clip.curate import near_features
+from datumaro_clip.curate.groups import IntArray, neighbour_lists, star_groups
+from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, align, compare, match
+from datumaro_clip.curate.near_rules import is_copy
+from datumaro_clip.curate.rings import WHOLE, Thumbnail, describe, orient, spectra
+from datumaro_clip.errors import OptionError
+from datumaro_clip.similarity import top_k
+from datumaro_clip.vectors import FloatArray
+
+# What two views of copies have in common at least, whatever the noise, and how many neighbours are looked at.
+_RING_SIMILARITY = 0.88
+_RING_NEIGHBOURS = 16
+_VIEW_NEIGHBOURS = 4
+_VECTOR_NEIGHBOURS = 16
+# Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
+_WORTH_ALIGNING = 0.7
+_ROUNDS = 3
+
+
+Pair: TypeAlias = tuple[int, int]
+
+
+class Thumbnails(Protocol):
+    """Thumbnails (96, 96, 3) by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Thumbnail: ...
+
+
+@dataclass(frozen=True)
+class NearGroups:
+    """Groups of near duplicates.
+
+    Attributes
+    ----------
+    representatives : numpy.ndarray
+        Shape (N,), int64: itself where an item is no copy.
+    matches : dict
+        What the comparison of (representative, member) showed.
+    """
+
+    representatives: IntArray
+    matches: dict[Pair, PixelMatch]
+
+
+def find_near(
+    thumbnails: Thumbnails,
+    order: Sequence[int],
+    vectors: FloatArray | None = None,
+    *,
+    rows: Sequence[int] | None = None,
+    threshold: float = 0.88,
+) -> NearGroups:
+    """Group altered copies: re-encoded, resized, cropped, turned, mirrored, brightened, noisy.
+
+    Parameters
+    ----------
+    thumbnails : sequence
+        N thumbnails (96, 96, 3), uint8 RGB.
+    order : sequence of int
+        A permutation of the N, those to keep first.
+    vectors : numpy.ndarray, optional
+        Shape (M, D), float32 unit rows: proposes pairs that rings may miss.
+    rows : sequence of int, optional
+        The thumbnail that each vector belongs to; vector i to thumbnail i where omitted.
+    threshold : float
+        Cosine similarity from which vectors propose a pair.
+
+    Returns
+    -------
+    NearGroups
+    """
+    if not -1 <= threshold <= 1:
+        raise OptionError(f"--threshold must be a cosine similarity from -1 to 1, got {threshold}")
+    everything = np.arange(len(thumbnails), dtype=np.int64)
+    representatives = everything
+    if len(thumbnails) < 2:
+        return NearGroups(representatives, {})
+    described = np.stack([describe(thumbnails[index]) for index in everything.tolist()])
+    by_vector = _by_vector(vectors, rows, threshold)
+    referee = _Referee(thumbnails, by_vector)
+    pairs = set(by_vector)
+    for _ in range(_ROUNDS):
+        standing = np.flatnonzero(representatives == everything)
+        fresh = _with_members(_by_rings(described, standing), representatives) - pairs
+        if not fresh and pairs != by_vector:
+            break
+        pairs |= fresh
+        representatives = star_groups(order, neighbour_lists(len(thumbnails), pairs), referee.is_copy)
+    return NearGroups(representatives, referee.accepted())
+
+
+def _by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float) -> frozenset[Pair]:
+    """Pairs whose vectors are similar: of each, its nearest neighbours down to the threshold."""
+    if vectors is None or len(vectors) < 2:
+        return frozenset()
+    owners = np.arange(len(vectors)) if rows is None else np.asarray(rows, dtype=np.int64)
+    return frozenset(_similar(vectors, vectors, owners, _VECTOR_NEIGHBOURS + 1, threshold))
+
+
+def _by_rings(described: FloatArray, standing: IntArray) -> set[Pair]:
+    """Pairs of the standing items of which a view of the one resembles the whole of the other.
+
+    Parameters
+    ----------
+    described : numpy.ndarray
+        Shape (N, V, D): view 0 is the whole.
+    standing : numpy.ndarray
+        Shape (M,), int64.
+    """
+    whole = described[standing, 0]
+    found: set[Pair] = set()
+    for view in range(described.shape[1]):
+        count = _VIEW_NEIGHBOURS if view else _RING_NEIGHBOURS
+        found |= _similar(described[standing, view], whole, standing, count + 1, _RING_SIMILARITY)
+    return found
+
+
+def _similar(queries: FloatArray, matrix: FloatArray, owners: IntArray, count: int, threshold: float) -> set[Pair]:
+    """Each query with its nearest rows from the threshold on, as pairs of their owners, lower first."""
+    indices, scores = top_k(queries, matrix, min(count, len(matrix)))
+    near = [(int(owners[row]), int(owners[other])) for row, other in _above(indices, scores, threshold)]
+    return {(min(pair), max(pair)) for pair in near if pair[0] != pair[1]}
+
+
+def _above(indices: IntArray, scores: FloatArray, threshold: float) -> Iterator[Pair]:
+    for row, place in np.argwhere(scores >= threshold).tolist():
+        yield row, int(indices[row, place])
+
+
+def _with_members(pairs: set[Pair], representatives: IntArray) -> set[Pair]:
+    """The pairs, and each end with the members of the other: a group may change hands, its members are tested anew."""
+    members: dict[int, list[int]] = {}
+    for item, representative in enumerate(representatives.tolist()):
+        members.setdefault(representative, []).append(item)
+    crossed = ((one, other) for pair in pairs for a, b in (pair, pair[::-1]) for one in [a] for other in members[b])
+    return pairs | {(min(pair), max(pair)) for pair in crossed if pair[0] != pair[1]}
+
+
+class _Referee:
+    """Compares pairs, each once."""
+
+    def __init__(self, thumbnails: Thumbnails, by_vector: frozenset[Pair]) -> None:
+        self.seen: dict[Pair, PixelMatch] = {}
+        self.by_vector = by_vector
+        self._thumbnails = thumbnails
+        self._spectra = lru_cache(maxsize=4096)(lambda index: spectra(thumbnails[index]))
+        self._features = lru_cache(maxsize=1024)(lambda index: near_features.features(thumbnails[index]))
+
+    def is_copy(self, one: int, other: int) -> bool:
+        """Whether two pictures are copies, whichever is the original."""
+        pair = (min(one, other), max(one, other))
+        if pair not in self.seen:
+            self.seen[pair] = self._compare(*pair)
+        return self._accepts(pair)
+
+    def accepted(self) -> dict[Pair, PixelMatch]:
+        """The pairs that are copies."""
+        return {pair: found for pair, found in self.seen.items() if self._accepts(pair)}
+
+    def _accepts(self, pair: Pair) -> bool:
+        return is_copy(self.seen[pair], supported=pair in self.by_vector)
+
+    def _compare(self, one: int, other: int) -> PixelMatch:
+        supported = (one, other) in self.by_vector
+        found = NO_MATCH
+        for left, right in ((one, other), (other, one)):
+            orientation = orient(self._spectra(left), self._spectra(right))
+            if orientation.score < _WORTH_ALIGNING:
+                continue
+            found = match(self._thumbnails[left], self._thumbnails[right], orientation)
+            if is_copy(found, supported=supported) or orientation.view == WHOLE:
+                return found
+        return self._by_features(one, other, found) if supported else found
+
+    def _by_features(self, one: int, other: int, otherwise: PixelMatch) -> PixelMatch:
+        first, second = self._thumbnails[one], self._thumbnails[other]
+        here, there = self._features(one), self._features(other)
+        start = near_features.locate(here, there)
+        if start is None:
+            mirrored = near_features.features(near_features.mirror(second))
+            start = near_features.locate(here, mirrored, mirrored=True)
+        return otherwise if start is None else compare(first, second, align(first, second, start))

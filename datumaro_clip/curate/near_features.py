@@ -1,0 +1,81 @@
+"""Alignment of a pair by local features: for copies cut out anywhere, and turned by any angle (OpenCV)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.rings import SIDE, Thumbnail
+
+# SIFT finds little in 96 pixels; twice as many give it blobs of its smallest size.
+_ENLARGE = 2
+_RATIO = 0.8
+_FEWEST_INLIERS = 8
+_REACH = 3.0
+
+
+class Features(NamedTuple):
+    """Places (K, 2) in pixels of the thumbnail, and their SIFT descriptors (K, 128)."""
+
+    places: npt.NDArray[np.float32]
+    descriptors: npt.NDArray[np.float32]
+
+
+def features(picture: Thumbnail) -> Features:
+    """SIFT features (Lowe, 2004) of a lightly blurred, enlarged thumbnail; the 300 strongest."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 0.8)
+    large = cv2.resize(grey, None, fx=_ENLARGE, fy=_ENLARGE, interpolation=cv2.INTER_CUBIC)
+    sift: Any = cv2.SIFT.create(nfeatures=300, contrastThreshold=0.02)
+    found, descriptors = sift.detectAndCompute(large, None)
+    if descriptors is None:
+        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.float32))
+    points = np.array([(point.pt[0] + 0.5, point.pt[1] + 0.5) for point in found])
+    return Features((points / _ENLARGE - 0.5).astype(np.float32), descriptors)
+
+
+def locate(first: Features, second: Features, mirrored: bool = False) -> npt.NDArray[Any] | None:
+    """A map (2, 3) from the first picture's pixels to the second's that eight or more features agree on.
+
+    Matches that pass Lowe's ratio test vote; RANSAC finds the affine map. None where there is no such map.
+
+    Parameters
+    ----------
+    first, second : Features
+        Of the thumbnails; of the second's mirror image where ``mirrored``.
+    mirrored : bool
+        Turn the map back to the second picture as it is.
+    """
+    if min(len(first.places), len(second.places)) < _FEWEST_INLIERS:
+        return None
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(first.descriptors, second.descriptors, k=2)
+    good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
+    if len(good) < _FEWEST_INLIERS:
+        return None
+    here = first.places[[found.queryIdx for found in good]]
+    there = second.places[[found.trainIdx for found in good]]
+    where, inliers = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=_REACH)
+    if where is None or inliers.sum() < _FEWEST_INLIERS or not _plausible(where):
+        return None
+    return _mirror_back(where) if mirrored else np.asarray(where, np.float32)
+
+
+def mirror(picture: Thumbnail) -> Thumbnail:
+    """Left and right exchanged."""
+    return np.ascontiguousarray(picture[:, ::-1])
+
+
+def _plausible(where: npt.NDArray[Any]) -> bool:
+    """No mirroring, no squeeze beyond 2:1, no scale beyond 3."""
+    scales = np.linalg.svd(where[:, :2], compute_uv=False)
+    upright = np.linalg.det(where[:, :2]) > 0
+    return bool(upright and scales[0] < 2 * scales[1] and scales[1] > 1 / 3 and scales[0] < 3)
+
+
+def _mirror_back(where: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    back = np.array(where, dtype=np.float32)
+    back[0] = -back[0]
+    back[0, 2] += SIDE - 1
+    return back

@@ -1,0 +1,242 @@
+"""Whether one picture is an altered copy of another, decided by their pixels; the only module here with OpenCV."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.photometry import fit_light
+from datumaro_clip.curate.rings import SIDE, Orientation, Thumbnail, frame_map
+from datumaro_clip.vectors import FloatArray
+
+Map = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-3)
+# Turned copies have corners that the original has not; beyond this many degrees only the inscribed circle counts.
+_STRAIGHT = 2.5
+_LEAST_COVER = 0.3
+_LEAST_CORRELATION = 0.5
+_SHIFT = 0.3
+_SQUARE = np.ones((3, 3), np.uint8)
+_STRUCTURE = 4e-4
+_STRUCTURE_CAP = 1e-2
+
+
+class PixelMatch(NamedTuple):
+    """What comparing the pixels of a pair showed, over what both show, the second laid on the first.
+
+    Attributes
+    ----------
+    correlation : float
+        Of the greys, from -1 to 1.
+    detail : float
+        Mean correlation in small windows, weighted by how much there is to see in them, from -1 to 1.
+    evidence : float
+        Share of the picture that its silhouette alone does not explain and the pair's likeness does, at most 1.
+    peak : float
+        The largest smoothed difference that neither a change of light nor a third of a pixel's shift explains,
+        from 0 to 1: where an edit would be.
+    colour_peak : float
+        The same of the colour alone, lightness left out.
+    grain : float
+        Standard deviation of the differences too fine for either: noise, compression, resampling.
+    light : float
+        How much the light changed: 0 where it did not.
+    plainness : float
+        Share of the picture away from the outline of its silhouette, from 0 to 1; high for a plain thing on a
+        plain ground.
+    """
+
+    correlation: float
+    detail: float
+    evidence: float
+    peak: float
+    colour_peak: float
+    grain: float
+    light: float
+    plainness: float
+
+
+NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0)
+
+
+def align(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
+    """Refine a map from the first picture's pixels to the second's (ECC, Evangelidis & Psarakis, 2008)."""
+    inside = _region(start, 0)
+    try:
+        _, refined = cv2.findTransformECC(
+            _grey(first), _grey(second), start.copy(), cv2.MOTION_AFFINE, _STEPS, inside.astype(np.uint8), 5
+        )
+    except cv2.error:  # no convergence: the start is the best that there is
+        return start
+    return np.asarray(refined, dtype=np.float32)
+
+
+def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
+    """Compare two pictures, once the second is laid on the first.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        Shape (96, 96, 3), uint8 RGB.
+    where : numpy.ndarray
+        Shape (2, 3): maps pixels of the first to pixels of the second.
+    """
+    inside = _region(where, _turned(where))
+    if inside.mean() < _LEAST_COVER:
+        return NO_MATCH
+    one, two = _soft(first), _soft(cv2.warpAffine(second, where, (SIDE, SIDE), flags=_INVERSE))
+    grey_one, grey_two = one.mean(axis=-1), two.mean(axis=-1)
+    correlation = _correlation(grey_one[inside], grey_two[inside])
+    if correlation < _LEAST_CORRELATION:
+        return NO_MATCH
+    return PixelMatch(correlation, _windowed_correlation(grey_one, grey_two, inside), *_unexplained(one, two, inside))
+
+
+_INVERSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+
+
+def _soft(picture: Thumbnail) -> FloatArray:
+    soft: FloatArray = cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), 1.2)
+    return soft
+
+
+def _grey(picture: Thumbnail) -> FloatArray:
+    grey: FloatArray = cv2.GaussianBlur(picture.astype(np.float32).mean(axis=-1) / 255, (0, 0), 1.0)
+    return grey
+
+
+def _turned(where: Map) -> float:
+    """Degrees of the map's rotation away from the nearest right angle, 0 to 45."""
+    hand = np.sign(np.linalg.det(where[:, :2])) or 1.0
+    angle = np.degrees(np.arctan2(where[1, 0] - where[0, 1] * hand, where[0, 0] + where[1, 1] * hand))
+    return float(abs((angle + 45) % 90 - 45))
+
+
+@lru_cache(maxsize=2)
+def _frame(round_: bool) -> npt.NDArray[np.uint8]:
+    """Where a picture is to be trusted: in a turned one the inscribed circle, else all but two pixels of edge."""
+    frame = np.zeros((SIDE, SIDE), np.uint8)
+    if round_:
+        y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+        frame[x * x + y * y <= (SIDE / 2 - 1) ** 2] = 1
+    else:
+        frame[2:-2, 2:-2] = 1
+    return frame
+
+
+def _region(where: Map, turned: float) -> Mask:
+    """What both pictures show."""
+    frame = _frame(turned > _STRAIGHT)
+    other = cv2.warpAffine(frame, where, (SIDE, SIDE), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    both: Mask = (frame & other).astype(np.bool_)
+    return both
+
+
+def _correlation(one: FloatArray, two: FloatArray) -> float:
+    one, two = one - one.mean(), two - two.mean()
+    return float((one * two).sum() / (np.sqrt((one * one).sum() * (two * two).sum()) + 1e-6))
+
+
+def _mean_near(values: FloatArray, inside: Mask, reach: float) -> FloatArray:
+    """Gaussian means over what is inside."""
+    weights = inside.astype(np.float32)
+    total = np.maximum(cv2.GaussianBlur(weights, (0, 0), reach), 0.3)
+    if values.ndim == 3:
+        weights, total = weights[..., None], total[..., None]
+    means: FloatArray = cv2.GaussianBlur(values * weights, (0, 0), reach) / total
+    return means
+
+
+def _windowed_correlation(one: FloatArray, two: FloatArray, inside: Mask) -> float:
+    """Correlation in windows of some ten pixels, weighted by the contrast of the richer picture, up to a cap."""
+    stacked = np.stack([one, two, one * one], axis=-1)
+    mean_one, mean_two, square_one = np.moveaxis(_mean_near(stacked, inside, 4.0), -1, 0)
+    square_two, product = np.moveaxis(_mean_near(np.stack([two * two, one * two], axis=-1), inside, 4.0), -1, 0)
+    spread_one, spread_two = square_one - mean_one**2, square_two - mean_two**2
+    local = (product - mean_one * mean_two) / np.sqrt(np.maximum(spread_one, 1e-6) * np.maximum(spread_two, 1e-6))
+    richer = np.maximum(spread_one, spread_two)
+    weights = np.minimum(richer, _STRUCTURE_CAP) * (richer > _STRUCTURE) * inside
+    return float((np.clip(local, -1, 1) * weights).sum() / max(float(weights.sum()), 1e-9))
+
+
+class _Unexplained(NamedTuple):
+    evidence: float
+    peak: float
+    colour_peak: float
+    grain: float
+    light: float
+    plainness: float
+
+
+def _unexplained(one: FloatArray, two: FloatArray, inside: Mask) -> _Unexplained:
+    """What is left of the one picture when the other, in the best light, is taken away."""
+    forth, back = fit_light(one[inside], two[inside]), fit_light(two[inside], one[inside])
+    source, target, light = (one, two, forth) if forth.error <= back.error else (two, one, back)
+    predicted = target.copy()
+    predicted[inside] = light.predicted
+    left = target - predicted
+    smooth = _mean_near(left, inside, 2.0)
+    parts = _silhouette(source, inside)
+    return _Unexplained(
+        _evidence(target, left, parts, inside),
+        _peak(smooth, predicted.mean(axis=-1, keepdims=True), inside),
+        _peak(_colour(smooth), _colour(predicted), inside),
+        float((left - smooth)[inside].std()),
+        light.change,
+        _plainness(parts, inside),
+    )
+
+
+def _colour(picture: FloatArray) -> FloatArray:
+    colour: FloatArray = picture - picture.mean(axis=-1, keepdims=True)
+    return colour
+
+
+def _peak(smooth: FloatArray, picture: FloatArray, inside: Mask) -> float:
+    """The largest difference, less what a shift by a third of a pixel makes at the picture's edges."""
+    slopes = [_mean_near(_slope(channel, inside), inside, 2.0) ** 2 for channel in np.moveaxis(picture, -1, 0)]
+    sizes = np.sqrt((smooth**2).mean(axis=-1))
+    return float(np.maximum(sizes - _SHIFT * np.sqrt(np.sum(slopes, axis=0)), 0)[inside].max())
+
+
+def _slope(channel: FloatArray, inside: Mask) -> FloatArray:
+    """Change per pixel."""
+    channel = np.ascontiguousarray(channel)
+    across, down = (cv2.Sobel(channel, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    slope: FloatArray = np.hypot(across, down) * cv2.erode(inside.astype(np.uint8), _SQUARE)
+    return slope
+
+
+def _silhouette(picture: FloatArray, inside: Mask) -> tuple[Mask, Mask]:
+    """The light and the dark part of a picture, split where they part best (Otsu, 1979)."""
+    grey = (picture.mean(axis=-1) * 255).astype(np.uint8)
+    level, _ = cv2.threshold(grey[inside][:, None], 0, 255, cv2.THRESH_OTSU)
+    return (grey > level) & inside, (grey <= level) & inside
+
+
+def _evidence(target: FloatArray, left: FloatArray, parts: tuple[Mask, Mask], inside: Mask) -> float:
+    """One less the error of the pair's likeness over that of a silhouette filled with two colours."""
+    by_silhouette = target.copy()
+    for part in parts:
+        if part.any():
+            by_silhouette[part] -= target[part].mean(axis=0)
+    without = (_mean_near(by_silhouette, inside, 1.5)[inside] ** 2).sum()
+    with_likeness = (_mean_near(left, inside, 1.5)[inside] ** 2).sum()
+    return float(1 - with_likeness / (without + 1e-6))
+
+
+def _plainness(parts: tuple[Mask, Mask], inside: Mask) -> float:
+    cores = [cv2.erode(part.astype(np.uint8), _SQUARE, iterations=2).sum() for part in parts]
+    return float(sum(cores) / max(inside.sum(), 1))
+
+
+def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
+    """Align a pair from its orientation on, and compare it."""
+    start = frame_map(orientation)
+    return compare(first, second, align(first, second, start))

@@ -1,0 +1,119 @@
+"""Pictures that resemble no other, and labels that neighbours and texts both contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from datumaro_clip.curate.classify import softmax
+from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.similarity import top_k
+from datumaro_clip.vectors import FloatArray
+
+# The share of a dataset that a foreign group may make up and still be found: its members then have too few
+# neighbours among themselves.
+_FOREIGN_SHARE = 0.02
+_FEWEST_NEIGHBOURS = 10
+_LABEL_NEIGHBOURS = 10
+# Tukey's far fence (Exploratory Data Analysis, 1977): about 1 in 400,000 of a normal distribution lies below.
+_FAR_FENCE = 3.0
+
+
+def neighbour_count(total: int) -> int:
+    """Which neighbour to look at: the 10th, or the one that 2% of the items come before; never more than exist."""
+    return max(0, min(max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
+
+
+def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
+    """How similar each picture is to its k-th nearest neighbour (Ramaswamy et al., 2000).
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        Shape (N, D), float32 unit rows.
+    neighbours : int, optional
+        k; :func:`neighbour_count` where omitted.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N,), float32 cosine similarities; 1 where there is only one picture. The lowest fit least.
+    """
+    k = min(neighbours or neighbour_count(len(vectors)), max(len(vectors) - 1, 0))
+    if k == 0:
+        return np.ones(len(vectors), np.float32)
+    scores: FloatArray = top_k(vectors, vectors, k + 1)[1][:, k]
+    return scores.copy()
+
+
+def lower_fence(scores: FloatArray, reach: float = _FAR_FENCE) -> float:
+    """The lower quartile less ``reach`` interquartile ranges: below it lies what does not belong."""
+    if not len(scores):
+        return -1.0
+    low, high = np.percentile(scores, [25, 75])
+    return float(low - reach * max(high - low, 1e-6))
+
+
+class LabelDoubts(NamedTuple):
+    """Labels that may be wrong.
+
+    Attributes
+    ----------
+    doubts : numpy.ndarray
+        Shape (N,), float32 from -1 to 1: how much more neighbours and text believe in the proposed label than
+        in the given one; above 0 only where both contradict the given one.
+    proposed : numpy.ndarray
+        Shape (N,), int64: the label that both together believe in most.
+    """
+
+    doubts: FloatArray
+    proposed: IntArray
+
+
+def doubt_labels(vectors: FloatArray, labels: Sequence[int], texts: FloatArray | None, count: int) -> LabelDoubts:
+    """Weigh each given label against what neighbours are labelled and what the text encoder says.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray
+        Shape (N, D), float32 unit rows.
+    labels : sequence of int
+        Given label of each, from 0 to ``count`` - 1.
+    texts : numpy.ndarray or None
+        Shape (N, C): cosine similarity with each class; None leaves the judgement to the neighbours.
+    count : int
+        C, the number of classes.
+    """
+    if not len(vectors):
+        return LabelDoubts(np.empty(0, np.float32), np.empty(0, np.int64))
+    votes = neighbour_votes(vectors, labels, count)
+    beliefs = votes if texts is None else softmax(texts, scale=_text_scale(texts))
+    rows, given = np.arange(len(vectors)), np.asarray(labels, dtype=np.int64)
+    together = np.sqrt(np.maximum(votes, 1e-6) * np.maximum(beliefs, 1e-6))
+    proposed = together.argmax(axis=1).astype(np.int64)
+    contradicted = (votes.argmax(axis=1) != given) & (beliefs.argmax(axis=1) != given) & (proposed != given)
+    doubts = (together[rows, proposed] - together[rows, given]).round(6)
+    return LabelDoubts(np.where(contradicted, doubts, np.minimum(-doubts, 0)).astype(np.float32), proposed)
+
+
+def neighbour_votes(vectors: FloatArray, labels: Sequence[int], count: int) -> FloatArray:
+    """Share of each label among the ten nearest other pictures, shape (N, C), weighted by similarity."""
+    votes = np.zeros((len(vectors), count), np.float32)
+    k = min(_LABEL_NEIGHBOURS, len(vectors) - 1)
+    if k < 1:
+        return votes
+    indices, scores = top_k(vectors, vectors, k + 1)
+    given = np.asarray(labels, dtype=np.int64)
+    for row, (neighbours, similar) in enumerate(zip(indices, scores, strict=True)):
+        others = neighbours != row
+        np.add.at(votes[row], given[neighbours[others][:k]], np.maximum(similar[others][:k], 1e-3))
+    shares: FloatArray = votes / votes.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _text_scale(texts: FloatArray) -> float:
+    """A scale at which the usual distance between a picture's best class and its mean class counts e**4 to 1."""
+    gap = float(np.median(texts.max(axis=1) - texts.mean(axis=1)))
+    return 4.0 / max(gap, 1e-3)

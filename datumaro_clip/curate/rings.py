@@ -1,0 +1,180 @@
+"""Pictures as rings around a centre: turning a picture only moves what lies on a ring along it.
+
+The Fourier coefficients over each ring's angle keep their magnitude when a picture is turned or mirrored; their
+phases tell by how much. The magnitudes propose near duplicates, whatever their orientation; the phases align a pair.
+A copy that was cut out of a picture resembles a *view*, a smaller square of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.vectors import FloatArray
+
+#: Side of the square thumbnails, in pixels.
+SIDE = 96
+_RINGS = 24
+_ANGLES = 128
+# Higher harmonics are noise at this size.
+_HARMONICS = 24
+_DESCRIBED_HARMONICS = 9
+_DESCRIBED_RINGS = 8
+
+Thumbnail = npt.NDArray[np.uint8]
+Spectrum = npt.NDArray[np.complex64]
+
+
+class View(NamedTuple):
+    """A square inside the frame: its centre, and half its side, as fractions of the frame's side."""
+
+    x: float
+    y: float
+    reach: float
+
+
+WHOLE = View(0.5, 0.5, 0.5)
+#: The whole frame, and what a crop to 80 % or 64 % may have left.
+VIEWS = (
+    WHOLE,
+    View(0.5, 0.5, 0.4),
+    View(0.4, 0.4, 0.4),
+    View(0.6, 0.4, 0.4),
+    View(0.4, 0.6, 0.4),
+    View(0.6, 0.6, 0.4),
+    View(0.5, 0.5, 0.32),
+)
+
+_RADII = (np.arange(_RINGS, dtype=np.float32) + 0.5) / _RINGS
+_WEIGHTS = _RADII[:, None, None]
+_TURNS = np.arange(_ANGLES, dtype=np.float32) * (2 * np.pi / _ANGLES)
+
+
+class Orientation(NamedTuple):
+    """How the second picture of a pair shows the first.
+
+    Attributes
+    ----------
+    score : float
+        Normalised correlation over the rings at the best turn, from -1 to 1.
+    mirrored : bool
+    turn : float
+        Radians, clockwise, 0 to 2 pi.
+    view : View
+        The part of the first picture that the second one shows.
+    """
+
+    score: float
+    mirrored: bool
+    turn: float
+    view: View
+
+
+def spectra(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
+    """Angular Fourier coefficients of each view, scaled to unit length.
+
+    Parameters
+    ----------
+    thumbnail : numpy.ndarray
+        Shape (96, 96, 3), uint8 RGB.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (V, rings, harmonics, 3), complex64; the channels are lightness, red and blue less lightness.
+    """
+    channels = _opponent(thumbnail)
+    return np.stack([_spectrum(channels, view) for view in views])
+
+
+def describe(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> FloatArray:
+    """What stays of each view when it is turned or mirrored.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (V, D), float32 unit rows; a picture of one colour gives one fixed direction.
+    """
+    found = spectra(thumbnail, views)[:, :, :_DESCRIBED_HARMONICS]
+    rings = found.reshape(len(views), _DESCRIBED_RINGS, -1, _DESCRIBED_HARMONICS, 3).mean(axis=2)
+    magnitudes = np.abs(rings)
+    magnitudes[:, :, 0] *= np.sign(rings[:, :, 0].real) / np.sqrt(2)
+    rows = magnitudes.reshape(len(views), -1).astype(np.float32)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), np.eye(1, rows.shape[1], dtype=np.float32))
+    return rows.astype(np.float32)
+
+
+def orient(first: Spectrum, second: Spectrum) -> Orientation:
+    """The view, turn and mirroring at which the second whole picture correlates best with the first.
+
+    Parameters
+    ----------
+    first, second : numpy.ndarray
+        As from :func:`spectra` over ``VIEWS``.
+    """
+    best = Orientation(-1.0, False, 0.0, WHOLE)
+    for mirrored in (False, True):
+        other = np.conj(second[0]) if mirrored else second[0]
+        cross = np.einsum("vrhc,rhc->vh", np.conj(first), other)
+        curves = np.fft.irfft(cross, n=_ANGLES, axis=1) * _ANGLES
+        view, step = np.unravel_index(int(curves.argmax()), curves.shape)
+        score = float(curves[view, step])
+        if score > best.score:
+            best = Orientation(score, mirrored, float(_TURNS[step]), VIEWS[view])
+    return best
+
+
+def _opponent(thumbnail: Thumbnail) -> FloatArray:
+    pixels = _blurred(thumbnail.astype(np.float32) / np.float32(255))
+    lightness = pixels.mean(axis=-1)
+    channels = [lightness, pixels[..., 0] - lightness, pixels[..., 2] - lightness]
+    return np.stack(channels, axis=-1).astype(np.float32)
+
+
+def _blurred(pixels: FloatArray) -> FloatArray:
+    """A binomial blur, about 1 pixel of standard deviation: less noise, and none between the samples."""
+    for axis in (0, 1):
+        padded = np.pad(pixels, [(2, 2) if place == axis else (0, 0) for place in range(3)], mode="edge")
+        parts = [np.take(padded, np.arange(SIDE) + shift, axis=axis) for shift in range(5)]
+        total = parts[0] + 4 * parts[1] + 6 * parts[2] + 4 * parts[3] + parts[4]
+        pixels = (total / 16).astype(np.float32)
+    return pixels
+
+
+def _spectrum(channels: FloatArray, view: View) -> Spectrum:
+    polar = _polar(channels, view)
+    weight = float(_WEIGHTS.sum()) * _ANGLES
+    centred = (polar - (polar * _WEIGHTS).sum(axis=(0, 1)) / weight) * np.sqrt(_WEIGHTS)
+    energy = float(np.sqrt((centred * centred).sum()))
+    found = np.fft.rfft(centred, axis=1)[:, :_HARMONICS] / (_ANGLES * max(energy, 1e-3))
+    # Scaled so that the correlation of a picture with itself is 1.
+    scaled: Spectrum = (found * np.sqrt(_ANGLES)).astype(np.complex64)
+    return scaled
+
+
+def _polar(channels: FloatArray, view: View) -> FloatArray:
+    """Samples on rings (rings, angles, 3), bilinear, the frame's edge repeated outside it."""
+    x = (view.x + view.reach * _RADII[:, None] * np.cos(_TURNS)) * SIDE - 0.5
+    y = (view.y + view.reach * _RADII[:, None] * np.sin(_TURNS)) * SIDE - 0.5
+    x, y = np.clip(x, 0, SIDE - 1.001), np.clip(y, 0, SIDE - 1.001)
+    left, top = x.astype(np.int64), y.astype(np.int64)
+    across, down = (x - left)[..., None], (y - top)[..., None]
+    upper = channels[top, left] * (1 - across) + channels[top, left + 1] * across
+    lower = channels[top + 1, left] * (1 - across) + channels[top + 1, left + 1] * across
+    sampled: FloatArray = upper * (1 - down) + lower * down
+    return sampled
+
+
+def frame_map(found: Orientation) -> npt.NDArray[Any]:
+    """The map (2, 3), float32, from pixels of the first picture to pixels of the second."""
+    cos, sin = np.cos(found.turn), np.sin(found.turn)
+    turn = np.array([[cos, -sin], [sin, cos]]) * (0.5 / found.view.reach)
+    if found.mirrored:
+        turn = np.diag([1.0, -1.0]) @ turn
+    middle = SIDE / 2 - 0.5
+    centre = np.array([found.view.x, found.view.y]) * SIDE - 0.5
+    shift = np.array([middle, middle]) - turn @ centre
+    return np.hstack([turn, shift[:, None]]).astype(np.float32)

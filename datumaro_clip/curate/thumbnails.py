@@ -1,0 +1,55 @@
+"""Square thumbnails: what near duplicates are compared by, kept in a file instead of in memory."""
+
+from __future__ import annotations
+
+import tempfile
+from types import TracebackType
+
+import numpy as np
+from PIL import Image
+
+from datumaro_clip.curate.rings import SIDE, Thumbnail
+
+_BYTES = SIDE * SIDE * 3
+
+
+def square_thumbnail(picture: Image.Image) -> Thumbnail:
+    """A picture squeezed into 96x96 pixels, each the mean of an area: shape (96, 96, 3), uint8 RGB.
+
+    Squeezing, not cutting, makes a copy that was stretched look like its original.
+    """
+    return np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
+
+
+class ThumbnailFile:
+    """Thumbnails by number, in an unnamed temporary file of 27 KiB each.
+
+    A hundred thousand take 2.6 GiB of disk, and as much memory as the operating system has to spare.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, thumbnail: Thumbnail) -> None:
+        """Add a thumbnail at the end."""
+        self._file.seek(self._count * _BYTES)
+        self._file.write(np.ascontiguousarray(thumbnail).tobytes())
+        self._count += 1
+
+    def __getitem__(self, index: int) -> Thumbnail:
+        if not 0 <= index < self._count:
+            raise IndexError(f"thumbnail {index} of {self._count}")
+        self._file.seek(index * _BYTES)
+        return np.frombuffer(self._file.read(_BYTES), dtype=np.uint8).reshape(SIDE, SIDE, 3)
+
+    def __enter__(self) -> ThumbnailFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
