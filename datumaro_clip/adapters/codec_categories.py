@@ -69,7 +69,10 @@ def _encode_colours(masks: MaskCategories) -> dict[str, Any]:
 
 
 def _decode_colours(value: Mapping[str, Any]) -> MaskCategories:
-    return MaskCategories(decode_value(value["colormap"]), decode_value(value["inverse"]))
+    masks = MaskCategories(decode_value(value["colormap"]))
+    # Set afterwards: the constructor's validator refuses any value.
+    masks._inverse_colormap = decode_value(value["inverse"])
+    return masks
 
 
 def _encode_points(points: PointsCategories) -> dict[str, Any]:
