@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,3 +69,12 @@ def test_the_first_picture_that_cannot_be_decoded_is_named(tmp_path: Path) -> No
 def test_a_failing_device_is_an_inference_error() -> None:
     with pytest.raises(InferenceError):
         FakeEncoder(fail_on=(7, 7, 7)).embed_images([solid(7)])
+
+
+def test_no_library_below_us_can_report_its_use():
+    code = """
+import datumaro_clip.models, openvino, sys
+from openvino.tools.ovc import telemetry_utils
+print(sys.modules["openvino_telemetry"], telemetry_utils.tm.__name__)
+"""
+    assert run_python(code).split() == ["None", "openvino.tools.ovc.telemetry_stub"]
