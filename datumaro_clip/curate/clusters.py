@@ -75,7 +75,7 @@ def _spread_out(vectors: FloatArray, count: int, rng: np.random.Generator) -> Fl
         weights = np.maximum(1.0 - nearest, 0.0).round(6)
         weights[chosen] = 0.0
         chosen.append(_drawn(weights, chosen, rng))
-    return vectors[chosen].copy()
+    return np.array(vectors[chosen])
 
 
 def _drawn(weights: npt.NDArray[Any], taken: list[int], rng: np.random.Generator) -> int:

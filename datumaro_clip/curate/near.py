@@ -48,7 +48,7 @@ class NearGroups:
     representatives : numpy.ndarray
         Shape (N,), int64: itself where an item is no copy.
     matches : dict
-        What the comparison of (representative, member) showed.
+        What comparing (lower, higher) showed, for every pair that was looked at.
     """
 
     representatives: IntArray
@@ -98,8 +98,9 @@ def find_near(
         if not fresh and pairs != by_vector:
             break
         pairs |= fresh
-        representatives = star_groups(order, neighbour_lists(len(thumbnails), pairs), referee.is_copy)
-    return NearGroups(representatives, referee.accepted())
+        neighbours = neighbour_lists(len(thumbnails), pairs)
+        representatives = _adopt(star_groups(order, neighbours, referee.is_copy), order, neighbours, referee)
+    return NearGroups(representatives, referee.seen)
 
 
 def _by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float) -> frozenset[Pair]:
@@ -149,6 +150,23 @@ def _with_members(pairs: set[Pair], representatives: IntArray) -> set[Pair]:
     return pairs | {(min(pair), max(pair)) for pair in crossed if pair[0] != pair[1]}
 
 
+def _adopt(
+    representatives: IntArray, order: Sequence[int], neighbours: Sequence[Sequence[int]], referee: _Referee
+) -> IntArray:
+    """Let lone items join a group of which a member vouches for them, if they resemble its representative."""
+    adopted: IntArray = np.array(representatives)
+    sizes = np.bincount(representatives, minlength=len(representatives))
+    for item in order:
+        if sizes[item] != 1 or representatives[item] != item:
+            continue
+        for other in neighbours[item]:
+            head = int(representatives[other])
+            if head not in (item, other) and referee.is_copy(item, other) and referee.vouched(item, head):
+                adopted[item] = head
+                break
+    return adopted
+
+
 class _Referee:
     """Compares pairs, each once."""
 
@@ -166,9 +184,11 @@ class _Referee:
             self.seen[pair] = self._compare(*pair)
         return self._accepts(pair)
 
-    def accepted(self) -> dict[Pair, PixelMatch]:
-        """The pairs that are copies."""
-        return {pair: found for pair, found in self.seen.items() if self._accepts(pair)}
+    def vouched(self, one: int, other: int) -> bool:
+        """Whether two pictures are copies, given that a third is surely a copy of both."""
+        self.is_copy(one, other)
+        pair = (min(one, other), max(one, other))
+        return is_copy(self.seen[pair], supported=True)
 
     def _accepts(self, pair: Pair) -> bool:
         return is_copy(self.seen[pair], supported=pair in self.by_vector)

@@ -47,7 +47,8 @@ def is_copy(found: PixelMatch, *, supported: bool = False) -> bool:
     ----------
     found : PixelMatch
     supported : bool
-        Whether the pair's vectors are similar as well.
+        Whether something else says so too: similar vectors, or another copy of the one that is surely one of the
+        other as well.
     """
     if found.correlation < _LEAST_CORRELATION or found.detail < _LEAST_DETAIL or is_recoloured(found):
         return False

@@ -44,8 +44,7 @@ def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
     k = min(neighbours or neighbour_count(len(vectors)), max(len(vectors) - 1, 0))
     if k == 0:
         return np.ones(len(vectors), np.float32)
-    scores: FloatArray = top_k(vectors, vectors, k + 1)[1][:, k]
-    return scores.copy()
+    return np.array(top_k(vectors, vectors, k + 1)[1][:, k])
 
 
 def lower_fence(scores: FloatArray, reach: float = _FAR_FENCE) -> float:

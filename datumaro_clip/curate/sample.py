@@ -161,8 +161,7 @@ def _similarity_to(vectors: FloatArray, others: FloatArray | None) -> FloatArray
     """Highest similarity of each row with any of the others, -1 where there are none."""
     if others is None or not len(others):
         return np.full(len(vectors), -1.0, np.float32)
-    nearest: FloatArray = top_k(vectors, others, 1)[1][:, 0]
-    return nearest.copy()
+    return np.array(top_k(vectors, others, 1)[1][:, 0])
 
 
 def _apportion(sizes: list[int], count: int) -> list[int]:

@@ -1,0 +1,242 @@
+"""What the curation transforms share: their options, when they decide, what they say and write."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.transformer import Transform
+
+from datumaro_clip.adapters.curation_apply import DecidedItems, key_of
+from datumaro_clip.adapters.curation_crops import embed_boxes
+from datumaro_clip.adapters.curation_pictures import thumbnails_of
+from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
+from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
+from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions
+from datumaro_clip.errors import OptionError
+from datumaro_clip.report import plan_report, write_report
+from datumaro_clip.vectors import ItemKey
+
+log = logging.getLogger(__name__)
+
+_MOVE = "subset:"
+
+
+class CurationTransform(Transform):
+    """Decides about a whole dataset on first use, keeps the decisions, and passes the items on accordingly.
+
+    A subclass declares its own options in ``add_options`` with their defaults in ``DEFAULTS``, and decides in
+    ``decide``. An option that cannot be used fails the first iteration: Datumaro drops a transform whose constructor
+    fails, and would carry on without it.
+    """
+
+    NAME: ClassVar[str]
+    DEFAULTS: ClassVar[dict[str, Any]] = {}
+    TEXTS: ClassVar[str] = "none"
+    EMBEDS: ClassVar[bool] = True
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Declare the options that this transform alone has."""
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the transform's options: its own, the common ones, and those of vectors."""
+        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
+        cls.add_options(parser)
+        add_common_options(parser)
+        if cls.EMBEDS:
+            add_embedding_options(parser, overwrite=True)
+            parser.set_defaults(texts=cls.TEXTS)
+        return parser
+
+    def __init__(self, extractor: IDataset, **options: Any) -> None:
+        super().__init__(extractor)
+        self._given = options
+        self._log: DecisionLog | None = None
+        self._kept: int | None = None
+        self.space: str | None = None
+
+    @property
+    def decisions(self) -> DecisionLog:
+        """What was decided; deciding takes place on first use."""
+        if self._log is None:
+            self._log = self._decide()
+        return self._log
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        count = 0
+        for item in DecidedItems(self.decisions, self.categories()).apply(self._extractor):
+            count += 1
+            yield item
+        self._kept = count
+
+    def __len__(self) -> int:
+        if self._kept is None:
+            self._kept = sum(1 for _ in self)
+        return self._kept
+
+    def subsets(self) -> Any:
+        """Subsets by name, those that items move to included."""
+        moved = {decision.subset for decision in self.decisions.decisions if decision.subset}
+        self._subsets = sorted({*self._extractor.subsets(), *moved})
+        return super().subsets()
+
+    def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
+        """Decide about the items of the chosen subsets; ``drop`` stands for whatever ``--action`` says.
+
+        Returns
+        -------
+        decisions : list of Decision
+        notes : list of str
+            Findings that no single item carries.
+        """
+        raise NotImplementedError
+
+    def embedded(self, items: Iterable[DatasetItem], *, texts: str | None = None) -> list[ItemEmbedding]:
+        """The items that remain after ``--on-error``, with their vectors and those of their texts."""
+        return self._in_space(list(self.embedder(texts).run(items)))
+
+    def embedder(self, texts: str | None = None) -> Embedder:
+        """An embedder with this transform's options, and with other texts where they are named."""
+        options = self.embedding_options if texts is None else replace(self.embedding_options, texts=texts)
+        return Embedder(options, self.categories())
+
+    def boxes_embedded(self, items: list[DatasetItem]) -> list[ItemEmbedding]:
+        """One entry a labelled box; see :func:`embed_boxes`."""
+        return self._in_space(embed_boxes(items, self.embedder(), self.categories()))
+
+    def _in_space(self, found: list[ItemEmbedding]) -> list[ItemEmbedding]:
+        spaces = [each.embedding.space for each in found if each.embedding is not None]
+        self.space = spaces[0] if spaces else self.space
+        return found
+
+    def _decide(self) -> DecisionLog:
+        self._read_options()
+        decisions, notes = self.decide([item for item in self._extractor if self._chosen(item)])
+        decisions = [self._shielded(decision) for decision in decisions]
+        if self.options["except_file"]:
+            decisions = except_items(decisions, read_exceptions(self.options["except_file"]))
+        decisions = [self._acted(decision) for decision in decisions]
+        made = DecisionLog(self.NAME, self._told_options(), self.space, tuple(decisions), tuple(notes))
+        log_summary(made)
+        if self.options["report"]:
+            self._write_report(Path(self.options["report"]), made)
+        return made
+
+    def _read_options(self) -> None:
+        given = dict(self._given)
+        if "except" in given:
+            given["except_file"] = given.pop("except")
+        self.embedding_options = EmbeddingOptions.take_from({"texts": self.TEXTS} | given if self.EMBEDS else {})
+        own = {name: value for name, value in given.items() if name not in asdict(self.embedding_options)}
+        unknown = sorted(set(own) - {*self.DEFAULTS, *COMMON_DEFAULTS})
+        if unknown:
+            raise OptionError(f"{self.NAME} has no option {', '.join(unknown)}")
+        self.options: dict[str, Any] = {**COMMON_DEFAULTS, **self.DEFAULTS, **own}
+        self._subset_names = names_of(self.options["subset"])
+        self._protected = names_of(self.options["protect"])
+        self._require_subsets()
+        require_action(self.options["action"])
+
+    def _require_subsets(self) -> None:
+        present = set(self._extractor.subsets())
+        if unknown := sorted((self._subset_names | self._protected) - present):
+            names = ", ".join(sorted(present))
+            raise OptionError(f"the dataset has no subset {', '.join(unknown)}; it has {names}")
+
+    def _chosen(self, item: DatasetItem) -> bool:
+        return not self._subset_names or item.subset in self._subset_names
+
+    def _shielded(self, decision: Decision) -> Decision:
+        if decision.action == "drop" and decision.key.subset in self._protected:
+            return replace(decision, action="keep", reason=f"protected_{decision.reason}")
+        return decision
+
+    def _acted(self, decision: Decision) -> Decision:
+        """What ``--action`` makes of a decision to drop an item or an annotation."""
+        action = self.options["action"]
+        if decision.action != "drop" or action == "drop":
+            return decision
+        marks = {**decision.attributes, **_marks(decision)}
+        if action.startswith(_MOVE) and decision.annotation is None:
+            return replace(decision, action="move", subset=action[len(_MOVE) :], attributes=marks)
+        return replace(decision, action="mark", attributes=marks)
+
+    def _told_options(self) -> dict[str, Any]:
+        """The options that decided, as JSON values."""
+        said = {**self.options, **(asdict(self.embedding_options) if self.EMBEDS else {})}
+        for name in ("report", "except_file", "cache", "batch_size"):
+            said.pop(name, None)
+        return {name: list(value) if isinstance(value, tuple | set) else value for name, value in said.items()}
+
+    def _write_report(self, directory: Path, made: DecisionLog) -> None:
+        plan = plan_report(made)
+        write_report(directory, plan, thumbnails_of(self._extractor, plan.keys()))
+        log.info("Report: %s", directory / "report.html")
+
+
+COMMON_DEFAULTS: dict[str, Any] = {
+    "action": "drop",
+    "subset": (),
+    "protect": (),
+    "report": None,
+    "except_file": None,
+}
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Declare what every curation transform has."""
+    group = parser.add_argument_group("decisions")
+    group.add_argument(
+        "--action", default="drop", metavar="{drop,mark,subset:NAME}", help="what becomes of what is found"
+    )
+    group.add_argument("--subset", nargs="+", default=(), metavar="NAME", help="work on these subsets only")
+    group.add_argument("--protect", nargs="+", default=(), metavar="NAME", help="never drop from these subsets")
+    group.add_argument("--report", metavar="DIR", help="write report.html and decisions.jsonl there")
+    group.add_argument("--except", dest="except_file", metavar="FILE", help="items never to drop, id@subset a line")
+
+
+def require_action(action: str) -> None:
+    """Raise :class:`OptionError` unless the action is ``drop``, ``mark`` or ``subset:NAME``."""
+    named = action.startswith(_MOVE) and len(action) > len(_MOVE)
+    if action not in ("drop", "mark") and not named:
+        raise OptionError(f"--action must be drop, mark or subset:NAME, got {action!r}")
+
+
+def log_summary(made: DecisionLog) -> None:
+    """One line with the counts of what was decided, then the notes."""
+    about_items = {decision.key for decision in made.decisions}
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(made.counts().items())) or "nothing to decide"
+    log.info("%s: %d items; %s", made.transform, len(about_items), counts)
+    for note in made.notes:
+        log.info("%s: %s", made.transform, note)
+
+
+def keys_of(items: Iterable[DatasetItem]) -> list[ItemKey]:
+    """The keys of items, in order."""
+    return [key_of(item) for item in items]
+
+
+def names_of(value: Any) -> frozenset[str]:
+    """Names given as one text, as several, or not at all."""
+    if value is None:
+        return frozenset()
+    return frozenset([value] if isinstance(value, str) else value)
+
+
+def _marks(decision: Decision) -> dict[str, Any]:
+    """A decision as attributes of its item, for ``mark`` and ``subset:NAME``."""
+    marks: dict[str, Any] = {"clip_reason": decision.reason}
+    if decision.score is not None:
+        marks["clip_score"] = round(decision.score, 6)
+    if decision.group is not None:
+        marks["clip_group"] = decision.group
+    if decision.representative is not None:
+        marks["clip_representative"] = str(decision.representative)
+    return marks

@@ -1,0 +1,66 @@
+"""Boxes cut out of their pictures, each against its label's prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from datumaro.components.annotation import AnnotationType, Bbox
+from datumaro.components.dataset_base import DatasetItem
+
+from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
+from datumaro_clip.adapters.images import has_picture, image_request
+from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
+from datumaro_clip.store import CaptionVector
+from datumaro_clip.vectors import Embedding, FloatArray
+
+
+def embed_boxes(items: list[DatasetItem], embedder: Embedder, categories: Any) -> list[ItemEmbedding]:
+    """One entry for each labelled box: the crop's vector, and its label's prompt as its only text.
+
+    Crops are cut out of the pictures as they are stored, not out of the encoder's input. An item without such a box
+    gets one entry with neither.
+    """
+    names = label_names(categories)
+    boxes = [(item, index, box) for item in items for index, box in _labelled(item, len(names))]
+    bare = [ItemEmbedding(item, None) for item in items if not any(_labelled(item, len(names)))]
+    if not boxes:
+        return bare
+    texts = _prompt_vectors(embedder, names)
+    requests = (ImageRequest(image_request(item).image, (box.x, box.y, box.w, box.h)) for item, _, box in boxes)
+    results = embed_images(requests, embedder.encoder, cache=embedder.cache)
+    found = zip(boxes, results, strict=True)
+    entries = [_entry(item, index, texts[box.label], result, embedder) for (item, index, box), result in found]
+    return [*entries, *bare]
+
+
+def label_names(categories: Any) -> list[str]:
+    """Names of the dataset's label categories, in their order."""
+    found = categories.get(AnnotationType.label)
+    return [] if found is None else [category.name for category in found.items]
+
+
+def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:
+    if not has_picture(item):
+        return
+    for index, annotation in enumerate(item.annotations):
+        if isinstance(annotation, Bbox) and annotation.label is not None and 0 <= annotation.label < labels:
+            yield index, annotation
+
+
+def _entry(
+    item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, embedder: Embedder
+) -> ItemEmbedding:
+    if result.vector is None:
+        return ItemEmbedding(item, None, error=result.error)
+    provenance = embedder.encoder.provenance
+    space = provenance.space
+    crop = Embedding(result.vector, space.fingerprint, space.model, provenance.precision)
+    return ItemEmbedding(item, crop, (CaptionVector(index, text, float(crop.vector @ text)),))
+
+
+def _prompt_vectors(embedder: Embedder, names: list[str]) -> FloatArray:
+    prompt = embedder.options.prompt
+    texts = [prompt.replace("{}", name.replace("_", " ")) for name in names]
+    return np.asarray(embed_texts(texts, embedder.encoder, cache=embedder.cache), np.float32)

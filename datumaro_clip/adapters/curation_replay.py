@@ -1,0 +1,67 @@
+"""Replaying decisions on a dataset: what a transform left, again, without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datumaro.cli.util.dataset_utils import parse_dataset_pathspec
+from datumaro.components.annotation import AnnotationType, LabelCategories
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.environment import DEFAULT_ENVIRONMENT
+from datumaro.components.transformer import Transform
+
+from datumaro_clip.adapters.curation_apply import DecidedItems, key_of
+from datumaro_clip.adapters.curation_crops import label_names
+from datumaro_clip.curate.decisions import DecisionLog
+
+
+def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False) -> int:
+    """Write the dataset as the decisions leave it.
+
+    Parameters
+    ----------
+    log : DecisionLog
+    pathspec : str
+        ``PATH[:FORMAT]``.
+    output : Path
+    form : str, optional
+        Name of the format to write; the source's where omitted.
+
+    Returns
+    -------
+    int
+        Number of items written.
+
+    Raises
+    ------
+    DecisionError
+        If the dataset lacks an item that was decided about.
+    """
+    dataset = parse_dataset_pathspec(pathspec, DEFAULT_ENVIRONMENT)
+    DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
+    dataset.transform(Replay, log=log)
+    dataset.export(str(output), form or dataset.format, save_media=save_media)
+    return len(dataset)
+
+
+class Replay(Transform):
+    """Items as a log of decisions leaves them."""
+
+    def __init__(self, extractor: IDataset, log: DecisionLog) -> None:
+        super().__init__(extractor)
+        self._log = log
+
+    def categories(self) -> Any:
+        """The dataset's categories, with the labels that decisions add."""
+        known = dict(self._extractor.categories())
+        names = label_names(known)
+        told = list(dict.fromkeys(one.label for one in self._log.decisions if one.action == "label" and one.label))
+        if missing := [name for name in told if name not in names]:
+            known[AnnotationType.label] = LabelCategories.from_iterable([*names, *missing])
+        return known
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        yield from DecidedItems(self._log, self.categories()).apply(self._extractor)
+

@@ -1,0 +1,70 @@
+"""``datum-clip decisions``: replay what was decided, or compare two runs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_decisions, read_exceptions
+
+NAME = "decisions"
+HELP = "replay decisions on a dataset without a model, or compare two decisions files"
+
+_SHOWN = 50
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare ``apply`` and ``diff``."""
+    actions = parser.add_subparsers(dest="action", required=True)
+    apply = actions.add_parser("apply", help="write the dataset as the decisions leave it")
+    apply.add_argument("file", help="decisions.jsonl, as --report writes it")
+    apply.add_argument("dataset", help="PATH[:FORMAT]")
+    apply.add_argument("-o", "--output", required=True, metavar="DIR", help="where to write")
+    apply.add_argument("-f", "--format", help="format to write (default: the source's)")
+    apply.add_argument("--except", dest="except_file", metavar="FILE", help="items never to drop, id@subset a line")
+    apply.add_argument("--save-media", action="store_true", help="copy the pictures too")
+    diff = actions.add_parser("diff", help="items that two files decide differently")
+    diff.add_argument("before")
+    diff.add_argument("after")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Apply (0), or compare: 0 where both files decide alike, 1 where they differ."""
+    return _apply(args) if args.action == "apply" else _diff(args)
+
+
+def _apply(args: argparse.Namespace) -> int:
+    from datumaro_clip.adapters.curation_replay import replay
+
+    log = read_decisions(args.file)
+    if args.except_file:
+        kept = except_items(log.decisions, read_exceptions(args.except_file))
+        log = DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)
+    count = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
+    print(f"{count} items written to {args.output}")
+    return 0
+
+
+def _diff(args: argparse.Namespace) -> int:
+    before, after = (_by_subject(read_decisions(path)) for path in (args.before, args.after))
+    changed = [(key, before.get(key), after.get(key)) for key in sorted({*before, *after}, key=str)]
+    changed = [(key, one, two) for key, one, two in changed if _said(one) != _said(two)]
+    for (name, annotation), one, two in changed[:_SHOWN]:
+        part = "" if annotation is None else f" annotation {annotation}"
+        print(f"{name}{part}: {_said(one)} -> {_said(two)}")
+    if len(changed) > _SHOWN:
+        print(f"... and {len(changed) - _SHOWN} more")
+    totals = Counter(f"{_said(one)} -> {_said(two)}" for _, one, two in changed)
+    for change, count in sorted(totals.items()):
+        print(f"{count:6d}  {change}", file=sys.stderr)
+    return 1 if changed else 0
+
+
+def _by_subject(log: DecisionLog) -> dict[tuple[str, int | None], Decision]:
+    return {(str(one.key), one.annotation): one for one in log.decisions}
+
+
+def _said(decision: Decision | None) -> str:
+    return "absent" if decision is None else f"{decision.action} {decision.reason}".strip()

@@ -1,0 +1,237 @@
+"""Exact, near and semantic duplicates of one collection, one representative each."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datumaro_clip.curate.groups import IntArray, equal_groups
+from datumaro_clip.curate.near import Thumbnails, find_near
+from datumaro_clip.curate.near_pixels import PixelMatch
+from datumaro_clip.curate.near_rules import log_odds
+from datumaro_clip.curate.semantic import choose_semantic
+from datumaro_clip.errors import OptionError
+from datumaro_clip.vectors import FloatArray
+
+LEVELS = ("exact", "near", "semantic")
+KEEP = ("alignment", "annotations", "resolution", "order")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is known of an item before duplicates are looked for.
+
+    Attributes
+    ----------
+    digests : tuple of bytes
+        Of its file and of its pixels; items that share one are exact duplicates. Empty where there is no picture.
+    pixels : int
+        Width times height.
+    annotations : int
+        How many it has.
+    alignment : float, optional
+        Best similarity of picture and caption.
+    protected : bool
+        Whether it must stay.
+    vector : numpy.ndarray, optional
+        Shape (D,), float32 unit length.
+    """
+
+    digests: tuple[bytes, ...] = ()
+    pixels: int = 0
+    annotations: int = 0
+    alignment: float | None = None
+    protected: bool = False
+    vector: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class DuplicateRules:
+    """Which levels to look for, and how.
+
+    Attributes
+    ----------
+    levels : collection of str
+        Of ``LEVELS``.
+    keep : sequence of str
+        Of ``KEEP``, what decides first named first; the order of the items decides last.
+    threshold : float
+        Cosine similarity from which vectors propose a near pair.
+    keep_ratio : float
+        Share of what is left after exact and near duplicates that the semantic level keeps.
+    clusters : int, optional
+        Of the semantic level.
+    seed : int
+    """
+
+    levels: Collection[str] = ("exact", "near")
+    keep: Sequence[str] = KEEP
+    threshold: float = 0.88
+    keep_ratio: float = 0.8
+    clusters: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require("--levels", self.levels, LEVELS)
+        _require("--keep", self.keep, KEEP)
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Why an item goes, and for which one.
+
+    Attributes
+    ----------
+    representative : int
+    level : str
+        ``exact``, ``near`` or ``semantic``.
+    score : float
+        1 for exact duplicates, the log odds of being a copy for near ones, a cosine similarity for semantic ones.
+    threshold : float
+    match : PixelMatch, optional
+        What the comparison with the representative showed, for near duplicates.
+    """
+
+    representative: int
+    level: str
+    score: float
+    threshold: float
+    match: PixelMatch | None = None
+
+
+def find_duplicates(
+    candidates: Sequence[Candidate], thumbnails: Thumbnails, shown: Sequence[int], rules: DuplicateRules
+) -> dict[int, Duplicate]:
+    """Every item that another stands for.
+
+    Parameters
+    ----------
+    candidates : sequence of Candidate
+        N items.
+    thumbnails : sequence
+        Of those items that have a picture.
+    shown : sequence of int
+        The item that each thumbnail belongs to.
+    rules : DuplicateRules
+
+    Returns
+    -------
+    dict
+        From item to its duplicate; a representative is never a key.
+    """
+    order = keep_order(candidates, rules.keep)
+    found: dict[int, Duplicate] = {}
+    if "exact" in rules.levels:
+        found = _exact(candidates, order)
+    if "near" in rules.levels:
+        found |= _near(candidates, thumbnails, shown, order, found, rules)
+    if "semantic" in rules.levels:
+        found |= _semantic(candidates, order, found, rules)
+    return _settled(found)
+
+
+def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int]:
+    """The items, those to keep first; protected ones before all others."""
+
+    def rank(index: int) -> tuple[float, ...]:
+        item = candidates[index]
+        worth = {
+            "alignment": -2.0 if item.alignment is None else item.alignment,
+            "annotations": item.annotations,
+            "resolution": item.pixels,
+            "order": -index,
+        }
+        return (-float(item.protected), *(-worth[name] for name in keep), index)
+
+    return sorted(range(len(candidates)), key=rank)
+
+
+def _exact(candidates: Sequence[Candidate], order: Sequence[int]) -> dict[int, Duplicate]:
+    representatives = equal_groups(order, [item.digests for item in candidates])
+    return {n: Duplicate(int(r), "exact", 1.0, 1.0) for n, r in enumerate(representatives.tolist()) if n != r}
+
+
+def _near(
+    candidates: Sequence[Candidate],
+    thumbnails: Thumbnails,
+    shown: Sequence[int],
+    order: Sequence[int],
+    gone: dict[int, Duplicate],
+    rules: DuplicateRules,
+) -> dict[int, Duplicate]:
+    places = [place for place, item in enumerate(shown) if item not in gone]
+    items = [shown[place] for place in places]
+    rank = {item: position for position, item in enumerate(order)}
+    local_order = sorted(range(len(items)), key=lambda local: rank[items[local]])
+    vectors, rows = _vectors_of(candidates, items)
+    groups = find_near(
+        _Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold
+    )
+    found = {}
+    for local, representative in enumerate(groups.representatives.tolist()):
+        if local != representative:
+            match = groups.matches[(min(local, representative), max(local, representative))]
+            found[items[local]] = Duplicate(items[representative], "near", log_odds(match), 0.0, match)
+    return found
+
+
+def _semantic(
+    candidates: Sequence[Candidate], order: Sequence[int], gone: dict[int, Duplicate], rules: DuplicateRules
+) -> dict[int, Duplicate]:
+    standing = [item for item in range(len(candidates)) if item not in gone]
+    vectors, rows = _vectors_of(candidates, standing)
+    if vectors is None:
+        return {}
+    items = [standing[row] for row in rows.tolist()]
+    place = {item: local for local, item in enumerate(items)}
+    local_order = [place[item] for item in order if item in place]
+    choice = choose_semantic(vectors, local_order, rules.keep_ratio, clusters=rules.clusters, seed=rules.seed)
+    return {
+        items[local]: Duplicate(
+            items[int(choice.representatives[local])], "semantic", float(choice.scores[local]), choice.threshold
+        )
+        for local in np.flatnonzero(~choice.kept).tolist()
+        if choice.representatives[local] != local and not candidates[items[local]].protected
+    }
+
+
+def _vectors_of(candidates: Sequence[Candidate], items: Sequence[int]) -> tuple[FloatArray | None, IntArray]:
+    """The vectors of those items that have one, and their places among the items."""
+    rows = [row for row, item in enumerate(items) if candidates[item].vector is not None]
+    vectors = [vector for row in rows if (vector := candidates[items[row]].vector) is not None]
+    return (np.stack(vectors) if vectors else None), np.array(rows, dtype=np.int64)
+
+
+def _settled(found: dict[int, Duplicate]) -> dict[int, Duplicate]:
+    """The same, with representatives that stay: an exact copy of what became a near duplicate follows it."""
+
+    def last(item: int) -> int:
+        while item in found:
+            item = found[item].representative
+        return item
+
+    return {
+        item: Duplicate(last(item), each.level, each.score, each.threshold, each.match)
+        for item, each in found.items()
+    }
+
+
+class _Part:
+    """Some of the thumbnails, renumbered."""
+
+    def __init__(self, thumbnails: Thumbnails, places: Sequence[int]) -> None:
+        self._thumbnails = thumbnails
+        self._places = places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> np.typing.NDArray[np.uint8]:
+        return self._thumbnails[self._places[index]]
+
+
+def _require(option: str, given: Collection[str], known: Sequence[str]) -> None:
+    if unknown := [name for name in given if name not in known]:
+        raise OptionError(f"{option} knows {', '.join(known)}; got {', '.join(unknown)}")

@@ -1,0 +1,8 @@
+"""A page that shows what was decided and why, beside the decisions themselves."""
+
+from __future__ import annotations
+
+from datumaro_clip.report.page import write_report
+from datumaro_clip.report.plan import Report, plan_report
+
+__all__ = ["Report", "plan_report", "write_report"]

@@ -1,0 +1,151 @@
+"""The page: one file of HTML with its style and its thumbnails inside, which opens without a network."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Mapping
+from html import escape
+from importlib import resources
+from pathlib import Path
+
+from datumaro_clip.curate.decisions import Decision, write_decisions
+from datumaro_clip.files import write_text
+from datumaro_clip.report import histogram
+from datumaro_clip.report.plan import Group, Report, Section
+from datumaro_clip.vectors import ItemKey
+
+Thumbnails = Mapping[ItemKey, bytes]
+
+_VERBS = {"drop": "Dropped", "mark": "Marked", "move": "Moved", "label": "Labelled", "keep": "Kept"}
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+
+def write_report(directory: str | os.PathLike[str], report: Report, thumbnails: Thumbnails) -> None:
+    """Write ``report.html`` and ``decisions.jsonl``.
+
+    Parameters
+    ----------
+    directory : path
+        Made where it does not exist.
+    report : Report
+    thumbnails : mapping
+        JPEG bytes by item; an item without any gets an empty frame.
+    """
+    write_decisions(Path(directory) / "decisions.jsonl", report.log)
+    write_text(Path(directory) / "report.html", render(report, thumbnails))
+
+
+def render(report: Report, thumbnails: Thumbnails) -> str:
+    """The page as HTML."""
+    name = escape(report.log.transform)
+    style = resources.files("datumaro_clip.report").joinpath("page.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{name} · report</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(_blocks(report, thumbnails))
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _blocks(report: Report, thumbnails: Thumbnails) -> Iterable[str]:
+    yield _header(report)
+    yield _tiles(report)
+    if report.log.notes:
+        yield _notes(report.log.notes)
+    for each in report.histograms:
+        yield f"<section><h2>Scores: {escape(_words(each.name))}</h2>{histogram.draw(each)}{_legend()}</section>"
+    if report.groups:
+        yield _groups(report, thumbnails)
+    for section in report.sections:
+        yield _section(section, thumbnails)
+    yield _options(report)
+
+
+def _header(report: Report) -> str:
+    items = len({one.key for one in report.log.decisions})
+    space = f" · vectors of <code>{escape(report.log.space[:19])}</code>" if report.log.space else ""
+    return f"<header><h1>{escape(report.log.transform)}</h1><p>{items:,} items{space}</p></header>"
+
+
+def _tiles(report: Report) -> str:
+    """A number for each action and reason."""
+    tiles = (
+        f'<li class="{escape(action)}"><b>{count:,}</b> {_VERBS[action].lower()}'
+        f"<span>{escape(_words(reason)) or '&nbsp;'}</span></li>"
+        for (action, reason), count in sorted(report.counts.items(), key=lambda pair: -pair[1])
+    )
+    return f'<ul class="counts">{"".join(tiles)}</ul>'
+
+
+def _notes(notes: Iterable[str]) -> str:
+    told = "".join(f"<li>{escape(note)}</li>" for note in notes)
+    return f'<section><h2>Findings</h2><ul class="notes">{told}</ul></section>'
+
+
+def _legend() -> str:
+    return '<p class="legend"><i class="kept"></i>kept <i class="others"></i>not kept</p>'
+
+
+def _groups(report: Report, thumbnails: Thumbnails) -> str:
+    rows = "".join(_group(group, thumbnails) for group in report.groups)
+    more = _more(report.groups_left_out, "groups")
+    total = len(report.groups) + report.groups_left_out
+    return f"<section><h2>Duplicate groups <small>{total:,}</small></h2>{rows}{more}</section>"
+
+
+def _group(group: Group, thumbnails: Thumbnails) -> str:
+    keeper = _figure(group.keeper, thumbnails, "stays", "keeper")
+    members = "".join(_figure(one, thumbnails, _words(one.reason.removesuffix("_duplicate"))) for one in group.members)
+    return f'<div class="group">{keeper}{members}{_more(group.left_out, "copies")}</div>'
+
+
+def _section(section: Section, thumbnails: Thumbnails) -> str:
+    total = len(section.shown) + section.left_out
+    title = f"{_VERBS[section.action]}: {_words(section.reason)}" if section.reason else _VERBS[section.action]
+    figures = "".join(_figure(one, thumbnails) for one in section.shown)
+    more = _more(section.left_out, "items")
+    head = f"<h2>{escape(title)} <small>{total:,}</small></h2>"
+    return f'<section>{head}<div class="grid">{figures}</div>{more}</section>'
+
+
+def _figure(one: Decision, thumbnails: Thumbnails, badge: str = "", kind: str = "") -> str:
+    found = thumbnails.get(one.key)
+    name = escape(str(one.key))
+    picture = _image(name, found) if found else "<div>no picture</div>"
+    mark = f'<span class="badge">{escape(badge)}</span>' if badge else ""
+    lines = [f'<b title="{name}">{name}</b>', _score(one), _more_about(one)]
+    return f'<figure class="{kind}">{picture}{mark}<figcaption>{"".join(lines)}</figcaption></figure>'
+
+
+def _score(one: Decision) -> str:
+    if one.score is None:
+        return ""
+    against = "" if one.threshold is None else f" · threshold {one.threshold:.4g}"
+    return f"<span>score {one.score:.4g}{against}</span>"
+
+
+def _more_about(one: Decision) -> str:
+    said = [one.detail, f"label: {one.label}" if one.label else ""]
+    return "".join(f"<span>{escape(text)}</span>" for text in said if text)
+
+
+def _more(count: int, what: str) -> str:
+    return f'<p class="more">and {count:,} more {what}, all in decisions.jsonl</p>' if count else ""
+
+
+def _options(report: Report) -> str:
+    told = escape(json.dumps(dict(report.log.options), indent=2, ensure_ascii=False, sort_keys=True))
+    return f"<details><summary>Options</summary><pre>{told}</pre></details>"
+
+
+def _image(name: str, jpeg: bytes) -> str:
+    data = base64.b64encode(jpeg).decode("ascii")
+    return f'<img loading="lazy" decoding="async" alt="{name}" src="data:image/jpeg;base64,{data}">'
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,135 @@
+"""What a report shows: which items in which section, how many, and which are left out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog
+from datumaro_clip.vectors import ItemKey
+
+# What a page holds that still opens at once: about 5 MB of thumbnails in ten sections.
+TILES = 60
+GROUPS = 40
+GROUP_MEMBERS = 12
+HISTOGRAM_FEWEST = 12
+_HISTOGRAM_THRESHOLDS = 3
+# Reasons that say that nothing is the matter.
+_QUIET = frozenset(
+    {("keep", ""), ("keep", "representative"), ("keep", "aligned"), ("keep", "no_text"), ("drop", "no_hit")}
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Items of one action and reason, the most striking first, and how many more there are."""
+
+    action: str
+    reason: str
+    shown: tuple[Decision, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A duplicate group: the item that stays, those that go, and how many more of them there are."""
+
+    number: int
+    keeper: Decision
+    members: tuple[Decision, ...]
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Scores of kept and of other decisions that were compared with one threshold (None where there are many)."""
+
+    name: str
+    kept: tuple[float, ...]
+    others: tuple[float, ...]
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page needs but the thumbnails."""
+
+    log: DecisionLog
+    sections: tuple[Section, ...]
+    groups: tuple[Group, ...]
+    groups_left_out: int
+    histograms: tuple[Histogram, ...]
+
+    @cached_property
+    def counts(self) -> Counter[tuple[str, str]]:
+        """Decisions by action and reason."""
+        return Counter((one.action, one.reason) for one in self.log.decisions)
+
+    def keys(self) -> frozenset[ItemKey]:
+        """The items that need a thumbnail."""
+        in_groups = (one for group in self.groups for one in (group.keeper, *group.members))
+        in_sections = (one for section in self.sections for one in section.shown)
+        return frozenset(one.key for part in (in_groups, in_sections) for one in part)
+
+
+def plan_report(log: DecisionLog) -> Report:
+    """Choose what to show of a log; thumbnails for :meth:`Report.keys` are all that is missing then."""
+    grouped = _by_group(log)
+    groups = sorted(grouped.values(), key=lambda group: (-len(group.members) - group.left_out, group.number))
+    return Report(log, tuple(_sections(log)), tuple(groups[:GROUPS]), len(groups[GROUPS:]), tuple(_histograms(log)))
+
+
+def _by_group(log: DecisionLog) -> Mapping[int, Group]:
+    keepers = {one.group: one for one in log.decisions if one.group is not None and one.representative is None}
+    members: dict[int, list[Decision]] = {}
+    for one in log.decisions:
+        if one.group is not None and one.representative is not None:
+            members.setdefault(one.group, []).append(one)
+    return {
+        number: Group(number, keepers[number], tuple(found[:GROUP_MEMBERS]), len(found[GROUP_MEMBERS:]))
+        for number, found in members.items()
+        if number in keepers
+    }
+
+
+def _sections(log: DecisionLog) -> Iterator[Section]:
+    """One section for each action and reason that groups do not show, those that change most first."""
+    found: dict[tuple[str, str], list[Decision]] = {}
+    for one in log.decisions:
+        if one.group is None and (one.action, one.reason) not in _QUIET:
+            found.setdefault((one.action, one.reason), []).append(one)
+    weight = {"drop": 0, "move": 1, "mark": 2, "label": 3, "keep": 4}
+    for (action, reason), decisions in sorted(found.items(), key=lambda pair: (weight[pair[0][0]], pair[0][1])):
+        ranked = sorted(decisions, key=_striking)
+        yield Section(action, reason, tuple(ranked[:TILES]), len(ranked[TILES:]))
+
+
+def _striking(decision: Decision) -> tuple[float, float]:
+    """Hits in their order; else the farthest from the threshold first."""
+    if decision.rank is not None:
+        return (decision.rank, 0.0)
+    if decision.score is None or decision.threshold is None:
+        return (0.0, 0.0)
+    return (0.0, -abs(decision.score - decision.threshold))
+
+
+def _histograms(log: DecisionLog) -> Iterator[Histogram]:
+    scored = [one for one in log.decisions if one.score is not None]
+    by_threshold: dict[float | None, list[Decision]] = {}
+    for one in scored:
+        by_threshold.setdefault(one.threshold, []).append(one)
+    if len(by_threshold) > _HISTOGRAM_THRESHOLDS:
+        by_threshold = {None: scored}
+    for threshold, decisions in by_threshold.items():
+        scores = {one.score for one in decisions}
+        if len(decisions) >= HISTOGRAM_FEWEST and len(scores) > 1:
+            yield _histogram(threshold, decisions)
+
+
+def _histogram(threshold: float | None, decisions: list[Decision]) -> Histogram:
+    name = ", ".join(sorted({one.reason or "kept" for one in decisions}))
+    kept = tuple(one.score for one in decisions if one.action in ("keep", "label") and one.score is not None)
+    others = tuple(one.score for one in decisions if one.action not in ("keep", "label") and one.score is not None)
+    return Histogram(name, kept, others, threshold)
