@@ -46,13 +46,23 @@ def random_clip_checkpoint(export_extra: None, tools: Path, tmp_path_factory: py
 
 
 @pytest.fixture(scope="session")
-def random_clip(random_clip_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model directory exported from :func:`random_clip_checkpoint`; not to be changed."""
+def random_clip_combined(random_clip_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What optimum-cli makes of :func:`random_clip_checkpoint`; not to be changed."""
+    from datumaro_clip.models.export import export_combined
+
+    out = tmp_path_factory.mktemp("combined") / "small"
+    export_combined(random_clip_checkpoint, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def random_clip(random_clip_combined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model directory of :func:`random_clip_checkpoint`; not to be changed."""
     from datumaro_clip.models.build import Origin
-    from datumaro_clip.models.export import export_checkpoint
+    from datumaro_clip.models.optimum_ir import import_optimum
 
     out = tmp_path_factory.mktemp("model") / "small"
-    export_checkpoint(random_clip_checkpoint, out, Origin("random/small", "checkpoint"))
+    import_optimum(random_clip_combined, out, Origin("random/small", "checkpoint"))
     return out
 
 

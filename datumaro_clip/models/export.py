@@ -43,25 +43,28 @@ def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
     ModelFormatError
         If it is not a model with an image and a text encoder.
     """
-    _check(checkpoint)
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
         combined = Path(folder)
-        _export(checkpoint, combined)
-        # The checkpoint's own files, where it has them: transformers writes its own reading of them.
-        for name in (TOKENIZER, PREPROCESSOR):
-            if (checkpoint / name).is_file():
-                shutil.copyfile(checkpoint / name, combined / name)
+        export_combined(checkpoint, combined)
         return import_optimum(combined, out, origin)
 
 
-def _check(checkpoint: Path) -> None:
-    """Refuse what can be seen to be of no use before the long work; a slow tokenizer is converted by the export."""
+def export_combined(checkpoint: Path, out: Path) -> None:
+    """Let optimum-intel write its one combined graph, as ``optimum-cli export openvino`` does.
+
+    The graph is float32, whatever the checkpoint is in. Tokenizer and image processor are the checkpoint's own
+    files where it has them: transformers writes its own reading of them. Raises as :func:`export_checkpoint`.
+    """
     if (checkpoint / TOKENIZER).is_file():
-        _ = read_assets(checkpoint).preprocessing
+        _ = read_assets(checkpoint).preprocessing  # What can be seen to be of no use is refused before the long work.
+    _run_optimum(checkpoint, out)
+    for name in (TOKENIZER, PREPROCESSOR):
+        if (checkpoint / name).is_file():
+            shutil.copyfile(checkpoint / name, out / name)
 
 
-def _export(checkpoint: Path, out: Path) -> None:
-    """Let optimum-intel write its combined graph; float32, whatever the checkpoint is in."""
+def _run_optimum(checkpoint: Path, out: Path) -> None:
+    """optimum-intel's own export."""
     main_export, config, dtype = _exporter()
     with _quiet():
         try:
