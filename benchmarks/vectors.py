@@ -1,0 +1,42 @@
+"""Unit rows to search in: isotropic ones, and ones with the geometry of CLIP's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from datumaro_clip.vectors import FloatArray
+
+DIMENSION = 512
+_CHUNK = 20_000
+
+
+def random_rows(rows: int, seed: int = 0) -> FloatArray:
+    """Rows without any structure, the hardest to rule out by a bound."""
+    random = np.random.default_rng(seed)
+    matrix = np.empty((rows, DIMENSION), np.float32)
+    for start in range(0, rows, _CHUNK):
+        part = matrix[start : start + _CHUNK]
+        random.standard_normal(out=part)
+        part /= np.linalg.norm(part, axis=1, keepdims=True)
+    return matrix
+
+
+def clip_like_rows(rows: int, seed: int = 0) -> FloatArray:
+    """Rows about a common direction, with a spectrum that falls as that of ViT-B/32 pictures does."""
+    random = np.random.default_rng(seed)
+    spectrum = 0.12 / np.sqrt(np.arange(1, DIMENSION + 1)) * np.exp(-np.arange(DIMENSION) / 180)
+    matrix = random.standard_normal((rows, DIMENSION), dtype=np.float32) * spectrum.astype(np.float32)
+    matrix[:, 0] += 0.8
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+    return matrix
+
+
+def plant_copies(matrix: FloatArray, share: float = 0.05, seed: int = 1) -> FloatArray:
+    """The same matrix, a share of its rows replaced by altered copies of others, at 0.9 to 1 from them."""
+    random = np.random.default_rng(seed)
+    chosen = random.permutation(len(matrix))[: 2 * int(len(matrix) * share)].reshape(2, -1)
+    noise = random.standard_normal((chosen.shape[1], matrix.shape[1]), dtype=np.float32)
+    noise *= random.uniform(0, 0.48, (len(noise), 1)).astype(np.float32) / np.linalg.norm(noise, axis=1, keepdims=True)
+    copies = matrix[chosen[0]] + noise
+    matrix[chosen[1]] = copies / np.linalg.norm(copies, axis=1, keepdims=True)
+    return matrix
