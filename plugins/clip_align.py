@@ -1,0 +1,11 @@
+"""``clip_align``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.adapters.curation_align import ClipAlign  # noqa: E402
+
+exports = [ClipAlign]

@@ -1,0 +1,11 @@
+"""``clip_classify``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.adapters.curation_classify import ClipClassify  # noqa: E402
+
+exports = [ClipClassify]

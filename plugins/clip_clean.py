@@ -1,0 +1,11 @@
+"""``clip_clean``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("cv2")
+
+from datumaro_clip.adapters.curation_clean import ClipClean  # noqa: E402
+
+exports = [ClipClean]

@@ -1,0 +1,11 @@
+"""``clip_dedup``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino", "cv2")
+
+from datumaro_clip.adapters.curation_dedup import ClipDedup  # noqa: E402
+
+exports = [ClipDedup]

@@ -1,0 +1,11 @@
+"""``clip_integrity``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.adapters.curation_integrity import ClipIntegrityValidator  # noqa: E402
+
+exports = [ClipIntegrityValidator]

@@ -1,0 +1,11 @@
+"""``clip_sample``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.adapters.curation_sample import ClipSample  # noqa: E402
+
+exports = [ClipSample]

@@ -1,0 +1,11 @@
+"""``clip_search``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.adapters.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.adapters.curation_search import ClipSearch  # noqa: E402
+
+exports = [ClipSearch]
