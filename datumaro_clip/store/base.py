@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -27,15 +28,15 @@ Array = npt.NDArray[Any]
 
 def library_versions() -> dict[str, str]:
     """Versions of the libraries that decide what a store holds, by name; those not installed are left out."""
-    return dict(_installed_versions())
+    return {name: found for name in _LIBRARIES if (found := _version(name)) is not None}
 
 
-def _installed_versions() -> Iterator[tuple[str, str]]:
-    for name in _LIBRARIES:
-        try:
-            yield name, version(name)
-        except PackageNotFoundError:
-            continue
+@cache
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 @dataclass(frozen=True)
