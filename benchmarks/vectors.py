@@ -16,7 +16,7 @@ def random_rows(rows: int, seed: int = 0) -> FloatArray:
     matrix = np.empty((rows, DIMENSION), np.float32)
     for start in range(0, rows, _CHUNK):
         part = matrix[start : start + _CHUNK]
-        random.standard_normal(out=part)
+        random.standard_normal(out=part, dtype=np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
     return matrix
 
