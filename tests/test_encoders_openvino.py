@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,32 @@ def test_a_full_queue_makes_its_caller_wait() -> None:
     for future in futures:
         with pytest.raises(InferenceError, match="is gone"):
             future.result(30)
+
+
+class CarefulRequest:
+    """An inference request that must not be started while another is."""
+
+    busy = threading.Lock()
+
+    def start_async(self, inputs: Any, share_inputs: bool) -> None:
+        assert self.busy.acquire(blocking=False)
+        threading.Event().wait(0.001)  # lets another thread in, if one may come
+        self.busy.release()
+
+    def wait(self) -> None:
+        pass
+
+    def get_output_tensor(self, index: int) -> Any:
+        return SimpleNamespace(data=np.eye(1, DIMENSION, dtype=np.float32))
+
+
+def test_no_two_threads_pass_tensors_to_openvino_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first two batches of a process wait for each other for ever, inside OpenVINO's binding."""
+    graph = StuckGraph(threading.Event())
+    monkeypatch.setattr(graph, "create_infer_request", CarefulRequest, raising=False)
+    queues = [RequestQueue(graph, DIMENSION) for _ in range(2)]
+    for future in [queue.submit({}) for _ in range(20) for queue in queues]:
+        assert is_unit_rows(future.result(30))
 
 
 def test_a_devices_list_is_told_in_one_string() -> None:

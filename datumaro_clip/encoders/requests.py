@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,10 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import InferenceError, InvalidVectorError
 from datumaro_clip.vectors import FloatArray, unit_rows
+
+# OpenVINO's Python binding fills its tables of types when a tensor is first passed to it, and two threads that do so
+# at once wait for each other for ever: one for the table, holding the interpreter's lock, the other for that lock.
+_BINDING = Lock()
 
 Inputs = Mapping[str, npt.NDArray[Any]]
 
@@ -58,9 +62,12 @@ class RequestQueue:
         """Compute one batch, in one of the threads."""
         request = self._requests.get()
         try:
-            request.start_async(inputs, share_inputs=True)
+            with _BINDING:
+                request.start_async(inputs, share_inputs=True)
             request.wait()
-            return self._checked(request.get_output_tensor(0).data)
+            with _BINDING:
+                rows = request.get_output_tensor(0).data
+            return self._checked(rows)
         except (RuntimeError, TypeError, ValueError) as exc:
             raise InferenceError(f"a batch {_shapes(inputs)} could not be computed: {gist(exc)}") from exc
         finally:
