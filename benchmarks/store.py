@@ -60,13 +60,11 @@ def _write(path: Path, kind: str, block: np.ndarray) -> None:
     with create_store(path, kind, header) as writer:
         for start in range(0, ROWS, BLOCK):
             writer.add_rows([ItemKey(f"item-{start + row}", "train") for row in range(BLOCK)], block)
-        writer.commit()
 
 
 def _add(path: Path, rows: np.ndarray) -> None:
     with append_to_store(path) as writer:
         writer.add_rows([ItemKey(f"new-{row}", "train") for row in range(len(rows))], rows)
-        writer.commit()
 
 
 def _search(path: Path) -> str:

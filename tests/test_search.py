@@ -40,7 +40,6 @@ def store_path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         for key, colour in zip(KEYS, COLOURS, strict=True):
             writer.add(Record(key, embedding=encoder.embed_images([plain(colour)])[0]))
         writer.add(Record(ItemKey("red", "test"), embedding=encoder.embed_images([plain("red")])[0]))
-        writer.commit()
     return path
 
 
@@ -117,7 +116,6 @@ def test_a_store_is_searched_by_its_rows_keys(store_path: Path) -> None:
 def test_a_store_without_vectors_says_how_to_get_them(tmp_path: Path) -> None:
     with create_store(tmp_path / "s", "clip_mmap", Header()) as writer:
         writer.add(Record(ItemKey("a", "train")))
-        writer.commit()
     with open_store(tmp_path / "s") as store, pytest.raises(OptionError, match="embed the dataset first"):
         SearchIndex.from_store(store)
 
@@ -157,7 +155,6 @@ def test_vectors_from_elsewhere_are_searched_with_the_model_that_the_user_names(
     elsewhere = Provenance(VectorSpace("name:mine", encoder.space.dimension), "unknown", "unknown")
     with create_store(tmp_path / "s", "clip_mmap", Header().computed_by(elsewhere)) as writer:
         writer.add(Record(ItemKey("red", "train"), embedding=encoder.embed_images([plain("red")])[0]))
-        writer.commit()
     monkeypatch.setattr(command, "load_model", lambda model, **options: encoder)
     assert run(capsys, tmp_path / "s", "red", "--model", "x")[0].endswith("red  train")
     with pytest.raises(SpaceMismatchError):
