@@ -21,8 +21,10 @@ from datumaro_clip.similarity.scores import (
 QUERY_ROWS = 256
 #: Dot products held at a time: 16 MiB of float32.
 BLOCK_SCORES = 1 << 22
-#: Rows of the matrix multiplied at a time, at most; 512 columns of float32 take 4 MiB, which caches hold.
-BLOCK_ROWS = 2048
+#: Rows of the matrix multiplied at a time, at most; 512 columns of float32 take 2 MiB, which caches hold.
+BLOCK_ROWS = 1024
+# Length that no finite unit row has, and less than what infinite and NaN ones come to.
+_LONGEST_ROW = np.float32(1e3)
 
 
 def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
@@ -91,6 +93,7 @@ class _Best:
         self.queries, self.matrix, self.k = queries, matrix, k
         norms = np.linalg.norm(as_float32(queries), axis=1)
         self.margin = (2.0 * sieve.error(queries.shape[1]) * norms).astype(np.float32)
+        self.ceiling = _LONGEST_ROW * norms
         self.floor = np.full(len(queries), -np.inf, np.float32)
         self.rows = self.indices = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)
@@ -98,8 +101,8 @@ class _Best:
     def offer(self, scores: FloatArray, start: int) -> None:
         """Take what is good enough from the scores (Q, B) of the rows from ``start`` on."""
         peaks = scores.max(axis=1)
-        if not np.isfinite(peaks).all():
-            raise InvalidVectorError(f"a row among {start} to {start + scores.shape[1] - 1} is not finite")
+        if not (peaks <= self.ceiling).all():
+            raise InvalidVectorError(f"a row among {start} to {start + scores.shape[1] - 1} is not a finite unit row")
         hot = np.flatnonzero(peaks >= self.floor - self.margin)
         if len(hot):
             self._merge(*self._candidates(scores[hot], hot), start)
