@@ -45,7 +45,7 @@ def core() -> Any:
     try:
         import openvino
     except ImportError as exc:
-        raise MissingDependencyError("openvino", "openvino", "running a model") from exc
+        raise MissingDependencyError("openvino", None, "running a model") from exc
     return openvino.Core()
 
 
