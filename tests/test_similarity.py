@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
-from datumaro_clip.similarity import exact_scores, pairs_above, top_k
+from datumaro_clip.similarity import approximate_pairs_above, exact_scores, pairs_above, top_k
+from datumaro_clip.similarity import cells as cells_module
 from datumaro_clip.similarity import narrow as narrow_module
 from datumaro_clip.similarity import pairs as pairs_module
 from datumaro_clip.similarity import topk as topk_module
@@ -192,6 +193,24 @@ def test_the_bound_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> Non
     columns = narrow(random_rows(1200, 512), 0.9, 1e-4)
     assert columns is not None
     assert columns.shape[1] < 200
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 5000])
+def test_approximate_pairs_are_true_ones_and_nearly_all(
+    rows: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pair that is none, a pair twice, another score, many missed, or silence about it."""
+    monkeypatch.setattr(cells_module, "_ROWS_A_CELL", 100)
+    matrix = rows_like_clip(rows)
+    exact = pairs_above(matrix, 0.99)
+    with caplog.at_level("INFO"):
+        found = approximate_pairs_above(matrix, 0.99)
+    wanted = dict(zip(zip(exact.left.tolist(), exact.right.tolist(), strict=True), exact.scores, strict=True))
+    got = list(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    assert got == sorted(set(got))
+    assert all(wanted[pair] == score for pair, score in zip(got, found.scores, strict=True))
+    assert len(got) >= 0.98 * len(wanted)
+    assert "not exact" in caplog.text
 
 
 def test_real_clip_vectors_pair_up_with_their_altered_copies(shared: Path) -> None:

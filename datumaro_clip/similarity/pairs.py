@@ -64,11 +64,11 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     error = NUMPY_SIEVE.error(matrix.shape[1])
     columns = narrow(matrix, threshold, error)
     slack = sieve.error(matrix.shape[1]) + (0 if columns is None else 2 * error)
-    candidates = _candidates(matrix if columns is None else columns, np.float32(threshold - slack), sieve)
-    return _sorted([_scored(matrix, left, right, np.float32(threshold)) for left, right in candidates])
+    found = candidates(matrix if columns is None else columns, np.float32(threshold - slack), sieve)
+    return _sorted([scored(matrix, left, right, np.float32(threshold)) for left, right in found])
 
 
-def _candidates(columns: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
+def candidates(columns: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
     """Pairs (left, right) whose columns' dot product reaches the bound, a block of the matrix at a time."""
     for start, block in blocks_of(columns, BLOCK_ROWS):
         for offset, other in blocks_of(columns[start:], BLOCK_ROWS):
@@ -78,7 +78,7 @@ def _candidates(columns: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tu
             yield left[upper] + start, right[upper] + start + offset
 
 
-def _scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:
+def scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:
     """The candidates that are exactly above the threshold."""
     scores = scores_at(matrix, left, matrix, right)
     keep = scores >= threshold

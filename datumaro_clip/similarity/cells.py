@@ -1,0 +1,104 @@
+"""Most pairs above a threshold among more rows than can all be compared.
+
+Rows drawn at random are the centres of cells; each row belongs to the few whose centres are most similar to it, and is
+compared with the others there. Two rows above a high threshold have nearly the same centres around them, so that most
+such pairs meet in one cell or another; those that do not are missed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+
+from datumaro_clip.similarity.narrow import narrow
+from datumaro_clip.similarity.pairs import Pairs, candidates, scored
+from datumaro_clip.similarity.scores import (
+    NUMPY_SIEVE,
+    IndexArray,
+    Matrix,
+    Sieve,
+    as_float32,
+    blocks_of,
+    require_matrix,
+)
+
+_log = logging.getLogger(__name__)
+
+#: Rows from which comparing all pairs takes minutes.
+WORTHWHILE_ROWS = 300_000
+
+_ROWS_A_CELL = 1000
+_BLOCK_ROWS = 4096
+
+
+def approximate_pairs_above(
+    matrix: Matrix, threshold: float, *, probes: int = 6, seed: int = 0, sieve: Sieve = NUMPY_SIEVE
+) -> Pairs:
+    """Find most pairs of rows whose cosine similarity is at least ``threshold``, and no others.
+
+    For matrices of more than some 300,000 rows and thresholds of 0.9 or more; a log line says that it is not exact.
+    The time grows with N, but for finding each row's cells among N / 1000.
+
+    Parameters
+    ----------
+    matrix : numpy.ndarray
+        Shape (N, D), float32 or float16, unit rows.
+    threshold : float
+        From -1 to 1, compared as float32.
+    probes : int
+        Cells that each row belongs to; more find more and take longer.
+    seed : int
+        Draws the centres; the same gives the same pairs.
+    sieve : Sieve, optional
+        Who multiplies.
+
+    Returns
+    -------
+    Pairs
+        A subset of what :func:`~datumaro_clip.similarity.pairs_above` returns, with the same scores and order.
+
+    Raises
+    ------
+    InvalidVectorError
+        If the matrix is not (N, D) of floats.
+    """
+    require_matrix(matrix, "matrix")
+    error = NUMPY_SIEVE.error(matrix.shape[1])
+    columns = narrow(matrix, threshold, error)
+    wide = matrix if columns is None else columns
+    bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
+    cells = _cells(matrix, probes, seed, sieve)
+    _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))
+    met = [_met(wide, members, bound, sieve) for members in cells]
+    # Each pair once, by the number that its two rows make.
+    codes = np.unique(np.concatenate([np.empty(0, np.int64), *met]))
+    return scored(matrix, *np.divmod(codes, max(len(matrix), 1)), np.float32(threshold))
+
+
+def _cells(matrix: Matrix, probes: int, seed: int, sieve: Sieve) -> list[IndexArray]:
+    """The rows of each cell, ascending."""
+    count = math.ceil(len(matrix) / _ROWS_A_CELL)
+    centres = np.sort(np.random.default_rng(seed).permutation(len(matrix))[:count])
+    nearest = _nearest(matrix, as_float32(matrix[centres]), min(probes, len(centres)), sieve)
+    order = np.argsort(nearest.ravel(), kind="stable")
+    limits = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
+    return [part // max(nearest.shape[1], 1) for part in np.split(order, limits)]
+
+
+def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> IndexArray:
+    """The centres most similar to each row, (N, probes), in no order."""
+    nearest = np.empty((len(matrix), probes), np.int64)
+    for start, block in blocks_of(matrix, _BLOCK_ROWS):
+        scores = sieve.product(as_float32(block), centres)
+        nearest[start : start + len(block)] = np.argpartition(scores, -probes, axis=1)[:, -probes:]
+    return nearest
+
+
+def _met(columns: Matrix, members: IndexArray, bound: np.float32, sieve: Sieve) -> IndexArray:
+    """Codes of the pairs of a cell that may be above the threshold."""
+    found = [
+        members[left] * len(columns) + members[right] for left, right in candidates(columns[members], bound, sieve)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *found])
