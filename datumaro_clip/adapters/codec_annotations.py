@@ -151,7 +151,7 @@ def _kind_of(cls: type) -> str:
     """The name under which a class's annotations are kept: its own, or the nearest that is Datumaro's."""
     if issubclass(cls, ExtractedMask):
         return "Mask"
-    name = next((base.__name__ for base in cls.__mro__ if ANNOTATIONS.get(base.__name__) is base), None)
+    name: str | None = next((base.__name__ for base in cls.__mro__ if ANNOTATIONS.get(base.__name__) is base), None)
     if name is not None:
         return name
     raise CodecError(f"an annotation of the class {cls.__name__}, which is not Datumaro's")
