@@ -130,11 +130,14 @@ class Column:
             yield self._read_block(index)[max(start - index * size, 0) : max(stop - index * size, 0)]
 
     def _read_block(self, index: int) -> Array:
-        if self._latest is None or self._latest[0] != index:
-            self._latest = index, self._load(index)
+        # Other threads may read too: what is returned is never taken from the shared attribute twice.
+        latest = self._latest
+        if latest is None or latest[0] != index:
+            latest = index, self._load(index)
             if not self._checked[index]:
-                self._require_sound(index, self._latest[1])
-        return self._latest[1]
+                self._require_sound(index, latest[1])
+            self._latest = latest
+        return latest[1]
 
     def _load(self, index: int) -> Array:
         start = index * self.spec.block_rows
@@ -146,7 +149,6 @@ class Column:
 
     def _require_sound(self, index: int, block: Array) -> None:
         if checksum(block) != self.spec.crc32[index]:
-            self._latest = None
             raise StoreCorruptError(
                 f"block {index} of {self._name} contradicts its checksum: the file was damaged after it was "
                 "written. Restore it from a copy, or export the dataset again"
