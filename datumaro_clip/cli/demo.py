@@ -19,6 +19,9 @@ from datumaro_clip.errors import DatumaroClipError
 NAME = "demo"
 HELP = "draw a catalogue with known defects and run everything on it, printing each command"
 
+# What the host says of itself at every run.
+_HOST_ONLY = ("Transforming...", "Results have been saved", "Exporting the dataset", "Not implemented:")
+
 # What the drawn catalogue plants, by the step that should find it.
 _CLEAN = ("missing_file", "unreadable_file", "empty_caption", "garbled_caption")
 _COPIES = ("exact_copy", "reencoded_copy", "resized_copy", "cropped_copy", "brightened_copy")
@@ -125,7 +128,7 @@ def _told(line: str) -> str:
     """A line of the log without time and level; empty for what only the host has to say."""
     for level in (" INFO: ", " WARNING: ", " ERROR: "):
         line = line.partition(level)[2] or line
-    return "" if line.startswith(("Transforming...", "Results have been saved", "Exporting the dataset")) else line
+    return "" if line.startswith(_HOST_ONLY) else line
 
 
 def _report_of(step: Step, directory: Path) -> Path:

@@ -1,0 +1,57 @@
+"""Every command that the documentation shows runs as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from commands import BIN
+
+from datumaro_clip.catalogue import write_catalogue
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Run by CI itself, or by a test of their own.
+ELSEWHERE = ("make ", "pip install ", "datum-clip demo", "python tools/train_tiny.py")
+
+
+def commands(page: Path) -> list[str]:
+    """The lines that begin with a prompt, in the page's console blocks."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [line for line in lines if not line.startswith(ELSEWHERE)]
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages call path/to/coco, and path/to/yolo."""
+    root = tmp_path_factory.mktemp("datasets")
+    write_catalogue(root / "coco", items=60, seed=3)
+    return root
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
+def test_commands_run_as_printed(page: Path, datasets: Path, tmp_path: Path):
+    shutil.copytree(datasets, tmp_path / "path" / "to")
+    env = {
+        **os.environ,
+        "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
+        "DATUMARO_CLIP_CACHE": str(tmp_path / "cache"),
+        "DATUMARO_CLIP_MODEL": "tiny",
+        "HF_HUB_OFFLINE": "1",
+    }
+    for command in commands(page):
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
