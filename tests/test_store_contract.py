@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from datumaro_clip.errors import OptionError, StoreFormatError, StoreWriteError
+from datumaro_clip.errors import MissingDependencyError, OptionError, StoreFormatError, StoreWriteError
 from datumaro_clip.store import create_store, open_store, store_kind
 from datumaro_clip.testing.stores import HEADER, StoreContract, make_records
 
@@ -57,3 +58,12 @@ def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
     (tmp_path / "store/clip_hdf5.json").write_text("{}")
     with pytest.raises(StoreFormatError, match="move one of them"):
         open_store(tmp_path / "store")
+
+
+def test_without_h5py_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sentence, and the other kind still works."""
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    monkeypatch.delitem(sys.modules, "datumaro_clip.store.hdf5", raising=False)
+    with pytest.raises(MissingDependencyError, match="clip_hdf5 needs h5py"):
+        store_kind("clip_hdf5")
+    assert store_kind("clip_mmap").name == "clip_mmap"

@@ -92,4 +92,4 @@ def store_kind(name: str) -> StoreKind:
     try:
         return cast(StoreKind, import_module(_HOMES[name]).KIND)
     except ModuleNotFoundError as exc:
-        raise MissingDependencyError(exc.name or name, "hdf5", f"the format {name}") from exc
+        raise MissingDependencyError(exc.name or name, None, f"the format {name}") from exc
