@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 
-PARTS = ("startup", "top_k", "pairs", "store", "cache", "pictures", "texts")
-COLUMNS = "{:<10} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
+PARTS = ("startup", "top_k", "pairs", "approximate", "store", "cache", "pictures", "texts")
+COLUMNS = "{:<11} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
 
 
 def main() -> None:

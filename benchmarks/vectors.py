@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from datumaro_clip.vectors import FloatArray
+from datumaro_clip.similarity.scores import IndexArray
+from datumaro_clip.vectors import FloatArray, unit_rows
 
 DIMENSION = 512
 _CHUNK = 20_000
@@ -31,12 +32,16 @@ def clip_like_rows(rows: int, seed: int = 0) -> FloatArray:
     return matrix
 
 
-def plant_copies(matrix: FloatArray, share: float = 0.05, seed: int = 1) -> FloatArray:
-    """The same matrix, a share of its rows replaced by altered copies of others, at 0.9 to 1 from them."""
+def plant_copies(matrix: FloatArray, share: float = 0.05, seed: int = 1) -> tuple[IndexArray, IndexArray]:
+    """Replace a share of the rows by altered copies of others, at about 0.9 to 1 from them.
+
+    Returns the rows copied and the rows replaced.
+    """
     random = np.random.default_rng(seed)
-    chosen = random.permutation(len(matrix))[: 2 * int(len(matrix) * share)].reshape(2, -1)
-    noise = random.standard_normal((chosen.shape[1], matrix.shape[1]), dtype=np.float32)
-    noise *= random.uniform(0, 0.48, (len(noise), 1)).astype(np.float32) / np.linalg.norm(noise, axis=1, keepdims=True)
-    copies = matrix[chosen[0]] + noise
-    matrix[chosen[1]] = copies / np.linalg.norm(copies, axis=1, keepdims=True)
-    return matrix
+    copied, replaced = random.permutation(len(matrix))[: 2 * int(len(matrix) * share)].reshape(2, -1)
+    for start in range(0, len(copied), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        noise = random.standard_normal((len(copied[part]), matrix.shape[1]), dtype=np.float32)
+        noise *= random.uniform(0, 0.48, (len(noise), 1)) / np.linalg.norm(noise, axis=1, keepdims=True)
+        matrix[replaced[part]] = unit_rows(matrix[copied[part]] + noise)
+    return copied, replaced
