@@ -40,7 +40,7 @@ class Assets:
     Attributes
     ----------
     family : str
-        ``clip``, ``siglip`` or ``openclip``.
+        ``clip`` or ``siglip``.
     tokenizer : str
         Text of ``tokenizer.json``.
     preprocessor : mapping

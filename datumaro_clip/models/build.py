@@ -45,7 +45,7 @@ class Origin:
     name : str
         The model's name, as a person would ask for it.
     kind : str
-        ``checkpoint``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
+        ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
     id, revision : str
         Hugging Face id and commit hash, where there are such.
     """
@@ -88,7 +88,7 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
         write_text(directory / TOKENIZER, assets.tokenizer)
         write_text(directory / PREPROCESSOR, json.dumps(assets.preprocessor, indent=2) + "\n")
         tokenizer = Tokenizer.from_file(directory / TOKENIZER, assets.text)
-        _golden_vectors(finished, assets, tokenizer).save(directory)
+        golden_vectors(finished, assets.preprocessing.size, tokenizer).save(directory)
         manifest = Manifest(
             name=origin.name,
             family=assets.family,
@@ -117,15 +117,23 @@ def _finish(encoders: RawEncoders, assets: Assets) -> RawEncoders:
     return RawEncoders(image, text)
 
 
-def _golden_vectors(encoders: RawEncoders, assets: Assets, tokenizer: Tokenizer) -> GoldenVectors:
-    """What the finished encoders make of the golden inputs, on the CPU in f32."""
+def golden_vectors(encoders: RawEncoders, size: tuple[int, int], tokenizer: Tokenizer) -> GoldenVectors:
+    """What finished encoders make of the golden inputs on the CPU, in f32 wherever they are not quantised.
+
+    Parameters
+    ----------
+    encoders : RawEncoders
+        As a model directory keeps them.
+    size : tuple of int
+        (H, W) of the model's pictures.
+    tokenizer : Tokenizer
+    """
     tokens = golden_tokens(tokenizer)
-    text_inputs = {"input_ids": tokens.input_ids, "attention_mask": tokens.attention_mask}
-    wanted = list(text_inputs) if assets.text.attention_mask else ["input_ids"]
-    return GoldenVectors(
-        images=compute_f32(encoders.image, {"pixels": golden_pixels(assets.preprocessing.size)}),
-        texts=compute_f32(encoders.text, {name: text_inputs[name] for name in wanted}),
-    )
+    texts = {"input_ids": tokens.input_ids}
+    if tokenizer.settings.attention_mask:
+        texts["attention_mask"] = tokens.attention_mask
+    pixels = {"pixels": golden_pixels(size)}
+    return GoldenVectors(compute_f32(encoders.image, pixels), compute_f32(encoders.text, texts))
 
 
 def library_versions(names: Iterable[str]) -> dict[str, str]:

@@ -72,6 +72,13 @@ def _export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
     return export_checkpoint(checkpoint, out, origin)
 
 
+def _export_openclip(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
+    """As :func:`datumaro_clip.models.openclip.export_openclip`, which is imported only when needed."""
+    from datumaro_clip.models.openclip import export_openclip
+
+    return export_openclip(checkpoint, out, origin)
+
+
 LAYOUTS = (
     Layout(
         "directory",
@@ -105,6 +112,13 @@ LAYOUTS = (
         (*_ASSETS, "model-*-of-*.safetensors"),
         _export_checkpoint,
     ),
+    Layout(
+        "openclip",
+        "a checkpoint of OpenCLIP",
+        (("open_clip_config.json", "open_clip_model.safetensors"),),
+        _ASSETS,
+        _export_openclip,
+    ),
 )
 
 
@@ -126,6 +140,8 @@ def is_complete(directory: Path) -> bool:
         return set(REQUIRED_FILES) <= names
     processor = {"preprocessor_config.json", "processor_config.json"}
     tokenizer = {"tokenizer.json", "vocab.json", "spiece.model"}
+    if "open_clip_config.json" in names and "config.json" not in names:
+        processor = {"open_clip_config.json"}
     return bool(names & processor) and bool(names & tokenizer) and _shards(directory) <= names
 
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from datumaro_clip.errors import OptionError
 from datumaro_clip.files import atomic_directory
 from datumaro_clip.images import Preprocessing
-from datumaro_clip.models.build import library_versions
+from datumaro_clip.models.build import golden_vectors, library_versions
 from datumaro_clip.models.graphs import RawEncoders, read_graph, save_graph
 from datumaro_clip.models.manifest import (
     GOLDEN,
@@ -25,6 +25,8 @@ from datumaro_clip.models.manifest import (
 )
 from datumaro_clip.models.quantize import Calibration, quantize_encoders
 from datumaro_clip.texts import Tokenizer
+
+_LIBRARIES = ("datumaro-clip", "openvino", "nncf")
 
 #: What to try when a precision costs too much.
 NEXT_PRECISION = MappingProxyType({"int8": "bf16", "bf16": "f16", "f16": "f32"})
@@ -59,24 +61,34 @@ def convert_precision(reference: Path, out: Path, precision: str, calibration: C
     with atomic_directory(out) as directory:
         for name in (TOKENIZER, PREPROCESSOR, GOLDEN):
             shutil.copyfile(reference / name, directory / name)
-        encoders = _converted(reference, manifest, precision, calibration)
-        save_graph(encoders.image, directory / IMAGE_ENCODER, half=precision in ("f16", "bf16"))
-        save_graph(encoders.text, directory / TEXT_ENCODER, half=precision in ("f16", "bf16"))
-        libraries = {**manifest.versions, **library_versions(("datumaro-clip", "openvino"))}
         if precision == "int8":
-            libraries |= library_versions(("nncf",))
+            _quantise(reference, directory, manifest, calibration)
+        else:
+            _halve(reference, directory)
+        libraries = {**manifest.versions, **library_versions(_LIBRARIES)}
         manifest = replace(manifest, precision=precision, versions=libraries, files=describe_files(directory))
         write_manifest(directory, manifest)
     return manifest
 
 
-def _converted(reference: Path, manifest: Manifest, precision: str, calibration: Calibration | None) -> RawEncoders:
-    """The encoders in that precision; saving is what halves them."""
-    encoders = RawEncoders(read_graph(reference / IMAGE_ENCODER), read_graph(reference / TEXT_ENCODER))
-    if precision != "int8":
-        return encoders
+def _halve(reference: Path, directory: Path) -> None:
+    """Keep weights in half precision."""
+    for name in (IMAGE_ENCODER, TEXT_ENCODER):
+        save_graph(read_graph(reference / name), directory / name, half=True)
+
+
+def _quantise(reference: Path, directory: Path, manifest: Manifest, calibration: Calibration | None) -> None:
+    """Quantise both encoders.
+
+    The golden vectors become those of the quantised graphs: what quantisation costs is the certificate's matter, and
+    whether a device computes these graphs rightly is the self-check's.
+    """
     if calibration is None:
         raise OptionError("int8 needs pictures and texts to calibrate on: --calibrate DATASET[:FORMAT]")
+    encoders = RawEncoders(read_graph(reference / IMAGE_ENCODER), read_graph(reference / TEXT_ENCODER))
     preprocessing = Preprocessing.from_file(reference / PREPROCESSOR)
     tokenizer = Tokenizer.from_file(reference / TOKENIZER, manifest.text)
-    return quantize_encoders(encoders, preprocessing, tokenizer, calibration)
+    quantised = quantize_encoders(encoders, preprocessing, tokenizer, calibration)
+    save_graph(quantised.image, directory / IMAGE_ENCODER)
+    save_graph(quantised.text, directory / TEXT_ENCODER)
+    golden_vectors(quantised, preprocessing.size, tokenizer).save(directory)
