@@ -121,6 +121,15 @@ def test_vectors_of_another_model_are_refused_or_computed_again(
     assert found.embedding.space == other.space.fingerprint
 
 
+def test_missing_vectors_are_not_computed_in_another_space_than_the_items_have(
+    encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+):
+    [known] = [attach(f.item, f.embedding) for f in with_embeddings([picture("a")], EmbeddingOptions(cache="off"))]
+    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: FakeEncoder(seed=1))
+    with pytest.raises(SpaceMismatchError, match="the model computes vectors of"):
+        list(with_embeddings([known, picture("b")], EmbeddingOptions(cache="off")))
+
+
 def test_captions_are_scored_against_their_picture(encoder: FakeEncoder, options: EmbeddingOptions):
     item = picture("a", RED, annotations=[Bbox(0, 0, 1, 1, label=0), Caption("a red car"), Caption("a blue car")])
     [found] = with_embeddings([item], EmbeddingOptions(cache="off", texts="captions"))

@@ -21,7 +21,7 @@ from datumaro_clip.errors import ImageError, SpaceMismatchError
 from datumaro_clip.models import load_model
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.store import CaptionVector
-from datumaro_clip.vectors import Embedding, Provenance, VectorSpace
+from datumaro_clip.vectors import Embedding, VectorSpace
 
 ATTRIBUTE = "clip_embedding"
 
@@ -99,10 +99,21 @@ class Embedder:
         self.summary = EmbeddingSummary()
         self._categories = categories
         self._space: VectorSpace | None = None
+        self._encoder: Encoder | None = None
 
-    @cached_property
+    @property
     def encoder(self) -> Encoder:
         """The model, found on first use."""
+        if self._encoder is None:
+            self._encoder = self._load()
+        return self._encoder
+
+    @property
+    def device(self) -> str:
+        """Where this run computes; ``unknown`` as long as nothing needed a model."""
+        return "unknown" if self._encoder is None else self._encoder.provenance.device
+
+    def _load(self) -> Encoder:
         options = self.options
         encoder = load_model(
             options.model,
@@ -111,21 +122,14 @@ class Embedder:
             local_files_only=options.local_files_only,
             self_check=options.self_check,
         )
-        self._require_space(encoder.space, "the items before")
+        self._require_space(encoder.space, "the model computes vectors of")
         self.summary.computed_by(encoder)
         return encoder
-
-    @cached_property
-    def provenance(self) -> Provenance | None:
-        """What the vectors of this run belong to; None until one has been seen."""
-        if "encoder" in self.__dict__ or self._space is None:
-            return self.encoder.provenance
-        return Provenance(self._space, "unknown", "unknown")
 
     def run(self, items: Iterable[DatasetItem], total: int | None = None) -> Iterator[ItemEmbedding]:
         """Embed the items; log the summary at the end."""
         if self.options.model is not None:
-            self._require_space(self.encoder.space, "")
+            self._space = self.encoder.space
         with progress(total) as bar:
             for found in self._with_texts(self._with_images(items)):
                 bar.update()
@@ -204,16 +208,16 @@ class Embedder:
         embedding = Embedding.from_attribute(value)
         if self.options.overwrite and self._space not in (None, embedding.vector_space):
             return None
-        self._require_space(embedding.vector_space, f"item '{item.id}' (subset '{item.subset}')")
+        self._require_space(embedding.vector_space, f"item '{item.id}' (subset '{item.subset}') carries a vector of")
         return embedding
 
-    def _require_space(self, space: VectorSpace, whose: str) -> None:
+    def _require_space(self, space: VectorSpace, who: str) -> None:
         if self._space is None:
             self._space = space
         if self._space != space:
             raise SpaceMismatchError(
-                f"{whose} carries a vector of {space}, but this run is in {self._space}. "
-                "Name one model with --model and compute the others again with --overwrite"
+                f"{who} {space}, but the items before are of {self._space}. "
+                "Name one model with --model, and compute the others again with --overwrite"
             )
 
     def _with_texts(self, found: Iterator[ItemEmbedding]) -> Iterator[ItemEmbedding]:

@@ -106,14 +106,8 @@ def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:
 def provenance_of(found: ItemEmbedding, embedder: Embedder) -> Provenance | None:
     """What computed an item's vectors; the device is known of vectors that this run computes."""
     if found.embedding is not None:
-        return _provenance(found.embedding, _device(embedder))
+        return _provenance(found.embedding, embedder.device)
     return embedder.encoder.provenance if found.captions else None
-
-
-def _device(embedder: Embedder) -> str:
-    """Where this run computes; asking must not load a model that nothing needs."""
-    encoder = vars(embedder).get("encoder")
-    return "unknown" if encoder is None else str(encoder.provenance.device)
 
 
 def _provenance(embedding: Embedding, device: str) -> Provenance:
