@@ -138,11 +138,34 @@ def test_several_processes_and_threads_write_at_once(tmp_path: Path) -> None:
         assert cache.info().vectors == 48
 
 
-def test_a_closed_cache_says_so(tmp_path: Path) -> None:
+def test_threads_that_read_do_not_disturb_one_that_writes(tmp_path: Path) -> None:
+    """Uses are noted while they are being written down."""
+    keys, failures = keys_of(200), []
+
+    def read() -> None:
+        try:
+            for _ in range(30):
+                cache.get(keys)
+        except Exception as exc:
+            failures.append(exc)
+
+    with filled(tmp_path, 200) as cache:
+        readers = [threading.Thread(target=read) for _ in range(4)]
+        for thread in readers:
+            thread.start()
+        for index in range(100):
+            cache.put([b"new %d" % index], [np.zeros(4)])
+        for thread in readers:
+            thread.join()
+    assert not failures
+
+
+def test_a_closed_cache_opens_again(tmp_path: Path) -> None:
     cache = filled(tmp_path, 1)
     cache.close()
     cache.close()
-    assert VectorCache(tmp_path).get(keys_of(1))[0] is not None
+    assert cache.get(keys_of(1))[0] is not None
+    cache.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all", b"\0" * 9000])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,6 +157,7 @@ class Database:
             connection.close()
             raise
         self._connection = connection
+        weakref.finalize(self, connection.close)  # For whoever forgets to; Python 3.13 warns otherwise.
 
     def _set_aside(self, exc: Exception) -> None:
         """Rename a damaged database, so that the next operation begins a new one."""

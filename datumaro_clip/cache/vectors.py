@@ -97,9 +97,7 @@ class VectorCache:
         """The vectors of keys, each (D,) float32 and read-only; None where there is none."""
         rows = self._do(lambda: [self._database.row(key) for key in keys])
         vectors = [None if row is None else self._checked(key, row) for key, row in zip(keys, rows, strict=True)]
-        self._touched.update(key for key, vector in zip(keys, vectors, strict=True) if vector is not None)
-        if len(self._touched) > _TOUCHED_LIMIT:
-            self.flush()
+        self._note(key for key, vector in zip(keys, vectors, strict=True) if vector is not None)
         return vectors
 
     def put(self, keys: Sequence[bytes], vectors: Iterable[npt.ArrayLike]) -> None:
@@ -145,6 +143,13 @@ class VectorCache:
         """Run one operation on the database, on a new one if it proves damaged."""
         with self._lock:
             return self._database.run(operation)
+
+    def _note(self, used: Iterable[bytes]) -> None:
+        """Remember uses, and write them down where they are many."""
+        with self._lock:
+            self._touched.update(used)
+            if len(self._touched) > _TOUCHED_LIMIT:
+                self.flush()
 
     def _put(self, rows: list[tuple[bytes, int, bytes]]) -> None:
         touched, self._touched = self._touched, set()
