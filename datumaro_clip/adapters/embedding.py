@@ -216,7 +216,7 @@ class Embedder:
             self._space = space
         if self._space != space:
             raise SpaceMismatchError(
-                f"{who} {space}, but the items before are of {self._space}. "
+                f"{who} {space}, but this run is in {self._space}. "
                 "Name one model with --model, and compute the others again with --overwrite"
             )
 
