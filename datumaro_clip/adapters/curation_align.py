@@ -36,7 +36,7 @@ class ClipAlign(CurationTransform):
     NAME = "clip_align"
     TEXTS = "captions"
     DEFAULTS = {  # noqa: RUF012 - read, never written
-        "with": "captions",
+        "against": "captions",
         "captions_score": "max",
         "min_score": None,
         "keep_top": None,
@@ -48,7 +48,7 @@ class ClipAlign(CurationTransform):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare what is scored, and which scores are enough."""
         add = parser.add_argument
-        add("--with", dest="with", default="captions", choices=_WITH, help="texts to compare (default: %(default)s)")
+        add("--against", default="captions", choices=_WITH, help="texts to compare (default: %(default)s)")
         add("--captions-score", default="max", choices=COMBINATIONS, help="an item's score (default: %(default)s)")
         add("--min-score", type=float, help="cosine similarity below which to drop")
         add("--keep-top", type=float, metavar="SHARE", help="keep the best share, as 0.3")
@@ -57,7 +57,7 @@ class ClipAlign(CurationTransform):
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
         """Score every text, then drop items or texts."""
-        require_choice("with", self.options["with"], _WITH)
+        require_choice("against", self.options["against"], _WITH)
         if self.options["min_score"] is not None and self.options["keep_top"] is not None:
             raise OptionError("give either --min-score or --keep-top")
         found = self._scored_texts(items)
@@ -67,9 +67,9 @@ class ClipAlign(CurationTransform):
         return scores.decisions(), scores.notes()
 
     def _scored_texts(self, items: list[DatasetItem]) -> list[ItemEmbedding]:
-        if self.options["with"] == "boxes":
+        if self.options["against"] == "boxes":
             return self.boxes_embedded(items)
-        return self.embedded(items, texts="captions" if self.options["with"] == "captions" else "labels")
+        return self.embedded(items, texts="captions" if self.options["against"] == "captions" else "labels")
 
 
 class _Scores:
@@ -79,7 +79,7 @@ class _Scores:
         self.found = found
         self.options = options
         self.texts = [(n, text) for n, each in enumerate(found) for text in each.captions if text.score is not None]
-        self.by_text = options["drop_captions"] or options["with"] == "boxes"
+        self.by_text = options["drop_captions"] or options["against"] == "boxes"
         self.cosines = np.array([text.score for _, text in self.texts], np.float64)
         self.owner = np.array([n for n, _ in self.texts], np.int64)
         self.judged, self.subjects = self._judged()

@@ -31,12 +31,12 @@ class ClipSample(CurationTransform):
     most to a subset that one has. '--per-subset' applies the count or ratio to each subset by itself.|n
     |n
     Example:|n
-    |s|sdatum transform -t clip_sample -o OUT path/to/coco:coco -- --method k_center --count 100
+    |s|sdatum transform -t clip_sample -o OUT path/to/coco:coco -- --strategy k_center --count 100
     """
 
     NAME = "clip_sample"
     DEFAULTS = {  # noqa: RUF012 - read, never written
-        "method": "k_center",
+        "strategy": "k_center",
         "count": None,
         "ratio": None,
         "seed": 0,
@@ -50,20 +50,20 @@ class ClipSample(CurationTransform):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare how, how many, and where from."""
         add = parser.add_argument
-        add("--method", default="k_center", choices=METHODS, help="how to choose (default: %(default)s)")
+        add("--strategy", default="k_center", choices=METHODS, help="how to choose (default: %(default)s)")
         add("--count", type=int, help="items to keep")
         add("--ratio", type=float, help="share of the items to keep")
         add("--seed", type=int, default=0, help="of everything that is drawn (default: %(default)s)")
-        add("--query", metavar="TEXT", help="for --method query")
+        add("--query", metavar="TEXT", help="for --strategy query")
         add("--per-subset", action="store_true", help="count or ratio of each subset")
         add("--start-from", nargs="+", default=(), metavar="SUBSET", help="subsets that one has; they stay whole")
         add("--clusters", type=int, help="for cluster_random (default: about the square root of the items)")
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
         """Keep what was picked, in each group that is sampled by itself."""
-        require_choice("method", self.options["method"], METHODS)
-        if self.options["method"] == "query" and not self.options["query"]:
-            raise OptionError("--method query needs --query TEXT")
+        require_choice("strategy", self.options["strategy"], METHODS)
+        if self.options["strategy"] == "query" and not self.options["query"]:
+            raise OptionError("--strategy query needs --query TEXT")
         owned = names_of(self.options["start_from"])
         if missing := owned - set(self._extractor.subsets()):
             raise OptionError(f"the dataset has no subset {', '.join(sorted(missing))} to start from")
@@ -76,7 +76,7 @@ class ClipSample(CurationTransform):
         return decisions, []
 
     def _blind(self) -> bool:
-        return self.options["method"] in _WITHOUT_VECTORS
+        return self.options["strategy"] in _WITHOUT_VECTORS
 
     def _groups(self, found: list[ItemEmbedding]) -> list[list[ItemEmbedding]]:
         if not self.options["per_subset"]:
@@ -99,21 +99,21 @@ class ClipSample(CurationTransform):
         return Decision(key_of(each.item), "keep" if picked else "drop", reason, score=told)
 
     def _pick(self, group: list[ItemEmbedding], count: int, start: FloatArray | None) -> Picks:
-        method, seed = self.options["method"], self.options["seed"]
-        if method == "random":
+        strategy, seed = self.options["strategy"], self.options["seed"]
+        if strategy == "random":
             return sample.pick_random(len(group), count, seed)
-        if method == "stratified":
+        if strategy == "stratified":
             return sample.pick_stratified([_class_of(each.item) for each in group], count, seed)
         vectors = matrix_of(group)
         if vectors is None:
             return sample.pick_random(0, 0, seed)
-        if method == "k_center":
+        if strategy == "k_center":
             return sample.pick_k_center(vectors, count, seed, start)
-        if method == "query":
+        if strategy == "query":
             return sample.pick_query(vectors, query_vector(self.embedder(), self.options["query"]), count)
-        if method == "cluster_random":
+        if strategy == "cluster_random":
             return sample.pick_cluster_random(vectors, count, seed, self.options["clusters"])
-        return _CLUSTERED[method](vectors, count, seed)
+        return _CLUSTERED[strategy](vectors, count, seed)
 
 
 _CLUSTERED: dict[str, Callable[[FloatArray, int, int], Picks]] = {
