@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import keyword
 import pickle
 from pathlib import Path
 
 import pytest
 from commands import run_python
+from datumaro.components.dataset import Dataset
 from datumaro.components.environment import Environment
 
 import datumaro_clip
@@ -50,7 +53,16 @@ def test_drop_in_directory_names_a_missing_library_instead_of_vanishing():
 import logging, sys
 sys.modules["openvino"] = None
 logging.basicConfig(level=logging.WARNING)
+from datumaro.components.dataset import Dataset
 from datumaro.components.environment import Environment
 Environment().load_plugins({str(PLUGIN_DIRECTORY)!r})
 """
     assert "needs openvino: pip install openvino" in run_python(code)
+
+
+@pytest.mark.parametrize("spec", [spec for spec in PLUGINS if spec.kind == "Transform"], ids=lambda spec: spec.name)
+def test_each_option_can_be_a_keyword_argument_of_transform(spec):
+    plugin = Environment().transforms[spec.name]
+    names = {action.dest for action in plugin.build_cmdline_parser()._actions}
+    taken = {"self", *inspect.signature(Dataset.transform).parameters}
+    assert not {name for name in names if name in taken or keyword.iskeyword(name) or not name.isidentifier()}
