@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,53 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.store import KIND_NAMES, create_store
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class EmbedOptions:
+    """What ``clip_embed`` is told.
+
+    Attributes
+    ----------
+    embedding : EmbeddingOptions
+    store : Path, optional
+        Where to write a store too.
+    store_format : str
+        ``clip_hdf5`` or ``clip_mmap``.
+    vectors, keys : Path, optional
+        Vectors computed elsewhere, and which items they belong to.
+    space : str
+        Name of their vector space.
+    """
+
+    embedding: EmbeddingOptions
+    store: Path | None = None
+    store_format: str = KIND_NAMES[0]
+    vectors: Path | None = None
+    keys: Path | None = None
+    space: str = ""
+
+    def __post_init__(self) -> None:
+        require_choice("store_format", self.store_format, KIND_NAMES)
+        if (self.vectors is None) != (self.keys is None):
+            raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> EmbedOptions:
+        """Read the transform's keyword arguments.
+
+        Raises
+        ------
+        OptionError
+            If there is no such option, or its value cannot be used.
+        """
+        rest = dict(given)
+        embedding = EmbeddingOptions.take_from(rest)
+        unknown = set(rest) - {field.name for field in fields(cls)}
+        if unknown:
+            raise OptionError(f"clip_embed has no option {', '.join(sorted(unknown))}")
+        paths = {name: Path(rest.pop(name)) for name in ("store", "vectors", "keys") if rest.get(name) is not None}
+        return cls(embedding, **{**rest, **paths})
 
 
 class ClipEmbed(Transform):
@@ -51,31 +100,25 @@ class ClipEmbed(Transform):
         add("--space", default="", metavar="NAME", help="a name for their vector space")
         return parser
 
-    def __init__(
-        self,
-        extractor: IDataset,
-        *,
-        store: str | Path | None = None,
-        store_format: str = KIND_NAMES[0],
-        vectors: str | Path | None = None,
-        keys: str | Path | None = None,
-        space: str = "",
-        **options: Any,
-    ) -> None:
+    @classmethod
+    def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
+        """Read the command line; what cannot be used is refused before anything is done."""
+        given: dict[str, Any] = super().parse_cmdline(args)
+        EmbedOptions.read(given)
+        return given
+
+    def __init__(self, extractor: IDataset, **options: Any) -> None:
         super().__init__(extractor)
-        require_choice("store_format", store_format, KIND_NAMES)
-        if (vectors is None) != (keys is None):
-            raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
-        self._options = EmbeddingOptions.take_from(options)
-        if options:
-            raise TypeError(f"clip_embed has no option {', '.join(sorted(options))}")
-        self._store = None if store is None else Path(store)
-        self._store_format = store_format
-        self._precomputed = PrecomputedVectors(Path(vectors), Path(keys), space) if vectors and keys else None
-        self._length = "parent" if self._options.on_error != "skip" else None
+        # Datumaro drops a transform that raises here, and goes on without it: options are read when items are wanted.
+        self._given = options
+        self._length = "parent" if options.get("on_error") != "skip" else None
+
+    @cached_property
+    def _options(self) -> EmbedOptions:
+        return EmbedOptions.read(self._given)
 
     def __iter__(self) -> Iterator[DatasetItem]:
-        embedder = Embedder(self._options, self._extractor.categories())
+        embedder = Embedder(self._options.embedding, self._extractor.categories())
         with self._storer() as storer:
             for found in self._found(embedder):
                 if storer is not None:
@@ -83,20 +126,22 @@ class ClipEmbed(Transform):
                 yield found.item if found.embedding is None else attach(found.item, found.embedding)
 
     def _found(self, embedder: Embedder) -> Iterator[ItemEmbedding]:
-        if self._precomputed is not None:
-            return self._precomputed.attached(self._extractor)
+        if self._options.vectors and self._options.keys:
+            vectors = PrecomputedVectors(self._options.vectors, self._options.keys, self._options.space)
+            return vectors.attached(self._extractor)
         return embedder.run(self._extractor, len(self._extractor))
 
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
         """What adds items to the store; the store appears when the last item is in it."""
-        if self._store is None:
+        options, source = self._options, self._extractor
+        if options.store is None:
             yield None
             return
-        source = self._extractor
         header = describe_dataset(source.categories(), source.infos(), source.media_type())
-        with create_store(self._store, self._store_format, header, overwrite=self._options.overwrite) as writer:
+        overwrite = options.embedding.overwrite
+        with create_store(options.store, options.store_format, header, overwrite=overwrite) as writer:
             storer = ItemStorer(writer, MediaOptions())
             yield storer
             storer.report()
-        log.info("Store written to '%s'", self._store)
+        log.info("Store written to '%s'", options.store)

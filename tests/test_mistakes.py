@@ -1,0 +1,60 @@
+"""A user's mistakes at the command line: one sentence that names the cure, exit status 1, no traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import run_command
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("pictures") / "in"
+    root.mkdir()
+    for index in range(3):
+        Image.fromarray(np.full((20, 20, 3), 60 * index, np.uint8)).save(root / f"{index}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        ("nowhere:image_dir", [], "nowhere"),
+        ("in:no_such_format", [], "no_such_format"),
+        ("in:image_dir", ["--model", "no/such/model", "--local-files-only"], "--model tiny"),
+        ("in:image_dir", ["--model", "tiny", "--device", "GPU.7"], "CPU"),
+        ("in:image_dir", ["--model", "tiny", "--prompt", "no place for the label"], "--prompt"),
+        ("in:image_dir", ["--model", "tiny", "--store", "/proc/no/store"], "/proc/no/store"),
+    ],
+)
+def test_mistake_is_answered_with_a_sentence(
+    pictures: Path, tmp_path: Path, source: str, options: list[str], message: str
+):
+    done = run_command(
+        *("datum", "transform", "-t", "clip_embed", "-o", tmp_path / "out", source, "--", "--cache", "off", *options),
+        cwd=pictures.parent,
+        HF_HUB_OFFLINE="1",
+    )
+    assert done.returncode == 1, done.stdout
+    assert message in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_unknown_plugin_option_shows_the_usage(pictures: Path, tmp_path: Path):
+    done = run_command(
+        "datum", "transform", "-t", "clip_embed", "-o", tmp_path / "o", f"{pictures}:image_dir", "--", "--colour", "red"
+    )
+    assert done.returncode == 2
+    assert "--colour" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_empty_folder_is_no_dataset(tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    done = run_command("datum", "export", "-i", tmp_path / "empty", "-f", "clip_hdf5", "-o", tmp_path / "out")
+    assert done.returncode == 1
+    assert "Failed to detect dataset format" in done.stdout
+    assert "Traceback" not in done.stdout
