@@ -130,6 +130,15 @@ def test_the_command_finds_by_item(store_path: Path, capsys: pytest.CaptureFixtu
         run(capsys, store_path, "--item", "purple")
 
 
+def test_the_command_looks_in_the_subsets_that_it_is_given(
+    store_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = run(capsys, store_path, "--item", "red@val", "--subset", "train", "-k", 5)
+    assert {line.split()[-1] for line in lines} == {"train"}
+    with pytest.raises(OptionError, match="has no subset nowhere; it has train, val, test"):
+        run(capsys, store_path, "--item", "red@val", "--subset", "nowhere")
+
+
 def test_the_command_asks_for_the_stores_own_model(
     store_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

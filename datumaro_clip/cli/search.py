@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from datumaro_clip.encoders.base import Encoder
@@ -27,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     query.add_argument("--image", type=Path, metavar="FILE", help="a picture")
     query.add_argument("--item", metavar="ID[@SUBSET]", help="an item of the store; it is not among the hits")
     parser.add_argument("-k", type=int, default=10, help="hits at most (default: %(default)s)")
+    parser.add_argument("--subset", nargs="+", metavar="NAME", help="look in these subsets only")
     parser.add_argument("--min-score", type=float, help="least cosine similarity, from -1 to 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
@@ -43,11 +46,22 @@ def run(args: argparse.Namespace) -> int:
 
 def _hits(store: StoreReader, args: argparse.Namespace) -> list[Hit]:
     index = SearchIndex.from_store(store)
+    search = partial(index.search, where=_in_subsets(store, args.subset), min_score=args.min_score)
     if args.item is None:
-        return index.search(_encoded(args, index.space), args.k, min_score=args.min_score)[0]
+        return search(_encoded(args, index.space), args.k)[0]
     key = _find_item(store, args.item)
-    hits = index.search(item_vector(store, key)[None], args.k + 1, min_score=args.min_score)[0]
+    hits = search(item_vector(store, key)[None], args.k + 1)[0]
     return [hit for hit in hits if hit.key != key][: args.k]
+
+
+def _in_subsets(store: StoreReader, names: Sequence[str] | None) -> Callable[[ItemKey], bool] | None:
+    """The filter that ``--subset`` asks for."""
+    if names is None:
+        return None
+    unknown = sorted(set(names) - set(store.subsets))
+    if unknown:
+        raise OptionError(f"{store.path} has no subset {', '.join(unknown)}; it has {', '.join(store.subsets)}")
+    return lambda key: key.subset in names
 
 
 def _encoded(args: argparse.Namespace, space: VectorSpace) -> FloatArray:
