@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, islice
 from typing import Any
 
@@ -100,6 +99,7 @@ class Embedder:
         self._categories = categories
         self._space: VectorSpace | None = None
         self._encoder: Encoder | None = None
+        self._cache: VectorCache | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -136,12 +136,16 @@ class Embedder:
                 self.summary.count(found.error)
                 if self._keeps(found):
                     yield found
+        if self._cache is not None:
+            self._cache.flush()
         self.summary.log()
 
-    @cached_property
+    @property
     def cache(self) -> VectorCache | None:
         """The vector cache, opened on first use; None where it is off."""
-        return None if self.options.cache == "off" else VectorCache(self.options.cache)
+        if self._cache is None and self.options.cache != "off":
+            self._cache = VectorCache(self.options.cache)
+        return self._cache
 
     def _keeps(self, found: ItemEmbedding) -> bool:
         if found.error is None or self.options.on_error == "keep":

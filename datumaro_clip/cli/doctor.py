@@ -17,10 +17,9 @@ from datumaro_clip.models.resolve import default_model, models_at_hand
 NAME = "doctor"
 HELP = "versions, devices, models and caches here, and what is missing"
 
-_REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "lmdb", "tokenizers", "huggingface_hub")
+_REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")
 _OPTIONAL = {
     "export": ("torch", "transformers", "optimum-intel", "nncf"),
-    "ann": ("usearch",),
 }
 
 
