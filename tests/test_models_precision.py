@@ -157,8 +157,8 @@ def test_refusals(random_clip: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="needs pictures and texts"):
         Calibration([], ["a"])
     convert_precision(random_clip, tmp_path / "half", "f16")
-    with pytest.raises(OptionError, match="is f16; another precision is made of an f32 model"):
-        convert_precision(tmp_path / "half", tmp_path / "out", "bf16")
+    with pytest.raises(OptionError, match="is f16, of which f32 cannot be made; start from f32"):
+        convert_precision(tmp_path / "half", tmp_path / "out", "f32")
     with pytest.raises(OptionError, match="name another directory"):
         export_model(resolve(random_clip), tmp_path / "half")
 

@@ -43,7 +43,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="directory, bundled name or Hugging Face id")
     add("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
-    add("--precision", choices=PRECISIONS, default="f32", help="default: %(default)s")
+    add("--precision", choices=PRECISIONS, help="default: the model's own, which is f32 for a checkpoint")
     add("--calibrate", metavar="DATASET[:FORMAT]", help="pictures and captions to calibrate int8 on, and to judge on")
     add("--accept-loss", action="store_true", help="keep the model although it misses what is required")
     add("--local-files-only", action="store_true", help="never ask a model hub")
@@ -76,7 +76,8 @@ def _export(args: argparse.Namespace) -> int:
     trial = None
     if args.calibrate:
         # As many again to judge on, which calibration does not see.
-        trial = Trial.split(args.calibrate, image_text_samples(args.calibrate, 2 * args.samples), args.samples)
+        samples = image_text_samples(args.calibrate, 2 * args.samples)
+        trial = Trial.split(Path(args.calibrate).name, samples, args.samples)
     certificate = export_model(model, args.output_dir, args.precision, trial, requirement=required, device=args.device)
     _show(read_manifest(args.output_dir), args.output_dir, certificate)
     return 0
@@ -85,7 +86,7 @@ def _export(args: argparse.Namespace) -> int:
 def _certify(args: argparse.Namespace) -> int:
     required = Requirement.parse(args.require)
     samples = image_text_samples(args.data, args.samples)
-    trial = Trial(args.data, [], samples, held_out=False)
+    trial = Trial(Path(args.data).name, [], samples, held_out=False)
     certificate = certify_directory(args.directory, args.reference, trial, device=args.device, precision=args.precision)
     print(certificate.table())
     check_requirement(certificate, required, "use another precision, or lower --require")

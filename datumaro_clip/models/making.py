@@ -60,7 +60,7 @@ def open_encoder(directory: Path, device: str, precision: str) -> Encoder:
 def export_model(
     model: ModelDirectory,
     out: Path,
-    precision: str = "f32",
+    precision: str | None = None,
     trial: Trial | None = None,
     *,
     requirement: Requirement = NO_REQUIREMENT,
@@ -71,13 +71,13 @@ def export_model(
     Parameters
     ----------
     model : ModelDirectory
-        As :func:`datumaro_clip.models.resolve` finds it, f32 unless ``precision`` is what it has.
+        As :func:`datumaro_clip.models.resolve` finds it.
     out : Path
         A new or empty directory.
-    precision : str
-        ``f32``, ``f16``, ``bf16`` or ``int8``.
+    precision : str, optional
+        ``f32``, ``f16``, ``bf16`` or ``int8``; the model's own where omitted.
     trial : Trial, optional
-        Needed for int8; with it, any other precision than f32 gets a certificate.
+        Needed for int8; with it, any other precision than the model's own gets a certificate.
     requirement : Requirement
         What the certificate must say.
     device : str
@@ -97,7 +97,7 @@ def export_model(
     """
     try:
         with atomic_directory(out) as directory:
-            if precision == model.manifest.precision:
+            if precision is None or precision == model.manifest.precision:
                 return _copy(model.path, directory)
             return _convert(model.path, directory, precision, trial, requirement, device)
     except FileExistsError as exc:

@@ -26,6 +26,8 @@ from datumaro_clip.models.manifest import (
 from datumaro_clip.models.quantize import Calibration, quantize_encoders
 from datumaro_clip.texts import Tokenizer
 
+# Half precision can be quantised, but nothing gives back what rounding took.
+_MADE_OF = {"f32": ("f16", "bf16", "int8"), "f16": ("bf16", "int8"), "bf16": ("f16", "int8")}
 _LIBRARIES = ("datumaro-clip", "openvino", "nncf")
 
 #: What to try when a precision costs too much.
@@ -33,12 +35,12 @@ NEXT_PRECISION = MappingProxyType({"int8": "bf16", "bf16": "f16", "f16": "f32"})
 
 
 def convert_precision(reference: Path, out: Path, precision: str, calibration: Calibration | None = None) -> Manifest:
-    """Make a model directory of another precision out of one of f32.
+    """Make a model directory of another precision out of one of f32, or int8 out of one in half precision.
 
     Parameters
     ----------
     reference : Path
-        A model directory of precision f32.
+        A model directory that is not quantised.
     out : Path
         A new or empty directory.
     precision : str
@@ -49,15 +51,15 @@ def convert_precision(reference: Path, out: Path, precision: str, calibration: C
     Raises
     ------
     OptionError
-        If the reference is not f32, or int8 is asked for without calibration.
+        If the precision cannot be made of the reference's, or int8 is asked for without calibration.
     ModelFormatError
         If the reference is damaged.
     FileExistsError
         If ``out`` holds something.
     """
     manifest = verify_files(reference)
-    if manifest.precision != "f32":
-        raise OptionError(f"{reference} is {manifest.precision}; another precision is made of an f32 model")
+    if precision not in _MADE_OF.get(manifest.precision, ()):
+        raise OptionError(f"{reference} is {manifest.precision}, of which {precision} cannot be made; start from f32")
     with atomic_directory(out) as directory:
         for name in (TOKENIZER, PREPROCESSOR, GOLDEN):
             shutil.copyfile(reference / name, directory / name)

@@ -27,7 +27,7 @@ class Sample:
 
 
 def texts_of(samples: Sequence[Sample], prompt: str = "a photo of a {}") -> list[str]:
-    """Captions of all samples in their order; where there are none at all, their labels through the prompt."""
-    captions = [caption for sample in samples for caption in sample.captions]
+    """The first caption of each sample; where there are none at all, their labels through the prompt."""
+    captions = [sample.captions[0] for sample in samples if sample.captions]
     labels = dict.fromkeys(prompt.format(sample.label) for sample in samples if sample.label)
     return captions or list(labels)

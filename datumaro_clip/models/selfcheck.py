@@ -17,7 +17,7 @@ from datumaro_clip.texts import TokenBatch
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 #: Least cosine similarity to the known vector of each golden input. Those of an int8 model are known in int8, so
-#: that what quantisation costs does not count. Found for a ViT-B/32 on a CPU: f32 1.00000, bf16 0.99994, int8 (with bf16
+#: that what quantisation costs does not count. Found for a ViT-B/32 on a CPU: f32 1.00000, bf16 0.99994, int8 (bf16
 #: between the quantised layers) 0.99978. The bounds leave room for trained models, whose activations spread more.
 LEAST_COSINE: Mapping[str, float] = MappingProxyType({"f32": 0.9999, "f16": 0.999, "bf16": 0.99, "int8": 0.99})
 
