@@ -38,12 +38,12 @@ class CaptionRules:
     Attributes
     ----------
     min_words : int
-        Words wanted, at least.
+        Words wanted, at least; 1 lets labels pass for captions.
     checks : collection of str
         Those of ``CAPTION_REASONS`` that are on.
     """
 
-    min_words: int = 2
+    min_words: int = 1
     checks: Collection[str] = CAPTION_REASONS
 
     def __post_init__(self) -> None:

@@ -172,8 +172,8 @@ def _near(
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):
         if local != representative:
-            match = groups.matches[(min(local, representative), max(local, representative))]
-            found[items[local]] = Duplicate(items[representative], "near", log_odds(match), 0.0, match)
+            match, threshold = groups.verdict(local, representative)
+            found[items[local]] = Duplicate(items[representative], "near", log_odds(match), threshold, match)
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from datumaro_clip.curate import near_features
 from datumaro_clip.curate.groups import IntArray, neighbour_lists, star_groups
 from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, align, compare, match
-from datumaro_clip.curate.near_rules import is_copy
+from datumaro_clip.curate.near_rules import ALONE, SUPPORTED, is_copy, log_odds
 from datumaro_clip.curate.rings import WHOLE, Thumbnail, describe, orient, spectra
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
@@ -49,10 +49,20 @@ class NearGroups:
         Shape (N,), int64: itself where an item is no copy.
     matches : dict
         What comparing (lower, higher) showed, for every pair that was looked at.
+    by_vector : frozenset
+        The pairs that vectors proposed.
     """
 
     representatives: IntArray
     matches: dict[Pair, PixelMatch]
+    by_vector: frozenset[Pair] = frozenset()
+
+    def verdict(self, one: int, other: int) -> tuple[PixelMatch, float]:
+        """What comparing two pictures showed, and the log odds that were asked of it."""
+        pair = (min(one, other), max(one, other))
+        found = self.matches[pair]
+        alone = pair not in self.by_vector and log_odds(found) > ALONE
+        return found, ALONE if alone else SUPPORTED
 
 
 def find_near(
@@ -100,7 +110,7 @@ def find_near(
         pairs |= fresh
         neighbours = neighbour_lists(len(thumbnails), pairs)
         representatives = _adopt(star_groups(order, neighbours, referee.is_copy), order, neighbours, referee)
-    return NearGroups(representatives, referee.seen)
+    return NearGroups(representatives, referee.seen, by_vector)
 
 
 def _by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float) -> frozenset[Pair]:
@@ -174,7 +184,7 @@ class _Referee:
         self.seen: dict[Pair, PixelMatch] = {}
         self.by_vector = by_vector
         self._thumbnails = thumbnails
-        self._spectra = lru_cache(maxsize=4096)(lambda index: spectra(thumbnails[index]))
+        self._spectra = lru_cache(maxsize=1024)(lambda index: spectra(thumbnails[index]))
         self._features = lru_cache(maxsize=1024)(lambda index: near_features.features(thumbnails[index]))
 
     def is_copy(self, one: int, other: int) -> bool:

@@ -107,7 +107,7 @@ def _soft(picture: Thumbnail) -> FloatArray:
 
 
 def _grey(picture: Thumbnail) -> FloatArray:
-    grey: FloatArray = cv2.GaussianBlur(picture.astype(np.float32).mean(axis=-1) / 255, (0, 0), 1.0)
+    grey: FloatArray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, (0, 0), 1.0)
     return grey
 
 
@@ -237,6 +237,13 @@ def _plainness(parts: tuple[Mask, Mask], inside: Mask) -> float:
 
 
 def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
-    """Align a pair from its orientation on, and compare it."""
+    """Align a pair from its orientation on, and compare it where the greys correlate best."""
     start = frame_map(orientation)
-    return compare(first, second, align(first, second, start))
+    maps = (start, align(first, second, start))
+    return compare(first, second, max(maps, key=lambda where: _likeness(first, second, where)))
+
+
+def _likeness(first: Thumbnail, second: Thumbnail, where: Map) -> float:
+    inside = _region(where, _turned(where))
+    laid = cv2.warpAffine(_grey(second), where, (SIDE, SIDE), flags=_INVERSE)
+    return _correlation(_grey(first)[inside], laid[inside]) if inside.mean() >= _LEAST_COVER else -1.0

@@ -94,13 +94,15 @@ def _groups(report: Report, thumbnails: Thumbnails) -> str:
     rows = "".join(_group(group, thumbnails) for group in report.groups)
     more = _more(report.groups_left_out, "groups")
     total = len(report.groups) + report.groups_left_out
-    return f"<section><h2>Duplicate groups <small>{total:,}</small></h2>{rows}{more}</section>"
+    head = f"<h2>Duplicate groups <small>{total:,}</small></h2>"
+    return f'<section>{head}<div class="groups">{rows}</div>{more}</section>'
 
 
 def _group(group: Group, thumbnails: Thumbnails) -> str:
     keeper = _figure(group.keeper, thumbnails, "stays", "keeper")
     members = "".join(_figure(one, thumbnails, _words(one.reason.removesuffix("_duplicate"))) for one in group.members)
-    return f'<div class="group">{keeper}{members}{_more(group.left_out, "copies")}</div>'
+    size = "pair" if len(group.members) == 1 else "many"
+    return f'<div class="group {size}">{keeper}{members}{_more(group.left_out, "copies")}</div>'
 
 
 def _section(section: Section, thumbnails: Thumbnails) -> str:

@@ -1,0 +1,82 @@
+"""Each defect of pictures and captions is found under its name, and good ones pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datumaro_clip.curate.captions import CAPTION_REASONS, CaptionRules, judge_caption
+from datumaro_clip.curate.clean import PictureFacts, PictureRules, judge_picture, spread
+from datumaro_clip.errors import OptionError
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        (PictureFacts(None, 64, 64), None),
+        (PictureFacts("truncated"), "truncated"),
+        (PictureFacts(None, 31, 400), "too_small"),
+        (PictureFacts(None, 40, 400), "odd_shape"),
+        (PictureFacts(None, 64, 64, 3.0), "blank"),
+    ],
+)
+def test_pictures(facts: PictureFacts, reason: str | None):
+    found = judge_picture(facts, PictureRules())
+    assert (found.reason if found else None) == reason
+
+
+def test_a_check_that_is_off_finds_nothing():
+    assert judge_picture(PictureFacts("truncated"), PictureRules(checks=("blank",))) is None
+
+
+@pytest.mark.parametrize("wrong", [{"min_side": -1}, {"max_aspect": 0.5}, {"checks": ("blink",)}])
+def test_rules_that_make_no_sense_are_refused(wrong: dict):
+    with pytest.raises(OptionError):
+        PictureRules(**wrong)
+
+
+def test_noise_does_not_hide_a_blank_picture_and_a_small_figure_is_seen():
+    noise = np.random.default_rng(0).integers(118, 138, (400, 600, 3)).astype(np.uint8)
+    assert spread(Image.fromarray(noise)) < 8
+    noise[200:240, 300:340] = 10
+    assert spread(Image.fromarray(noise)) > 30
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty_caption"),
+        (" \n", "empty_caption"),
+        ("a dog\x07 runs", "control_characters"),
+        ("a d\ufffdg", "replacement_characters"),
+        ("un sac Ã\xa0 main", "mojibake"),
+        ("it isnâ€™t here", "mojibake"),
+        ("a <b>red</b> shoe", "markup"),
+        ("salt &amp; pepper", "markup"),
+        ("q#z@^^|{x} 0=7*k", "garbled_caption"),
+        ("qxzk wjvx zzkq", "garbled_caption"),
+        ("A dog, 3 cats & a bird: 50% off! (£5)", None),
+        ("une armoire bleue à rayures, l’été", None),
+        ("犬が走る", None),
+        ("Straße über Größe", None),
+        ("NYC TV BMW", None),
+        ("x < y and y > z", None),
+    ],
+)
+def test_captions(text: str, reason: str | None):
+    found = judge_caption(text, CaptionRules())
+    assert (found.reason if found else None) == reason
+
+
+@pytest.mark.parametrize(("text", "short"), [("hat", True), ("red hat", False), ("赤い", False)])
+def test_words_are_counted_where_words_are_written(text: str, short: bool):
+    found = judge_caption(text, CaptionRules(min_words=2))
+    assert (found is not None) == short
+
+
+@pytest.mark.parametrize("off", CAPTION_REASONS)
+def test_every_caption_reason_can_be_switched_off(off: str):
+    rules = CaptionRules(min_words=9, checks=[reason for reason in CAPTION_REASONS if reason != off])
+    found = judge_caption("<b>q#\x07z\ufffd@^ Ã©</b>" if off != "empty_caption" else "", rules)
+    assert found is None or found.reason != off

@@ -1,0 +1,76 @@
+"""Decisions survive their file, refuse others, and are the same bytes each time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datumaro_clip.curate.decisions import (
+    Decision,
+    DecisionLog,
+    except_items,
+    read_decisions,
+    read_exceptions,
+    write_decisions,
+)
+from datumaro_clip.errors import DecisionError
+from datumaro_clip.vectors import ItemKey
+
+KEY = ItemKey("a/b @ c", "träin")
+FULL = Decision(
+    KEY, "move", "near_duplicate", 0.5, 0.25, 3, ItemKey("x", "y"), 2, "to", "cat", 7, "why\nso", {"clip_score": 0.5}
+)
+
+
+def log(*decisions: Decision) -> DecisionLog:
+    return DecisionLog("clip_dedup", {"threshold": 0.9}, "sha256:0", decisions, ("a note",))
+
+
+@pytest.mark.parametrize("decisions", [(), (Decision(KEY, "keep"),), (FULL, Decision(ItemKey("2", ""), "drop", "x"))])
+def test_what_is_written_is_read_back_and_is_the_same_bytes_each_time(tmp_path: Path, decisions: tuple[Decision, ...]):
+    for name in ("one", "two"):
+        write_decisions(tmp_path / name, log(*decisions))
+    assert read_decisions(tmp_path / "one") == log(*decisions)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "not a decisions file"),
+        ("{}", "not a decisions file"),
+        ("no json", "line 1 is not JSON"),
+        ('{"format": "datumaro-clip decisions", "version": 9, "decisions": 0}', "version 9"),
+        ('{"format": "datumaro-clip decisions", "version": 1, "decisions": 2}', "cut off"),
+        ('{"format": "datumaro-clip decisions", "version": 1, "decisions": 1}\n{"id": "a"}', "line 2"),
+        (
+            '{"format": "datumaro-clip decisions", "version": 1, "decisions": 1}\n'
+            '{"id": "a", "subset": "b", "action": "explode"}',
+            "explode",
+        ),
+    ],
+)
+def test_a_foreign_or_damaged_file_is_refused_with_its_line(tmp_path: Path, content: str, said: str):
+    (tmp_path / "file").write_text(content)
+    with pytest.raises(DecisionError, match=said):
+        read_decisions(tmp_path / "file")
+
+
+def test_a_missing_file_is_refused(tmp_path: Path):
+    with pytest.raises(DecisionError, match="cannot be read"):
+        read_decisions(tmp_path / "none")
+
+
+def test_exceptions_are_lines_or_decisions_and_win_over_drops(tmp_path: Path):
+    (tmp_path / "e").write_text('# never these\n\na@b@train\n{"id": "c", "subset": "val"}\n')
+    refused = read_exceptions(tmp_path / "e")
+    assert refused == {ItemKey("a@b", "train"), ItemKey("c", "val")}
+    kept, dropped = except_items([Decision(ItemKey("c", "val"), "drop", "x"), Decision(KEY, "drop", "x")], refused)
+    assert (kept.action, kept.reason, dropped.action) == ("keep", "excepted", "drop")
+
+
+def test_an_exception_without_a_subset_is_named(tmp_path: Path):
+    (tmp_path / "e").write_text("lonely\n")
+    with pytest.raises(DecisionError, match="line 1: wanted id@subset"):
+        read_exceptions(tmp_path / "e")

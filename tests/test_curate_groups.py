@@ -1,0 +1,82 @@
+"""Groups are stars, clusters are reproducible, semantic choices keep their share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datumaro_clip.curate.clusters import spherical_kmeans
+from datumaro_clip.curate.groups import equal_groups, neighbour_lists, star_groups
+from datumaro_clip.curate.semantic import choose_semantic
+from datumaro_clip.errors import OptionError
+from datumaro_clip.vectors import unit_rows
+
+
+def rows(count: int, dimension: int = 16, seed: int = 0) -> np.ndarray:
+    return unit_rows(np.random.default_rng(seed).standard_normal((count, dimension)))
+
+
+def test_nothing_and_one_make_no_group():
+    assert star_groups([], [], lambda a, b: True).tolist() == []
+    assert star_groups([0], [[]], lambda a, b: True).tolist() == [0]
+
+
+def test_resemblance_is_not_handed_on():
+    """0-1-2-3 resemble their neighbours only: a chain would make one group of them."""
+    near = neighbour_lists(4, [(0, 1), (1, 2), (2, 3)])
+    found = star_groups([0, 1, 2, 3], near, lambda a, b: abs(a - b) == 1)
+    assert found.tolist() == [0, 0, 2, 2]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 12), st.randoms(use_true_random=False))
+def test_each_member_passed_the_test_against_its_representative(count: int, random):
+    pairs = {(a, b) for a in range(count) for b in range(a) if random.random() < 0.3}
+    order = random.sample(range(count), count)
+    found = star_groups(order, neighbour_lists(count, pairs), lambda a, b: (max(a, b), min(a, b)) in pairs)
+    for item, head in enumerate(found.tolist()):
+        assert found[head] == head
+        assert item == head or (max(item, head), min(item, head)) in pairs
+
+
+def test_items_that_share_any_digest_are_equal_and_the_first_in_order_stays():
+    assert equal_groups([2, 1, 0], [["a"], ["b"], ["a", "b"]]).tolist() == [2, 2, 2]
+    assert equal_groups([0, 1], [[], []]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_clusters_of_few_and_of_identical_rows(count: int):
+    found = spherical_kmeans(np.repeat(rows(1), count, axis=0), 3)
+    assert found.labels.shape == (count,)
+    assert np.allclose(found.scores, 1, atol=1e-6)
+
+
+def test_clusters_find_what_is_apart_and_repeat_for_a_seed():
+    centres = rows(4, 32)
+    points = unit_rows(np.repeat(centres, 25, axis=0) + 0.05 * rows(100, 32, 1))
+    one, two = spherical_kmeans(points, 4, 3), spherical_kmeans(points, 4, 3)
+    assert np.array_equal(one.labels, two.labels)
+    assert all(len(set(part)) == 1 for part in one.labels.reshape(4, 25).tolist())
+
+
+@pytest.mark.parametrize("count", [0, 1, 40])
+@pytest.mark.parametrize("ratio", [0.3, 1.0])
+def test_semantic_choice_keeps_its_share_and_names_kept_representatives(count: int, ratio: float):
+    found = choose_semantic(rows(count), list(range(count)), ratio, clusters=3)
+    assert found.kept.sum() == np.ceil(ratio * count)
+    assert found.scores.shape == (count,)
+
+
+def test_semantic_choice_lets_the_copy_go_that_comes_later():
+    vectors = rows(10)
+    vectors[7] = vectors[2]
+    assert np.flatnonzero(~choose_semantic(vectors, list(range(10)), 0.9, clusters=1).kept).tolist() == [7]
+    assert np.flatnonzero(~choose_semantic(vectors, list(range(9, -1, -1)), 0.9, clusters=1).kept).tolist() == [2]
+
+
+@pytest.mark.parametrize("ratio", [0, 1.5, -1])
+def test_a_share_out_of_range_is_refused(ratio: float):
+    with pytest.raises(OptionError):
+        choose_semantic(rows(3), [0, 1, 2], ratio)

@@ -1,0 +1,86 @@
+"""Zero-shot labels, outliers and doubtful labels on clusters whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
+from datumaro_clip.curate.outliers import doubt_labels, isolation, lower_fence, neighbour_count
+from datumaro_clip.errors import OptionError
+from datumaro_clip.vectors import unit_rows
+
+
+def clusters(each: int = 40, count: int = 5, spread: float = 0.4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vectors around directions, those directions, and which belongs where."""
+    rng = np.random.default_rng(0)
+    centres = unit_rows(rng.standard_normal((count, 32)))
+    noise = spread * unit_rows(rng.standard_normal((each * count, 32)))
+    return unit_rows(np.repeat(centres, each, axis=0) + noise), centres, np.repeat(np.arange(count), each)
+
+
+def test_each_picture_gets_its_nearest_class():
+    vectors, centres, truth = clusters()
+    found = classify(vectors, centres)
+    assert (found.labels == truth).all()
+    assert ((found.confidences > 0) & (found.confidences <= 1)).all()
+
+
+def test_no_pictures_no_labels():
+    vectors, centres, _ = clusters()
+    assert len(classify(vectors[:0], centres).labels) == 0
+
+
+def test_prompts_are_averaged_class_by_class():
+    assert prompts(["ice_cream"], ["a {}", "the {}"]) == ["a ice cream", "the ice cream"]
+    vectors = class_vectors(unit_rows(np.eye(4)), 2)
+    assert np.allclose(vectors, unit_rows([[1, 1, 0, 0], [0, 0, 1, 1]]))
+
+
+@pytest.mark.parametrize(("names", "templates"), [([], ["a {}"]), (["cat"], []), (["cat"], ["a cat"])])
+def test_prompts_without_a_name_are_refused(names: list[str], templates: list[str]):
+    with pytest.raises(OptionError):
+        prompts(names, templates)
+
+
+@pytest.mark.parametrize(("total", "k"), [(0, 0), (1, 0), (5, 4), (100, 10), (10_000, 200)])
+def test_the_neighbour_to_look_at_exists(total: int, k: int):
+    assert neighbour_count(total) == k
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_or_identical_pictures_have_no_outlier(count: int):
+    scores = isolation(np.repeat(clusters()[0][:1], count, axis=0))
+    assert not (scores < lower_fence(scores)).any()
+
+
+def test_a_small_foreign_group_is_found_and_nothing_else():
+    vectors, centres, _ = clusters()
+    axes = np.linalg.qr(np.vstack([centres, np.eye(32)[:1]]).T)[0].T
+    strange = unit_rows(axes[-1] + 0.05 * np.random.default_rng(1).standard_normal((4, 32)))
+    scores = isolation(np.vstack([vectors, strange]))
+    assert np.flatnonzero(scores < lower_fence(scores)).tolist() == [200, 201, 202, 203]
+
+
+@pytest.mark.parametrize("with_texts", [True, False])
+def test_wrong_labels_are_doubted_and_the_right_one_is_proposed(with_texts: bool):
+    vectors, centres, truth = clusters()
+    given = truth.copy()
+    wrong = np.array([3, 50, 90, 130, 199])
+    given[wrong] = (given[wrong] + 2) % 5
+    texts = class_scores(vectors, centres) if with_texts else None
+    found = doubt_labels(vectors, given.tolist(), texts, 5)
+    assert np.flatnonzero(found.doubts > 0).tolist() == wrong.tolist()
+    assert (found.proposed[wrong] == truth[wrong]).all()
+
+
+def test_texts_that_side_with_the_label_silence_the_neighbours():
+    vectors, _, truth = clusters()
+    given = truth.copy()
+    given[3] = 2
+    texts = np.eye(5, dtype=np.float32)[given]
+    assert not (doubt_labels(vectors, given.tolist(), texts, 5).doubts > 0).any()
+
+
+def test_nothing_to_doubt():
+    assert len(doubt_labels(clusters()[0][:0], [], None, 3).doubts) == 0

@@ -1,0 +1,95 @@
+"""Samples have the size that was asked for, repeat for a seed, and do what their method says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from datumaro_clip.curate.sample import (
+    coverage_radius,
+    pick_centroid,
+    pick_cluster_random,
+    pick_k_center,
+    pick_query,
+    pick_random,
+    pick_stratified,
+    pick_typical,
+    wanted_count,
+)
+from datumaro_clip.errors import OptionError
+from datumaro_clip.vectors import unit_rows
+
+BY_VECTOR = [pick_k_center, pick_centroid, pick_typical, pick_cluster_random]
+
+
+def rows(count: int, seed: int = 0) -> np.ndarray:
+    return unit_rows(np.random.default_rng(seed).standard_normal((count, 24)))
+
+
+@pytest.mark.parametrize(("total", "count", "ratio", "wanted"), [(0, 5, None, 0), (9, 3, None, 3), (10, None, 0.25, 2)])
+def test_counts_and_ratios(total: int, count: int | None, ratio: float | None, wanted: int):
+    assert wanted_count(total, count, ratio) == wanted
+
+
+@pytest.mark.parametrize(("count", "ratio"), [(None, None), (1, 0.5), (-1, None), (None, 1.5)])
+def test_counts_and_ratios_that_say_nothing_are_refused(count: int | None, ratio: float | None):
+    with pytest.raises(OptionError):
+        wanted_count(10, count, ratio)
+
+
+@pytest.mark.parametrize("pick", BY_VECTOR)
+@pytest.mark.parametrize(("total", "count"), [(0, 0), (0, 3), (1, 1), (1, 5), (30, 0), (30, 7), (30, 30)])
+def test_as_many_different_rows_as_asked_for_and_the_same_each_time(pick, total: int, count: int):
+    one, two = (pick(rows(total), count, 3).indices.tolist() for _ in range(2))
+    assert one == two
+    assert len(one) == len(set(one)) == min(total, count)
+
+
+@pytest.mark.parametrize("pick", BY_VECTOR)
+def test_identical_rows_are_no_obstacle(pick):
+    assert sorted(pick(np.repeat(rows(1), 9, axis=0), 9, 0).indices.tolist()) == list(range(9))
+
+
+def k_center_reference(vectors: np.ndarray, first: int, count: int) -> list[int]:
+    """Farthest-point picks, written down naively."""
+    picks = [first]
+    exact = vectors.astype(np.float64)
+    while len(picks) < count:
+        nearest = [max(float(exact[n] @ exact[m]) for m in picks) for n in range(len(vectors))]
+        left = [n for n in range(len(vectors)) if n not in picks]
+        picks.append(min(left, key=lambda n: (np.float32(nearest[n]), n)))
+    return picks
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_k_center_picks_what_the_reference_picks(seed: int):
+    vectors = rows(60, seed)
+    picks = pick_k_center(vectors, 25, seed).indices.tolist()
+    assert picks == k_center_reference(vectors, picks[0], 25)
+
+
+def test_k_center_covers_more_than_chance_at_every_size():
+    centres = rows(40, 1)
+    vectors = unit_rows(np.repeat(centres, 10, axis=0) + 0.1 * rows(400, 2))
+    for count in (5, 10, 20, 40, 80):
+        chance = [coverage_radius(vectors, pick_random(400, count, seed).indices) for seed in range(10)]
+        assert coverage_radius(vectors, pick_k_center(vectors, count, 0).indices) < min(chance)
+
+
+def test_k_center_starts_from_what_one_has():
+    vectors = rows(20)
+    assert pick_k_center(vectors, 1, 0, start=vectors[:19]).indices.tolist() == [19]
+
+
+def test_strata_keep_their_shares():
+    classes = ["a"] * 60 + ["b"] * 30 + ["c"] * 10
+    picks = pick_stratified(classes, 20, 0).indices
+    assert [[classes[n] for n in picks].count(name) for name in "abc"] == [12, 6, 2]
+    assert pick_stratified([], 4, 0).indices.tolist() == []
+
+
+def test_a_query_takes_the_most_similar_first():
+    vectors = rows(20)
+    picks = pick_query(vectors, vectors[4], 5)
+    assert picks.indices[0] == 4
+    assert (np.diff(picks.scores) <= 0).all()

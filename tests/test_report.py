@@ -1,0 +1,71 @@
+"""The report opens by itself, shows what matters, and stays small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions
+from datumaro_clip.report import plan_report, write_report
+from datumaro_clip.report.page import render
+from datumaro_clip.report.plan import GROUP_MEMBERS, GROUPS, TILES
+from datumaro_clip.vectors import ItemKey
+
+
+def key(n: int) -> ItemKey:
+    return ItemKey(f"item-{n}", "train")
+
+
+def log(*decisions: Decision, notes: tuple[str, ...] = ()) -> DecisionLog:
+    return DecisionLog("clip_x", {"a": 1}, "sha256:" + "0" * 64, decisions, notes)
+
+
+def test_nothing_decided_is_a_page_too(tmp_path: Path):
+    write_report(tmp_path / "new", plan_report(log()), {})
+    assert "0 items" in (tmp_path / "new/report.html").read_text()
+    assert read_decisions(tmp_path / "new/decisions.jsonl") == log()
+
+
+def test_the_page_needs_no_network_and_trusts_no_text():
+    evil = Decision(ItemKey('<img src=x onerror="1">', "s"), "drop", "bad", detail="<script>alert(1)</script>")
+    page = render(plan_report(log(evil, notes=("<b>",))), {evil.key: b"jpeg"})
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "http" not in page.replace("http-equiv", "")
+    assert 'src="data:image/jpeg;base64,' in page
+    assert "default-src 'none'" in page
+
+
+def test_ten_thousand_items_make_a_short_page():
+    many = [Decision(key(n), "drop", f"reason_{n % 3}", score=n / 1e4, threshold=0.5) for n in range(10_000)]
+    plan = plan_report(log(*many))
+    assert len(plan.keys()) == 3 * TILES
+    page = render(plan, {})
+    assert len(page) < 300_000
+    assert "and 3,274 more items" in page
+
+
+def test_groups_show_their_keeper_and_are_capped():
+    decisions = []
+    for group in range(GROUPS + 5):
+        decisions.append(Decision(key(100 * group), "keep", "representative", group=group))
+        decisions += [
+            Decision(key(100 * group + n), "drop", "near_duplicate", 2.0, 0.0, group, key(100 * group))
+            for n in range(1, 2 + (GROUP_MEMBERS + 3) * (group == 7))
+        ]
+    plan = plan_report(log(*decisions))
+    assert plan.groups[0].number == 7
+    assert (len(plan.groups), plan.groups_left_out, plan.groups[0].left_out) == (GROUPS, 5, 4)
+    page = render(plan, {})
+    assert page.count('class="keeper"') == GROUPS
+    assert "and 5 more groups" in page
+
+
+@pytest.mark.parametrize(("scores", "drawn"), [([], 0), ([0.5] * 30, 0), ([n / 30 for n in range(30)], 1)])
+def test_scores_that_differ_are_drawn_with_their_threshold(scores: list[float], drawn: int):
+    plan = plan_report(
+        log(*(Decision(key(n), "keep" if s >= 0.4 else "drop", "x", s, 0.4) for n, s in enumerate(scores)))
+    )
+    assert len(plan.histograms) == drawn
+    assert render(plan, {}).count("threshold 0.4</text>") == drawn
