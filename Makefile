@@ -39,7 +39,7 @@ tiny-eval: $(VENV)/installed-test ## Measure the bundled model on drawn pictures
 ci-venv: ## A CPU-only environment with the export extra, for CI
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[dev]' 'transformers>=4.51,<5.6' nncf
+	$(PIP_INSTALL) -e '.[dev]' 'transformers>=4.51,<5.6' nncf requests
 	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
 	$(PIP_INSTALL) --no-deps optimum-intel optimum
 	touch $(VENV)/installed-test $(VENV)/installed-dev
