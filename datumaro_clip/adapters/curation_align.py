@@ -166,4 +166,3 @@ class _Scores:
         steps = np.linspace(levels[0], levels[-1], 6)[1:-1]
         would = ", ".join(f"{step:.3f} keeps {np.mean(self.values >= step):.0%}" for step in steps)
         return [f"scores: {spread}", f"a threshold of {would}"]
-

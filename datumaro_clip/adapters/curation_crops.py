@@ -49,9 +49,7 @@ def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:
             yield index, annotation
 
 
-def _entry(
-    item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, embedder: Embedder
-) -> ItemEmbedding:
+def _entry(item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, embedder: Embedder) -> ItemEmbedding:
     if result.vector is None:
         return ItemEmbedding(item, None, error=result.error)
     provenance = embedder.encoder.provenance

@@ -108,9 +108,7 @@ class ClipDedup(CurationTransform):
             None if each.embedding is None else each.embedding.vector,
         )
 
-    def _told(
-        self, items: Sequence[DatasetItem], duplicates: dict[int, Duplicate]
-    ) -> tuple[list[Decision], list[str]]:
+    def _told(self, items: Sequence[DatasetItem], duplicates: dict[int, Duplicate]) -> tuple[list[Decision], list[str]]:
         heads = sorted({each.representative for each in duplicates.values()})
         groups = {head: number for number, head in enumerate(heads)}
         members = {head: [head] for head in heads}

@@ -64,4 +64,3 @@ class Replay(Transform):
 
     def __iter__(self) -> Iterator[DatasetItem]:
         yield from DecidedItems(self._log, self.categories()).apply(self._extractor)
-

@@ -166,9 +166,7 @@ def _near(
     rank = {item: position for position, item in enumerate(order)}
     local_order = sorted(range(len(items)), key=lambda local: rank[items[local]])
     vectors, rows = _vectors_of(candidates, items)
-    groups = find_near(
-        _Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold
-    )
+    groups = find_near(_Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold)
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):
         if local != representative:
@@ -213,8 +211,7 @@ def _settled(found: dict[int, Duplicate]) -> dict[int, Duplicate]:
         return item
 
     return {
-        item: Duplicate(last(item), each.level, each.score, each.threshold, each.match)
-        for item, each in found.items()
+        item: Duplicate(last(item), each.level, each.score, each.threshold, each.match) for item, each in found.items()
     }
 
 

@@ -90,9 +90,7 @@ def _scores(vectors: FloatArray, ranked: IntArray, labels: IntArray) -> FloatArr
     return scores
 
 
-def _representatives(
-    vectors: FloatArray, labels: IntArray, kept: np.typing.NDArray[np.bool_]
-) -> IntArray:
+def _representatives(vectors: FloatArray, labels: IntArray, kept: np.typing.NDArray[np.bool_]) -> IntArray:
     representatives = np.arange(len(vectors))
     for members in _members(representatives.copy(), labels):
         staying, going = members[kept[members]], members[~kept[members]]
