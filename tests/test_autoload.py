@@ -34,6 +34,10 @@ def test_datum_lists_the_transform_and_the_export_command():
     assert "Export a dataset in some format" in run_command("datum", "--help").stdout
 
 
+def test_datum_validate_takes_the_validator():
+    assert "clip_integrity" in run_command("datum", "validate", "--help").stdout
+
+
 def test_dataset_knows_the_transform_with_nothing_imported_before():
     code = """
 from datumaro.components.dataset import Dataset
