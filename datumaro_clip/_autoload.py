@@ -146,8 +146,9 @@ def _extend_tasks(module: "Any") -> None:
 
     from datumaro_clip.adapters.specs import PLUGINS
 
-    ours = [plugin.name for plugin in PLUGINS if plugin.kind == "Validator"]
-    module.TaskType = Enum("TaskType", [*(task.name for task in module.TaskType), *ours])
+    names = [task.name for task in module.TaskType]
+    names += [plugin.name for plugin in PLUGINS if plugin.kind == "Validator"]
+    setattr(module, "TaskType", Enum("TaskType", " ".join(names)))  # noqa: B010 - mypy takes it for a declaration
 
 
 def _widen_merged_masks(module: "Any") -> None:
