@@ -316,7 +316,7 @@ def test_the_provenance_names_the_device_that_computes(
 
 def test_bf16_stays_near_f32_in_unit_rows(make: Callable[..., OpenVINOEncoder], tiny: OpenVINOEncoder) -> None:
     if "bf16" not in next(d for d in list_devices(core()) if d.name == "CPU").precisions:
-        pytest.skip("this processor has no bf16")
+        pytest.skip("not on this machine: its processor has no bf16")
     half = make(precision="bf16")
     assert half.provenance.precision == "bf16"
     rows, exact = half.submit_pixels(noise(64)).result(), tiny.submit_pixels(noise(64)).result()

@@ -260,7 +260,7 @@ def test_an_empty_file_a_text_and_a_directory_say_which_they_are(tmp_path: Path)
 
 def test_a_pipe_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
-        pytest.skip("this system has no named pipes")
+        pytest.skip("not on this machine: pipes in the file system")
     os.mkfifo(tmp_path / "pipe.jpg")
     assert reason(tmp_path / "pipe.jpg") == "not_a_file"
     assert reason("/dev/zero") == "not_a_file"
