@@ -29,17 +29,21 @@ from tiny_recipe import (
     END,
     IMAGE_SIDE,
     MEAN,
+    PROMPTED,
     START,
     augmented,
     configuration,
     contrastive_loss,
     learn_tokenizer,
+    prompt_loss,
 )
 from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import CLIPModel, PreTrainedTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from datumaro_clip.catalogue import ATTRIBUTES, describe
+from datumaro_clip.catalogue.captions import LANGUAGES
 from datumaro_clip.models.build import Origin
 from datumaro_clip.models.export import export_checkpoint
 from datumaro_clip.models.precision import convert_precision
@@ -47,16 +51,22 @@ from datumaro_clip.models.precision import convert_precision
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "datumaro_clip" / "bundled" / "tiny"
 CAPTIONS_EACH = 10
+PROMPT_VARIANTS = 4
 REPORT_EVERY = 50
 STATE = "tiny-training.pt"
 
 
 class Lessons(NamedTuple):
-    """What the pictures show and what is said of them, as numbers."""
+    """What the pictures show and what is said of them, as numbers.
+
+    ``prompts`` are captions of one attribute only, "a mug" or "un objet bleu": int16 (variants, values of every
+    attribute of ``PROMPTED``, tokens).
+    """
 
     shown: NDArray[np.int8]
     ids: NDArray[np.int16]
     told: NDArray[np.int8]
+    prompts: NDArray[np.int16]
 
 
 def main() -> None:
@@ -77,7 +87,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train tiny on drawn catalogues.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=int, default=24_000)
-    parser.add_argument("--steps", type=int, default=2_400)
+    parser.add_argument("--steps", type=int, default=5_600)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--build", type=Path, default=ROOT / "build")
@@ -97,7 +107,21 @@ def prepare(count: int, seed: int) -> tuple[Tokenizer, Lessons]:
     tokenizer = learn_tokenizer(texts)
     ids = np.array([line.ids for line in tokenizer.encode_batch(texts)], dtype=np.int16)
     each = (count, CAPTIONS_EACH, -1)
-    return tokenizer, Lessons(np.array(shown, np.int8), ids.reshape(each), np.array(told, np.int8).reshape(each))
+    told = np.array(told, np.int8).reshape(each)
+    return tokenizer, Lessons(np.array(shown, np.int8), ids.reshape(each), told, _prompts(tokenizer, seed))
+
+
+def _prompts(tokenizer: Tokenizer, seed: int) -> NDArray[np.int16]:
+    """``Lessons.prompts``; the languages take turns."""
+    rng = random.Random(f"prompts/{seed}")
+    variants = [
+        [describe({name: value}, language, rng) for name in PROMPTED for value in ATTRIBUTES[name]]
+        for language in LANGUAGES * PROMPT_VARIANTS
+    ]
+    ids = [
+        [line.ids + [1] * (CONTEXT_LENGTH - len(line.ids)) for line in tokenizer.encode_batch(one)] for one in variants
+    ]
+    return np.array(ids, dtype=np.int16)
 
 
 def train(
@@ -161,15 +185,24 @@ def _step(
     one = torch.randint(CAPTIONS_EACH, (len(chosen),), generator=chance).numpy()
     rows = chosen.numpy()
     shown, told = torch.from_numpy(lessons.shown[rows]), torch.from_numpy(lessons.told[rows, one])
-    ids = torch.from_numpy(lessons.ids[rows, one].astype(np.int64))
+    prompts = lessons.prompts[int(torch.randint(len(lessons.prompts), (1,), generator=chance))]
+    ids = _side_by_side(lessons.ids[rows, one], prompts)
     images, texts = embed(model, augmented(pictures[chosen], chance), ids)
     scale = model.logit_scale.clamp(max=math.log(100)).exp()
-    loss = contrastive_loss(images, texts, scale, shown, told)
+    loss = contrastive_loss(images, texts[: len(rows)], scale, shown, told)
+    loss = loss + prompt_loss(images, texts[len(rows) :], scale, shown)
     optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimiser.step()
     return float(loss.detach())
+
+
+def _side_by_side(captions: NDArray[np.int16], prompts: NDArray[np.int16]) -> torch.Tensor:
+    """Captions and prompts as one batch, int64, padded alike."""
+    width = max(captions.shape[1], prompts.shape[1])
+    padded = [np.pad(one, ((0, 0), (0, width - one.shape[1])), constant_values=1) for one in (captions, prompts)]
+    return torch.from_numpy(np.concatenate(padded).astype(np.int64))
 
 
 def embed(model: CLIPModel, pixel_values: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
