@@ -223,8 +223,8 @@ def test_align_without_enough_texts_asks_for_a_threshold():
 
 @pytest.mark.parametrize("method", ["random", "stratified", "k_center", "centroid", "cluster_random", "typical"])
 def test_samples_have_their_size_whatever_the_batch(method: str):
-    one = ids(several(12).transform(ClipSample, by=method, count=5))
-    two = ids(several(12).transform(ClipSample, by=method, count=5, batch_size=1))
+    one = ids(several(12).transform(ClipSample, strategy=method, count=5))
+    two = ids(several(12).transform(ClipSample, strategy=method, count=5, batch_size=1))
     assert len(one) == 5
     assert one == two
 
@@ -232,7 +232,7 @@ def test_samples_have_their_size_whatever_the_batch(method: str):
 def test_sample_starts_from_a_subset_and_works_per_subset():
     mixed = [item(f"i{n}", pixels(n), "train" if n < 4 else "val") for n in range(8)]
     assert len(dataset(*mixed).transform(ClipSample, count=2, start_from=["train"]).get_subset("train")) == 4
-    halves = dataset(*mixed).transform(ClipSample, by="random", ratio=0.5, per_subset=True)
+    halves = dataset(*mixed).transform(ClipSample, strategy="random", ratio=0.5, per_subset=True)
     assert [len(halves.get_subset(name)) for name in ("train", "val")] == [2, 2]
 
 
