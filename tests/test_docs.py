@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from commands import BIN
+from commands import BIN, run_python
 
 from datumaro_clip.catalogue import write_catalogue
 
@@ -49,6 +49,13 @@ def test_commands_run_as_printed(page: Path, datasets: Path, tmp_path: Path):
             command, shell=True, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+
+
+def test_python_of_the_readme_runs_as_printed(datasets: Path, tmp_path: Path):
+    [source] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    shutil.copytree(datasets, tmp_path / "path" / "to")
+    run_python(source, cwd=tmp_path, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"))
+    assert any((tmp_path / "unique").rglob("*.txt"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

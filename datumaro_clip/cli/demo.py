@@ -58,7 +58,7 @@ def steps(items: int, seed: int) -> Iterator[Step]:
     yield Step("Convert the store to YOLO", "datum convert -i store -f yolo -o yolo -- --save-media")
     yield Step("Search by a text", 'datum-clip search store "a large red umbrella" -k 3')
     yield Step("Search in French", 'datum-clip search store "une armoire bleue à rayures" -k 3')
-    yield Step("Search one subset only", 'datum-clip search store "a green ball on a lawn" -k 3 --subset val')
+    yield Step("Search one subset only", 'datum-clip search store "a green ball on a lawn" -k 3 --subset val test')
 
 
 def _transform(title: str, output: str, name: str, source: str, options: str, planted: tuple[str, ...] = ()) -> Step:
@@ -77,7 +77,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run every step; end with where the reports are and what to try next."""
     started = time.monotonic()
-    directory = _working_directory(args.keep)
+    directory = _working_directory(args.keep).resolve()
     for step in steps(args.items, args.seed):
         print(f"\n# {step.title}\n$ {step.command}", flush=True)
         _run(step.command, directory)

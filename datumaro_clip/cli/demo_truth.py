@@ -46,7 +46,7 @@ class Judgement:
 
     def __str__(self) -> str:
         return (
-            f"  → {self.found} of {self.planted} planted defects found (recall {self.recall:.2f}), "
+            f"  => {self.found} of {self.planted} planted defects found (recall {self.recall:.2f}), "
             f"{self.right} of {self.flagged} decisions right (precision {self.precision:.2f}), "
             f"{self.lost} of {self.good} good items lost"
         )
