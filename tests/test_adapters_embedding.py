@@ -130,6 +130,15 @@ def test_missing_vectors_are_not_computed_in_another_space_than_the_items_have(
         list(with_embeddings([known, picture("b")], EmbeddingOptions(cache="off")))
 
 
+def test_model_is_the_one_that_made_the_items_vectors(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch):
+    """Naming no model must not mean the default model, where the items have vectors of another."""
+    [known] = [attach(f.item, f.embedding) for f in with_embeddings([picture("a")], EmbeddingOptions(cache="off"))]
+    wanted: list[object] = []
+    monkeypatch.setattr(module, "load_model", lambda model, **kwargs: wanted.append(model) or encoder)
+    list(with_embeddings([picture("b"), known], EmbeddingOptions(cache="off")))
+    assert wanted == [encoder.space.fingerprint]
+
+
 def test_captions_are_scored_against_their_picture(encoder: FakeEncoder, options: EmbeddingOptions):
     item = picture("a", RED, annotations=[Bbox(0, 0, 1, 1, label=0), Caption("a red car"), Caption("a blue car")])
     [found] = with_embeddings([item], EmbeddingOptions(cache="off", texts="captions"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -116,7 +116,7 @@ class Embedder:
     def _load(self) -> Encoder:
         options = self.options
         encoder = load_model(
-            options.model,
+            options.model or self._model_of_items(),
             device=options.device,
             precision=options.precision,
             local_files_only=options.local_files_only,
@@ -126,10 +126,17 @@ class Embedder:
         self.summary.computed_by(encoder)
         return encoder
 
+    def _model_of_items(self) -> str | None:
+        """The space that the items' own vectors are of, by which their model is found; None where they have none."""
+        space = self._space
+        return space.fingerprint if space is not None and space.fingerprint.startswith("sha256:") else None
+
     def run(self, items: Iterable[DatasetItem], total: int | None = None) -> Iterator[ItemEmbedding]:
         """Embed the items; log the summary at the end."""
         if self.options.model is not None:
             self._space = self.encoder.space
+        elif isinstance(items, Sequence):
+            self._space = self._space or _space_among(items)
         with progress(total) as bar:
             for found in self._with_texts(self._with_images(items)):
                 bar.update()
@@ -237,6 +244,13 @@ class Embedder:
         for found, of_item in zip(window, texts, strict=True):
             vectors = tuple(_caption(found.embedding, text, next(rows)) for text in of_item)
             yield ItemEmbedding(found.item, found.embedding, vectors, found.error)
+
+
+def _space_among(items: Sequence[DatasetItem]) -> VectorSpace | None:
+    """The space of the first vector that an item brings, so that the items before it get theirs from the same model."""
+    values = (item.attributes.get(ATTRIBUTE) for item in items)
+    first = next((value for value in values if value is not None), None)
+    return None if first is None else Embedding.from_attribute(first).vector_space
 
 
 def _caption(image: Embedding | None, text: ItemText, row: Any) -> CaptionVector:
