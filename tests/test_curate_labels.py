@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
-from datumaro_clip.curate.outliers import doubt_labels, isolation, lower_fence, neighbour_count
+from datumaro_clip.curate.outliers import doubt_labels, fit_classes, isolation, lower_fence, neighbour_count
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows
 
@@ -80,6 +80,16 @@ def test_texts_that_side_with_the_label_silence_the_neighbours():
     given[3] = 2
     texts = np.eye(5, dtype=np.float32)[given]
     assert not (doubt_labels(vectors, given.tolist(), texts, 5).doubts > 0).any()
+
+
+def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
+    vectors, centres, truth = clusters()
+    texts = class_scores(vectors, centres)
+    texts[7] = 0.1
+    given = truth.copy()
+    given[50] = 3
+    assert np.flatnonzero(fit_classes(texts, given.tolist()).foreign).tolist() == [7]
+    assert len(fit_classes(texts[:0], []).best) == 0
 
 
 def test_nothing_to_doubt():

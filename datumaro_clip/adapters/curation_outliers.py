@@ -17,7 +17,8 @@ from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores, prompts
 from datumaro_clip.curate.decisions import Decision
-from datumaro_clip.curate.outliers import doubt_labels, isolation, lower_fence
+from datumaro_clip.curate.outliers import doubt_labels, fit_classes, isolation, lower_fence
+from datumaro_clip.vectors import FloatArray
 
 _WHAT = ("pictures", "labels", "both")
 
@@ -27,7 +28,8 @@ class ClipOutliers(CurationTransform):
     Finds pictures that resemble no others, and labels that both the nearest neighbours and the text encoder
     contradict; the label that fits better is proposed.|n
     |n
-    A wrong label is marked, or removed with the item, as '--action' says; 'decisions.jsonl' ranks them by doubt.|n
+    A wrong label is marked, or removed with the item, as '--action' says; the report ranks them by doubt. A picture
+    that fits neither its own class nor any other counts as an outlier too.|n
     |n
     Example:|n
     |s|sdatum transform -t clip_outliers -o OUT path/to/coco:coco -- --action mark --report REPORT
@@ -38,7 +40,7 @@ class ClipOutliers(CurationTransform):
         "what": "both",
         "neighbours": None,
         "min_similarity": None,
-        "min_doubt": 0.0,
+        "min_doubt": 0.1,
         "no_texts": False,
     }
 
@@ -49,7 +51,7 @@ class ClipOutliers(CurationTransform):
         add("--what", default="both", choices=_WHAT, help="outliers to look for (default: %(default)s)")
         add("--neighbours", type=int, help="look at the K-th neighbour (default: the 10th, or 2 percent of the items)")
         add("--min-similarity", type=float, help="with that neighbour (default: far below the others')")
-        add("--min-doubt", type=float, default=0.0, help="of labels, from 0 to 1 (default: %(default)s)")
+        add("--min-doubt", type=float, default=0.1, help="of labels, from 0 to 1 (default: %(default)s)")
         add("--no-texts", action="store_true", help="let the neighbours alone judge labels")
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
@@ -80,28 +82,51 @@ class ClipOutliers(CurationTransform):
         vectors = matrix_of([each for each, _ in labelled])
         if vectors is None or len(names) < 2:
             return {}
-        texts = None
-        if not self.options["no_texts"]:
-            classes = class_matrix(self.embedder(), prompts(names, DEFAULT_TEMPLATES), len(DEFAULT_TEMPLATES))
-            texts = class_scores(vectors, classes)
-        doubts = doubt_labels(vectors, [label for _, label in labelled], texts, len(names))
+        labels = [label for _, label in labelled]
+        texts = None if self.options["no_texts"] else self._class_scores(vectors, names)
+        foreign = {} if texts is None else self._foreign([each for each, _ in labelled], texts, labels)
+        doubts = doubt_labels(vectors, labels, texts, len(names))
         limit = self.options["min_doubt"]
-        ranks = np.argsort(np.argsort(-doubts.doubts, kind="stable"), kind="stable")
-        judged = {}
-        for (each, label), doubt, proposed, rank in zip(labelled, *doubts, ranks.tolist(), strict=True):
-            if doubt > limit:
-                detail = f"labelled {names[label]}, more likely {names[int(proposed)]}; doubt {rank + 1} of all"
-                judged[id(each)] = replace(
-                    decided[id(each)],
-                    action="drop",
-                    reason="wrong_label",
-                    score=round(float(doubt), 6),
-                    threshold=limit,
-                    label=names[int(proposed)],
-                    detail=detail,
-                    attributes={"clip_label": names[int(proposed)]},
-                )
-        return judged
+        judged = {
+            id(each): _doubted(decided[id(each)], float(doubt), limit, names[label], names[proposed])
+            for (each, label), doubt, proposed in zip(labelled, doubts.doubts, doubts.proposed.tolist(), strict=True)
+            if doubt > limit
+        }
+        return judged | foreign
+
+    def _class_scores(self, vectors: FloatArray, names: list[str]) -> FloatArray:
+        sentences = prompts(names, DEFAULT_TEMPLATES)
+        return class_scores(vectors, class_matrix(self.embedder(), sentences, len(DEFAULT_TEMPLATES)))
+
+    def _foreign(self, labelled: list[ItemEmbedding], texts: FloatArray, labels: list[int]) -> dict[int, Decision]:
+        """Pictures that fit neither their own class nor any other."""
+        if self.options["what"] != "both":
+            return {}
+        fits = fit_classes(texts, labels)
+        return {
+            id(labelled[n]): Decision(
+                key_of(labelled[n].item),
+                "drop",
+                "outlier",
+                score=round(float(fits.best[n]), 6),
+                threshold=round(fits.fence, 6),
+                detail="resembles neither its own class nor any other",
+            )
+            for n in np.flatnonzero(fits.foreign).tolist()
+        }
+
+
+def _doubted(decision: Decision, doubt: float, limit: float, given: str, proposed: str) -> Decision:
+    return replace(
+        decision,
+        action="drop",
+        reason="wrong_label",
+        score=round(doubt, 6),
+        threshold=limit,
+        label=proposed,
+        detail=f"labelled {given}, more likely {proposed}",
+        attributes={"clip_label": proposed},
+    )
 
 
 def only_label(item: DatasetItem, count: int) -> int | None:

@@ -19,6 +19,8 @@ _FEWEST_NEIGHBOURS = 10
 _LABEL_NEIGHBOURS = 10
 # Tukey's far fence (Exploratory Data Analysis, 1977): about 1 in 400,000 of a normal distribution lies below.
 _FAR_FENCE = 3.0
+# Below it lie about 2 in 100 of a normal distribution: unusual, where something else is wrong as well.
+_NEAR_FENCE = 1.0
 
 
 def neighbour_count(total: int) -> int:
@@ -53,6 +55,40 @@ def lower_fence(scores: FloatArray, reach: float = _FAR_FENCE) -> float:
         return -1.0
     low, high = np.percentile(scores, [25, 75])
     return float(low - reach * max(high - low, 1e-6))
+
+
+class ClassFits(NamedTuple):
+    """How well pictures fit the classes that there are.
+
+    Attributes
+    ----------
+    best : numpy.ndarray
+        Shape (N,), float32: similarity with the most similar class.
+    fence : float
+        What ``best`` usually exceeds.
+    foreign : numpy.ndarray
+        Shape (N,), bool: far less similar to the given class than usual, and not even usually similar to any other.
+    """
+
+    best: FloatArray
+    fence: float
+    foreign: np.typing.NDArray[np.bool_]
+
+
+def fit_classes(texts: FloatArray, labels: Sequence[int]) -> ClassFits:
+    """Tell pictures that belong to no class from those that only carry a wrong label, which fit another class well.
+
+    Parameters
+    ----------
+    texts : numpy.ndarray
+        Shape (N, C): cosine similarity with each class.
+    labels : sequence of int
+        Given label of each.
+    """
+    best = np.asarray(texts.max(axis=1, initial=-1.0), np.float32)
+    own = texts[np.arange(len(texts)), np.asarray(labels, dtype=np.int64)]
+    fence = lower_fence(best, _NEAR_FENCE)
+    return ClassFits(best, fence, (own < lower_fence(own)) & (best < fence))
 
 
 class LabelDoubts(NamedTuple):
