@@ -54,7 +54,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 def _configure_certify(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("directory", type=Path, metavar="DIR", help="the model directory to judge")
-    add("--reference", type=Path, required=True, metavar="REF", help="the same model in f32")
+    add("--reference", required=True, metavar="REF", help="the same model in f32: a directory or a name, as --model")
     add("--data", required=True, metavar="DATASET[:FORMAT]", help="your pictures, captions and labels")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="default: %(default)s")
     _add_shared(parser)
@@ -87,7 +87,8 @@ def _certify(args: argparse.Namespace) -> int:
     required = Requirement.parse(args.require)
     samples = image_text_samples(args.data, args.samples)
     trial = Trial(Path(args.data).name, [], samples, held_out=False)
-    certificate = certify_directory(args.directory, args.reference, trial, device=args.device, precision=args.precision)
+    reference = resolve(args.reference).path
+    certificate = certify_directory(args.directory, reference, trial, device=args.device, precision=args.precision)
     print(certificate.table())
     check_requirement(certificate, required, "use another precision, or lower --require")
     return 0
