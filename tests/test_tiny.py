@@ -123,6 +123,23 @@ def test_a_caption_that_is_true_of_another_picture_does_not_count_against_it(rec
 
 
 @pytest.mark.export
+def test_prompts_are_told_apart_within_their_attribute_only(recipe: ModuleType) -> None:
+    """A picture that lies at the prompts of all its values must have no loss, whatever other attributes' prompts say."""
+    import torch
+
+    widths = [len(ATTRIBUTES[name]) for name in recipe.PROMPTED]
+    prompts = torch.nn.functional.normalize(torch.eye(sum(widths)))
+    starts = [sum(widths[:index]) for index in range(len(widths))]
+    right, wrong = (
+        torch.nn.functional.normalize(prompts[[start + k for start in starts]].sum(0), dim=0) for k in (0, 1)
+    )
+    shown = torch.zeros((1, len(ATTRIBUTES)), dtype=torch.int8)
+    scale = torch.tensor(60.0)
+    assert recipe.prompt_loss(right[None], prompts, scale, shown) < 1e-3
+    assert recipe.prompt_loss(wrong[None], prompts, scale, shown) > 10
+
+
+@pytest.mark.export
 def test_augmented_pictures_are_what_the_model_takes(recipe: ModuleType) -> None:
     import torch
 

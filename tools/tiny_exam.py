@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, product
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from tiny_pictures import held_out
 
 from datumaro_clip.catalogue.captions import LANGUAGES, describe
 from datumaro_clip.catalogue.painting import draw_item
-from datumaro_clip.catalogue.spec import ATTRIBUTES, ItemSpec, distinct_attributes, sample_spec
+from datumaro_clip.catalogue.spec import ATTRIBUTES, ItemSpec, sample_spec
 
 Vectors = NDArray[np.float32]
 EmbedImages = Callable[[Sequence[Image.Image]], Vectors]
@@ -56,14 +56,20 @@ def examine(embed_images: EmbedImages, embed_texts: EmbedTexts, items: int, seed
 
 
 def _exam(embed: EmbedImages, items: int, seed: str, fits: Callable[[Mapping[str, str]], bool]) -> Exam:
-    """``items`` things that fit, no two with the same full caption."""
+    """``items`` things that fit, or as many as there are, no two with the same full caption."""
     specs = list(islice(_specs(random.Random(seed), fits), items))
-    blocks = [embed([_picture(spec) for spec in specs[i : i + 50]]) for i in range(0, items, 50)]
+    blocks = [embed([_picture(spec) for spec in specs[i : i + 50]]) for i in range(0, len(specs), 50)]
     return Exam(specs, np.concatenate(blocks))
 
 
 def _specs(rng: random.Random, fits: Callable[[Mapping[str, str]], bool]) -> Iterator[ItemSpec]:
-    return (sample_spec(rng, chosen) for chosen in distinct_attributes(rng) if fits(chosen))
+    """Every thing once, in random order; the audience does not count, since most captions are silent about it."""
+    told = [name for name in ATTRIBUTES if name != "audience"]
+    things = list(product(*(ATTRIBUTES[name] for name in told)))
+    for values in rng.sample(things, len(things)):
+        chosen = dict(zip(told, values, strict=True)) | {"audience": rng.choice(ATTRIBUTES["audience"])}
+        if fits(chosen):
+            yield sample_spec(rng, chosen)
 
 
 def _picture(spec: ItemSpec) -> Image.Image:

@@ -74,7 +74,9 @@ def main() -> None:
     options = _options()
     torch.manual_seed(options.seed)
     torch.set_num_threads(2)
-    pictures = draw_pictures(options.build / "tiny-pictures.npy", options.pictures, options.seed)
+    pictures = draw_pictures(
+        options.build / f"tiny-pictures-{options.seed}-{options.pictures}.npy", options.pictures, options.seed
+    )
     tokenizer, lessons = prepare(len(pictures), options.seed)
     model = CLIPModel(configuration())
     model.set_attn_implementation(ATTENTION)
