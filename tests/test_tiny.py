@@ -124,7 +124,7 @@ def test_a_caption_that_is_true_of_another_picture_does_not_count_against_it(rec
 
 @pytest.mark.export
 def test_prompts_are_told_apart_within_their_attribute_only(recipe: ModuleType) -> None:
-    """A picture that lies at the prompts of all its values must have no loss, whatever other attributes' prompts say."""
+    """A picture at the prompts of all its values must have no loss, whatever the prompts of other attributes."""
     import torch
 
     widths = [len(ATTRIBUTES[name]) for name in recipe.PROMPTED]
