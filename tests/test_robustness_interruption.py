@@ -36,10 +36,13 @@ with VectorCache(sys.argv[1]) as cache:
 np.save(sys.argv[2], np.stack(rows), allow_pickle=False)
 """
 
+# A process started in the background inherits that Ctrl-C is ignored; a user's is not.
 STUCK = """
-import sys, threading
+import signal, sys, threading
 from datumaro_clip.pipeline import ImageRequest, embed_images
 from datumaro_clip.testing import FakeEncoder
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def never():
     print("waiting", flush=True)
@@ -88,10 +91,13 @@ def test_what_was_computed_before_a_kill_is_not_computed_again(tmp_path: Path) -
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: Ctrl-C sent to one process")
 def test_ctrl_c_does_not_wait_for_a_picture() -> None:
     """A thread that decodes, or waits for a slow disk, keeps the process alive."""
-    process = start(STUCK)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "waiting\n"
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    with start(STUCK) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        try:
+            said, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert said == "interrupted\n"
     assert process.returncode == 130
