@@ -19,12 +19,14 @@ from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
 # What two views of copies have in common at least, whatever the noise, and how many neighbours are looked at.
-_RING_SIMILARITY = 0.88
-_RING_NEIGHBOURS = 16
+_RING_SIMILARITY = 0.9
+_RING_NEIGHBOURS = 12
 _VIEW_NEIGHBOURS = 4
 _VECTOR_NEIGHBOURS = 16
 # Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
 _WORTH_ALIGNING = 0.7
+# From this on, a pair resembles as wholes, and no view of either can do better by much.
+_ALIKE_AS_WHOLES = 0.9
 _ROUNDS = 3
 
 
@@ -184,7 +186,8 @@ class _Referee:
         self.seen: dict[Pair, PixelMatch] = {}
         self.by_vector = by_vector
         self._thumbnails = thumbnails
-        self._spectra = lru_cache(maxsize=1024)(lambda index: spectra(thumbnails[index]))
+        self._whole = lru_cache(maxsize=8192)(lambda index: spectra(thumbnails[index], (WHOLE,)))
+        self._views = lru_cache(maxsize=1024)(lambda index: spectra(thumbnails[index]))
         self._features = lru_cache(maxsize=1024)(lambda index: near_features.features(thumbnails[index]))
 
     def is_copy(self, one: int, other: int) -> bool:
@@ -205,15 +208,31 @@ class _Referee:
 
     def _compare(self, one: int, other: int) -> PixelMatch:
         supported = (one, other) in self.by_vector
+        found = self._by_whole(one, other)
+        if found is None:
+            found = self._by_views(one, other, supported)
+        if is_copy(found, supported=supported) or not supported:
+            return found
+        return self._by_features(one, other, found)
+
+    def _by_whole(self, one: int, other: int) -> PixelMatch | None:
+        """The comparison of whole with whole; None where they are not alike enough for a crop to be ruled out."""
+        orientation = orient(self._whole(one), self._whole(other))
+        if orientation.score < _ALIKE_AS_WHOLES:
+            return None
+        return match(self._thumbnails[one], self._thumbnails[other], orientation)
+
+    def _by_views(self, one: int, other: int, supported: bool) -> PixelMatch:
+        """The comparison of the view of either that resembles the whole of the other most."""
         found = NO_MATCH
         for left, right in ((one, other), (other, one)):
-            orientation = orient(self._spectra(left), self._spectra(right))
+            orientation = orient(self._views(left), self._views(right))
             if orientation.score < _WORTH_ALIGNING:
                 continue
             found = match(self._thumbnails[left], self._thumbnails[right], orientation)
             if is_copy(found, supported=supported) or orientation.view == WHOLE:
-                return found
-        return self._by_features(one, other, found) if supported else found
+                break
+        return found
 
     def _by_features(self, one: int, other: int, otherwise: PixelMatch) -> PixelMatch:
         first, second = self._thumbnails[one], self._thumbnails[other]
