@@ -16,6 +16,7 @@ from PIL import Image
 from datumaro_clip.catalogue.spec import ATTRIBUTES
 from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.models import load_model
+from datumaro_clip.models.resolve import resolve
 from datumaro_clip.pipeline import ImageRequest, embed_images, embed_texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -156,3 +157,9 @@ def test_the_tokenizer_knows_every_text_and_ends_it(recipe: ModuleType) -> None:
     assert len(ids) == recipe.CONTEXT_LENGTH
     assert (ids[0], ids[-1]) == (0, 1)
     assert tokenizer.decode(tokenizer.encode("a cat").ids).strip() == "a cat"
+
+
+def test_its_log_line_says_what_it_knows(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    resolve("tiny")
+    assert "drawn catalogue pictures only" in caplog.text

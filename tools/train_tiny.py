@@ -54,6 +54,10 @@ CAPTIONS_EACH = 10
 PROMPT_VARIANTS = 4
 REPORT_EVERY = 50
 STATE = "tiny-training.pt"
+NOTE = (
+    "it knows drawn catalogue pictures only; on photographs its vectors mean little: "
+    "use --model openai/clip-vit-base-patch32 for those"
+)
 
 
 class Lessons(NamedTuple):
@@ -250,7 +254,7 @@ def save(model: CLIPModel, tokenizer: Tokenizer, curve: list[tuple[int, float]],
 def bundle(checkpoint: Path, out: Path) -> None:
     """Export the checkpoint to a model directory of half-precision weights, in the place of the one that is there."""
     with TemporaryDirectory(prefix="tiny-") as folder:
-        export_checkpoint(checkpoint, Path(folder) / "f32", Origin("tiny", "trained"))
+        export_checkpoint(checkpoint, Path(folder) / "f32", Origin("tiny", "trained", note=NOTE))
         shutil.rmtree(out, ignore_errors=True)
         convert_precision(Path(folder) / "f32", out, "f16")
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+from tqdm import tqdm
 
 from datumaro_clip.catalogue import write_catalogue
 
@@ -20,6 +23,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the catalogue and say how to go on."""
-    write_catalogue(args.output_dir, items=args.items, seed=args.seed)
+    with tqdm(total=args.items, unit="item", desc="Drawing", disable=not sys.stderr.isatty(), leave=False) as bar:
+        write_catalogue(
+            args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)
+        )
     print(f"{args.items} items in {args.output_dir}; planted defects are listed in {args.output_dir / 'truth.json'}")
     return 0

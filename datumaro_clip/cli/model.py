@@ -128,7 +128,7 @@ def _show(manifest: Manifest, directory: Path, certificate: Certificate | None) 
         "dimension": manifest.dimension,
         "pictures": f"{width}×{height}",
         "texts": f"at most {manifest.text.context_length} tokens",
-        "source": " ".join(str(source[key]) for key in ("kind", "id", "revision") if source.get(key)),
+        "source": " ".join(str(source[key]) for key in ("kind", "id", "revision", "note") if source.get(key)),
         "size": f"{sum(entry.size for entry in manifest.files.values()) / 1e6:.1f} MB",
     }
     for key, value in entries.items():

@@ -48,16 +48,20 @@ class Origin:
         ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
     id, revision : str
         Hugging Face id and commit hash, where there are such.
+    note : str
+        What whoever uses the model must know; every run that loads it says so.
     """
 
     name: str
     kind: str
     id: str = ""
     revision: str = ""
+    note: str = ""
 
     def to_manifest(self) -> dict[str, str]:
         """The manifest's ``source``."""
-        return {"kind": self.kind, "id": self.id, "revision": self.revision}
+        note = {"note": self.note} if self.note else {}
+        return {"kind": self.kind, "id": self.id, "revision": self.revision, **note}
 
 
 def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Origin) -> Manifest:

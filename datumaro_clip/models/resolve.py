@@ -81,6 +81,8 @@ def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bo
     else:
         found = _from_hub(name, local_files_only)
     log.info("model %s: %s, %s", found.manifest.name, found.route, found.path)
+    if note := found.manifest.source.get("note"):
+        log.info("model %s: %s", found.manifest.name, note)
     return found
 
 
