@@ -284,3 +284,18 @@ def test_integrity_is_reported_in_datumaros_form():
 
 def test_errors_of_curation_are_of_the_tree():
     assert issubclass(OptionError, DatumaroClipError)
+
+
+def test_every_copy_among_real_products_is_found_and_nothing_else(shared: Path):
+    folder = shared / "data/products"
+    names = [line.rpartition(",")[2] for line in (folder / "products.csv").read_text().splitlines()[1:]]
+    items = [
+        DatasetItem(name, subset="train", media=Image.from_file(path=str(folder / name))) for name in names if name
+    ]
+    made = ClipDedup(dataset(*items), levels=["exact"])
+    assert len(items) == 12_348
+    assert made.decisions.counts()["drop exact_duplicate"] == 197
+    seen: dict[bytes, str] = {}
+    first = {name: seen.setdefault((folder / name).read_bytes(), name) for name in names if name}
+    found = {one.key.id for one in made.decisions.decisions if one.action == "drop"}
+    assert found == {name for name, owner in first.items() if name != owner}

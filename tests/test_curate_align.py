@@ -9,6 +9,7 @@ import pytest
 
 from datumaro_clip.curate.align import combine, keep_top, margins, mismatch_threshold
 from datumaro_clip.errors import OptionError
+from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import unit_rows
 
 
@@ -89,3 +90,10 @@ def test_mismatched_titles_of_real_products_are_told_apart(shared: Path, seed: i
     owner, wrong = shuffled_third(len(texts), seed)
     found = margins(images, texts, owner, seed).own
     assert auc(found[~wrong], found[wrong]) >= 0.97
+
+
+def test_titles_of_real_products_find_their_pictures(shared: Path):
+    folder = shared / "data/clip_vectors_fashion99"
+    images, texts = (unit_rows(np.load(folder / f"{name}_embeddings.npy")) for name in ("image", "text"))
+    hits, _ = top_k(texts, images, 1)
+    assert (hits[:, 0] == np.arange(len(texts))).mean() >= 0.85
