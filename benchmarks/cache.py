@@ -18,10 +18,10 @@ PHOTOS = 1000
 
 def run(work: Path) -> Iterator[Figure]:
     """int8, the quickest to beat; loading the model's description counts in both runs."""
-    paths = photos(work, PHOTOS)
+    paths, model = photos(work, PHOTOS), model_directory("int8")
 
     def embed() -> None:
-        encoder = load_model(model_directory("int8"), self_check=False)
+        encoder = load_model(model, self_check=False)
         with VectorCache(work / "cache") as cache:
             deque(embed_images(map(ImageRequest, paths), encoder, cache=cache), 0)
 
