@@ -10,11 +10,12 @@ from datumaro.components.annotation import Caption
 from datumaro.components.comparator import EqualityComparator
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.errors import RepeatedItemError
 from datumaro.components.media import Image
 
 from datumaro_clip.adapters import embedding as module
 from datumaro_clip.adapters.embedding import ATTRIBUTE
-from datumaro_clip.errors import OptionError, StoreWriteError
+from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding
@@ -113,3 +114,12 @@ def test_options_that_cannot_be_used_are_an_error_though_datumaro_drops_transfor
 def test_command_line_is_refused_before_anything_is_done():
     with pytest.raises(OptionError, match="--prompt"):
         Dataset.from_iterable([]).env.transforms["clip_embed"].parse_cmdline(["--", "--prompt", "no place"])
+
+
+@pytest.mark.parametrize("kind", ["clip_hdf5", "clip_mmap"])
+def test_two_items_with_one_id_are_named_and_leave_no_store(tmp_path: Path, kind: str):
+    twins = Dataset.from_iterable([DatasetItem("a", subset="train"), DatasetItem("a", subset="train")])
+    with pytest.raises(RepeatedItemError, match="'a', 'train'"):
+        twins.export(str(tmp_path / "out"), kind, no_embed=True)
+    with pytest.raises(StoreNotFoundError):
+        open_store(tmp_path / "out")
