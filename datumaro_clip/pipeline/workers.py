@@ -6,11 +6,12 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
+_LONGEST_WAIT = 0.25  # seconds
 
 
 class Workers(Generic[_In, _Out]):
@@ -47,9 +48,9 @@ class Workers(Generic[_In, _Out]):
             for task in tasks:
                 begun.append(self.submit(task))
                 if len(begun) >= ahead:
-                    yield begun.popleft().result()
+                    yield _awaited(begun.popleft())
             while begun:
-                yield begun.popleft().result()
+                yield _awaited(begun.popleft())
         finally:
             for future in begun:
                 future.cancel()
@@ -65,6 +66,13 @@ class Workers(Generic[_In, _Out]):
             if future.set_running_or_notify_cancel():
                 _fulfil(future, self._function, task)
             del entry, task, future  # An idle thread must not hold on to a picture.
+
+
+def _awaited(future: Future[_Out]) -> _Out:
+    """A future's result; a Ctrl-C that comes just as a wait begins is seen only when it ends, so no wait is long."""
+    while not future.done():
+        wait([future], timeout=_LONGEST_WAIT)
+    return future.result()
 
 
 def _fulfil(future: Future[_Out], function: Callable[[_In], _Out], task: _In) -> None:
