@@ -6,6 +6,6 @@ from datumaro_clip.adapters.requirements import require_libraries
 
 require_libraries("cv2")
 
-from datumaro_clip.adapters.curation_clean import ClipClean  # noqa: E402
+from datumaro_clip.adapters.curation.clean import ClipClean  # noqa: E402
 
 exports = [ClipClean]

@@ -6,6 +6,6 @@ from datumaro_clip.adapters.requirements import require_libraries
 
 require_libraries("openvino", "cv2")
 
-from datumaro_clip.adapters.curation_dedup import ClipDedup  # noqa: E402
+from datumaro_clip.adapters.curation.dedup import ClipDedup  # noqa: E402
 
 exports = [ClipDedup]

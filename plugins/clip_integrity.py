@@ -6,6 +6,6 @@ from datumaro_clip.adapters.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.adapters.curation_integrity import ClipIntegrityValidator  # noqa: E402
+from datumaro_clip.adapters.curation.integrity import ClipIntegrityValidator  # noqa: E402
 
 exports = [ClipIntegrityValidator]

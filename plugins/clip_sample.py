@@ -6,6 +6,6 @@ from datumaro_clip.adapters.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.adapters.curation_sample import ClipSample  # noqa: E402
+from datumaro_clip.adapters.curation.sample import ClipSample  # noqa: E402
 
 exports = [ClipSample]

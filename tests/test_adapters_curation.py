@@ -13,15 +13,15 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 from datumaro_clip.adapters import embedding as module
-from datumaro_clip.adapters.curation_align import ClipAlign
-from datumaro_clip.adapters.curation_classify import ClipClassify
-from datumaro_clip.adapters.curation_clean import ClipClean
-from datumaro_clip.adapters.curation_dedup import ClipDedup
-from datumaro_clip.adapters.curation_integrity import ClipIntegrityValidator
-from datumaro_clip.adapters.curation_outliers import ClipOutliers
-from datumaro_clip.adapters.curation_replay import Replay
-from datumaro_clip.adapters.curation_sample import ClipSample
-from datumaro_clip.adapters.curation_search import ClipSearch
+from datumaro_clip.adapters.curation.align import ClipAlign
+from datumaro_clip.adapters.curation.classify import ClipClassify
+from datumaro_clip.adapters.curation.clean import ClipClean
+from datumaro_clip.adapters.curation.dedup import ClipDedup
+from datumaro_clip.adapters.curation.integrity import ClipIntegrityValidator
+from datumaro_clip.adapters.curation.outliers import ClipOutliers
+from datumaro_clip.adapters.curation.replay import Replay
+from datumaro_clip.adapters.curation.sample import ClipSample
+from datumaro_clip.adapters.curation.search import ClipSearch
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
 from datumaro_clip.testing import FakeEncoder
@@ -265,7 +265,7 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
-    from datumaro_clip.adapters.curation_apply import DecidedItems, key_of
+    from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
 
     made = ClipDedup(copies(), no_vectors=True).decisions
     with pytest.raises(DecisionError, match="no item"):

@@ -17,14 +17,14 @@ class PluginSpec(NamedTuple):
 _ADAPTERS = "datumaro_clip.adapters"
 
 PLUGINS = (
-    PluginSpec(f"{_ADAPTERS}.curation_align.ClipAlign", "clip_align", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_classify.ClipClassify", "clip_classify", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_clean.ClipClean", "clip_clean", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_dedup.ClipDedup", "clip_dedup", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
-    PluginSpec(f"{_ADAPTERS}.curation_outliers.ClipOutliers", "clip_outliers", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_sample.ClipSample", "clip_sample", "Transform"),
-    PluginSpec(f"{_ADAPTERS}.curation_search.ClipSearch", "clip_search", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.align.ClipAlign", "clip_align", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.classify.ClipClassify", "clip_classify", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.clean.ClipClean", "clip_clean", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.dedup.ClipDedup", "clip_dedup", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
+    PluginSpec(f"{_ADAPTERS}.curation.outliers.ClipOutliers", "clip_outliers", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.sample.ClipSample", "clip_sample", "Transform"),
+    PluginSpec(f"{_ADAPTERS}.curation.search.ClipSearch", "clip_search", "Transform"),
     PluginSpec(f"{_ADAPTERS}.embed.ClipEmbed", "clip_embed", "Transform"),
     PluginSpec(f"{_ADAPTERS}.formats.ClipHdf5Base", "clip_hdf5", "DatasetBase"),
     PluginSpec(f"{_ADAPTERS}.formats.ClipHdf5Exporter", "clip_hdf5", "Exporter"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.codec import ItemEncoder
+from datumaro_clip.adapters.codec.items import ItemEncoder
 from datumaro_clip.adapters.embedding import ATTRIBUTE, Embedder, ItemEmbedding
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
 from datumaro_clip.store import Record, StoreWriter

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-from datumaro_clip.adapters.codec_values import TAG, CodecError, decode_value, encode_array
+from datumaro_clip.adapters.codec.values import TAG, CodecError, decode_value, encode_array
 
 
 @dataclass(frozen=True)

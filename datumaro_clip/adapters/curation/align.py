@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform
-from datumaro_clip.adapters.curation_apply import key_of
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
 from datumaro_clip.curate.align import COMBINATIONS, combine, keep_top, margins, mismatch_threshold

@@ -31,9 +31,9 @@ from datumaro.components.annotation import (
 )
 from datumaro.components.media import Image
 
-from datumaro_clip.adapters.codec_masks import decode_mask, encode_mask
-from datumaro_clip.adapters.codec_media import MediaReader, MediaWriter
-from datumaro_clip.adapters.codec_values import CodecError, decode_value, encode_value
+from datumaro_clip.adapters.codec.masks import decode_mask, encode_mask
+from datumaro_clip.adapters.codec.media import MediaReader, MediaWriter
+from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 
 ANNOTATIONS: dict[str, Any] = {
     kind.__name__: kind

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform, names_of
-from datumaro_clip.adapters.curation_apply import key_of
-from datumaro_clip.adapters.curation_vectors import matrix_of, query_vector
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.transform import CurationTransform, names_of
+from datumaro_clip.adapters.curation.vectors import matrix_of, query_vector
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
 from datumaro_clip.curate import sample

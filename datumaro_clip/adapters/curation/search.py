@@ -6,9 +6,9 @@ import argparse
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform
-from datumaro_clip.adapters.curation_apply import key_of
-from datumaro_clip.adapters.curation_vectors import matrix_of, picture_vector, query_vector
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.transform import CurationTransform
+from datumaro_clip.adapters.curation.vectors import matrix_of, picture_vector, query_vector
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.errors import OptionError

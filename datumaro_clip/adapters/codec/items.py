@@ -10,10 +10,10 @@ from datumaro.components.annotation import AnnotationType, Categories
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import MediaElement, MediaType
 
-from datumaro_clip.adapters.codec_annotations import decode_annotation, encode_annotation
-from datumaro_clip.adapters.codec_categories import decode_categories, encode_categories
-from datumaro_clip.adapters.codec_media import MediaReader, MediaWriter
-from datumaro_clip.adapters.codec_values import CodecError, decode_value, encode_value
+from datumaro_clip.adapters.codec.annotations import decode_annotation, encode_annotation
+from datumaro_clip.adapters.codec.categories import decode_categories, encode_categories
+from datumaro_clip.adapters.codec.media import MediaReader, MediaWriter
+from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
 from datumaro_clip.store import Header, MediaFolder, StoreReader
 from datumaro_clip.vectors import ItemKey

@@ -9,10 +9,10 @@ import numpy as np
 from datumaro.components.annotation import AnnotationType, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform
-from datumaro_clip.adapters.curation_apply import key_of
-from datumaro_clip.adapters.curation_crops import label_names
-from datumaro_clip.adapters.curation_vectors import class_matrix
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.crops import label_names
+from datumaro_clip.adapters.curation.transform import CurationTransform
+from datumaro_clip.adapters.curation.vectors import class_matrix
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, classify, prompts
 from datumaro_clip.curate.decisions import Decision, Scalar

@@ -16,7 +16,7 @@ from datumaro.components.annotation import (
 )
 from pandas.api.types import CategoricalDtype
 
-from datumaro_clip.adapters.codec_values import CodecError, decode_value, encode_value
+from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 
 # The types that a table's column may have, by the name under which they are kept.
 _COLUMN_TYPES = {"int": int, "float": float, "str": str, "bool": bool, "CategoricalDtype": CategoricalDtype}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from datumaro.components.media import Table
 
-from datumaro_clip.adapters.codec_values import CodecError, decode_value, encode_value
+from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.store import MediaFolder, media_path
 
 # Rows of a few tables may come in turns; more tables than this are read again.

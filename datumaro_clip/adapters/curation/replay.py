@@ -12,8 +12,8 @@ from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.environment import DEFAULT_ENVIRONMENT
 from datumaro.components.transformer import Transform
 
-from datumaro_clip.adapters.curation_apply import DecidedItems, key_of
-from datumaro_clip.adapters.curation_crops import label_names
+from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
+from datumaro_clip.adapters.curation.crops import label_names
 from datumaro_clip.curate.decisions import DecisionLog
 
 

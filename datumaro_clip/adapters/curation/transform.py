@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
-from datumaro_clip.adapters.curation_apply import DecidedItems, key_of
-from datumaro_clip.adapters.curation_crops import embed_boxes
-from datumaro_clip.adapters.curation_pictures import thumbnails_of
+from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
+from datumaro_clip.adapters.curation.crops import embed_boxes
+from datumaro_clip.adapters.curation.pictures import thumbnails_of
 from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions

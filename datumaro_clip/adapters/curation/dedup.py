@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datumaro.components.annotation import Caption
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform
-from datumaro_clip.adapters.curation_apply import key_of
-from datumaro_clip.adapters.curation_conflicts import conflicts, leaks
-from datumaro_clip.adapters.curation_pictures import file_digest, open_picture
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.conflicts import conflicts, leaks
+from datumaro_clip.adapters.curation.pictures import file_digest, open_picture
+from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.duplicates import (

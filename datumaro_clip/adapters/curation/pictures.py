@@ -10,7 +10,7 @@ import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 from PIL import Image
 
-from datumaro_clip.adapters.curation_apply import key_of
+from datumaro_clip.adapters.curation.apply import key_of
 from datumaro_clip.adapters.images import has_picture, image_request
 from datumaro_clip.errors import ImageError
 from datumaro_clip.files import blake2b_bytes, blake2b_file

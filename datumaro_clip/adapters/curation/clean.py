@@ -11,9 +11,9 @@ from typing import Any
 from datumaro.components.annotation import Caption
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.curation import CurationTransform
-from datumaro_clip.adapters.curation_apply import key_of
-from datumaro_clip.adapters.curation_pictures import open_picture
+from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.pictures import open_picture
+from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.curate.captions import CAPTION_REASONS, CaptionRules, judge_caption
 from datumaro_clip.curate.clean import (
     PICTURE_REASONS,

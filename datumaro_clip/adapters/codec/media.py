@@ -26,8 +26,8 @@ from datumaro.components.media import (
 from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfImages
 from datumaro.util.image import decode_image, encode_image
 
-from datumaro_clip.adapters.codec_tables import TableReader, TableWriter
-from datumaro_clip.adapters.codec_values import CodecError
+from datumaro_clip.adapters.codec.tables import TableReader, TableWriter
+from datumaro_clip.adapters.codec.values import CodecError
 from datumaro_clip.store import MediaFolder, media_path
 
 Payload = dict[str, Any]

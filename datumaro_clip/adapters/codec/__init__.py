@@ -1,0 +1,1 @@
+"""Datumaro's items, annotations, categories and media as JSON, and back."""
