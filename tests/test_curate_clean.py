@@ -54,6 +54,8 @@ def test_noise_does_not_hide_a_blank_picture_and_a_small_figure_is_seen():
         ("it isnâ€™t here", "mojibake"),
         ("a <b>red</b> shoe", "markup"),
         ("salt &amp; pepper", "markup"),
+        ('<img src="hat.png" alt=hat />', "markup"),
+        ("x6&8}9&j4|#~*@<k5 v>9z7<>x8<=^6|8q+<#<~", "garbled_caption"),
         ("q#z@^^|{x} 0=7*k", "garbled_caption"),
         ("qxzk wjvx zzkq", "garbled_caption"),
         ("A dog, 3 cats & a bird: 50% off! (£5)", None),

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
-from datumaro_clip.curate.outliers import doubt_labels, fit_classes, isolation, lower_fence, neighbour_count
+from datumaro_clip.curate.outliers import (
+    doubt_labels,
+    fit_labels,
+    isolation,
+    lower_fence,
+    neighbour_count,
+    unlike_any_class,
+    unlike_captions,
+)
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows
 
@@ -70,7 +78,7 @@ def test_wrong_labels_are_doubted_and_the_right_one_is_proposed(with_texts: bool
     given[wrong] = (given[wrong] + 2) % 5
     texts = class_scores(vectors, centres) if with_texts else None
     found = doubt_labels(vectors, given.tolist(), texts, 5)
-    assert np.flatnonzero(found.doubts > 0).tolist() == wrong.tolist()
+    assert np.flatnonzero(found.doubts >= 0.5).tolist() == wrong.tolist()
     assert (found.proposed[wrong] == truth[wrong]).all()
 
 
@@ -79,7 +87,15 @@ def test_texts_that_side_with_the_label_silence_the_neighbours():
     given = truth.copy()
     given[3] = 2
     texts = np.eye(5, dtype=np.float32)[given]
-    assert not (doubt_labels(vectors, given.tolist(), texts, 5).doubts > 0).any()
+    assert not (doubt_labels(vectors, given.tolist(), texts, 5).doubts > 0.01).any()
+
+
+def test_neighbours_that_side_with_the_label_silence_the_texts():
+    vectors, centres, truth = clusters()
+    texts = class_scores(vectors, centres)
+    texts[3] = texts[150]
+    assert fit_labels(texts, truth.tolist()).contradicted[3] > 0.9
+    assert not (doubt_labels(vectors, truth.tolist(), texts, 5).doubts >= 0.5).any()
 
 
 def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
@@ -88,9 +104,22 @@ def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
     texts[7] = 0.1
     given = truth.copy()
     given[50] = 3
-    assert np.flatnonzero(fit_classes(texts, given.tolist()).foreign).tolist() == [7]
-    assert len(fit_classes(texts[:0], []).best) == 0
+    fits = fit_labels(texts, given.tolist())
+    assert np.flatnonzero(fits.own < fits.threshold).tolist() == [7, 50]
+    assert np.flatnonzero(fits.contradicted > 0.5).tolist() == [50]
+    assert np.flatnonzero(unlike_any_class(texts)).tolist() == [7]
+
+
+def test_captions_of_another_picture_are_told_and_one_foreign_caption_is_forgiven():
+    rng = np.random.default_rng(4)
+    images = unit_rows(rng.standard_normal((60, 64)))
+    owner = np.repeat(np.arange(60), 2)
+    texts = unit_rows(images[owner] + 0.1 * rng.standard_normal((120, 64)))
+    texts[[20, 21]] = texts[[90, 91]]
+    texts[40] = texts[100]
+    assert np.flatnonzero(unlike_captions(images, texts, owner)).tolist() == [10]
 
 
 def test_nothing_to_doubt():
     assert len(doubt_labels(clusters()[0][:0], [], None, 3).doubts) == 0
+    assert len(unlike_any_class(np.empty((0, 3), np.float32))) == 0

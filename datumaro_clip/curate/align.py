@@ -21,6 +21,7 @@ FEWEST_PAIRS = 20
 _ROUNDS = 200
 
 Scores = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def combine(scores: Sequence[float], how: str) -> float | None:
@@ -132,46 +133,85 @@ def _standardised(scores: FloatArray, one: tuple[Scores, Scores], two: tuple[Sco
 
 
 def mismatch_threshold(found: Margins) -> float:
-    """Margin below which a text more likely belongs to a stranger's picture than to its own.
+    """Margin below which texts count as strangers' so that the fewest pairs are judged wrongly.
 
-    Own margins are a mixture of right pairs and of wrong ones, and wrong ones look like ``strangers``: two normal
-    distributions, the latter known, the former and its share fitted by expectation–maximisation.
+    Own margins are a mixture of right pairs and of wrong ones, and wrong ones are spread like ``strangers``. A
+    threshold t loses the right pairs below it and keeps the wrong ones above; with F for the cumulative shares and w
+    for the share of wrong pairs, these are F_own(t) - w F_strangers(t) and w - w F_strangers(t). Nothing is assumed
+    of how right pairs are spread: vague captions ("a small thing") give them a long lower tail.
 
     Raises
     ------
     OptionError
         If there are too few pairs to tell.
     """
-    if len(found.own) < FEWEST_PAIRS:
+    mixture = fit_mixture(found.own, found.strangers)
+    own = np.sort(found.own)
+    usual = int(np.searchsorted(own, mixture.right_mean)) + 1
+    below = np.searchsorted(np.sort(found.strangers), own[:usual]) / len(found.strangers)
+    mistakes = np.arange(len(below)) / len(own) - 2 * mixture.wrong_share * below
+    first = int(mistakes.argmin())
+    return float(own[max(first - 1, 0)] + own[first]) / 2
+
+
+class Mixture(NamedTuple):
+    """Right and wrong pairs as two normal distributions, and the share of the wrong ones."""
+
+    right_mean: float
+    right_deviation: float
+    wrong_mean: float
+    wrong_deviation: float
+    wrong_share: float
+
+    def even_odds(self) -> float:
+        """The score at which a pair is as likely right as wrong; pairs that are all alike divide there."""
+        grid = np.linspace(self.wrong_mean, max(self.right_mean, self.wrong_mean + 1e-9), 2001)
+        likely_right = np.flatnonzero(self.wrong_odds(grid) < 0.5)
+        return float(grid[likely_right[0]]) if len(likely_right) else float(grid[-1])
+
+    def wrong_odds(self, own: Scores) -> Scores:
+        """Probability that each pair is a wrong one, from 0 to 1; it never rises with the score."""
+        values = np.minimum(own, self.right_mean)
+        right = _log_density(values, self.right_mean, self.right_deviation) + math.log(max(1 - self.wrong_share, 1e-9))
+        wrong = _log_density(values, self.wrong_mean, self.wrong_deviation) + math.log(max(self.wrong_share, 1e-9))
+        probability: Scores = 1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500)))
+        return probability
+
+
+def fit_mixture(own: Scores, strangers: Scores) -> Mixture:
+    """Tell right pairs from wrong ones: the wrong are spread like ``strangers``, the rest is fitted by
+    expectation–maximisation.
+
+    Raises
+    ------
+    OptionError
+        If there are too few pairs to tell.
+    """
+    if len(own) < FEWEST_PAIRS:
         raise OptionError(
-            f"{len(found.own)} texts are too few to find a threshold in their scores (at least {FEWEST_PAIRS}); "
+            f"{len(own)} texts are too few to find a threshold in their scores (at least {FEWEST_PAIRS}); "
             "give one with --min-score, or a share with --keep-top"
         )
-    centre, width = float(np.mean(found.strangers)), max(float(np.std(found.strangers)), 1e-6)
-    right = _fit_right(found.own, centre, width)
-    grid = np.linspace(centre, max(right[0], centre + 1e-9), 2001)
-    odds = _wrong_odds(grid, right, (centre, width))
-    likely_right = np.flatnonzero(odds < 0.5)
-    return float(grid[likely_right[0]]) if len(likely_right) else float(grid[-1])
-
-
-def _fit_right(own: Scores, centre: float, width: float) -> tuple[float, float, float]:
-    """Mean, deviation and share of the right pairs."""
     upper = own[own >= np.median(own)]
-    mean, deviation, share = float(upper.mean()), max(float(own.std()), 1e-6), 0.8
+    wrong = (float(np.mean(strangers)), max(float(np.std(strangers)), 1e-6))
+    found = Mixture(float(upper.mean()), max(float(own.std()), 1e-6), *wrong, 0.2)
     for _ in range(_ROUNDS):
-        weights = 1.0 - _wrong_odds(own, (mean, deviation, share), (centre, width))
-        total = max(float(weights.sum()), 1e-9)
-        mean = float((weights * own).sum() / total)
-        deviation = max(math.sqrt(float((weights * (own - mean) ** 2).sum() / total)), 1e-3)
-        share = min(max(total / len(own), 0.01), 0.999)
-    return mean, deviation, share
+        found = _fitted_again(found, own)
+    return found
 
 
-def _wrong_odds(values: Scores, right: tuple[float, float, float], wrong: tuple[float, float]) -> Scores:
-    """Probability that each margin is a wrong pair's."""
-    mean, deviation, share = right
-    log_right = math.log(share / deviation) - ((values - mean) / deviation) ** 2 / 2
-    log_wrong = math.log((1 - share) / wrong[1]) - ((values - wrong[0]) / wrong[1]) ** 2 / 2
-    probability: Scores = 1.0 / (1.0 + np.exp(np.clip(log_right - log_wrong, -500, 500)))
-    return probability
+def _fitted_again(found: Mixture, own: Scores) -> Mixture:
+    """One round: the right pairs' mean and deviation, and the share of wrong ones, by the odds so far."""
+    weights = 1.0 - found.wrong_odds(own)
+    total = max(float(weights.sum()), 1e-9)
+    mean = float((weights * own).sum() / total)
+    deviation = max(math.sqrt(float((weights * (own - mean) ** 2).sum() / total)), 1e-3)
+    return found._replace(
+        right_mean=mean, right_deviation=deviation, wrong_share=1 - min(max(total / len(own), 0.01), 0.999)
+    )
+
+
+def _log_density(values: Scores, mean: float, deviation: float) -> Scores:
+    """Of a normal distribution, without the constant that all have."""
+    density: Scores = -(((values - mean) / deviation) ** 2) / 2 - math.log(deviation)
+    return density

@@ -15,12 +15,15 @@ CAPTION_REASONS = (
     "control_characters",
     "replacement_characters",
     "mojibake",
-    "markup",
     "garbled_caption",
+    "markup",
     "short_caption",
 )
 
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});")
+# Tags of HTML or XML, with attributes as names or name=value; and entities.
+_ATTRIBUTE = r"""\s+[a-zA-Z_:][\w:.-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?"""
+_ENTITY = r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});"
+_TAG = re.compile(rf"</?[a-zA-Z][\w:-]*(?:{_ATTRIBUTE})*\s*/?>|{_ENTITY}")
 _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{2,}")
 _LOWER_WORD = re.compile(r"(?<![^\W\d_])[a-z]{4,}(?![^\W\d_])")
 _VOWEL = re.compile(r"[aeiouy]")
@@ -98,7 +101,8 @@ def _markup(text: str, _: CaptionRules) -> Finding | None:
 
 
 def _garbled(text: str, _: CaptionRules) -> Finding | None:
-    strange, unspeakable = _strange_share(text), _unspeakable_share(text)
+    plain = _TAG.sub(" ", text)
+    strange, unspeakable = _strange_share(plain), _unspeakable_share(plain)
     if strange > _STRANGE_SHARE:
         return Finding("garbled_caption", strange, _STRANGE_SHARE, f"{strange:.0%} unusual characters: {text!r}")
     if unspeakable > _UNSPEAKABLE_SHARE:
@@ -138,7 +142,7 @@ _CHECKS = {
     "control_characters": _control,
     "replacement_characters": _replacement,
     "mojibake": _mojibake,
-    "markup": _markup,
     "garbled_caption": _garbled,
+    "markup": _markup,
     "short_caption": _short,
 }

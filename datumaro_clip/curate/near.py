@@ -11,7 +11,8 @@ import numpy as np
 
 from datumaro_clip.curate import near_features
 from datumaro_clip.curate.groups import IntArray, neighbour_lists, star_groups
-from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, align, compare, match
+from datumaro_clip.curate.near_alignment import align
+from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, compare, match
 from datumaro_clip.curate.near_rules import ALONE, SUPPORTED, is_copy, log_odds
 from datumaro_clip.curate.rings import WHOLE, Thumbnail, describe, orient, spectra
 from datumaro_clip.errors import OptionError

@@ -1,26 +1,20 @@
-"""Whether one picture is an altered copy of another, decided by their pixels; the only module here with OpenCV."""
+"""Whether one picture is an altered copy of another, decided by their pixels; with OpenCV."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from datumaro_clip.curate.near_alignment import Map, Mask, best_alignment, correlation, laid_on, shared_region
 from datumaro_clip.curate.photometry import fit_light
-from datumaro_clip.curate.rings import SIDE, Orientation, Thumbnail, frame_map
+from datumaro_clip.curate.rings import Orientation, Thumbnail, frame_map
 from datumaro_clip.vectors import FloatArray
 
-Map = npt.NDArray[Any]
-Mask = npt.NDArray[np.bool_]
-
-_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-3)
-# Turned copies have corners that the original has not; beyond this many degrees only the inscribed circle counts.
-_STRAIGHT = 2.5
-_LEAST_COVER = 0.3
-_LEAST_CORRELATION = 0.5
+# What a copy has at least; to look further costs ten times as much.
+_LEAST_CORRELATION = 0.8
+_LEAST_DETAIL = 0.8
 _SHIFT = 0.3
 _SQUARE = np.ones((3, 3), np.uint8)
 _STRUCTURE = 4e-4
@@ -65,18 +59,6 @@ class PixelMatch(NamedTuple):
 NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0)
 
 
-def align(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
-    """Refine a map from the first picture's pixels to the second's (ECC, Evangelidis & Psarakis, 2008)."""
-    inside = _region(start, 0)
-    try:
-        _, refined = cv2.findTransformECC(
-            _grey(first), _grey(second), start.copy(), cv2.MOTION_AFFINE, _STEPS, inside.astype(np.uint8), 5
-        )
-    except cv2.error:  # no convergence: the start is the best that there is
-        return start
-    return np.asarray(refined, dtype=np.float32)
-
-
 def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     """Compare two pictures, once the second is laid on the first.
 
@@ -87,60 +69,28 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     where : numpy.ndarray
         Shape (2, 3): maps pixels of the first to pixels of the second.
     """
-    inside = _region(where, _turned(where))
-    if inside.mean() < _LEAST_COVER:
+    inside = shared_region(where)
+    if inside is None:
         return NO_MATCH
-    one, two = _soft(first), _soft(cv2.warpAffine(second, where, (SIDE, SIDE), flags=_INVERSE))
+    one, two = _soft(first), _soft(laid_on(second, where))
     grey_one, grey_two = one.mean(axis=-1), two.mean(axis=-1)
-    correlation = _correlation(grey_one[inside], grey_two[inside])
-    if correlation < _LEAST_CORRELATION:
+    whole = correlation(grey_one[inside], grey_two[inside])
+    if whole < _LEAST_CORRELATION:
         return NO_MATCH
-    return PixelMatch(correlation, _windowed_correlation(grey_one, grey_two, inside), *_unexplained(one, two, inside))
+    detail = _windowed_correlation(grey_one, grey_two, inside)
+    if detail < _LEAST_DETAIL:
+        return NO_MATCH
+    return PixelMatch(whole, detail, *_unexplained(one, two, inside))
 
 
-_INVERSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
+    """Align a pair from its orientation on, and compare it."""
+    return compare(first, second, best_alignment(first, second, frame_map(orientation)))
 
 
 def _soft(picture: Thumbnail) -> FloatArray:
     soft: FloatArray = cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), 1.2)
     return soft
-
-
-def _grey(picture: Thumbnail) -> FloatArray:
-    grey: FloatArray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, (0, 0), 1.0)
-    return grey
-
-
-def _turned(where: Map) -> float:
-    """Degrees of the map's rotation away from the nearest right angle, 0 to 45."""
-    hand = np.sign(np.linalg.det(where[:, :2])) or 1.0
-    angle = np.degrees(np.arctan2(where[1, 0] - where[0, 1] * hand, where[0, 0] + where[1, 1] * hand))
-    return float(abs((angle + 45) % 90 - 45))
-
-
-@lru_cache(maxsize=2)
-def _frame(round_: bool) -> npt.NDArray[np.uint8]:
-    """Where a picture is to be trusted: in a turned one the inscribed circle, else all but two pixels of edge."""
-    frame = np.zeros((SIDE, SIDE), np.uint8)
-    if round_:
-        y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
-        frame[x * x + y * y <= (SIDE / 2 - 1) ** 2] = 1
-    else:
-        frame[2:-2, 2:-2] = 1
-    return frame
-
-
-def _region(where: Map, turned: float) -> Mask:
-    """What both pictures show."""
-    frame = _frame(turned > _STRAIGHT)
-    other = cv2.warpAffine(frame, where, (SIDE, SIDE), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
-    both: Mask = (frame & other).astype(np.bool_)
-    return both
-
-
-def _correlation(one: FloatArray, two: FloatArray) -> float:
-    one, two = one - one.mean(), two - two.mean()
-    return float((one * two).sum() / (np.sqrt((one * one).sum() * (two * two).sum()) + 1e-6))
 
 
 def _mean_near(values: FloatArray, inside: Mask, reach: float) -> FloatArray:
@@ -234,16 +184,3 @@ def _evidence(target: FloatArray, left: FloatArray, parts: tuple[Mask, Mask], in
 def _plainness(parts: tuple[Mask, Mask], inside: Mask) -> float:
     cores = [cv2.erode(part.astype(np.uint8), _SQUARE, iterations=2).sum() for part in parts]
     return float(sum(cores) / max(inside.sum(), 1))
-
-
-def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
-    """Align a pair from its orientation on, and compare it where the greys correlate best."""
-    start = frame_map(orientation)
-    maps = (start, align(first, second, start))
-    return compare(first, second, max(maps, key=lambda where: _likeness(first, second, where)))
-
-
-def _likeness(first: Thumbnail, second: Thumbnail, where: Map) -> float:
-    inside = _region(where, _turned(where))
-    laid = cv2.warpAffine(_grey(second), where, (SIDE, SIDE), flags=_INVERSE)
-    return _correlation(_grey(first)[inside], laid[inside]) if inside.mean() >= _LEAST_COVER else -1.0

@@ -15,8 +15,6 @@ from datumaro_clip.curate.near_pixels import PixelMatch
 SUPPORTED = 0.0
 ALONE = 2.0
 
-_LEAST_CORRELATION = 0.8
-_LEAST_DETAIL = 0.8
 # The largest difference of a true copy in the collection was 0.11.
 _LARGEST_PEAK = 0.13
 # Where little is to be seen, a change of light explains any likeness: another thing of that outline, darker.
@@ -60,8 +58,6 @@ def is_copy(found: PixelMatch, *, supported: bool = False) -> bool:
         Whether something else says so too: similar vectors, or another copy of the one that is surely one of the
         other as well.
     """
-    if found.correlation < _LEAST_CORRELATION or found.detail < _LEAST_DETAIL or found.peak > _LARGEST_PEAK:
-        return False
-    if is_recoloured(found) or (not supported and _is_relit_silhouette(found)):
+    if found.peak > _LARGEST_PEAK or is_recoloured(found) or (not supported and _is_relit_silhouette(found)):
         return False
     return log_odds(found) > (SUPPORTED if supported else ALONE)

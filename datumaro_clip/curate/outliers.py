@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.classify import softmax
+from datumaro_clip.curate.align import BoolArray, Scores, fit_mixture, margins, mismatch_threshold
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
@@ -57,38 +57,66 @@ def lower_fence(scores: FloatArray, reach: float = _FAR_FENCE) -> float:
     return float(low - reach * max(high - low, 1e-6))
 
 
-class ClassFits(NamedTuple):
-    """How well pictures fit the classes that there are.
+class LabelFits(NamedTuple):
+    """How well pictures fit the labels that they were given.
 
     Attributes
     ----------
-    best : numpy.ndarray
-        Shape (N,), float32: similarity with the most similar class.
-    fence : float
-        What ``best`` usually exceeds.
-    foreign : numpy.ndarray
-        Shape (N,), bool: far less similar to the given class than usual, and not even usually similar to any other.
+    own : numpy.ndarray
+        Shape (N,), float64: cosine similarity with the given class.
+    threshold : float
+        Below it, the picture more likely belongs to another class than to its own.
+    rival : numpy.ndarray
+        Shape (N,), int64: the class that fits best among the others.
+    contradicted : numpy.ndarray
+        Shape (N,), float64: probability that the rival fits and the given class does not, from 0 to 1.
     """
 
-    best: FloatArray
-    fence: float
-    foreign: np.typing.NDArray[np.bool_]
+    own: Scores
+    threshold: float
+    rival: IntArray
+    contradicted: Scores
 
 
-def fit_classes(texts: FloatArray, labels: Sequence[int]) -> ClassFits:
-    """Tell pictures that belong to no class from those that only carry a wrong label, which fit another class well.
+def fit_labels(texts: FloatArray, labels: Sequence[int]) -> LabelFits:
+    """Weigh each picture's similarity with its own class against what pictures have with classes not their own.
 
     Parameters
     ----------
     texts : numpy.ndarray
-        Shape (N, C): cosine similarity with each class.
+        Shape (N, C), N >= 20, C >= 2: cosine similarity with each class.
     labels : sequence of int
         Given label of each.
     """
-    best = np.asarray(texts.max(axis=1, initial=-1.0), np.float32)
-    own = texts[np.arange(len(texts)), np.asarray(labels, dtype=np.int64)]
-    fence = lower_fence(best, _NEAR_FENCE)
-    return ClassFits(best, fence, (own < lower_fence(own)) & (best < fence))
+    scores, given = texts.astype(np.float64), np.asarray(labels, dtype=np.int64)
+    others = np.ones(scores.shape, np.bool_)
+    others[np.arange(len(scores)), given] = False
+    own, rivals = scores[~others], np.where(others, scores, -np.inf)
+    mixture = fit_mixture(own, scores[others])
+    contradicted = mixture.wrong_odds(own) * (1 - mixture.wrong_odds(rivals.max(axis=1)))
+    return LabelFits(own, mixture.even_odds(), rivals.argmax(axis=1).astype(np.int64), contradicted)
+
+
+def unlike_any_class(texts: FloatArray) -> BoolArray:
+    """Which pictures are less similar to their most similar class than pictures usually are, shape (N,).
+
+    A picture that only carries a wrong label fits some other class as well as usual.
+    """
+    best = texts.max(axis=1, initial=-1.0)
+    unlike: BoolArray = best < lower_fence(best, _NEAR_FENCE)
+    return unlike
+
+
+def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> BoolArray:
+    """Which pictures' captions, on the average, fit them no better than strangers' do, shape (N,).
+
+    Parameters are those of :func:`~datumaro_clip.curate.align.margins`; a picture without captions is not among them.
+    """
+    found = margins(images, texts, owner)
+    count = np.bincount(owner, minlength=len(images))
+    mean = np.bincount(owner, weights=found.own, minlength=len(images)) / np.maximum(count, 1)
+    unlike: BoolArray = (count > 0) & (mean < mismatch_threshold(found))
+    return unlike
 
 
 class LabelDoubts(NamedTuple):
@@ -97,10 +125,12 @@ class LabelDoubts(NamedTuple):
     Attributes
     ----------
     doubts : numpy.ndarray
-        Shape (N,), float32 from -1 to 1: how much more neighbours and text believe in the proposed label than
-        in the given one; above 0 only where both contradict the given one.
+        Shape (N,), float32 from 0 to 1: probability that another class fits the picture and the given one does not,
+        by the text encoder, times the share of the neighbours that carry another label. Without texts, how much
+        larger a share of the neighbours carries the proposed label than the given one; 0 where none does.
     proposed : numpy.ndarray
-        Shape (N,), int64: the label that both together believe in most.
+        Shape (N,), int64: the other label that fits best by the text encoder; without texts, the neighbours' most
+        frequent one.
     """
 
     doubts: FloatArray
@@ -113,7 +143,7 @@ def doubt_labels(vectors: FloatArray, labels: Sequence[int], texts: FloatArray |
     Parameters
     ----------
     vectors : numpy.ndarray
-        Shape (N, D), float32 unit rows.
+        Shape (N, D), float32 unit rows; N >= 20 where there are texts.
     labels : sequence of int
         Given label of each, from 0 to ``count`` - 1.
     texts : numpy.ndarray or None
@@ -121,16 +151,15 @@ def doubt_labels(vectors: FloatArray, labels: Sequence[int], texts: FloatArray |
     count : int
         C, the number of classes.
     """
-    if not len(vectors):
-        return LabelDoubts(np.empty(0, np.float32), np.empty(0, np.int64))
-    votes = neighbour_votes(vectors, labels, count)
-    beliefs = votes if texts is None else softmax(texts, scale=_text_scale(texts))
     rows, given = np.arange(len(vectors)), np.asarray(labels, dtype=np.int64)
-    together = np.sqrt(np.maximum(votes, 1e-6) * np.maximum(beliefs, 1e-6))
-    proposed = together.argmax(axis=1).astype(np.int64)
-    contradicted = (votes.argmax(axis=1) != given) & (beliefs.argmax(axis=1) != given) & (proposed != given)
-    doubts = (together[rows, proposed] - together[rows, given]).round(6)
-    return LabelDoubts(np.where(contradicted, doubts, np.minimum(-doubts, 0)).astype(np.float32), proposed)
+    votes = neighbour_votes(vectors, labels, count)
+    own = votes[rows, given]
+    if texts is not None:
+        fits = fit_labels(texts, labels)
+        return LabelDoubts((fits.contradicted * (1 - own)).round(6).astype(np.float32), fits.rival)
+    votes[rows, given] = -1.0
+    proposed = votes.argmax(axis=1).astype(np.int64)
+    return LabelDoubts(np.maximum(votes[rows, proposed] - own, 0).round(6), proposed)
 
 
 def neighbour_votes(vectors: FloatArray, labels: Sequence[int], count: int) -> FloatArray:
@@ -146,9 +175,3 @@ def neighbour_votes(vectors: FloatArray, labels: Sequence[int], count: int) -> F
         np.add.at(votes[row], given[neighbours[others][:k]], np.maximum(similar[others][:k], 1e-3))
     shares: FloatArray = votes / votes.sum(axis=1, keepdims=True)
     return shares
-
-
-def _text_scale(texts: FloatArray) -> float:
-    """A scale at which the usual distance between a picture's best class and its mean class counts e**4 to 1."""
-    gap = float(np.median(texts.max(axis=1) - texts.mean(axis=1)))
-    return 4.0 / max(gap, 1e-3)
