@@ -1,0 +1,96 @@
+"""Where the second picture of a pair shows what the first one shows; with OpenCV."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.rings import SIDE, Thumbnail
+from datumaro_clip.vectors import FloatArray
+
+Map = npt.NDArray[Any]
+Mask = npt.NDArray[np.bool_]
+
+_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-3)
+_INVERSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+# Turned copies have corners that the original has not; beyond this many degrees only the inscribed circle counts.
+_STRAIGHT = 2.5
+_LEAST_COVER = 0.3
+
+
+def align(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
+    """Refine a map from the first picture's pixels to the second's (ECC, Evangelidis & Psarakis, 2008)."""
+    inside = _region(start, 0)
+    try:
+        _, refined = cv2.findTransformECC(
+            _grey(first), _grey(second), start.copy(), cv2.MOTION_AFFINE, _STEPS, inside.astype(np.uint8), 5
+        )
+    except cv2.error:  # no convergence: the start is the best that there is
+        return start
+    return np.asarray(refined, dtype=np.float32)
+
+
+def best_alignment(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
+    """The map refined, or as it was where refining it led astray: that by which the greys correlate best."""
+    return max((start, align(first, second, start)), key=lambda where: _likeness(first, second, where))
+
+
+def laid_on(second: Thumbnail, where: Map) -> Thumbnail:
+    """The second picture as the first one would show it."""
+    return np.asarray(cv2.warpAffine(second, where, (SIDE, SIDE), flags=_INVERSE))
+
+
+def shared_region(where: Map) -> Mask | None:
+    """The pixels (96, 96) that both pictures show; None where they are too few to tell anything."""
+    inside = _region(where, _turned(where))
+    return inside if inside.mean() >= _LEAST_COVER else None
+
+
+def correlation(one: FloatArray, two: FloatArray) -> float:
+    """Of two arrays of the same shape, from -1 to 1; 0 where one is constant."""
+    one, two = one - one.mean(), two - two.mean()
+    return float((one * two).sum() / (np.sqrt((one * one).sum() * (two * two).sum()) + 1e-6))
+
+
+def _likeness(first: Thumbnail, second: Thumbnail, where: Map) -> float:
+    inside = shared_region(where)
+    if inside is None:
+        return -1.0
+    laid = cv2.warpAffine(_grey(second), where, (SIDE, SIDE), flags=_INVERSE)
+    return correlation(_grey(first)[inside], laid[inside])
+
+
+def _grey(picture: Thumbnail) -> FloatArray:
+    grey: FloatArray = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255, (0, 0), 1.0)
+    return grey
+
+
+def _turned(where: Map) -> float:
+    """Degrees of the map's rotation away from the nearest right angle, 0 to 45."""
+    hand = np.sign(np.linalg.det(where[:, :2])) or 1.0
+    angle = np.degrees(np.arctan2(where[1, 0] - where[0, 1] * hand, where[0, 0] + where[1, 1] * hand))
+    return float(abs((angle + 45) % 90 - 45))
+
+
+@lru_cache(maxsize=2)
+def _frame(round_: bool) -> npt.NDArray[np.uint8]:
+    """Where a picture is to be trusted: in a turned one the inscribed circle, else all but two pixels of edge."""
+    frame = np.zeros((SIDE, SIDE), np.uint8)
+    if round_:
+        y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
+        frame[x * x + y * y <= (SIDE / 2 - 1) ** 2] = 1
+    else:
+        frame[2:-2, 2:-2] = 1
+    return frame
+
+
+def _region(where: Map, turned: float) -> Mask:
+    """What both pictures show."""
+    frame = _frame(turned > _STRAIGHT)
+    other = cv2.warpAffine(frame, where, (SIDE, SIDE), flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP)
+    both: Mask = (frame & other).astype(np.bool_)
+    return both
