@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import multiprocessing
-import os
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +18,6 @@ from datumaro_clip.errors import (
     StoreCorruptError,
     StoreError,
     StoreFormatError,
-    StoreWriteError,
 )
 from datumaro_clip.store import KIND_NAMES, Record, append_to_store, create_store, open_store
 from datumaro_clip.store.manifest import manifest_path
@@ -266,134 +259,3 @@ def test_hdf5_that_refers_elsewhere_is_refused(tmp_path: Path) -> None:
         rewrite(tmp_path / "s", "clip_hdf5", lambda b, size=size: b["segments"][0]["files"].update({file.name: size}))
         with pytest.raises(StoreCorruptError, match="embeddings"):
             open_store(tmp_path / "s")
-
-
-LIMITED = """
-import resource, sys
-from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.store import append_to_store
-from datumaro_clip.testing.stores import make_records
-path, limit = sys.argv[1], int(sys.argv[2])
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-try:
-    with append_to_store(path) as writer:
-        for record in make_records(5000, seed=9):
-            writer.add(record)
-        writer.media.add_bytes(b"x" * 5000, "a.jpg")
-except StoreWriteError as error:
-    print(error)
-    sys.exit(3)
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: needs file size limits")
-@pytest.mark.parametrize("limit", [0, 100, 3000, 100_000])
-def test_a_full_disk_leaves_the_old_store(store: Path, limit: int) -> None:
-    """Wherever the space runs out: one sentence, every old byte in its place, and room enough makes it work again."""
-    before = files_of(store)
-    command = [sys.executable, "-c", LIMITED, store, str(limit)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done.stderr
-    assert "cannot write the store" in done.stdout
-    assert "unchanged" in done.stdout
-    assert files_of(store) == before
-    with append_to_store(store) as writer:
-        writer.add(RECORDS[0])
-
-
-def killed_write(path: Path, kind: str, after: int) -> int:
-    """Write a new store in another process, which is killed before one of its calls to the file system."""
-    process = multiprocessing.get_context("fork").Process(target=_write_until_killed, args=(path, kind, after))
-    process.start()
-    process.join()
-    return process.exitcode or 0
-
-
-def _write_until_killed(path: Path, kind: str, after: int) -> None:
-    calls = itertools.count()
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(calls) == after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        return call
-
-    for name in ("fsync", "replace", "unlink", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
-    with create_store(path, kind, HEADER, overwrite=True) as writer:
-        for i, record in enumerate(make_records(6, seed=2)):
-            writer.add(record)
-            writer.media.add_bytes(b"new %d" % i, f"{i}.jpg")
-
-
-forks = pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: needs fork and SIGKILL")
-
-
-@forks
-@pytest.mark.parametrize("kind", KIND_NAMES)
-def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Path) -> None:
-    """Killed before each of its calls to the file system; afterwards the same write succeeds, and cleans up."""
-    old, new = make_records(5), make_records(6, seed=2)
-    left = []
-    for after in itertools.count():
-        path = tmp_path / str(after)
-        with create_store(path, kind, HEADER) as writer:
-            for record in old:
-                writer.add(record)
-            writer.media.add_bytes(b"old", "old.jpg")
-        status = killed_write(path, kind, after)
-        found = read_all(path)
-        for mine, wanted in zip(found, old if len(found) == len(old) else new, strict=True):
-            assert_same(mine, wanted)
-        assert len(found) == len(new) or (path / "media/old.jpg").read_bytes() == b"old"
-        left.append(len(found))
-        if status == 0:
-            break
-        assert status == -signal.SIGKILL
-        assert killed_write(path, kind, 10**6) == 0
-        assert len(read_all(path)) == len(new)
-        assert not list(path.glob(".*.tmp"))
-        assert not (path / "media/old.jpg").exists()
-    assert left == sorted(left)
-    assert set(left) == {5, 6}
-    assert len(left) > 20
-
-
-@forks
-@pytest.mark.parametrize("kind", KIND_NAMES)
-def test_a_killed_first_write_is_repeated_byte_for_byte(kind: str, tmp_path: Path) -> None:
-    """What a killed run left changes nothing of what the next run writes."""
-    assert killed_write(tmp_path / "fresh", kind, 10**6) == 0
-    for after in (3, 9, 15):
-        assert killed_write(tmp_path / "store", kind, after) == -signal.SIGKILL
-    assert killed_write(tmp_path / "store", kind, 10**6) == 0
-    assert files_of(tmp_path / "store") == files_of(tmp_path / "fresh")
-
-
-def test_a_store_deleted_while_it_is_read_is_read_to_its_end(store: Path) -> None:
-    """Open files outlive their names."""
-    reader = open_store(store)
-    shutil.rmtree(store)
-    assert len(list(reader.records())) == 7
-
-
-def test_a_file_in_the_way_is_a_write_error(tmp_path: Path) -> None:
-    """The output is a file; or below one."""
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file", tmp_path / "file/below"):
-        with pytest.raises(StoreWriteError, match="cannot write"):
-            create_store(path, "clip_mmap", HEADER)
-
-
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="not on this machine: root may write anywhere"
-)
-def test_an_unwritable_directory_is_a_write_error(store: Path) -> None:
-    store.chmod(0o500)
-    try:
-        with pytest.raises(StoreWriteError, match="Permission"):
-            append_to_store(store)
-    finally:
-        store.chmod(0o700)

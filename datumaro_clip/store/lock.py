@@ -50,6 +50,11 @@ class WriterLock:
             self.release()
             raise
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the right is still ours."""
+        return bool(self._lock.is_locked)
+
     def release(self) -> None:
         """Let others write."""
         self._lock.release()

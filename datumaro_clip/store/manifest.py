@@ -100,11 +100,16 @@ def find_kind(root: Path) -> str | None:
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
     """Replace the manifest, so that a reader sees the old one or the new one."""
-    body = json.dumps(_to_json(manifest), separators=(",", ":"), allow_nan=False).encode()[1:]
+    body = manifest_body(manifest)[1:]
     digest = hashlib.sha256(body).hexdigest()
     first = f'{{"format":"{manifest.kind}","format_version":{FORMAT_VERSION},"sha256":"{digest}",\n'
     with atomic_write(manifest_path(root, manifest.kind)) as file:
         file.write(first.encode() + body)
+
+
+def manifest_body(manifest: Manifest) -> bytes:
+    """A manifest's JSON, without format, version and digest."""
+    return json.dumps(_to_json(manifest), separators=(",", ":"), allow_nan=False).encode()
 
 
 def read_manifest(root: Path) -> Manifest:

@@ -19,6 +19,7 @@ from datumaro_clip.store.lock import WriterLock
 from datumaro_clip.store.manifest import Manifest, SegmentEntry, segment_name, write_manifest
 from datumaro_clip.store.media import MediaFolder
 from datumaro_clip.store.reader import StoreReader
+from datumaro_clip.store.repeats import is_stored
 from datumaro_clip.store.segments import SegmentReader, SegmentWriter
 from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
 
@@ -110,6 +111,7 @@ class StoreWriter:
 
     def remove(self, key: ItemKey) -> bool:
         """Remove an item that an earlier write stored; whether there was one."""
+        self._require_begun()
         row = None if self._previous is None else self._previous.find(key)
         if row is None or self._previous is None:
             return False
@@ -121,12 +123,16 @@ class StoreWriter:
         return is_news
 
     def commit(self) -> None:
-        """Make what was written the store."""
+        """Make what was written the store; nothing more can be written. A second time, it does nothing."""
+        if not self._lock.is_held:
+            return
         try:
             with write_errors(self.path):
                 segment = self._finish_segment()
                 self.media.sync()
-                write_manifest(self.path, self._manifest(segment))
+                manifest = self._manifest(segment)
+                if not is_stored(self.path, manifest, self._kind):
+                    write_manifest(self.path, manifest)
         except BaseException:
             self.abort()
             raise
@@ -138,7 +144,9 @@ class StoreWriter:
         self._lock.release()
 
     def abort(self) -> None:
-        """Leave what was stored before as it was."""
+        """Leave what was stored before as it was; after :meth:`commit`, it does nothing."""
+        if not self._lock.is_held:
+            return
         if self._segment is not None:
             self._segment.discard()
         # An interruption may come after the rename that made this write the store.
@@ -153,7 +161,12 @@ class StoreWriter:
         if self._previous is not None:
             self._previous.close()
 
+    def _require_begun(self) -> None:
+        if not self._lock.is_held:
+            raise StoreWriteError(f"this write to {self.path} has ended; begin another with append_to_store")
+
     def _begin(self) -> SegmentWriter:
+        self._require_begun()
         if self._segment is None:
             sink = self._kind.create_segment(self.path, self._name, self.header.compression)
             self._segment = SegmentWriter(sink, self.header.dtype)
