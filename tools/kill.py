@@ -1,0 +1,189 @@
+"""Kill commands at random moments, run them to their end, and compare the store with that of an undisturbed run.
+
+    python tools/kill.py [--kills 50] [--items 300] [--seed 0]
+
+prints a line for each kill: what was killed, when, and how many vectors that were being computed are not in the cache.
+Fails if a store differs by a byte.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from datumaro_clip.cache import VectorCache
+from datumaro_clip.cli import main as datum_clip
+from datumaro_clip.testing.stores import files_of
+
+# ``datum``, telling how many pictures each batch has when its computing begins and when it has ended.
+DATUM = """
+import os, sys
+from datumaro.cli.__main__ import main
+from datumaro_clip.encoders.requests import RequestQueue
+
+told = os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+compute = RequestQueue._run
+
+def telling(queue, inputs):
+    os.write(told, b"begun %d\\n" % len(inputs["pixels"]))
+    rows = compute(queue, inputs)
+    os.write(told, b"ended %d\\n" % len(rows))
+    return rows
+
+RequestQueue._run = telling
+sys.exit(main())
+"""
+
+COMMANDS = (
+    "export --overwrite -i catalogue:coco -f clip_mmap -o {store} -- --save-media",
+    "export --overwrite -i catalogue:coco -f clip_hdf5 -o {store} -- --save-media",
+    "transform --overwrite -t clip_embed -o {store}-out catalogue:coco -- --overwrite --store-format clip_mmap"
+    " --store {store}",
+    "transform --overwrite -t clip_embed -o {store}-out catalogue:coco -- --overwrite --store-format clip_hdf5"
+    " --store {store}",
+)
+
+
+class Kill(NamedTuple):
+    """What one kill did.
+
+    Attributes
+    ----------
+    command : str
+    after : float
+        Seconds after the start.
+    begun, ended, kept : int
+        Vectors whose computing began, ended, and that the cache has.
+    """
+
+    command: str
+    after: float
+    begun: int
+    ended: int
+    kept: int
+
+    def __str__(self) -> str:
+        words = " ".join(self.command.split()[:10])
+        return f"{self.after:6.2f} s  begun {self.begun:4}  ended {self.ended:4}  kept {self.kept:4}  {words}"
+
+
+class Trial:
+    """One command in a directory, with a cache of its own, killed again and again until it once ends by itself."""
+
+    def __init__(self, words: str, folder: Path, name: str) -> None:
+        self.words, self.folder, self.name = words, folder, name
+        self._told, self._cache = folder / f"{name}-told", folder / f"{name}-cache"
+
+    def run(self, seconds: float | None = None) -> tuple[float, Kill | None]:
+        """Run the command; the seconds that it took, and what was lost if it was killed after ``seconds``."""
+        self._told.unlink(missing_ok=True)
+        before, started = self._vectors(), time.monotonic()
+        process = self._start()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        process.kill()
+        if process.wait() == 0:
+            return time.monotonic() - started, None
+        if process.returncode != -signal.SIGKILL:
+            raise SystemExit(f"{self.words} failed: {(self.folder / 'log').read_text()[-2000:]}")
+        begun, ended = self._count("begun"), self._count("ended")
+        return 0.0, Kill(self.words, time.monotonic() - started, begun, ended, self._vectors() - before)
+
+    def store(self) -> dict[str, bytes]:
+        """The store's files."""
+        return files_of(self.folder / self.name)
+
+    def forget(self) -> None:
+        """Remove the store and the cache."""
+        for path in self.folder.glob(f"{self.name}*"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        words = f"{self.words.format(store=self.name)} --model tiny --no-self-check --cache {self._cache}".split()
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-c", DATUM, *words],
+                cwd=self.folder,
+                env={**os.environ, "TOLD": str(self._told)},
+                stdout=log,
+                stderr=log,
+            )
+
+    def _vectors(self) -> int:
+        if not self._cache.exists():
+            return 0
+        with VectorCache(self._cache) as cache:
+            return cache.info().vectors
+
+    def _count(self, word: str) -> int:
+        lines = self._told.read_text().splitlines() if self._told.exists() else []
+        return sum(int(line.split()[1]) for line in lines if line.startswith(word))
+
+
+def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Iterator[Kill]:
+    """Kill a command so often, beginning anew where it ended first; raise AssertionError if a store differs."""
+    undisturbed = Trial(words, folder, "undisturbed")
+    duration, _ = undisturbed.run()
+    wanted, trial = undisturbed.store(), Trial(words, folder, "killed")
+    undisturbed.forget()
+    while count:
+        _, kill = trial.run(chance.uniform(0, duration))
+        if kill is not None:
+            count -= 1
+            yield kill
+        if kill is None or not count:
+            trial.run()
+            require_same(trial.store(), wanted)
+            trial.forget()
+
+
+def require_same(found: dict[str, bytes], wanted: dict[str, bytes]) -> None:
+    """Raise AssertionError unless two stores are equal, byte for byte."""
+    differing = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    assert not differing, f"the store of a killed command differs in {', '.join(differing)}"
+
+
+def main() -> int:
+    """Kill, print, and sum up."""
+    options = _options()
+    chance = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="datumaro-clip-kill-") as name:
+        folder = Path(name)
+        draw(folder, options.items)
+        lost = []
+        for number, words in enumerate(COMMANDS):
+            share = len(range(number, options.kills, len(COMMANDS)))
+            for kill in kills_of(words, share, folder, chance):
+                lost.append(kill.begun - kill.kept)
+                print(kill, flush=True)
+    print(f"{len(lost)} kills, all stores equal; vectors lost: {sum(lost)}, by one kill {max(lost)} at most")
+    return 0
+
+
+def draw(folder: Path, items: int) -> None:
+    """A catalogue to run the commands on."""
+    if datum_clip(["catalogue", "-o", str(folder / "catalogue"), "--items", str(items)]):
+        raise SystemExit("no catalogue could be drawn")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Kill commands at random moments; compare their stores.")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--items", type=int, default=300, help="pictures to draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

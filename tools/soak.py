@@ -1,0 +1,180 @@
+"""Run mixed commands in one process for a while; fail if its memory, open files or threads grow.
+
+    python tools/soak.py [--minutes 20] [--items 100]
+
+prints a line now and then, and at the end by how much each figure grew: a straight line is fitted to the second half of
+the rounds, and what it rises by is compared with its mean. Exits with 1 above 5%. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import io
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from datumaro.cli.__main__ import main as datum
+from datumaro.components.annotation import Caption
+from datumaro.components.dataset import Dataset
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image
+from PIL import Image as Pictures
+
+from datumaro_clip.cli import main as datum_clip
+
+MOST_GROWTH = 0.05
+# Without these there is no second half to speak of.
+LEAST_ROUNDS = 6
+LINES = 30
+
+
+class Usage(NamedTuple):
+    """What the process holds: resident memory in MB, open files, threads."""
+
+    memory: float
+    files: int
+    threads: int
+
+
+def main() -> int:
+    """Run rounds until the time is up; print what they leave behind."""
+    options = _options()
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(prefix="datumaro-clip-soak-") as folder:
+        os.chdir(folder)
+        _draw(options.items)
+        usages = list(_rounds(60 * options.minutes))
+        os.chdir("/")
+    return report(usages)
+
+
+def report(usages: list[Usage]) -> int:
+    """Print by how much each figure grows over the second half of the rounds; 1 if one grows too much, else 0."""
+    if len(usages) < LEAST_ROUNDS:
+        print(f"{len(usages)} rounds are too few; give more --minutes")
+        return 1
+    grown = {name: growth([getattr(usage, name) for usage in usages]) for name in Usage._fields}
+    for name, share in grown.items():
+        print(f"{name:8} {share:+7.2%}{'  GROWS' if share > MOST_GROWTH else ''}")
+    return int(max(grown.values()) > MOST_GROWTH)
+
+
+def growth(figures: list[float]) -> float:
+    """Rise of the line fitted to the second half, as a share of that half's mean."""
+    half = figures[len(figures) // 2 :]
+    slope = np.polyfit(np.arange(len(half)), half, 1)[0]
+    return float(slope * (len(half) - 1) / np.mean(half))
+
+
+def _rounds(seconds: float) -> Iterator[Usage]:
+    """The usage after each round of commands."""
+    print(f"{'minutes':>8} {'rounds':>8} {'memory':>8} {'files':>8} {'threads':>8}")
+    started, printed = time.monotonic(), -seconds
+    count = 0
+    while (passed := time.monotonic() - started) < seconds:
+        for command in COMMANDS:
+            command()
+        count += 1
+        usage = _usage()
+        if passed - printed >= seconds / LINES:
+            printed = passed
+            print(f"{passed / 60:8.1f} {count:8} {usage.memory:8.1f} {usage.files:8} {usage.threads:8}", flush=True)
+        yield usage
+
+
+def _usage() -> Usage:
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    files = len(os.listdir("/proc/self/fd"))
+    threads = len(os.listdir("/proc/self/task"))
+    return Usage(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, files, threads)
+
+
+def _draw(items: int) -> None:
+    """A catalogue, and a folder of pictures some of which are damaged."""
+    _run(datum_clip, f"catalogue -o catalogue --items {items}")
+    Path("damaged").mkdir()
+    chance = np.random.default_rng(0)
+    for number, path in enumerate(sorted(Path("catalogue/images").rglob("*.jpg"))):
+        data = bytearray(path.read_bytes())
+        for place in chance.integers(0, len(data) or 1, 20 * (number % 2)) if data else ():
+            data[place] ^= 255
+        Path("damaged", f"{number}.jpg").write_bytes(data[: len(data) // (1 + number % 3)])
+
+
+def _run(program: Callable[[list[str]], int], words: str, status: int = 0) -> None:
+    """Run a command in this process; its output is not wanted."""
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        try:
+            got = program(words.split())
+        except SystemExit as exc:
+            got = exc.code
+    if got != status:
+        raise SystemExit(f"{words} ended with {got}: {said.getvalue()[-1000:]}")
+
+
+def _embed() -> None:
+    _run(datum, "transform -t clip_embed -o out --overwrite catalogue:coco -- --model tiny --cache cache")
+    _run(datum, "transform -t clip_embed -o out --overwrite catalogue:coco -- --model tiny --cache off")
+
+
+def _embed_damaged() -> None:
+    _run(datum, "transform -t clip_embed -o out --overwrite damaged:image_dir -- --model tiny --cache off")
+
+
+def _export() -> None:
+    for kind in ("clip_hdf5", "clip_mmap"):
+        shutil.rmtree(kind, ignore_errors=True)
+        _run(datum, f"export -i catalogue:coco -f {kind} -o {kind} -- --model tiny --cache cache --texts captions")
+
+
+def _append() -> None:
+    for kind in ("clip_hdf5", "clip_mmap"):
+        dataset = Dataset.import_from(kind, kind)
+        picture = Image.from_numpy(np.asarray(Pictures.new("RGB", (64, 48), "red")))
+        dataset.put(DatasetItem("new", media=picture, annotations=[Caption("a red square")]))
+        dataset.export(kind, kind, model="tiny", cache="cache")
+
+
+def _search() -> None:
+    for kind in ("clip_hdf5", "clip_mmap"):
+        _run(datum_clip, f"search {kind} umbrella -k 3")
+
+
+def _verify() -> None:
+    for words in ("verify clip_hdf5", "verify clip_mmap", "cache verify --cache cache", "cache info --cache cache"):
+        _run(datum_clip, words)
+
+
+def _curate() -> None:
+    _run(datum, "transform -t clip_dedup -o out --overwrite catalogue:coco -- --model tiny --cache cache")
+
+
+def _refuse() -> None:
+    """Commands that fail leave nothing behind either."""
+    _run(datum_clip, "verify nowhere", status=1)
+
+
+COMMANDS = (_embed, _embed_damaged, _export, _append, _search, _verify, _curate, _refuse)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Run mixed commands in one process; fail if it grows.")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--items", type=int, default=100, help="pictures to draw (default: %(default)s)")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
