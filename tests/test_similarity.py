@@ -15,6 +15,7 @@ from datumaro_clip.similarity import approximate_pairs_above, exact_scores, pair
 from datumaro_clip.similarity import cells as cells_module
 from datumaro_clip.similarity import narrow as narrow_module
 from datumaro_clip.similarity import pairs as pairs_module
+from datumaro_clip.similarity import threads as threads_module
 from datumaro_clip.similarity import topk as topk_module
 from datumaro_clip.similarity.narrow import narrow
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, FloatArray, Matrix, Sieve, as_float32
@@ -91,14 +92,17 @@ def test_rows_sorted_by_similarity_are_no_trap() -> None:
 
 
 @pytest.mark.parametrize("sieve", [NUMPY_SIEVE, COARSE], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize("block_rows", [7, 64, 100_000])
-def test_neither_blocks_nor_multiplier_change_the_answer(
-    sieve: Sieve, block_rows: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("block_rows", "processors"), [(7, 1), (64, 3), (100_000, 2)])
+def test_neither_blocks_nor_multiplier_nor_threads_change_the_answer(
+    sieve: Sieve, block_rows: int, processors: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     matrix = rows_like_clip(700)
     wanted = top_k(matrix[:40], matrix, 9), pairs_above(matrix, 0.97)
     monkeypatch.setattr(topk_module, "BLOCK_ROWS", block_rows)
     monkeypatch.setattr(topk_module, "QUERY_ROWS", block_rows)
+    monkeypatch.setattr(topk_module, "PART_ROWS", 100)
+    for module in (topk_module, threads_module):
+        monkeypatch.setattr(module, "available_processors", lambda: processors)
     monkeypatch.setattr(pairs_module, "BLOCK_ROWS", block_rows)
     got = top_k(matrix[:40], matrix, 9, sieve=sieve), pairs_above(matrix, 0.97, sieve=sieve)
     for mine, theirs in zip((*got[0], *got[1]), (*wanted[0], *wanted[1]), strict=True):

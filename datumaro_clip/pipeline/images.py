@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
@@ -14,6 +13,7 @@ from datumaro_clip.pipeline.keeping import Keeper
 from datumaro_clip.pipeline.prepare import Preparation, Prepared
 from datumaro_clip.pipeline.requests import EmbedResult, ImageRequest
 from datumaro_clip.pipeline.workers import Workers
+from datumaro_clip.processors import available_processors
 
 # Beyond this, reading and decoding keep any one device busy.
 _MOST_THREADS = 16
@@ -91,5 +91,4 @@ def _embed(
 
 def _default_threads() -> int:
     """One thread for each CPU that this process may use, but two at least: one can read while one decodes."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    return min(max(len(allowed), 2), _MOST_THREADS)
+    return min(max(available_processors(), 2), _MOST_THREADS)

@@ -13,16 +13,16 @@ import math
 import numpy as np
 
 from datumaro_clip.similarity.narrow import narrow
-from datumaro_clip.similarity.pairs import Pairs, candidates, scored
+from datumaro_clip.similarity.pairs import BLOCK_ROWS, Pairs, candidates, scored
 from datumaro_clip.similarity.scores import (
     NUMPY_SIEVE,
     IndexArray,
     Matrix,
     Sieve,
     as_float32,
-    blocks_of,
     require_matrix,
 )
+from datumaro_clip.similarity.threads import in_threads
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def approximate_pairs_above(
     bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
     cells = _cells(matrix, probes, seed, sieve)
     _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))
-    met = [_met(wide, members, bound, sieve) for members in cells]
+    met = in_threads(lambda members: _met(wide, members, bound, sieve), cells)
     # Each pair once, by the number that its two rows make.
     codes = np.unique(np.concatenate([np.empty(0, np.int64), *met]))
     return scored(matrix, *np.divmod(codes, max(len(matrix), 1)), np.float32(threshold))
@@ -89,16 +89,18 @@ def _cells(matrix: Matrix, probes: int, seed: int, sieve: Sieve) -> list[IndexAr
 
 def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> IndexArray:
     """The centres most similar to each row, (N, probes), in no order."""
-    nearest = np.empty((len(matrix), probes), np.int64)
-    for start, block in blocks_of(matrix, _BLOCK_ROWS):
-        scores = sieve.product(as_float32(block), centres)
-        nearest[start : start + len(block)] = np.argpartition(scores, -probes, axis=1)[:, -probes:]
-    return nearest
+
+    def nearest_to(start: int) -> IndexArray:
+        scores = sieve.product(as_float32(matrix[start : start + _BLOCK_ROWS]), centres)
+        return np.argpartition(scores, -probes, axis=1)[:, -probes:]
+
+    blocks = in_threads(nearest_to, range(0, len(matrix), _BLOCK_ROWS))
+    return np.concatenate([np.empty((0, probes), np.int64), *blocks])
 
 
 def _met(columns: Matrix, members: IndexArray, bound: np.float32, sieve: Sieve) -> IndexArray:
     """Codes of the pairs of a cell that may be above the threshold."""
-    found = [
-        members[left] * len(columns) + members[right] for left, right in candidates(columns[members], bound, sieve)
-    ]
-    return np.concatenate([np.empty(0, np.int64), *found])
+    rows = columns[members]
+    found = [pair for start in range(0, len(rows), BLOCK_ROWS) for pair in candidates(rows, start, bound, sieve)]
+    codes = [members[left] * len(columns) + members[right] for left, right in found]
+    return np.concatenate([np.empty(0, np.int64), *codes])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from datumaro_clip.similarity.scores import (
     require_matrix,
     scores_at,
 )
+from datumaro_clip.similarity.threads import in_threads
 
 BLOCK_ROWS = 2048
 
@@ -64,18 +66,23 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     error = NUMPY_SIEVE.error(matrix.shape[1])
     columns = narrow(matrix, threshold, error)
     slack = sieve.error(matrix.shape[1]) + (0 if columns is None else 2 * error)
-    found = candidates(matrix if columns is None else columns, np.float32(threshold - slack), sieve)
-    return _sorted([scored(matrix, left, right, np.float32(threshold)) for left, right in found])
+    sieved = matrix if columns is None else columns
+
+    def pairs_of(start: int) -> list[Pairs]:
+        found = candidates(sieved, start, np.float32(threshold - slack), sieve)
+        return [scored(matrix, left, right, np.float32(threshold)) for left, right in found]
+
+    return _sorted(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS)))))
 
 
-def candidates(columns: Matrix, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
-    """Pairs (left, right) whose columns' dot product reaches the bound, a block of the matrix at a time."""
-    for start, block in blocks_of(columns, BLOCK_ROWS):
-        for offset, other in blocks_of(columns[start:], BLOCK_ROWS):
-            passing = np.flatnonzero(sieve.product(block, other) >= bound)
-            left, right = np.divmod(passing, len(other))
-            upper = left < right + offset
-            yield left[upper] + start, right[upper] + start + offset
+def candidates(columns: Matrix, start: int, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Pairs (left, right), left in the block that begins at ``start``, whose columns' dot product reaches the bound."""
+    block = columns[start : start + BLOCK_ROWS]
+    for offset, other in blocks_of(columns[start:], BLOCK_ROWS):
+        passing = np.flatnonzero(sieve.product(block, other) >= bound)
+        left, right = np.divmod(passing, len(other))
+        upper = left < right + offset
+        yield left[upper] + start, right[upper] + start + offset
 
 
 def scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:

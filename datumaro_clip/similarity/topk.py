@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.processors import available_processors
 from datumaro_clip.similarity.scores import (
     NUMPY_SIEVE,
     FloatArray,
@@ -16,6 +19,7 @@ from datumaro_clip.similarity.scores import (
     require_matrix,
     scores_at,
 )
+from datumaro_clip.similarity.threads import in_threads
 
 #: Queries answered in one pass over the matrix.
 QUERY_ROWS = 256
@@ -23,6 +27,8 @@ QUERY_ROWS = 256
 BLOCK_SCORES = 1 << 22
 #: Rows of the matrix multiplied at a time, at most; 512 columns of float32 take 2 MiB, which caches hold.
 BLOCK_ROWS = 1024
+#: Rows that a thread of their own is worth.
+PART_ROWS = 1 << 15
 # Length that no finite unit row has, and less than what infinite and NaN ones come to.
 _LONGEST_ROW = np.float32(1e3)
 
@@ -30,7 +36,8 @@ _LONGEST_ROW = np.float32(1e3)
 def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query.
 
-    Memory does not grow with N: the matrix is read block by block, once for each 256 queries.
+    Memory does not grow with N: the matrix is read block by block, once for each 256 queries, by a thread for each
+    processor.
 
     Parameters
     ----------
@@ -76,13 +83,28 @@ def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
 
 
 def _top_k_of(queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
-    """The k best rows for each of a few queries."""
+    """The k best rows for each of a few queries; a large matrix is shared out among threads."""
+    best, *others = in_threads(lambda part: _best_of_part(part, queries, matrix, k, sieve), _parts(len(matrix)))
+    for other in others:
+        best.take(other.rows, other.indices, other.scores)
+    return best
+
+
+def _parts(rows: int) -> list[range]:
+    """Consecutive rows, one part for each processor, none so small that a thread costs more than it saves."""
+    count = max(1, min(available_processors(), rows // PART_ROWS))
+    limits = [rows * part // count for part in range(count + 1)]
+    return [range(*part) for part in pairwise(limits)]
+
+
+def _best_of_part(part: range, queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
+    """The k best of some consecutive rows."""
     best = _Best(queries, matrix, k, sieve)
     # A block must hold k rows for its own k-th best score to say anything.
     rows = max(k, min(BLOCK_ROWS, BLOCK_SCORES // len(queries)))
     multiplier = as_float32(queries)
-    for start, block in blocks_of(matrix, rows):
-        best.offer(sieve.product(multiplier, block), start)
+    for start, block in blocks_of(matrix[part.start : part.stop], rows):
+        best.offer(sieve.product(multiplier, block), part.start + start)
     return best
 
 
@@ -105,7 +127,8 @@ class _Best:
             raise InvalidVectorError(f"a row among {start} to {start + scores.shape[1] - 1} is not a finite unit row")
         hot = np.flatnonzero(peaks >= self.floor - self.margin)
         if len(hot):
-            self._merge(*self._candidates(scores[hot], hot), start)
+            rows, columns = self._candidates(scores[hot], hot)
+            self.take(rows, columns + start, scores_at(self.queries, rows, self.matrix, columns + start))
 
     def _candidates(self, scores: FloatArray, hot: IndexArray) -> tuple[IndexArray, IndexArray]:
         """Queries and columns that may be among the k best, for the queries ``hot``."""
@@ -115,11 +138,10 @@ class _Best:
         at, columns = np.nonzero(scores >= (floor - self.margin[hot])[:, None])
         return hot[at], columns
 
-    def _merge(self, rows: IndexArray, columns: IndexArray, start: int) -> None:
-        """Score candidates exactly and keep the k best of them and of those held."""
-        scores = scores_at(self.queries, rows, self.matrix, columns + start)
+    def take(self, rows: IndexArray, indices: IndexArray, scores: FloatArray) -> None:
+        """Keep the k best of exactly scored rows ``indices`` for queries ``rows``, and of those held."""
         rows = np.concatenate([self.rows, rows])
-        indices = np.concatenate([self.indices, columns + start])
+        indices = np.concatenate([self.indices, indices])
         scores = np.concatenate([self.scores, scores])
         order = np.lexsort((indices, -scores, rows))
         first = np.searchsorted(rows[order], np.arange(len(self.floor)))
