@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
@@ -137,7 +137,12 @@ class CaptionBlock(NamedTuple):
 
 def key_hash(key: ItemKey) -> int:
     """CRC-32 of subset, NUL, id: what the column ``item_hash`` has of a key."""
-    return zlib.crc32(f"{key.subset}\0{key.id}".encode("utf-8", "surrogatepass"))
+    return zlib.crc32(key.id.encode("utf-8", "surrogatepass"), _subset_hash(key.subset))
+
+
+@lru_cache
+def _subset_hash(subset: str) -> int:
+    return zlib.crc32(f"{subset}\0".encode("utf-8", "surrogatepass"))
 
 
 def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
@@ -149,6 +154,16 @@ def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
     except TypeError:
         # A lone surrogate, as in the name of a file that is not UTF-8; orjson refuses what JSON can escape.
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def to_lines(keys: Sequence[ItemKey]) -> bytes:
+    """Records that are a key and nothing else, as lines of JSON; as :func:`to_line`, for many."""
+    try:
+        records = orjson.dumps([{"id": key.id, "subset": key.subset} for key in keys])
+    except TypeError:
+        return b"".join(to_line(key, {}) for key in keys)
+    # JSON escapes a quote inside a string, so these bytes are where one record ends and the next begins.
+    return records[1:-1].replace(b'"},{"', b'"}\n{"') + b"\n" if keys else b""
 
 
 def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:

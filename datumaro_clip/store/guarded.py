@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from datumaro_clip.store.behind import WriteBehind
+
 
 class GuardedFile:
     """The file that HDF5 writes to.
@@ -16,6 +18,7 @@ class GuardedFile:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("x+b")
+        self._behind = WriteBehind()
         self._error: OSError | None = None
 
     def check(self) -> None:
@@ -25,14 +28,16 @@ class GuardedFile:
 
     def close(self) -> None:
         """Sync, unless all is lost or closed already, and close."""
+        self._remember(self._behind.close)
         if self._error is None and not self._file.closed:
             self._attempt(self._file.flush)
             self._attempt(lambda: os.fsync(self._file.fileno()))
-        self._attempt(self._file.close)
+        self._remember(self._file.close)
 
     def write(self, data: memoryview) -> int:
         """Write at the current position."""
         self._attempt(lambda: self._file.write(data))
+        self._attempt(lambda: self._behind.wrote(self._file.fileno(), len(data)))
         return len(data)
 
     def truncate(self, size: int) -> int:
@@ -58,8 +63,13 @@ class GuardedFile:
         return self._file.read(size) if self._error is None else bytes(size)
 
     def _attempt(self, call: Callable[[], object]) -> None:
+        """Do something, unless all is lost."""
+        if self._error is None:
+            self._remember(call)
+
+    def _remember(self, call: Callable[[], object]) -> None:
+        """Do something, and remember the first failure."""
         try:
-            if self._error is None or call == self._file.close:
-                call()
+            call()
         except OSError as exc:
             self._error = self._error or exc

@@ -12,6 +12,7 @@ import numpy as np
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
+from datumaro_clip.store.behind import WriteBehind
 from datumaro_clip.store.columns import ColumnSpec
 from datumaro_clip.store.manifest import SegmentEntry
 
@@ -40,6 +41,7 @@ class MmapSink:
         self._directory = directory
         self._files: dict[str, BinaryIO] = {}
         self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._behind = WriteBehind()
 
     def write(self, column: str, block: Array) -> None:
         """Append a block."""
@@ -47,15 +49,19 @@ class MmapSink:
             self._files[column] = self._open(column)
             self._shapes[column] = block.dtype.str, (0, *block.shape[1:])
         self._files[column].write(block.data.cast("B"))
+        self._behind.wrote(self._files[column].fileno(), block.nbytes)
         dtype, shape = self._shapes[column]
         self._shapes[column] = dtype, (shape[0] + len(block), *shape[1:])
 
     def close(self) -> dict[str, int]:
         """Write the headers, now that the shapes are known, and sync."""
+        self._behind.close()
         return {file_name(column): self._finish(column, file) for column, file in sorted(self._files.items())}
 
     def discard(self) -> None:
         """Close the files without caring for what they hold."""
+        with suppress(OSError):
+            self._behind.close()
         for file in self._files.values():
             with suppress(OSError):
                 file.close()

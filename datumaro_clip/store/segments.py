@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from datumaro_clip.store.base import (
     from_line,
     key_hash,
     to_line,
+    to_lines,
 )
 from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
@@ -56,7 +57,7 @@ class SegmentWriter:
         self._flush()
         first = self.items
         for start in range(0, len(keys), _PENDING):
-            self._write_lines((key, {}) for key in keys[start : start + _PENDING])
+            self._write_lines(to_lines(keys[start : start + _PENDING]))
         self._extend("embeddings", self._vector_dtype, vectors)
         self._extend("embedding_item", "<i8", np.arange(first, first + len(keys)))
         self._hash(keys)
@@ -78,19 +79,17 @@ class SegmentWriter:
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
-        self._write_lines((record.key, record.payload) for _, record in pending)
+        self._write_lines(b"".join(to_line(record.key, record.payload) for _, record in pending))
         self._hash([record.key for _, record in pending])
         self._write_embeddings([(row, r.embedding) for row, r in pending if r.embedding is not None])
         self._write_captions([(row, caption) for row, record in pending for caption in record.captions])
 
-    def _write_lines(self, records: Iterable[tuple[ItemKey, object]]) -> None:
-        lines = [to_line(key, payload) for key, payload in records]  # type: ignore[arg-type]
-        if not lines:
-            return
-        ends = self._bytes + np.cumsum([len(line) for line in lines], dtype=np.uint64)
-        self._extend("items", "|u1", np.frombuffer(b"".join(lines), np.uint8))
-        self._extend("item_offsets", "<u8", ends)
-        self._bytes = int(ends[-1])
+    def _write_lines(self, lines: bytes) -> None:
+        characters = np.frombuffer(lines, np.uint8)
+        self._extend("items", "|u1", characters)
+        # JSON escapes a newline inside a string.
+        self._extend("item_offsets", "<u8", self._bytes + 1 + np.flatnonzero(characters == ord("\n")))
+        self._bytes += len(lines)
 
     def _hash(self, keys: Sequence[ItemKey]) -> None:
         self._extend("item_hash", "<u4", np.fromiter(map(key_hash, keys), np.uint32, len(keys)))
