@@ -7,6 +7,7 @@ import pytest
 
 from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
 from datumaro_clip.curate.outliers import (
+    defended_by_captions,
     doubt_labels,
     fit_labels,
     isolation,
@@ -110,14 +111,20 @@ def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
     assert np.flatnonzero(unlike_any_class(texts)).tolist() == [7]
 
 
-def test_captions_of_another_picture_are_told_and_one_foreign_caption_is_forgiven():
+def test_captions_that_fit_unusually_badly_are_told():
     rng = np.random.default_rng(4)
     images = unit_rows(rng.standard_normal((60, 64)))
-    owner = np.repeat(np.arange(60), 2)
-    texts = unit_rows(images[owner] + 0.1 * rng.standard_normal((120, 64)))
+    owner = np.repeat(np.arange(1, 60), 2)
+    texts = unit_rows(images[owner] + 0.1 * rng.standard_normal((118, 64)))
     texts[[20, 21]] = texts[[90, 91]]
-    texts[40] = texts[100]
-    assert np.flatnonzero(unlike_captions(images, texts, owner)).tolist() == [10]
+    assert np.flatnonzero(unlike_captions(images, texts, owner)).tolist() == [11]
+
+
+def test_captions_that_name_the_label_defend_it():
+    captions = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.52, 0.5]], np.float32)
+    owner = np.array([0, 1, 2, 3])
+    assert defended_by_captions(captions, owner, [0] * 5, np.ones(5, np.int64)).tolist() == [1, 1, 0, 0, 0]
+    assert not defended_by_captions(captions[:0], owner[:0], [0], np.ones(1, np.int64)).any()
 
 
 def test_nothing_to_doubt():

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.align import BoolArray, Scores, fit_mixture, margins, mismatch_threshold
+from datumaro_clip.curate.align import BoolArray, Scores, fit_mixture, margins
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
@@ -49,7 +49,7 @@ def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
     return np.array(top_k(vectors, vectors, k + 1)[1][:, k])
 
 
-def lower_fence(scores: FloatArray, reach: float = _FAR_FENCE) -> float:
+def lower_fence(scores: FloatArray | Scores, reach: float = _FAR_FENCE) -> float:
     """The lower quartile less ``reach`` interquartile ranges: below it lies what does not belong."""
     if not len(scores):
         return -1.0
@@ -108,15 +108,46 @@ def unlike_any_class(texts: FloatArray) -> BoolArray:
 
 
 def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> BoolArray:
-    """Which pictures' captions, on the average, fit them no better than strangers' do, shape (N,).
+    """Which pictures' captions, on the average, fit them unusually badly, shape (N,).
 
     Parameters are those of :func:`~datumaro_clip.curate.align.margins`; a picture without captions is not among them.
     """
-    found = margins(images, texts, owner)
     count = np.bincount(owner, minlength=len(images))
-    mean = np.bincount(owner, weights=found.own, minlength=len(images)) / np.maximum(count, 1)
-    unlike: BoolArray = (count > 0) & (mean < mismatch_threshold(found))
+    mean = _mean_of_owner(margins(images, texts, owner).own, owner, len(images))
+    unlike: BoolArray = (count > 0) & (mean < lower_fence(mean[count > 0], _NEAR_FENCE))
     return unlike
+
+
+def defended_by_captions(captions: FloatArray, owner: IntArray, labels: Sequence[int], rivals: IntArray) -> BoolArray:
+    """Which given labels the pictures' captions speak for, shape (N,).
+
+    Captions speak for a label where they are more similar to it than to its rival, on the average by half of what is
+    usual at least.
+
+    Parameters
+    ----------
+    captions : numpy.ndarray
+        Shape (M, C): cosine similarity of each caption with each class.
+    owner : numpy.ndarray
+        Shape (M,), int64: the picture that each caption belongs to.
+    labels : sequence of int
+        Given label of each of the N pictures.
+    rivals : numpy.ndarray
+        Shape (N,), int64: the label that would replace it.
+    """
+    rows, given = np.arange(len(owner)), np.asarray(labels, dtype=np.int64)
+    leanings = captions[rows, given[owner]].astype(np.float64) - captions[rows, rivals[owner]]
+    leaning = _mean_of_owner(leanings, owner, len(given))
+    usual = float(np.median(leaning[np.unique(owner)])) if len(owner) else 0.0
+    defended: BoolArray = leaning > max(usual, 0.0) / 2
+    return defended
+
+
+def _mean_of_owner(values: Scores, owner: IntArray, count: int) -> Scores:
+    """Mean of each owner's values, 0 where there are none."""
+    sums = np.bincount(owner, weights=values, minlength=count)
+    means: Scores = sums / np.maximum(np.bincount(owner, minlength=count), 1)
+    return means
 
 
 class LabelDoubts(NamedTuple):

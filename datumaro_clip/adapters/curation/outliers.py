@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from datumaro_clip.curate.align import FEWEST_PAIRS
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores, prompts
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.outliers import (
+    defended_by_captions,
     doubt_labels,
     fit_labels,
     isolation,
@@ -99,58 +101,68 @@ class ClipOutliers(CurationTransform):
         self, labelled: list[ItemEmbedding], labels: list[int], decided: dict[int, Decision], names: list[str]
     ) -> dict[int, Decision]:
         """Decisions about what carries a wrong label, and about what fits nothing that is said of it."""
-        vectors = matrix_of(labelled)
-        assert vectors is not None
-        texts = None if self.options["no_texts"] else self._class_scores(vectors, names)
-        doubts = doubt_labels(vectors, labels, texts, len(names))
-        foreign = {} if texts is None else _foreign(labelled, texts, labels, names)
+        witnesses = _Witnesses(labelled, labels, self._classes(names))
+        foreign = {
+            id(labelled[n]): replace(found, detail=f"fits neither its label ({names[labels[n]]}) nor {other}")
+            for n, found, other in witnesses.foreign()
+        }
         limit = self.options["min_doubt"]
         wrong = {
-            id(each): _doubted(decided[id(each)], float(doubt), limit, names[label], names[proposed])
-            for each, label, doubt, proposed in zip(
-                labelled, labels, doubts.doubts, doubts.proposed.tolist(), strict=True
-            )
-            if doubt >= limit and id(each) not in foreign
+            id(labelled[n]): _doubted(decided[id(labelled[n])], doubt, limit, names[labels[n]], names[proposed])
+            for n, doubt, proposed in witnesses.doubts(len(names))
+            if doubt >= limit and id(labelled[n]) not in foreign
         }
         return {"pictures": foreign, "labels": wrong, "both": foreign | wrong}[self.options["what"]]
 
-    def _class_scores(self, vectors: FloatArray, names: list[str]) -> FloatArray:
-        sentences = prompts(names, DEFAULT_TEMPLATES)
-        return class_scores(vectors, class_matrix(self.embedder(), sentences, len(DEFAULT_TEMPLATES)))
+    def _classes(self, names: list[str]) -> FloatArray | None:
+        """One vector a class, from its prompts; None where texts have no say."""
+        if self.options["no_texts"]:
+            return None
+        return class_matrix(self.embedder(), prompts(names, DEFAULT_TEMPLATES), len(DEFAULT_TEMPLATES))
 
 
-def _foreign(
-    labelled: list[ItemEmbedding], texts: FloatArray, labels: list[int], names: list[str]
-) -> dict[int, Decision]:
-    """Pictures that fit neither their label nor what else is said of them: their captions, or else any class."""
-    fits = fit_labels(texts, labels)
-    strange = _unlike_what_is_said(labelled, texts)
-    return {
-        id(labelled[n]): Decision(
-            key_of(labelled[n].item),
-            "drop",
-            "outlier",
-            score=round(float(fits.own[n]), 6),
-            threshold=round(fits.threshold, 6),
-            detail=f"fits neither its label ({names[labels[n]]}) nor {strange[n]}",
-        )
-        for n in np.flatnonzero(fits.own < fits.threshold).tolist()
-        if strange[n]
-    }
+class _Witnesses:
+    """What neighbours, class prompts and captions say of labelled pictures."""
 
-
-def _unlike_what_is_said(labelled: list[ItemEmbedding], texts: FloatArray) -> list[str]:
-    """What each picture fails to fit; empty where it fits."""
-    said = [(n, text.vector) for n, each in enumerate(labelled) for text in each.captions]
-    told = {n for n, _ in said} if len(said) >= FEWEST_PAIRS else set()
-    unlike = ["" if n in told or not strange else "any other" for n, strange in enumerate(unlike_any_class(texts))]
-    if told:
+    def __init__(self, labelled: list[ItemEmbedding], labels: list[int], classes: FloatArray | None) -> None:
         vectors = matrix_of(labelled)
         assert vectors is not None
-        captions = np.stack([vector for _, vector in said]).astype(np.float32)
-        for n in np.flatnonzero(unlike_captions(vectors, captions, np.array([n for n, _ in said], np.int64))).tolist():
-            unlike[n] = "its captions"
-    return unlike
+        self.items = [each.item for each in labelled]
+        self.vectors, self.labels, self.classes = vectors, labels, classes
+        self.texts = None if classes is None else class_scores(vectors, classes)
+        said = [(n, text.vector) for n, each in enumerate(labelled) for text in each.captions]
+        self.owner = np.array([n for n, _ in said], np.int64)
+        self.captions = np.array([vector for _, vector in said], np.float32)
+
+    def foreign(self) -> Iterator[tuple[int, Decision, str]]:
+        """Pictures that fit neither their label nor what else is said of them, and what that is."""
+        if self.texts is None:
+            return
+        fits = fit_labels(self.texts, self.labels)
+        unlike = self._unlike_what_is_said(self.texts)
+        for n in np.flatnonzero(fits.own < fits.threshold).tolist():
+            if unlike[n]:
+                score, threshold = round(float(fits.own[n]), 6), round(fits.threshold, 6)
+                yield n, Decision(key_of(self.items[n]), "drop", "outlier", score=score, threshold=threshold), unlike[n]
+
+    def _unlike_what_is_said(self, texts: FloatArray) -> list[str]:
+        """What each picture fails to fit; empty where it fits."""
+        told = set(self.owner.tolist()) if len(self.owner) >= FEWEST_PAIRS else set()
+        unlike = ["any other" if strange and n not in told else "" for n, strange in enumerate(unlike_any_class(texts))]
+        if told:
+            for n in np.flatnonzero(unlike_captions(self.vectors, self.captions, self.owner)).tolist():
+                unlike[n] = "its captions"
+        return unlike
+
+    def doubts(self, count: int) -> Iterator[tuple[int, float, int]]:
+        """Each picture with the doubt of its label and the label proposed."""
+        found = doubt_labels(self.vectors, self.labels, self.texts, count)
+        doubts = found.doubts
+        if self.classes is not None and len(self.owner):
+            said = class_scores(self.captions, self.classes)
+            doubts = np.where(defended_by_captions(said, self.owner, self.labels, found.proposed), 0, doubts)
+        for n, (doubt, proposed) in enumerate(zip(doubts.tolist(), found.proposed.tolist(), strict=True)):
+            yield n, doubt, proposed
 
 
 def _doubted(decision: Decision, doubt: float, limit: float, given: str, proposed: str) -> Decision:
