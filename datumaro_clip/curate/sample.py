@@ -12,7 +12,8 @@ from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.semantic import default_clusters
 from datumaro_clip.errors import OptionError
-from datumaro_clip.similarity import exact_scores, top_k
+from datumaro_clip.similarity import top_k
+from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product
 from datumaro_clip.vectors import FloatArray
 
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
@@ -94,16 +95,27 @@ def pick_k_center(vectors: FloatArray, count: int, seed: int, start: FloatArray 
     if not len(vectors) or not count:
         return _no_picks()
     nearest = _similarity_to(vectors, start)
-    chosen: list[int] = []
-    scores: list[float] = []
-    while len(chosen) < min(count, len(vectors)):
-        first = not chosen and (start is None or not len(start))
-        pick = int(np.random.default_rng(seed).integers(len(vectors))) if first else int(nearest.argmin())
-        scores.append(float(nearest[pick]))
-        chosen.append(pick)
-        nearest = np.maximum(nearest, exact_scores(vectors, vectors[pick]))
+    held = vectors[:0] if start is None else start
+    centres = np.concatenate([held, np.empty((min(count, len(vectors)), vectors.shape[1]), np.float32)])
+    picks, scores = [], []
+    for taken in range(len(held), len(centres)):
+        first = int(np.random.default_rng(seed).integers(len(vectors))), -1.0
+        pick, score = _farthest(vectors, nearest, centres[:taken]) if taken else first
+        picks.append(pick)
+        scores.append(score)
+        centres[taken] = vectors[pick]
+        np.maximum(nearest, numpy_product(vectors, vectors[pick, None])[:, 0], out=nearest)
         nearest[pick] = np.inf
-    return Picks(np.array(chosen, dtype=np.int64), np.array(scores, dtype=np.float32))
+    return Picks(np.array(picks, dtype=np.int64), np.array(scores, dtype=np.float32))
+
+
+def _farthest(vectors: FloatArray, nearest: FloatArray, centres: FloatArray) -> tuple[int, float]:
+    """The row least similar to its nearest centre, and that similarity; exact scores decide among what may be it."""
+    margin = np.float32(2 * NUMPY_SIEVE.error(vectors.shape[1]))
+    suspects = np.flatnonzero(nearest <= nearest.min() + margin)
+    scores = top_k(vectors[suspects], centres, 1)[1][:, 0]
+    least = int(scores.argmin())
+    return int(suspects[least]), float(scores[least])
 
 
 def coverage_radius(vectors: FloatArray, chosen: IntArray) -> float:
