@@ -7,7 +7,7 @@ import pytest
 
 from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
 from datumaro_clip.curate.outliers import (
-    defended_by_captions,
+    caption_leanings,
     doubt_labels,
     fit_labels,
     isolation,
@@ -120,11 +120,11 @@ def test_captions_that_fit_unusually_badly_are_told():
     assert np.flatnonzero(unlike_captions(images, texts, owner)).tolist() == [11]
 
 
-def test_captions_that_name_the_label_defend_it():
+def test_captions_speak_for_the_label_that_they_resemble():
     captions = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.52, 0.5]], np.float32)
-    owner = np.array([0, 1, 2, 3])
-    assert defended_by_captions(captions, owner, [0] * 5, np.ones(5, np.int64)).tolist() == [1, 1, 0, 0, 0]
-    assert not defended_by_captions(captions[:0], owner[:0], [0], np.ones(1, np.int64)).any()
+    found = caption_leanings(captions, np.arange(4), [0] * 5, np.ones(5, np.int64))
+    assert np.allclose(found, np.array([0.8, 0.6, -0.8, 0.02, 0]) / 0.31)
+    assert caption_leanings(captions[:0], np.empty(0, np.int64), [0], np.ones(1, np.int64)).tolist() == [0]
 
 
 def test_nothing_to_doubt():

@@ -118,11 +118,11 @@ def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> B
     return unlike
 
 
-def defended_by_captions(captions: FloatArray, owner: IntArray, labels: Sequence[int], rivals: IntArray) -> BoolArray:
-    """Which given labels the pictures' captions speak for, shape (N,).
+def caption_leanings(captions: FloatArray, owner: IntArray, labels: Sequence[int], rivals: IntArray) -> Scores:
+    """How much more pictures' captions resemble the given label than its rival, shape (N,), float64.
 
-    Captions speak for a label where they are more similar to it than to its rival, on the average by half of what is
-    usual at least.
+    In units of what is usual, so that 1 is the median; 0 for a picture without captions. Below 0 they speak for the
+    rival.
 
     Parameters
     ----------
@@ -136,11 +136,11 @@ def defended_by_captions(captions: FloatArray, owner: IntArray, labels: Sequence
         Shape (N,), int64: the label that would replace it.
     """
     rows, given = np.arange(len(owner)), np.asarray(labels, dtype=np.int64)
-    leanings = captions[rows, given[owner]].astype(np.float64) - captions[rows, rivals[owner]]
-    leaning = _mean_of_owner(leanings, owner, len(given))
-    usual = float(np.median(leaning[np.unique(owner)])) if len(owner) else 0.0
-    defended: BoolArray = leaning > max(usual, 0.0) / 2
-    return defended
+    differences = captions[rows, given[owner]].astype(np.float64) - captions[rows, rivals[owner]]
+    leanings = _mean_of_owner(differences, owner, len(given))
+    usual = float(np.median(leanings[np.unique(owner)])) if len(owner) else 1.0
+    relative: Scores = leanings / max(usual, 1e-3)
+    return relative
 
 
 def _mean_of_owner(values: Scores, owner: IntArray, count: int) -> Scores:

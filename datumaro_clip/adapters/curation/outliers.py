@@ -16,11 +16,12 @@ from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.curation.vectors import class_matrix, matrix_of
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
-from datumaro_clip.curate.align import FEWEST_PAIRS
+from datumaro_clip.curate.align import FEWEST_PAIRS, Scores
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores, prompts
 from datumaro_clip.curate.decisions import Decision
+from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.outliers import (
-    defended_by_captions,
+    caption_leanings,
     doubt_labels,
     fit_labels,
     isolation,
@@ -31,6 +32,8 @@ from datumaro_clip.curate.outliers import (
 from datumaro_clip.vectors import FloatArray
 
 _WHAT = ("pictures", "labels", "both")
+# Captions speak for a label where they resemble it, more than another, by half of what is usual.
+_DEFENDED = 0.5
 
 
 class ClipOutliers(CurationTransform):
@@ -135,15 +138,25 @@ class _Witnesses:
         self.captions = np.array([vector for _, vector in said], np.float32)
 
     def foreign(self) -> Iterator[tuple[int, Decision, str]]:
-        """Pictures that fit neither their label nor what else is said of them, and what that is."""
+        """Pictures that fit neither their label nor what else is said of them, and what that is.
+
+        Captions that speak for another label say that the label is wrong, and not the picture.
+        """
         if self.texts is None:
             return
         fits = fit_labels(self.texts, self.labels)
         unlike = self._unlike_what_is_said(self.texts)
-        for n in np.flatnonzero(fits.own < fits.threshold).tolist():
+        for n in np.flatnonzero((fits.own < fits.threshold) & (self._leanings(fits.rival) >= 0)).tolist():
             if unlike[n]:
                 score, threshold = round(float(fits.own[n]), 6), round(fits.threshold, 6)
                 yield n, Decision(key_of(self.items[n]), "drop", "outlier", score=score, threshold=threshold), unlike[n]
+
+    def doubts(self, count: int) -> Iterator[tuple[int, float, int]]:
+        """Each picture with the doubt of its label, none where its captions speak for it, and the label proposed."""
+        found = doubt_labels(self.vectors, self.labels, self.texts, count)
+        doubts = np.where(self._leanings(found.proposed) > _DEFENDED, 0, found.doubts)
+        for n, (doubt, proposed) in enumerate(zip(doubts.tolist(), found.proposed.tolist(), strict=True)):
+            yield n, doubt, proposed
 
     def _unlike_what_is_said(self, texts: FloatArray) -> list[str]:
         """What each picture fails to fit; empty where it fits."""
@@ -154,15 +167,11 @@ class _Witnesses:
                 unlike[n] = "its captions"
         return unlike
 
-    def doubts(self, count: int) -> Iterator[tuple[int, float, int]]:
-        """Each picture with the doubt of its label and the label proposed."""
-        found = doubt_labels(self.vectors, self.labels, self.texts, count)
-        doubts = found.doubts
-        if self.classes is not None and len(self.owner):
-            said = class_scores(self.captions, self.classes)
-            doubts = np.where(defended_by_captions(said, self.owner, self.labels, found.proposed), 0, doubts)
-        for n, (doubt, proposed) in enumerate(zip(doubts.tolist(), found.proposed.tolist(), strict=True)):
-            yield n, doubt, proposed
+    def _leanings(self, rivals: IntArray) -> Scores:
+        """How far captions speak for the given labels and against their rivals."""
+        if self.classes is None or not len(self.owner):
+            return np.zeros(len(self.labels))
+        return caption_leanings(class_scores(self.captions, self.classes), self.owner, self.labels, rivals)
 
 
 def _doubted(decision: Decision, doubt: float, limit: float, given: str, proposed: str) -> Decision:
