@@ -93,8 +93,9 @@ def _assign(vectors: FloatArray, centroids: FloatArray) -> tuple[IntArray, Float
 
 def _means(vectors: FloatArray, labels: IntArray, scores: FloatArray, before: FloatArray) -> FloatArray:
     """Mean direction of each cluster."""
-    sums = np.zeros(before.shape, np.float64)
-    np.add.at(sums, labels, vectors)
+    order = np.argsort(labels, kind="stable")
+    members = np.split(order, np.searchsorted(labels[order], np.arange(1, len(before))))
+    sums = np.stack([vectors[rows].sum(axis=0, dtype=np.float64) for rows in members])
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     means: FloatArray = np.where(lengths > 1e-9, sums / np.maximum(lengths, 1e-9), before).astype(np.float32)
     empty = np.setdiff1d(np.arange(len(before)), labels)

@@ -66,7 +66,7 @@ def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE
     """
     _require_fitting(queries, matrix, k)
     k = min(k, len(matrix))
-    chunks = [_top_k_of(chunk, matrix, k, sieve) for _, chunk in blocks_of(queries, QUERY_ROWS) if k]
+    chunks = _best(queries, matrix, k, sieve) if k else []
     indices = np.concatenate([np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)])
     scores = np.concatenate([np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)])
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
@@ -82,9 +82,17 @@ def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
         raise OptionError(f"k is {k}; it must not be negative")
 
 
-def _top_k_of(queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
-    """The k best rows for each of a few queries; a large matrix is shared out among threads."""
-    best, *others = in_threads(lambda part: _best_of_part(part, queries, matrix, k, sieve), _parts(len(matrix)))
+def _best(queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> list[_Best]:
+    """The k best rows, for a few queries at a time; queries and parts of the matrix are shared out among threads."""
+    parts = _parts(len(matrix))
+    tasks = [(chunk, part) for _, chunk in blocks_of(queries, QUERY_ROWS) for part in parts]
+    found = in_threads(lambda task: _best_of_part(*task, matrix, k, sieve), tasks)
+    return [_merged(found[start : start + len(parts)]) for start in range(0, len(found), len(parts))]
+
+
+def _merged(found: list[_Best]) -> _Best:
+    """What several parts of a matrix hold for the same queries, as one."""
+    best, *others = found
     for other in others:
         best.take(other.rows, other.indices, other.scores)
     return best
@@ -97,7 +105,7 @@ def _parts(rows: int) -> list[range]:
     return [range(*part) for part in pairwise(limits)]
 
 
-def _best_of_part(part: range, queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
+def _best_of_part(queries: Matrix, part: range, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
     """The k best of some consecutive rows."""
     best = _Best(queries, matrix, k, sieve)
     # A block must hold k rows for its own k-th best score to say anything.
