@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ import numpy as np
 import pytest
 
 from datumaro_clip.encoders.openvino import OpenVINOEncoder
-from datumaro_clip.errors import ModelExportError
+from datumaro_clip.errors import MissingDependencyError, ModelExportError
 from datumaro_clip.models.build import Origin
 from datumaro_clip.models.golden import GOLDEN_TEXTS, golden_pixels
+from datumaro_clip.models.jsonfile import read_json
 from datumaro_clip.models.openclip import export_openclip
+from datumaro_clip.models.openclip_config import CONFIG, OpenClipConfig
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 pytestmark = pytest.mark.export
@@ -138,19 +141,62 @@ def test_vectors_are_those_of_openclip(checkpoint: Path, tmp_path: Path) -> None
     assert np.min(np.einsum("nd,nd->n", texts, encoder.embed_texts(GOLDEN_TEXTS))) >= 0.99999
 
 
+def changed(checkpoint: Path, tmp_path: Path, part: str, setting: dict[str, Any]) -> Path:
+    """The checkpoint with other settings of a tower, or other steps."""
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    settings: dict[str, Any] = {"model_cfg": MODEL, "preprocess_cfg": STEPS}
+    if part == "steps":
+        settings["preprocess_cfg"] = STEPS | setting
+    else:
+        settings["model_cfg"] = MODEL | {part: MODEL[part] | setting}  # type: ignore[operator]
+    (other / "open_clip_config.json").write_text(json.dumps(settings))
+    return other
+
+
 @pytest.mark.parametrize(
-    ("tower", "setting", "complaint"),
+    ("part", "setting", "complaint"),
     [
-        ("vision_cfg", {"timm_model_name": "fastvit_mci0"}, "timm_model_name 'fastvit_mci0'.*make ONNX encoders"),
+        ("vision_cfg", {"no_ln_pre": True}, "no_ln_pre True.*make ONNX encoders"),
+        ("vision_cfg", {"pool_type": "avg"}, "pool_type 'avg'"),
+        ("vision_cfg", {"norm_kwargs": {"eps": 1e-6}}, "norm_kwargs"),
         ("text_cfg", {"hf_model_name": "xlm-roberta-base"}, "hf_model_name"),
-        ("text_cfg", {"width": None}, "is not such an OpenCLIP checkpoint"),
+        ("text_cfg", {"tokenizer_kwargs": {"clean": "canonicalize"}}, "tokenizer_kwargs"),
+        ("text_cfg", {"width": None}, "is not such an OpenCLIP model"),
+        ("text_cfg", {"vocab_size": 49408}, "ends texts with token 649, the model looks for 49407"),
+        ("steps", {"resize_mode": "longest"}, "is not such an OpenCLIP model.*longest"),
     ],
 )
-def test_encoders_that_cannot_be_exported_are_refused(
-    checkpoint: Path, tmp_path: Path, tower: str, setting: dict[str, Any], complaint: str
+def test_what_would_be_exported_wrongly_is_refused(
+    checkpoint: Path, tmp_path: Path, part: str, setting: dict[str, Any], complaint: str
 ) -> None:
-    other = shutil.copytree(checkpoint, tmp_path / "other")
-    settings = {"model_cfg": MODEL | {tower: MODEL[tower] | setting}}  # type: ignore[operator]
-    (other / "open_clip_config.json").write_text(json.dumps(settings))
+    other = changed(checkpoint, tmp_path, part, setting)
     with pytest.raises(ModelExportError, match=complaint):
         export_openclip(other, tmp_path / "out", Origin("", "openclip"))
+
+
+def test_settings_that_are_off_are_passed_over(checkpoint: Path, tmp_path: Path) -> None:
+    off = {
+        "ls_init_value": None,
+        "attentional_pool": False,
+        "patch_dropout": 0.5,
+        "pool_type": "tok",
+        "timm_pool": "avg",
+    }
+    config = read_json(changed(checkpoint, tmp_path, "vision_cfg", off) / CONFIG)
+    assert not OpenClipConfig.parse(config, tmp_path).by_timm
+
+
+def test_an_image_encoder_of_timm_needs_openclip(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    other = changed(checkpoint, tmp_path, "vision_cfg", {"timm_model_name": "fastvit_mci0"})
+    with pytest.raises(MissingDependencyError, match=r"needs open_clip: pip install 'datumaro-clip\[openclip\]'"):
+        export_openclip(other, tmp_path / "out", Origin("", "openclip"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_configuration_of_something_else_is_refused(tmp_path: Path) -> None:
+    for values in ({}, {"model_cfg": {"vision_cfg": {}}}, {"model_cfg": None}):
+        with pytest.raises(ModelExportError, match="is no OpenCLIP model"):
+            OpenClipConfig.parse(values, tmp_path)

@@ -61,9 +61,13 @@ class Assets:
         """What the image processor's configuration says."""
         return Preprocessing.from_config(self.preprocessor)
 
-    def fitted_to(self, *, masked: bool) -> Assets:
-        """The same for a text graph that takes an attention mask, or that takes none."""
-        return replace(self, text=replace(self.text, attention_mask=masked))
+    def fitted_to(self, *, masked: bool, dynamic: bool) -> Assets:
+        """The same for a text graph that takes an attention mask or none, and texts of any length or only whole ones.
+
+        Neither changes a vector: both are the exporter's choice.
+        """
+        padding = self.text.padding if dynamic else "max_length"
+        return replace(self, text=replace(self.text, attention_mask=masked, padding=padding))
 
 
 def read_assets(directory: Path) -> Assets:
@@ -82,11 +86,16 @@ def read_assets(directory: Path) -> Assets:
         tokenizer=tokenizer,
         preprocessor=read_preprocessor(directory),
         text=_text_settings(directory, family, config.get("text_config") or {}, tokenizer),
-        architecture={
-            tower: {key: (config.get(tower) or {}).get(key, default) for key, default in defaults.items()}
-            for tower, defaults in _ARCHITECTURE_DEFAULTS[family].items()
-        },
+        architecture=architecture_of(family, config),
     )
+
+
+def architecture_of(family: str, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a transformers configuration says of the two towers, or means by saying nothing."""
+    return {
+        tower: {key: (config.get(tower) or {}).get(key, default) for key, default in defaults.items()}
+        for tower, defaults in _ARCHITECTURE_DEFAULTS[family].items()
+    }
 
 
 def _family(directory: Path, config: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from datumaro_clip.models.graphs import (
     finish_image,
     finish_text,
     save_graph,
+    takes_any_length,
 )
 from datumaro_clip.models.manifest import (
     IMAGE_ENCODER,
@@ -83,9 +84,9 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
     ModelFormatError
         If the graphs are not those of such a model.
     """
-    assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1)
     with atomic_directory(out) as directory:
         space = fingerprint(encoders, assets)
+        assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1, dynamic=takes_any_length(encoders.text))
         finished = _finish(encoders, assets)
         save_graph(finished.image, directory / IMAGE_ENCODER)
         save_graph(finished.text, directory / TEXT_ENCODER)

@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -57,14 +58,58 @@ def export_combined(checkpoint: Path, out: Path) -> None:
     """
     if (checkpoint / TOKENIZER).is_file():
         _ = read_assets(checkpoint).preprocessing  # What can be seen to be of no use is refused before the long work.
-    _run_optimum(checkpoint, out)
+    _run_optimum(checkpoint, out, "transformers")
     for name in (TOKENIZER, PREPROCESSOR):
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, out / name)
 
 
-def _run_optimum(checkpoint: Path, out: Path) -> None:
-    """optimum-intel's own export."""
+def export_towers(config: Path, weights: Path, out: Path) -> None:
+    """Let OpenCLIP build a model, and optimum-intel write a graph of each of its encoders.
+
+    What this does is what ``optimum-cli export openvino --library open_clip`` does.
+
+    Parameters
+    ----------
+    config, weights : Path
+        ``open_clip_config.json``, and weights in safetensors.
+    out : Path
+        A directory.
+
+    Raises
+    ------
+    MissingDependencyError
+        Without the extra ``openclip``.
+    ModelExportError
+        If it cannot be exported.
+    """
+    if find_spec("open_clip") is None:
+        raise MissingDependencyError(
+            "open_clip", "openclip", "exporting an OpenCLIP model with an image encoder of timm"
+        )
+    with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
+        shutil.copyfile(config, Path(folder) / config.name)
+        # optimum-intel looks for OpenCLIP's weights in torch's own format; it reads nothing but tensors from it.
+        _save_for_torch(weights, Path(folder) / "open_clip_pytorch_model.bin")
+        _run_optimum(Path(folder), out, "open_clip")
+
+
+def _save_for_torch(weights: Path, out: Path) -> None:
+    """Write a file of safetensors in torch's own format."""
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as exc:
+        raise _missing(exc) from exc
+    try:
+        torch.save(load_file(weights), out)
+    except (OSError, SafetensorError) as exc:
+        raise ModelExportError(f"{weights} cannot be read: {exc}") from exc
+
+
+def _run_optimum(checkpoint: Path, out: Path, library: str) -> None:
+    """optimum-intel's own export of a checkpoint that a library builds."""
     main_export, config, dtype = _exporter()
     with _quiet():
         try:
@@ -75,7 +120,7 @@ def _run_optimum(checkpoint: Path, out: Path) -> None:
                 ov_config=config,
                 model_loading_kwargs={"torch_dtype": dtype},
                 local_files_only=True,
-                library_name="transformers",
+                library_name=library,
             )
         except Exception as exc:  # Anything between a missing tensor and an unknown operation.
             raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {first_line(exc)}") from exc
@@ -88,9 +133,14 @@ def _exporter() -> tuple[Any, Any, Any]:
         from optimum.exporters.openvino import main_export
         from optimum.intel.openvino.configuration import OVConfig
     except ImportError as exc:
-        library = (exc.name or "optimum-intel").partition(".")[0]
-        raise MissingDependencyError(library, "export", "exporting a checkpoint") from exc
+        raise _missing(exc) from exc
     return main_export, OVConfig(dtype="fp32"), torch.float32
+
+
+def _missing(exc: ImportError) -> MissingDependencyError:
+    """What to say of a library of the extra that is not here."""
+    library = (exc.name or "optimum-intel").partition(".")[0]
+    return MissingDependencyError(library, "export", "exporting a checkpoint")
 
 
 @contextmanager

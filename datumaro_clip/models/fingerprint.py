@@ -6,7 +6,8 @@ It is a SHA-256 over a canonical JSON text of four parts:
     Per encoder, the sorted SHA-256 of each floating-point constant of the graph as an exporter leaves it: before
     normalisation is taken in, before compression, before quantisation. A constant is taken in float32, without its
     unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that neither names, nor order,
-    nor the exporter's habit of transposing or broadcasting matters. Scalars (epsilons, scales), constants that are
+    nor the exporter's habit of transposing or broadcasting matters; one that is marked as query, key and value in one
+    counts as three. Scalars (epsilons, scales), constants that are
     all zero or all one (which optimisers drop), and masks (which stand for minus infinity) do not count.
 ``tokenizer``
     Vocabulary, merges, and what the tokenizer makes of some difficult texts: not its file, which each version of
@@ -27,7 +28,7 @@ import numpy.typing as npt
 import tokenizers
 
 from datumaro_clip.models.assets import Assets
-from datumaro_clip.models.graphs import RawEncoders
+from datumaro_clip.models.graphs import PACKED, RawEncoders
 from datumaro_clip.texts import Tokenizer
 
 # Exporters write the smallest float32 or float16, or minus infinity.
@@ -76,7 +77,14 @@ def weight_digests(model: Any) -> list[str]:
     """Sorted digests of the constants of a graph that carry what was learnt."""
     constants = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
     real = (node for node in constants if node.get_element_type().is_real())
-    return sorted({digest for node in real if (digest := tensor_digest(node.data))})
+    return sorted({digest for node in real for part in _parts(node) if (digest := tensor_digest(part))})
+
+
+def _parts(node: Any) -> list[npt.NDArray[Any]]:
+    """The tensors that a constant holds."""
+    if not node.get_friendly_name().endswith(PACKED):
+        return [node.data]
+    return np.split(np.squeeze(node.data), 3)
 
 
 def tensor_digest(values: npt.NDArray[Any]) -> str | None:

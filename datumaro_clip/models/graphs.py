@@ -20,6 +20,9 @@ from datumaro_clip.vectors import FloatArray
 _NORM_EPS = 1e-12
 _COUNTER = re.compile(r"_?\d+$")
 
+#: Ends the name of a constant that holds query, key and value in one, where other exporters keep three.
+PACKED = ":packed"
+
 
 @dataclass(frozen=True)
 class RawEncoders:
@@ -145,6 +148,11 @@ def _finish(model: Any, inputs: Sequence[str], name: str) -> Any:
     unit = ops.normalize_l2(rows, ops.constant([1], dtype="int64"), _NORM_EPS, "max")
     unit.output(0).get_tensor().set_names({"embeddings"})
     return openvino.Model([ops.result(unit)], model.get_parameters(), name)
+
+
+def takes_any_length(text: Any) -> bool:
+    """Whether a raw text encoder takes texts of any length, or only of one."""
+    return bool(text.input(0).get_partial_shape()[1].is_dynamic)
 
 
 def compute_f32(model: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> FloatArray:

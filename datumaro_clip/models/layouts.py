@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datumaro_clip.models import onnx_encoders, optimum_ir
+from datumaro_clip.models import onnx_encoders, openclip_towers, optimum_ir
 from datumaro_clip.models.jsonfile import read_json
 from datumaro_clip.models.manifest import CERTIFICATE, IMAGE_ENCODER, MANIFEST, REQUIRED_FILES
 
@@ -95,6 +95,21 @@ LAYOUTS = (
         optimum_ir.import_optimum,
     ),
     Layout(
+        "optimum",
+        "an export of an OpenCLIP model by optimum-cli",
+        (
+            (
+                "config.json",
+                openclip_towers.VISION,
+                "openvino_model_vision.bin",
+                openclip_towers.TEXT,
+                "openvino_model_text.bin",
+            ),
+        ),
+        _ASSETS,
+        openclip_towers.import_towers,
+    ),
+    Layout(
         "onnx",
         "a pair of ONNX encoders",
         (("config.json", onnx_encoders.VISION, onnx_encoders.TEXT),),
@@ -140,7 +155,9 @@ def is_complete(directory: Path) -> bool:
         return set(REQUIRED_FILES) <= names
     processor = {"preprocessor_config.json", "processor_config.json"}
     tokenizer = {"tokenizer.json", "vocab.json", "spiece.model"}
-    if "open_clip_config.json" in names and "config.json" not in names:
+    if openclip_towers.VISION in names:
+        processor = {"config.json"}
+    elif "open_clip_config.json" in names and "config.json" not in names:
         processor = {"open_clip_config.json"}
     return bool(names & processor) and bool(names & tokenizer) and _shards(directory) <= names
 

@@ -1,13 +1,13 @@
-"""Checkpoints of OpenCLIP, written anew as transformers writes a CLIP: the same weights under other names.
+"""Checkpoints of OpenCLIP.
 
 OpenCLIP's vision transformers and text transformers are transformers' ``CLIPModel`` with another activation and one
-matrix for query, key and value. Image encoders of timm (MobileCLIP's among them) are not.
+matrix for query, key and value: they are written anew as transformers writes a CLIP, the same weights under other
+names. Image encoders of timm, MobileCLIP's among them, are not; those OpenCLIP itself builds.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,12 +18,15 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import MissingDependencyError, ModelExportError
 from datumaro_clip.files import write_text
-from datumaro_clip.models.build import Origin
-from datumaro_clip.models.export import export_checkpoint
+from datumaro_clip.models.build import Origin, build_directory
+from datumaro_clip.models.export import export_combined, export_towers
+from datumaro_clip.models.graphs import RawEncoders
 from datumaro_clip.models.jsonfile import read_json
-from datumaro_clip.models.manifest import PREPROCESSOR, TOKENIZER, Manifest
+from datumaro_clip.models.manifest import Manifest
+from datumaro_clip.models.openclip_config import CONFIG, OpenClipConfig, transformers_config
+from datumaro_clip.models.openclip_towers import read_towers
+from datumaro_clip.models.optimum_ir import read_combined
 
-CONFIG = "open_clip_config.json"
 WEIGHTS = "open_clip_model.safetensors"
 
 Array = npt.NDArray[np.float32]
@@ -52,13 +55,6 @@ _RENAMED = {
 _TRANSPOSED = {"text_projection": "text_projection.weight", "visual.proj": "visual_projection.weight"}
 _TOWERS = {"visual.transformer.resblocks.": "vision_model", "transformer.resblocks.": "text_model"}
 
-# Settings of which transformers' CLIPModel has only this value.
-_ONLY = {
-    "vision_cfg": {"timm_model_name": None, "attentional_pool": False, "pool_type": "tok", "no_ln_pre": False},
-    "text_cfg": {"hf_model_name": None, "no_causal_mask": False, "embed_cls": False, "pool_type": "argmax"},
-}
-_RESAMPLE = {"bicubic": 3, "bilinear": 2}
-
 
 def export_openclip(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
     """Export an OpenCLIP checkpoint to a model directory of precision f32.
@@ -73,43 +69,43 @@ def export_openclip(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
 
     Raises
     ------
+    MissingDependencyError
+        Without the extra ``export``; for an image encoder of timm, without the extra ``openclip``.
     ModelExportError
-        If its encoders are not such as transformers' CLIP has.
+        If it cannot be exported.
     """
+    config = OpenClipConfig.parse(read_json(checkpoint / CONFIG), checkpoint)
+    assets = config.assets(checkpoint)
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
-        rewrite(checkpoint, Path(folder))
-        return export_checkpoint(Path(folder), out, origin)
+        export = _by_openclip if config.by_timm else _by_transformers
+        return build_directory(export(checkpoint, config, Path(folder)), assets, out, origin)
 
 
-def rewrite(checkpoint: Path, out: Path) -> None:
-    """Write an OpenCLIP checkpoint as transformers would."""
-    settings = read_json(checkpoint / CONFIG)
-    model = settings.get("model_cfg", {})
-    _require_plain(checkpoint, model)
+def _by_openclip(checkpoint: Path, config: OpenClipConfig, folder: Path) -> RawEncoders:
+    """Encoders that OpenCLIP builds."""
+    export_towers(checkpoint / CONFIG, checkpoint / WEIGHTS, folder)
+    return read_towers(folder)
+
+
+def _by_transformers(checkpoint: Path, config: OpenClipConfig, folder: Path) -> RawEncoders:
+    """Encoders that transformers builds, of the checkpoint written anew."""
+    rewritten, combined = folder / "rewritten", folder / "combined"
+    rewritten.mkdir()
+    rewrite(checkpoint, config, rewritten)
+    export_combined(rewritten, combined)
+    return read_combined(combined)
+
+
+def rewrite(checkpoint: Path, config: OpenClipConfig, out: Path) -> None:
+    """Write weights and configuration as transformers would."""
     load_file, save_file = _safetensors()
     try:
         weights = dict(renamed(load_file(checkpoint / WEIGHTS)))
-        config = transformers_config(model)
-        processor = image_processor(model, settings.get("preprocess_cfg", {}))
-    except (KeyError, TypeError, ValueError) as exc:
-        raise ModelExportError(f"{checkpoint} is not such an OpenCLIP checkpoint as is known: {exc!r}") from exc
+        settings = transformers_config(config)
+    except (KeyError, StopIteration, TypeError, ValueError) as exc:
+        raise ModelExportError(f"{checkpoint} is not such an OpenCLIP model as is known: {exc!r}") from exc
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
-    write_text(out / "config.json", json.dumps(config, indent=2))
-    write_text(out / PREPROCESSOR, json.dumps(processor, indent=2))
-    for name in (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json"):
-        if (checkpoint / name).is_file():
-            shutil.copyfile(checkpoint / name, out / name)
-
-
-def _require_plain(checkpoint: Path, model: Mapping[str, Any]) -> None:
-    """Raise ModelExportError for encoders that transformers' CLIP does not have."""
-    for tower, only in _ONLY.items():
-        for key, value in only.items():
-            if model.get(tower, {}).get(key, value) != value:
-                raise ModelExportError(
-                    f"{checkpoint} has {key} {model[tower][key]!r}, which can be exported neither as a transformers "
-                    "CLIP nor here; make ONNX encoders of it: onnx/vision_model.onnx, onnx/text_model.onnx"
-                )
+    write_text(out / "config.json", json.dumps(settings, indent=2))
 
 
 def _safetensors() -> tuple[Any, Any]:
@@ -147,60 +143,3 @@ def _layer(name: str, array: Array) -> Iterator[tuple[str, Array]]:
     else:
         part_name, _, kind = rest.rpartition(".")
         yield f"{stem}.{_LAYER[part_name]}.{kind}", array
-
-
-def transformers_config(model: Mapping[str, Any]) -> dict[str, Any]:
-    """``config.json`` of the same architecture; defaults are OpenCLIP's own (CLIPVisionCfg, CLIPTextCfg)."""
-    vision, text = model["vision_cfg"], model["text_cfg"]
-    vision_width, text_width = vision.get("width", 768), text.get("width", 512)
-    shared = {
-        "hidden_act": "quick_gelu" if model.get("quick_gelu") else "gelu",
-        "projection_dim": model["embed_dim"],
-    }
-    end = text.get("vocab_size", 49408) - 1
-    return {
-        "architectures": ["CLIPModel"],
-        "model_type": "clip",
-        "projection_dim": model["embed_dim"],
-        "vision_config": shared
-        | {
-            "hidden_size": vision_width,
-            "intermediate_size": int(vision_width * vision.get("mlp_ratio", 4)),
-            "num_hidden_layers": vision.get("layers", 12),
-            "num_attention_heads": vision_width // vision.get("head_width", 64),
-            "image_size": vision.get("image_size", 224),
-            "patch_size": vision.get("patch_size", 16),
-        },
-        "text_config": shared
-        | {
-            "hidden_size": text_width,
-            "intermediate_size": int(text_width * text.get("mlp_ratio", 4)),
-            "num_hidden_layers": text.get("layers", 12),
-            "num_attention_heads": text.get("heads", 8),
-            "max_position_embeddings": text.get("context_length", 77),
-            "vocab_size": end + 1,
-            "bos_token_id": end - 1,
-            "eos_token_id": end,
-            "pad_token_id": end,
-        },
-    }
-
-
-def image_processor(model: Mapping[str, Any], steps: Mapping[str, Any]) -> dict[str, Any]:
-    """``preprocessor_config.json``; defaults are OpenCLIP's own, which are OpenAI's."""
-    size = model["vision_cfg"].get("image_size", 224)
-    exact = {"height": size, "width": size}
-    squashed = steps.get("resize_mode", "shortest") == "squash"
-    return {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True,
-        "size": exact if squashed else {"shortest_edge": size},
-        "resample": _RESAMPLE[steps.get("interpolation", "bicubic")],
-        "do_center_crop": not squashed,
-        "crop_size": exact,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": steps.get("mean", [0.48145466, 0.4578275, 0.40821073]),
-        "image_std": steps.get("std", [0.26862954, 0.26130258, 0.27577711]),
-    }

@@ -20,9 +20,13 @@ def import_optimum(directory: Path, out: Path, origin: Origin) -> Manifest:
     ModelFormatError
         If the graph is not that of a model with an image and a text encoder.
     """
+    return build_directory(read_combined(directory), read_assets(directory), out, origin)
+
+
+def read_combined(directory: Path) -> RawEncoders:
+    """The two encoders of optimum-cli's one graph; raises as :func:`import_optimum`."""
     model = read_graph(directory / COMBINED)
-    encoders = RawEncoders(
+    return RawEncoders(
         image=cut(model, ["pixel_values"], "image_embeds"),
         text=cut(model, ["input_ids", "attention_mask"], "text_embeds"),
     )
-    return build_directory(encoders, read_assets(directory), out, origin)
