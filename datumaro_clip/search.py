@@ -13,7 +13,7 @@ from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.similarity import top_k
-from datumaro_clip.similarity.scores import Matrix
+from datumaro_clip.similarity.scores import MatrixLike
 from datumaro_clip.store import StoreReader
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_rows
 
@@ -45,7 +45,8 @@ class SearchIndex:
     Parameters
     ----------
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; a memory map stays on the disk.
+        Shape (N, D), float32 or float16, unit rows; a memory map, or what reads rows when they are sliced, stays
+        on the disk.
     keys : sequence of ItemKey, or callable
         The item of each row, or a function that gives it for a row.
     space : VectorSpace
@@ -57,7 +58,9 @@ class SearchIndex:
         If the matrix does not fit the keys or the space.
     """
 
-    def __init__(self, matrix: Matrix, keys: Sequence[ItemKey] | Callable[[int], ItemKey], space: VectorSpace) -> None:
+    def __init__(
+        self, matrix: MatrixLike, keys: Sequence[ItemKey] | Callable[[int], ItemKey], space: VectorSpace
+    ) -> None:
         if matrix.ndim != 2 or matrix.shape[1] != space.dimension:
             raise InvalidVectorError(f"wanted a matrix (N, {space.dimension}), got shape {matrix.shape}")
         if not callable(keys) and len(keys) != len(matrix):
@@ -67,7 +70,10 @@ class SearchIndex:
 
     @classmethod
     def from_store(cls, store: StoreReader) -> SearchIndex:
-        """The pictures' vectors of a store; keys are read only of what is found.
+        """The pictures' vectors of a store, read at each search; keys are read only of what is found.
+
+        Memory stays bounded whatever the store's size. Where many searches of a ``clip_hdf5`` store follow one another,
+        ``SearchIndex(store.matrix(), list(store.embedding_keys()), store.header.space)`` reads it once.
 
         Raises
         ------
@@ -76,7 +82,7 @@ class SearchIndex:
         """
         if store.header.space is None:
             raise OptionError(f"{store.path} holds no vectors; embed the dataset first")
-        return cls(store.matrix(), partial(_store_key, store), store.header.space)
+        return cls(store.stored_rows(), partial(_store_key, store), store.header.space)
 
     def __len__(self) -> int:
         return len(self.matrix)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,30 @@ from datumaro_clip.errors import InvalidVectorError
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
 Matrix = npt.NDArray[Any]
+
+
+class LazyMatrix(Protocol):
+    """Rows (N, D) that are read when they are asked for, by several threads at once."""
+
+    @property
+    def ndim(self) -> int:
+        """2."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, D)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the rows."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
+        """Consecutive rows, or those of an array of indices."""
+
+
+MatrixLike = Matrix | LazyMatrix
 
 _SIGN_AND_HALF = np.int32(-0x70002000)
 _BIAS = np.float32(2.0**112)
@@ -42,7 +66,7 @@ def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
     return scores
 
 
-def scores_at(left: Matrix, i: IndexArray, right: Matrix, j: IndexArray) -> FloatArray:
+def scores_at(left: MatrixLike, i: IndexArray, right: MatrixLike, j: IndexArray) -> FloatArray:
     """Exact scores of ``left[i]`` with ``right[j]``, shape (M,), a bounded number of rows at a time."""
     parts = [slice(start, start + EXACT_ROWS) for start in range(0, len(i), EXACT_ROWS)]
     scores = [exact_scores(left[i[part]], right[j[part]]) for part in parts]
@@ -105,13 +129,14 @@ def _widened(halves: Matrix) -> FloatArray:
     return wide
 
 
-def blocks_of(matrix: Matrix, rows: int) -> Iterator[tuple[int, Matrix]]:
-    """Consecutive blocks of at most ``rows`` rows, each with the index of its first row."""
-    for start in range(0, len(matrix), rows):
-        yield start, matrix[start : start + rows]
+def blocks_of(matrix: MatrixLike, rows: int, part: range | None = None) -> Iterator[tuple[int, Matrix]]:
+    """Consecutive blocks of at most ``rows`` rows, each with the index of its first row; of a part or of all."""
+    part = range(len(matrix)) if part is None else part
+    for start in range(part.start, part.stop, rows):
+        yield start, matrix[start : min(start + rows, part.stop)]
 
 
-def require_matrix(matrix: Matrix, name: str) -> None:
+def require_matrix(matrix: MatrixLike, name: str) -> None:
     """Raise :class:`InvalidVectorError` unless ``matrix`` is (N, D) of float16, float32 or float64."""
     if matrix.ndim != 2 or matrix.dtype.kind != "f":
         raise InvalidVectorError(

@@ -13,6 +13,7 @@ from datumaro_clip.similarity.scores import (
     FloatArray,
     IndexArray,
     Matrix,
+    MatrixLike,
     Sieve,
     as_float32,
     blocks_of,
@@ -33,7 +34,7 @@ PART_ROWS = 1 << 15
 _LONGEST_ROW = np.float32(1e3)
 
 
-def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
+def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query.
 
     Memory does not grow with N: the matrix is read block by block, once for each 256 queries, by a thread for each
@@ -44,7 +45,8 @@ def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE
     queries : numpy.ndarray
         Shape (Q, D), float32 or float16, unit rows.
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; a memory map is read from its file as it goes.
+        Shape (N, D), float32 or float16, unit rows; a memory map, or rows that are read when asked for, are read
+        as it goes.
     k : int
         Rows wanted for each query; all N where k is larger.
     sieve : Sieve, optional
@@ -72,7 +74,7 @@ def top_k(queries: Matrix, matrix: Matrix, k: int, *, sieve: Sieve = NUMPY_SIEVE
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
 
 
-def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
+def _require_fitting(queries: Matrix, matrix: MatrixLike, k: int) -> None:
     """Raise unless the two matrices and ``k`` make sense together."""
     require_matrix(queries, "queries")
     require_matrix(matrix, "matrix")
@@ -82,7 +84,7 @@ def _require_fitting(queries: Matrix, matrix: Matrix, k: int) -> None:
         raise OptionError(f"k is {k}; it must not be negative")
 
 
-def _best(queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> list[_Best]:
+def _best(queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> list[_Best]:
     """The k best rows, for a few queries at a time; queries and parts of the matrix are shared out among threads."""
     parts = _parts(len(matrix))
     tasks = [(chunk, part) for _, chunk in blocks_of(queries, QUERY_ROWS) for part in parts]
@@ -105,21 +107,21 @@ def _parts(rows: int) -> list[range]:
     return [range(*part) for part in pairwise(limits)]
 
 
-def _best_of_part(queries: Matrix, part: range, matrix: Matrix, k: int, sieve: Sieve) -> _Best:
+def _best_of_part(queries: Matrix, part: range, matrix: MatrixLike, k: int, sieve: Sieve) -> _Best:
     """The k best of some consecutive rows."""
     best = _Best(queries, matrix, k, sieve)
     # A block must hold k rows for its own k-th best score to say anything.
     rows = max(k, min(BLOCK_ROWS, BLOCK_SCORES // len(queries)))
     multiplier = as_float32(queries)
-    for start, block in blocks_of(matrix[part.start : part.stop], rows):
-        best.offer(sieve.product(multiplier, block), part.start + start)
+    for start, block in blocks_of(matrix, rows, part):
+        best.offer(sieve.product(multiplier, block), start)
     return best
 
 
 class _Best:
     """The k best rows so far for each query: flat arrays, by query, descending score, ascending index."""
 
-    def __init__(self, queries: Matrix, matrix: Matrix, k: int, sieve: Sieve) -> None:
+    def __init__(self, queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> None:
         self.queries, self.matrix, self.k = queries, matrix, k
         norms = np.linalg.norm(as_float32(queries), axis=1)
         self.margin = (2.0 * sieve.error(queries.shape[1]) * norms).astype(np.float32)

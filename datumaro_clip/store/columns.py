@@ -14,6 +14,8 @@ from datumaro_clip.store.base import Array
 
 # Small enough to check on a single look-up, large enough that checksums and chunk indices cost nothing.
 BLOCK_BYTES = 1 << 20
+# Blocks of a column that stay in memory, for rows that are read one by one, by a few threads.
+_KEPT_BLOCKS = 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Column:
         self.rows, self.spec = rows, spec
         self._name = name
         self._checked = bytearray(len(spec.crc32))
-        self._latest: tuple[int, Array] | None = None
+        self._latest: tuple[tuple[int, Array], ...] = ()
 
     def __len__(self) -> int:
         return self.spec.shape[0]
@@ -130,14 +132,16 @@ class Column:
             yield self._read_block(index)[max(start - index * size, 0) : max(stop - index * size, 0)]
 
     def _read_block(self, index: int) -> Array:
-        # Other threads may read too: what is returned is never taken from the shared attribute twice.
+        # Other threads may read too: what they share is looked at once, and replaced whole.
         latest = self._latest
-        if latest is None or latest[0] != index:
-            latest = index, self._load(index)
-            if not self._checked[index]:
-                self._require_sound(index, latest[1])
-            self._latest = latest
-        return latest[1]
+        for kept, block in latest:
+            if kept == index:
+                return block
+        block = self._load(index)
+        if not self._checked[index]:
+            self._require_sound(index, block)
+        self._latest = (index, block), *latest[: _KEPT_BLOCKS - 1]
+        return block
 
     def _load(self, index: int) -> Array:
         start = index * self.spec.block_rows

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.errors import StoreCorruptError, StoreError
 from datumaro_clip.store.base import DTYPES, Array, CaptionBlock, Header, Record, key_hash
 from datumaro_clip.store.columns import RowSource
 from datumaro_clip.store.kinds import store_kind
-from datumaro_clip.store.manifest import Manifest, read_manifest
+from datumaro_clip.store.manifest import Manifest, SegmentEntry, read_manifest
+from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.vectors import ItemKey
 
@@ -177,11 +178,20 @@ class StoreReader:
         A ``clip_mmap`` store of one segment without removed items is mapped: nothing is copied, and nothing
         checked (``check`` does that). Any other store is read, block by block, each checked.
         """
-        if len(self.segments) == len(self.embeddings) == 1 and self.kind.supports_zero_copy:
-            rows, vectors = self.embeddings[0]
-            if len(rows) == self.embedding_count:
-                return np.asarray(vectors)
-        return self._copied()
+        mapped = self._mapped()
+        return self._copied() if mapped is None else mapped
+
+    def stored_rows(self) -> Array | StoredRows:
+        """All live vectors, (N, D), mapped as :meth:`matrix` maps them, or else read when they are sliced."""
+        mapped = self._mapped()
+        if mapped is not None:
+            return mapped
+        with_vectors = [(i, segment) for i, segment in enumerate(self.segments) if "embeddings" in segment.columns]
+        parts = [
+            (segment.columns["embeddings"], np.flatnonzero(self._store_rows(index, segment.embedding_item) >= 0))
+            for index, segment in with_vectors
+        ]
+        return StoredRows(parts, self._dimension, DTYPES[self.header.dtype])
 
     def check(self) -> None:
         """Read everything.
@@ -197,9 +207,19 @@ class StoreReader:
         if (len(self.embedding_rows), captions) != (self.embedding_count, self.caption_count):
             raise StoreCorruptError(f"{self.path} holds other numbers of vectors than its manifest says")
 
+    @property
+    def _dimension(self) -> int:
+        return 0 if self.header.space is None else self.header.space.dimension
+
+    def _mapped(self) -> Array | None:
+        """All live vectors, where one map holds them and nothing else."""
+        if not (len(self.segments) == len(self.embeddings) == 1 and self.kind.supports_zero_copy):
+            return None
+        rows, vectors = self.embeddings[0]
+        return np.asarray(vectors) if len(rows) == self.embedding_count else None
+
     def _copied(self) -> Array:
-        dimension = 0 if self.header.space is None else self.header.space.dimension
-        matrix = np.empty((self.embedding_count, dimension), DTYPES[self.header.dtype])
+        matrix = np.empty((self.embedding_count, self._dimension), DTYPES[self.header.dtype])
         start = 0
         for rows, block in self.iter_embeddings():
             matrix[start : start + len(rows)] = block
@@ -228,14 +248,22 @@ def _open(path: Path) -> tuple[Manifest, list[SegmentReader]]:
     manifest = read_manifest(path)
     for _ in range(_ATTEMPTS):
         try:
-            kind = store_kind(manifest.kind)
-            return manifest, [SegmentReader(entry, kind.open_segment(path, entry)) for entry in manifest.segments]
+            return manifest, [_open_segment(path, manifest, entry) for entry in manifest.segments]
         except StoreCorruptError:
             latest = read_manifest(path)
             if latest == manifest:
                 raise
             manifest = latest
     raise StoreCorruptError(f"{path} was rewritten {_ATTEMPTS} times while it was being opened")
+
+
+def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> SegmentReader:
+    try:
+        return SegmentReader(entry, store_kind(manifest.kind).open_segment(path, entry))
+    except StoreError:
+        raise
+    except OSError as exc:
+        raise StoreCorruptError(f"{entry.name} of {path} cannot be read: {exc}") from exc
 
 
 def _blocks(rows: Rows, block_rows: int) -> Iterator[tuple[npt.NDArray[np.bool_] | slice, int, int]]:

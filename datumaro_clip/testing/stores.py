@@ -114,6 +114,24 @@ class StoreContract:
                 np.testing.assert_array_equal(np.concatenate(blocks), reader.matrix())
                 np.testing.assert_array_equal(np.concatenate(rows), reader.embedding_rows)
 
+    def test_rows_read_when_asked_for_are_those_of_the_matrix(self, tmp_path: Path) -> None:
+        """Slices and indices in any order find the same rows across segments and removed items."""
+        records = make_records(60)
+        path = self.write(tmp_path / "store", records[:40])
+        with append_to_store(path) as writer:
+            for record in records[5:9]:
+                writer.remove(record.key)
+            for record in [records[20], *records[40:]]:
+                writer.add(record)
+        with open_store(path) as reader:
+            matrix, rows = reader.matrix(), reader.stored_rows()
+            assert (rows.ndim, rows.shape, rows.dtype) == (2, matrix.shape, matrix.dtype)
+            for part in (slice(None), slice(0, 0), slice(3, 4), slice(10, len(matrix)), slice(30, 1000)):
+                np.testing.assert_array_equal(rows[part], matrix[part])
+            for indices in ([], [7], [len(matrix) - 1, 0, 12, 12, 3]):
+                chosen = np.array(indices, np.int64)
+                np.testing.assert_array_equal(rows[chosen], matrix[chosen])
+
     def test_captions_come_in_blocks(self, tmp_path: Path) -> None:
         """Caption vectors know their item, their annotation and their score."""
         records = make_records(20)
