@@ -66,6 +66,8 @@ class LabelFits(NamedTuple):
         Shape (N,), float64: cosine similarity with the given class.
     threshold : float
         Below it, the picture more likely belongs to another class than to its own.
+    fence : float
+        What similarities with the own class usually exceed; above ``threshold``, where most labels are right.
     rival : numpy.ndarray
         Shape (N,), int64: the class that fits best among the others.
     contradicted : numpy.ndarray
@@ -74,6 +76,7 @@ class LabelFits(NamedTuple):
 
     own: Scores
     threshold: float
+    fence: float
     rival: IntArray
     contradicted: Scores
 
@@ -94,7 +97,8 @@ def fit_labels(texts: FloatArray, labels: Sequence[int]) -> LabelFits:
     own, rivals = scores[~others], np.where(others, scores, -np.inf)
     mixture = fit_mixture(own, scores[others])
     contradicted = mixture.wrong_odds(own) * (1 - mixture.wrong_odds(rivals.max(axis=1)))
-    return LabelFits(own, mixture.even_odds(), rivals.argmax(axis=1).astype(np.int64), contradicted)
+    fence = lower_fence(own, _NEAR_FENCE)
+    return LabelFits(own, mixture.even_odds(), fence, rivals.argmax(axis=1).astype(np.int64), contradicted)
 
 
 def unlike_any_class(texts: FloatArray) -> BoolArray:
@@ -108,13 +112,14 @@ def unlike_any_class(texts: FloatArray) -> BoolArray:
 
 
 def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> BoolArray:
-    """Which pictures' captions, on the average, fit them unusually badly, shape (N,).
+    """Which pictures none of their captions fits, shape (N,): the best does so far worse than best captions do.
 
     Parameters are those of :func:`~datumaro_clip.curate.align.margins`; a picture without captions is not among them.
     """
-    count = np.bincount(owner, minlength=len(images))
-    mean = _mean_of_owner(margins(images, texts, owner).own, owner, len(images))
-    unlike: BoolArray = (count > 0) & (mean < lower_fence(mean[count > 0], _NEAR_FENCE))
+    best = np.full(len(images), -np.inf)
+    np.maximum.at(best, owner, margins(images, texts, owner).own)
+    captioned = np.isfinite(best)
+    unlike: BoolArray = captioned & (best < lower_fence(best[captioned]))
     return unlike
 
 

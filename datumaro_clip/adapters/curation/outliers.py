@@ -16,7 +16,7 @@ from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.curation.vectors import class_matrix, matrix_of
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
-from datumaro_clip.curate.align import FEWEST_PAIRS, Scores
+from datumaro_clip.curate.align import FEWEST_PAIRS, BoolArray, Scores
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores, prompts
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.groups import IntArray
@@ -140,16 +140,18 @@ class _Witnesses:
     def foreign(self) -> Iterator[tuple[int, Decision, str]]:
         """Pictures that fit neither their label nor what else is said of them, and what that is.
 
-        Captions that speak for another label say that the label is wrong, and not the picture.
+        A label that fits unusually badly is enough where no caption fits either. Captions that speak for another
+        label say that the label is wrong, and not the picture.
         """
         if self.texts is None:
             return
         fits = fit_labels(self.texts, self.labels)
-        unlike = self._unlike_what_is_said(self.texts)
-        for n in np.flatnonzero((fits.own < fits.threshold) & (self._leanings(fits.rival) >= 0)).tolist():
-            if unlike[n]:
-                score, threshold = round(float(fits.own[n]), 6), round(fits.threshold, 6)
-                yield n, Decision(key_of(self.items[n]), "drop", "outlier", score=score, threshold=threshold), unlike[n]
+        captions = self._unlike_captions() & (self._leanings(fits.rival) >= 0)
+        classes = unlike_any_class(self.texts) & ~self._captioned()
+        for unlike, limit, what in ((captions, fits.fence, "its captions"), (classes, fits.threshold, "any other")):
+            for n in np.flatnonzero(unlike & (fits.own < limit)).tolist():
+                numbers = {"score": round(float(fits.own[n]), 6), "threshold": round(limit, 6)}
+                yield n, Decision(key_of(self.items[n]), "drop", "outlier", **numbers), what
 
     def doubts(self, count: int) -> Iterator[tuple[int, float, int]]:
         """Each picture with the doubt of its label, none where its captions speak for it, and the label proposed."""
@@ -158,14 +160,16 @@ class _Witnesses:
         for n, (doubt, proposed) in enumerate(zip(doubts.tolist(), found.proposed.tolist(), strict=True)):
             yield n, doubt, proposed
 
-    def _unlike_what_is_said(self, texts: FloatArray) -> list[str]:
-        """What each picture fails to fit; empty where it fits."""
-        told = set(self.owner.tolist()) if len(self.owner) >= FEWEST_PAIRS else set()
-        unlike = ["any other" if strange and n not in told else "" for n, strange in enumerate(unlike_any_class(texts))]
-        if told:
-            for n in np.flatnonzero(unlike_captions(self.vectors, self.captions, self.owner)).tolist():
-                unlike[n] = "its captions"
-        return unlike
+    def _captioned(self) -> BoolArray:
+        """Which pictures have captions; none where there are too few to compare."""
+        told = np.zeros(len(self.items), np.bool_)
+        if len(self.owner) >= FEWEST_PAIRS:
+            told[self.owner] = True
+        return told
+
+    def _unlike_captions(self) -> BoolArray:
+        told = self._captioned()
+        return unlike_captions(self.vectors, self.captions, self.owner) if told.any() else told
 
     def _leanings(self, rivals: IntArray) -> Scores:
         """How far captions speak for the given labels and against their rivals."""
