@@ -25,6 +25,12 @@ _FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d+),"sha256":"
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
 # numpy's own limit on a dimension is smaller than what JSON can say.
 _MOST_ROWS = 2**48
+# Far above the checksums and removed rows of any store, far below what a hostile file may claim to be.
+_MOST_BYTES = 1 << 28
+_UNLIKE_THE_FORMAT = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError),
+    OptionError,
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,7 @@ def read_manifest(root: Path) -> Manifest:
     body = _checked_body(path, kind)
     try:
         return _from_json(kind, json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, OptionError) as exc:
+    except _UNLIKE_THE_FORMAT as exc:
         raise StoreCorruptError(f"{path} contradicts the format: {exc!r}") from exc
 
 
@@ -141,7 +147,7 @@ def _file_names() -> list[str]:
 
 def _checked_body(path: Path, kind: str) -> bytes:
     """The manifest's JSON without its first line, once format, version and digest are right."""
-    first, _, body = path.read_bytes().partition(b"\n")
+    first, _, body = _content(path).partition(b"\n")
     match = _FIRST_LINE.fullmatch(first)
     if match is None or match[1].decode() != kind:
         raise StoreFormatError(f"{path} is not the manifest of a {kind} store, or its first line is damaged")
@@ -153,6 +159,15 @@ def _checked_body(path: Path, kind: str) -> bytes:
     if hashlib.sha256(body).hexdigest().encode() != match[3]:
         raise StoreCorruptError(f"{path} contradicts its digest: it was damaged or changed by hand")
     return b"{" + body
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise StoreFormatError(f"{path} is too large to be a manifest")
+        return path.read_bytes()
+    except OSError as exc:
+        raise StoreCorruptError(f"{path} cannot be read: {exc}") from exc
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:

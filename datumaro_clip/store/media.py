@@ -11,7 +11,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.errors import StoreCorruptError, StoreWriteError
 from datumaro_clip.files import is_safe_relative, safe_file_name, temporary_sibling
 from datumaro_clip.store.base import write_errors
 
@@ -29,11 +29,18 @@ def media_path(root: Path, reference: str) -> Path:
     Raises
     ------
     StoreCorruptError
-        If it would leave the store's media folder.
+        If it would leave the store's media folder, by its name or through a link.
     """
-    if not is_safe_relative(reference) or not reference.startswith(f"{FOLDER}/"):
+    path = root / reference
+    if not is_safe_relative(reference) or not reference.startswith(f"{FOLDER}/") or not _stays_inside(root, path):
         raise StoreCorruptError(f"a medium of the store {root} is called {reference!r}, which is not inside {FOLDER}/")
-    return root / reference
+    return path
+
+
+def _stays_inside(root: Path, path: Path) -> bool:
+    """Whether a path below the media folder is there, too, once links are followed."""
+    folder = os.path.join(os.path.realpath(root), FOLDER)
+    return os.path.realpath(path).startswith(folder + os.sep)
 
 
 class MediaFolder:
@@ -80,7 +87,7 @@ class MediaFolder:
         if not source.is_relative_to(folder) or not source.is_file():
             return None
         reference = f"{FOLDER}/{source.relative_to(folder).as_posix()}"
-        if not is_safe_relative(reference):
+        if not is_safe_relative(reference) or not _stays_inside(self._root, source):
             return None
         self._is_new.setdefault(reference, False)
         return reference
@@ -103,7 +110,9 @@ class MediaFolder:
                 (self._root / reference).parent.rmdir()
 
     def remove_others(self) -> None:
-        """Remove the files of the media folder that this write did not use."""
+        """Remove the files of the media folder that this write did not use; another's, behind a link, stay."""
+        if (self._root / FOLDER).is_symlink():
+            return
         for directory, _, names in os.walk(self._root / FOLDER, topdown=False):
             for name in names:
                 path = Path(directory, name)
@@ -116,6 +125,8 @@ class MediaFolder:
         return (reference for reference, is_new in self._is_new.items() if is_new)
 
     def _add(self, name: str, write: Callable[[Path], None]) -> str:
+        if (self._root / FOLDER).is_symlink():
+            raise StoreWriteError(f"{self._root / FOLDER} is a link, so media would leave the store; remove the link")
         temporary = temporary_sibling(self._root / FOLDER)
         try:
             with write_errors(self._root):
@@ -132,6 +143,8 @@ class MediaFolder:
         """Names under which the content is already, or can be put."""
         for candidate in _candidates(name):
             path = self._root / FOLDER / candidate
+            if not _stays_inside(self._root, path):
+                continue
             if path.is_file() and filecmp.cmp(path, content, shallow=False):
                 yield f"{FOLDER}/{candidate}", True
             with suppress(FileExistsError, NotADirectoryError):

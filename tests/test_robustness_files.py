@@ -1,0 +1,59 @@
+"""Damaged and hostile stores, manifests, caches and model directories: the true contents or a clear error, no more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from opened_files import SUBJECTS
+
+from datumaro_clip.errors import StoreCorruptError, StoreWriteError
+from datumaro_clip.store import MediaFolder, create_store, media_path
+from datumaro_clip.testing.stores import HEADER
+
+SCRIPT = Path(__file__).with_name("opened_files.py")
+COUNTS = {"clip_hdf5": 100, "clip_mmap": 100, "cache": 50, "model": 60}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: needs limits of memory")
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_damaged_and_hostile_files(subject: str, tmp_path: Path) -> None:
+    """In a process of its own: a crash of a library, code that is executed, or memory that runs out, ends it."""
+    command = [sys.executable, str(SCRIPT), subject, str(tmp_path), str(COUNTS[subject]), "1"]
+    done = subprocess.run(command, capture_output=True, timeout=300, check=False)
+    said = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, said[-500:] + done.stderr.decode(errors="replace")[-2000:]
+    assert int(said.split()[-1]) > COUNTS[subject] / 10
+
+
+needs_links = pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: symbolic links")
+
+
+@needs_links
+@pytest.mark.parametrize("link", ["media", "media/below"])
+def test_links_lead_nothing_out_of_a_store(tmp_path: Path, link: str) -> None:
+    """A store from elsewhere, whose media folder is a link: nothing there is read, added, or removed as left over."""
+    outside, root = tmp_path / "outside", tmp_path / "store"
+    outside.mkdir()
+    (outside / "a.jpg").write_bytes(b"another's")
+    with create_store(root, "clip_mmap", HEADER):
+        pass
+    (root / link).parent.mkdir(exist_ok=True)
+    (root / link).symlink_to(outside)
+    with pytest.raises(StoreCorruptError, match="not inside"):
+        media_path(root, f"{link}/a.jpg")
+    assert MediaFolder(root).find(root / link / "a.jpg") is None
+    for _ in range(2):
+        with suppress(StoreWriteError), create_store(root, "clip_mmap", HEADER, overwrite=True) as writer:
+            writer.media.add_bytes(b"ours", "below/b.jpg")
+    assert {path.name: path.read_bytes() for path in outside.iterdir()} == {"a.jpg": b"another's"}
+
+
+@needs_links
+def test_a_media_folder_that_is_a_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "media").symlink_to(tmp_path)
+    with pytest.raises(StoreWriteError, match="media is a link"):
+        MediaFolder(tmp_path).add_bytes(b"ours", "a.jpg")
