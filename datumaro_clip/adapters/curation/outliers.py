@@ -150,8 +150,7 @@ class _Witnesses:
         classes = unlike_any_class(self.texts) & ~self._captioned()
         for unlike, limit, what in ((captions, fits.fence, "its captions"), (classes, fits.threshold, "any other")):
             for n in np.flatnonzero(unlike & (fits.own < limit)).tolist():
-                numbers = {"score": round(float(fits.own[n]), 6), "threshold": round(limit, 6)}
-                yield n, Decision(key_of(self.items[n]), "drop", "outlier", **numbers), what
+                yield n, _outlier(self.items[n], float(fits.own[n]), limit), what
 
     def doubts(self, count: int) -> Iterator[tuple[int, float, int]]:
         """Each picture with the doubt of its label, none where its captions speak for it, and the label proposed."""
@@ -199,5 +198,10 @@ def only_label(item: DatasetItem, count: int) -> int | None:
 
 
 def _of_picture(each: ItemEmbedding, score: float, limit: float) -> Decision:
-    action, reason = ("drop", "outlier") if score < limit else ("keep", "")
-    return Decision(key_of(each.item), action, reason, score=round(score, 6), threshold=round(limit, 6))
+    if score < limit:
+        return _outlier(each.item, score, limit)
+    return Decision(key_of(each.item), "keep", score=round(score, 6), threshold=round(limit, 6))
+
+
+def _outlier(item: DatasetItem, score: float, limit: float) -> Decision:
+    return Decision(key_of(item), "drop", "outlier", score=round(score, 6), threshold=round(limit, 6))
