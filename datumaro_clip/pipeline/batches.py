@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 
 from datumaro_clip.encoders.base import Encoder, PixelBatch
 from datumaro_clip.errors import ImageError, InferenceError
 from datumaro_clip.pipeline.keeping import Keeper
+from datumaro_clip.pipeline.pace import Pace
 from datumaro_clip.pipeline.prepare import Prepared
 from datumaro_clip.pipeline.requests import EmbedResult
 from datumaro_clip.vectors import FloatArray
@@ -30,13 +32,23 @@ class Batch:
         Shape (B, H, W, 3), uint8.
     keys : list of (bytes or None)
         Where to keep each vector.
+    when_done : callable
+        Called once the vectors are there, in any thread.
     """
 
-    def __init__(self, encoder: Encoder, keeper: Keeper, pixels: PixelBatch, keys: list[bytes | None]) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        keeper: Keeper,
+        pixels: PixelBatch,
+        keys: list[bytes | None],
+        when_done: Callable[[], None],
+    ) -> None:
         self._encoder, self._keeper = encoder, keeper
         self._pixels, self._keys = pixels, keys
         self._results: list[EmbedResult] | None = None
         self._vectors = self._submit(slice(None))
+        self._vectors.add_done_callback(lambda _: when_done())
 
     @property
     def done(self) -> bool:
@@ -99,12 +111,13 @@ class Batching:
     ----------
     encoder : Encoder
     keeper : Keeper
-    batch_size : int
-        Pictures a batch; fewer where too many results would wait for it to fill.
+    pace : Pace
+        Says how many pictures a batch has; it has fewer where too many results would wait for it to fill.
     """
 
-    def __init__(self, encoder: Encoder, keeper: Keeper, batch_size: int) -> None:
-        self._encoder, self._keeper, self._batch_size = encoder, keeper, batch_size
+    def __init__(self, encoder: Encoder, keeper: Keeper, pace: Pace) -> None:
+        self._encoder, self._keeper, self._pace = encoder, keeper, pace
+        self._size = pace.next()
         self._waiting: deque[Slot] = deque()
         self._filling: list[Slot] = []
 
@@ -121,12 +134,12 @@ class Batching:
         self._waiting.append(slot)
         if slot.prepared.pixels is not None:
             self._filling.append(slot)
-        if len(self._filling) == self._batch_size or self._is_full:
+        if len(self._filling) == self._size or self._is_full:
             self._dispatch()
 
     @property
     def _is_full(self) -> bool:
-        return len(self._waiting) >= _BATCHES_WAITING * self._batch_size
+        return len(self._waiting) >= _BATCHES_WAITING * self._pace.largest
 
     def _ready(self) -> Iterator[EmbedResult]:
         """The results whose turn has come; the device is waited for only where too many wait."""
@@ -140,6 +153,8 @@ class Batching:
         if not slots:
             return
         pixels = np.stack([slot.prepared.pixels for slot in slots if slot.prepared.pixels is not None])
-        batch = Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots])
+        ended = partial(self._pace.ended, self._size, len(slots))
+        batch = Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots], ended)
+        self._size = self._pace.next()
         for row, slot in enumerate(slots):
             slot.batch, slot.row, slot.prepared.pixels = batch, row, None
