@@ -141,6 +141,28 @@ def test_files_that_decide_vectors_are_checked_when_a_model_is_loaded(
         load_model(changed)
 
 
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("name", ["image_encoder.bin", "image_encoder.xml", "text_encoder.bin", "text_encoder.xml"])
+def test_no_vector_comes_of_a_graph_with_one_other_byte(
+    random_clip: Path, tmp_path: Path, name: str, precision: str
+) -> None:
+    """One bit of one weight gives vectors that look like any others."""
+    changed = shutil.copytree(random_clip, tmp_path / "changed")
+    data = bytearray((changed / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (changed / name).write_bytes(data)
+    encoder = load_model(changed, precision=precision, self_check=False)
+    asked = {
+        "image": lambda: encoder.embed_images([np.zeros((32, 32, 3), np.uint8)]),
+        "text": lambda: encoder.embed_texts(["a photo of a cat"]),
+    }
+    damaged = asked.pop(name.partition("_")[0])
+    for _ in range(2):
+        with pytest.raises(ModelFormatError, match=f"{name} was changed or damaged"):
+            damaged()
+    assert [whole().shape for whole in asked.values()] == [(1, 24)]
+
+
 def test_a_model_is_loaded_by_its_directory(random_clip: Path) -> None:
     encoder = load_model(random_clip, precision="f32")
     golden = GoldenVectors.load(random_clip)

@@ -10,6 +10,7 @@ from datumaro_clip.models.golden import GoldenVectors
 from datumaro_clip.models.manifest import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
 from datumaro_clip.models.resolve import ModelDirectory, find_by_space, resolve
 from datumaro_clip.models.selfcheck import CheckedEncoder
+from datumaro_clip.models.verified import VerifiedEncoder
 
 __all__ = ["ModelDirectory", "find_by_space", "load_model", "resolve"]
 
@@ -21,6 +22,7 @@ def load_model(
     *,
     local_files_only: bool = False,
     self_check: bool = True,
+    streams: int | None = None,
 ) -> Encoder:
     """Load a model; nothing is compiled before it is first asked for vectors.
 
@@ -36,19 +38,21 @@ def load_model(
         Never ask a hub.
     self_check : bool
         Compare golden inputs with their known vectors before the first batch on anything but the CPU in f32.
+    streams : int, optional
+        Batches computed at a time; OpenVINO's own choice for the device where omitted.
 
     Raises
     ------
     ModelNotFoundError
         If the model cannot be had; lists the ways out.
     ModelFormatError
-        If its files are not what its manifest says.
+        If its files are not what its manifest says; of its graphs, when each is first used.
     DeviceNotFoundError, OptionError
         If there is no such device here, or it cannot compute so.
     """
     found = resolve(model, local_files_only=local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
-    encoder = OpenVINOEncoder(found.path, manifest, device=device, precision=precision)
+    encoder = VerifiedEncoder(OpenVINOEncoder(found.path, manifest, device=device, precision=precision), found.path)
     if not self_check or (device.upper() == "CPU" and encoder.provenance.precision == "f32"):
         return encoder
     return CheckedEncoder(encoder, GoldenVectors.load(found.path))

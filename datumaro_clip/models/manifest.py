@@ -172,5 +172,8 @@ def verify_files(directory: Path, names: Iterable[str] | None = None) -> Manifes
     manifest = read_manifest(directory)
     for name in manifest.files if names is None else names:
         if sha256_file(directory / name) != manifest.files[name].sha256:
-            raise ModelFormatError(f"{directory / name} was changed or damaged: its SHA-256 is not the manifest's")
+            raise ModelFormatError(
+                f"{directory / name} was changed or damaged: its SHA-256 is not the manifest's; "
+                "copy the model again, or remove the directory and export it again"
+            )
     return manifest

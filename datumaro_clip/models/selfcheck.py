@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Future
 from threading import Lock
 from types import MappingProxyType
 
 import numpy as np
 
-from datumaro_clip.encoders.base import Encoder, PixelBatch
+from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.errors import SelfCheckError
 from datumaro_clip.models.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels, golden_tokens
-from datumaro_clip.texts import TokenBatch
-from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
+from datumaro_clip.models.verified import WrappedEncoder
+from datumaro_clip.vectors import FloatArray
 
 #: Least cosine similarity to the known vector of each golden input. Those of an int8 model are known in int8, so
 #: that what quantisation costs does not count. Found for a ViT-B/32 on a CPU: f32 1.00000, bf16 0.99994, int8 (bf16
@@ -75,35 +74,21 @@ def _complaint(encoder: Encoder, worst: int, found: float, least: float) -> str:
     )
 
 
-class CheckedEncoder(Encoder):
-    """An encoder that is checked when it is first asked for something, so that a run that needs none pays nothing."""
+class CheckedEncoder(WrappedEncoder):
+    """An encoder that is checked before it is first asked for anything."""
 
     def __init__(self, encoder: Encoder, golden: GoldenVectors) -> None:
-        self._encoder = encoder
+        super().__init__(encoder)
         self._golden: GoldenVectors | None = golden
         self._lock = Lock()
-        self.preprocessing = encoder.preprocessing
-        self.tokenizer = encoder.tokenizer
 
-    @property
-    def provenance(self) -> Provenance:  # type: ignore[override]  # AUTO knows its device only when compiled
-        """The encoder's own."""
-        return self._encoder.provenance
-
-    @property
-    def space(self) -> VectorSpace:
-        """The encoder's own, for which nothing needs to be compiled."""
-        return self._encoder.space
-
-    def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
-        """As the encoder's, after the check."""
+    def before_pixels(self) -> None:
+        """Raise SelfCheckError if the device answers wrongly."""
         self._check()
-        return self._encoder.submit_pixels(pixels)
 
-    def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
-        """As the encoder's, after the check."""
+    def before_tokens(self) -> None:
+        """Raise SelfCheckError if the device answers wrongly."""
         self._check()
-        return self._encoder.submit_tokens(tokens)
 
     def _check(self) -> None:
         """Check once; whoever comes meanwhile waits for the outcome."""
