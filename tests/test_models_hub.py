@@ -9,21 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from hashlib import sha1
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hub_stand_in import CHUNK, COMMIT, REPOSITORY, Hub, make_handler
 
 pytestmark = pytest.mark.export
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-REPOSITORY = "someone/small"
-
-# Smaller than the client's own chunk, which would make it begin small files anew.
-CHUNK = 4096
-BREAK_AFTER = 5 * CHUNK
 
 PROGRAM = f"""
 import json, sys
@@ -39,100 +32,6 @@ print(json.dumps([str(found.path), dict(found.manifest.source), found.manifest.s
 """
 
 
-@dataclass
-class Hub:
-    """What the stand-in serves, how it misbehaves, and what it was asked."""
-
-    files: dict[str, bytes]
-    url: str = ""
-    private: bool = False
-    #: So many times, close the connection in the middle of a file.
-    breaks: int = 0
-    #: A file that never comes through.
-    stuck: str = ""
-    #: Leave so many bytes off each file's end, and say so in no header of the listing.
-    leave_off: int = 0
-    requests: list[str] = field(default_factory=list)
-    ranges: list[str] = field(default_factory=list)
-
-
-def make_handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    """The part of the hub's protocol that the client needs."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-        def do_HEAD(self) -> None:
-            self._answer(body=False)
-
-        def do_GET(self) -> None:
-            self._answer(body=True)
-
-        def _answer(self, *, body: bool) -> None:
-            hub.requests.append(f"{self.command} {self.path}")
-            path = self.path.partition("?")[0]
-            if hub.private:
-                return self._error(401, "RepoNotFound")
-            if match := re.fullmatch(rf"/api/models/{REPOSITORY}(?:/(revision|tree)/([^/]+))?", path):
-                return self._listing(match[1], match[2] or "main")
-            if match := re.fullmatch(rf"/{REPOSITORY}/resolve/([^/]+)/(.+)", path):
-                return self._file(match[2], body)
-            return self._error(404, "RepoNotFound")
-
-        def _listing(self, kind: str | None, revision: str) -> None:
-            if revision not in ("main", COMMIT):
-                return self._error(404, "RevisionNotFound")
-            entries = [
-                {"type": "file", "path": name, "size": len(data), "oid": sha1(data).hexdigest()}
-                for name, data in hub.files.items()
-            ]
-            siblings = [{"rfilename": name} for name in hub.files]
-            info = {"id": REPOSITORY, "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}
-            return self._send(200, json.dumps(entries if kind == "tree" else info).encode(), {})
-
-        def _file(self, name: str, body: bool) -> None:
-            if name not in hub.files:
-                return self._error(404, "EntryNotFound")
-            data = hub.files[name]
-            headers = {
-                "ETag": f'"{sha1(data).hexdigest()}"',
-                "X-Repo-Commit": COMMIT,
-                "Accept-Ranges": "bytes",
-            }
-            start = 0
-            if body and (wanted := self.headers.get("Range")):
-                hub.ranges.append(wanted)
-                start = int(re.fullmatch(r"bytes=(\d+)-.*", wanted)[1])  # type: ignore[index]
-                headers["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            if body and name == hub.stuck:
-                self.close_connection = True
-                return None
-            part = data[start : len(data) - hub.leave_off if body else None]
-            return self._send(206 if start else 200, part, headers, body=body)
-
-        def _send(self, status: int, data: bytes, headers: dict[str, str], *, body: bool = True) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Type": "application/json", **headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            if body and hub.breaks and len(data) > BREAK_AFTER:
-                hub.breaks -= 1
-                self.wfile.write(data[:BREAK_AFTER])
-                self.wfile.flush()
-                self.close_connection = True
-            elif body:
-                self.wfile.write(data)
-
-        def _error(self, status: int, code: str) -> None:
-            self._send(status, b"{}", {"X-Error-Code": code, "X-Error-Message": code})
-
-    return Handler
-
-
 @pytest.fixture
 def hub() -> Iterator[Hub]:
     """A stand-in with nothing on it yet."""
@@ -142,6 +41,7 @@ def hub() -> Iterator[Hub]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield state
+    state.released.set()
     server.shutdown()
     server.server_close()
     thread.join()
@@ -151,8 +51,8 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def ask(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Resolve a model in a process of its own, whose hub is the stand-in."""
+def asking(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> dict[str, Any]:
+    """What starts a process that resolves a model, whose hub is the stand-in."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub.url,
@@ -161,8 +61,12 @@ def ask(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> sub
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         **variables,
     }
-    command = [sys.executable, "-c", PROGRAM, name, *options]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return {"args": [sys.executable, "-c", PROGRAM, name, *options], "env": environment}
+
+
+def ask(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Resolve a model in a process of its own."""
+    return subprocess.run(**asking(hub, home, name, *options, **variables), capture_output=True, text=True, timeout=120)
 
 
 def test_a_checkpoint_is_downloaded_and_exported_once(
@@ -204,6 +108,25 @@ def test_an_interrupted_download_is_taken_up_again(hub: Hub, random_clip: Path, 
     hub.requests.clear()
     assert ask(hub, tmp_path, REPOSITORY).returncode == 0
     assert not [line for line in hub.requests if "GET" in line and "manifest.json" in line]
+
+
+def test_a_killed_download_is_taken_up_by_the_next_process(hub: Hub, random_clip: Path, tmp_path: Path) -> None:
+    """In the middle of a file: that file begins anew, those that were whole are not asked for again."""
+    hub.files = files_of(random_clip)
+    hub.slow = "text_encoder.bin"
+    with subprocess.Popen(**asking(hub, tmp_path, REPOSITORY), stdout=subprocess.DEVNULL) as process:
+        assert hub.held.wait(100)
+        process.kill()
+    arrived = {path.name for path in tmp_path.glob("hf/hub/models--*/snapshots/*/*")}
+    assert arrived
+    hub.slow = ""
+    hub.released.set()
+    hub.requests.clear()
+    second = ask(hub, tmp_path, REPOSITORY)
+    assert second.returncode == 0, second.stderr
+    fetched = {line.rpartition("/")[2] for line in hub.requests if line.startswith("GET") and "/resolve/" in line}
+    assert fetched == set(hub.files) - arrived
+    assert "text_encoder.bin" in fetched
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,9 @@ class Snapshot:
 def fetch(wanted: HubId, *, local_files_only: bool = False) -> Snapshot:
     """A model's files, from the hub's cache on this machine, else from the hub.
 
-    An interrupted download goes on where it stopped. ``HF_HOME``, ``HF_ENDPOINT``, ``HF_TOKEN`` and
-    ``HF_HUB_OFFLINE`` are honoured, as the hub's own client honours them.
+    A dropped connection goes on where it stopped. What another process began is taken up at the files that had not
+    arrived whole: the hub's own client gives a part of a file up with its process. ``HF_HOME``, ``HF_ENDPOINT``,
+    ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` are honoured, as that client honours them.
 
     Raises
     ------
