@@ -37,6 +37,22 @@ def test_the_page_needs_no_network_and_trusts_no_text():
     assert "default-src 'none'" in page
 
 
+def test_a_dropped_caption_is_shown_and_trusted_no_more():
+    weak = Decision(key(1), "drop", "mismatch", 0.1, 0.5, annotation=0, text="a <i>red</i> hat")
+    page = render(plan_report(log(Decision(key(1), "keep"), weak)), {})
+    assert "<q>a &lt;i&gt;red&lt;/i&gt; hat</q>" in page
+    assert "<b>1</b> annotation dropped" in page
+    assert "<b>1</b> item kept" in page
+    assert "threshold 0.5" in page
+
+
+def test_a_threshold_that_limits_nothing_does_not_squeeze_the_scores():
+    hits = [Decision(key(n), "keep", "hit", 0.4 + n / 1000, -1.0) for n in range(20)]
+    page = render(plan_report(log(*hits)), {})
+    assert "threshold -1</text>" not in page
+    assert ">0.4</text>" in page
+
+
 def test_ten_thousand_items_make_a_short_page():
     many = [Decision(key(n), "drop", f"reason_{n % 3}", score=n / 1e4, threshold=0.5) for n in range(10_000)]
     plan = plan_report(log(*many))

@@ -41,6 +41,8 @@ class Decision:
         The item that stays for this one.
     annotation : int, optional
         Index into the item's annotations, where the decision is about a caption or a label.
+    text : str
+        What that annotation says, as far as a person needs it to judge the decision.
     subset, label : str, optional
         Where the item moves to; which label is added or proposed.
     rank : int, optional
@@ -59,6 +61,7 @@ class Decision:
     group: int | None = None
     representative: ItemKey | None = None
     annotation: int | None = None
+    text: str = ""
     subset: str | None = None
     label: str | None = None
     rank: int | None = None

@@ -15,7 +15,8 @@ _BINS = 60
 def draw(histogram: Histogram) -> str:
     """SVG with bars of kept scores under those of the others, a line at the threshold, and both ends of the axis."""
     everything = np.array([*histogram.kept, *histogram.others], dtype=np.float64)
-    low, high = _range(everything, histogram.threshold)
+    threshold = histogram.threshold if _is_near(everything, histogram.threshold) else None
+    low, high = _range(everything, threshold)
     edges = np.linspace(low, high, _BINS + 1)
     kept, _ = np.histogram(histogram.kept, edges)
     others, _ = np.histogram(histogram.others, edges)
@@ -24,8 +25,14 @@ def draw(histogram: Histogram) -> str:
     return (
         f'<svg class="histogram" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
         f'aria-label="Histogram of scores: {escape(histogram.name)}">{bars}{_axis(low, high)}'
-        f"{_line(histogram.threshold, low, high)}</svg>"
+        f"{_line(threshold, low, high)}</svg>"
     )
+
+
+def _is_near(scores: np.typing.NDArray[np.float64], threshold: float | None) -> bool:
+    """Whether a threshold is no farther from the scores than they are spread; beyond that it would squeeze them."""
+    spread = float(np.ptp(scores))
+    return threshold is not None and scores.min() - spread <= threshold <= scores.max() + spread
 
 
 def _range(scores: np.typing.NDArray[np.float64], threshold: float | None) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from datumaro_clip.curate.decisions import Decision, write_decisions
 from datumaro_clip.files import write_text
 from datumaro_clip.report import histogram
-from datumaro_clip.report.plan import Group, Report, Section
+from datumaro_clip.report.plan import Group, Histogram, Report, Section
 from datumaro_clip.vectors import ItemKey
 
 Thumbnails = Mapping[ItemKey, bytes]
@@ -57,7 +57,7 @@ def _blocks(report: Report, thumbnails: Thumbnails) -> Iterable[str]:
     if report.log.notes:
         yield _notes(report.log.notes)
     for each in report.histograms:
-        yield f"<section><h2>Scores: {escape(_words(each.name))}</h2>{histogram.draw(each)}{_legend()}</section>"
+        yield f"<section><h2>Scores: {escape(_words(each.name))}</h2>{histogram.draw(each)}{_legend(each)}</section>"
     if report.groups:
         yield _groups(report, thumbnails)
     for section in report.sections:
@@ -72,11 +72,11 @@ def _header(report: Report) -> str:
 
 
 def _tiles(report: Report) -> str:
-    """A number for each action and reason."""
+    """A number for each action, reason and subject."""
     tiles = (
-        f'<li class="{escape(action)}"><b>{count:,}</b> {_VERBS[action].lower()}'
+        f'<li class="{escape(action)}"><b>{count:,}</b> {subject if count != 1 else subject[:-1]} {_VERBS[action].lower()}'
         f"<span>{escape(_words(reason)) or '&nbsp;'}</span></li>"
-        for (action, reason), count in sorted(report.counts.items(), key=lambda pair: -pair[1])
+        for (action, reason, subject), count in sorted(report.counts.items(), key=lambda pair: -pair[1])
     )
     return f'<ul class="counts">{"".join(tiles)}</ul>'
 
@@ -86,8 +86,10 @@ def _notes(notes: Iterable[str]) -> str:
     return f'<section><h2>Findings</h2><ul class="notes">{told}</ul></section>'
 
 
-def _legend() -> str:
-    return '<p class="legend"><i class="kept"></i>kept <i class="others"></i>not kept</p>'
+def _legend(shown: Histogram) -> str:
+    kept = '<span><i class="kept"></i>kept</span>' if shown.kept else ""
+    others = '<span><i class="others"></i>not kept</span>' if shown.others else ""
+    return f'<p class="legend">{kept}{others}</p>'
 
 
 def _groups(report: Report, thumbnails: Thumbnails) -> str:
@@ -110,7 +112,8 @@ def _section(section: Section, thumbnails: Thumbnails) -> str:
     title = f"{_VERBS[section.action]}: {_words(section.reason)}" if section.reason else _VERBS[section.action]
     figures = "".join(_figure(one, thumbnails) for one in section.shown)
     more = _more(section.left_out, "items")
-    head = f"<h2>{escape(title)} <small>{total:,}</small></h2>"
+    limit = "" if section.threshold is None else f" · threshold {section.threshold:.3g}"
+    head = f"<h2>{escape(title)} <small>{total:,}{limit}</small></h2>"
     return f'<section>{head}<div class="grid">{figures}</div>{more}</section>'
 
 
@@ -119,20 +122,17 @@ def _figure(one: Decision, thumbnails: Thumbnails, badge: str = "", kind: str = 
     name = escape(str(one.key))
     picture = _image(name, found) if found else "<div>no picture</div>"
     mark = f'<span class="badge">{escape(badge)}</span>' if badge else ""
-    lines = [f'<b title="{name}">{name}</b>', _score(one), _more_about(one)]
-    return f'<figure class="{kind}">{picture}{mark}<figcaption>{"".join(lines)}</figcaption></figure>'
+    title = f'<b title="{name}">{escape(one.key.id)}</b>'
+    said = "".join(f"<span>{escape(text)}</span>" for text in _sentences(one))
+    quote = f"<q>{escape(one.text)}</q>" if one.text else ""
+    return f'<figure class="{kind}">{picture}{mark}<figcaption>{title}{quote}{said}</figcaption></figure>'
 
 
-def _score(one: Decision) -> str:
-    if one.score is None:
-        return ""
-    against = "" if one.threshold is None else f" · threshold {one.threshold:.4g}"
-    return f"<span>score {one.score:.4g}{against}</span>"
-
-
-def _more_about(one: Decision) -> str:
-    said = [one.detail, f"label: {one.label}" if one.label else ""]
-    return "".join(f"<span>{escape(text)}</span>" for text in said if text)
+def _sentences(one: Decision) -> Iterator[str]:
+    """Where the item is, what was measured, and what that means."""
+    yield one.key.subset if one.score is None else f"{one.key.subset} · score {one.score:.3g}"
+    if one.detail or one.label:
+        yield one.detail or f"label: {one.label}"
 
 
 def _more(count: int, what: str) -> str:

@@ -31,6 +31,12 @@ class Section:
     shown: tuple[Decision, ...]
     left_out: int
 
+    @property
+    def threshold(self) -> float | None:
+        """The threshold that all were compared with, if it was one."""
+        found = {one.threshold for one in self.shown}
+        return found.pop() if len(found) == 1 else None
+
 
 @dataclass(frozen=True)
 class Group:
@@ -63,9 +69,9 @@ class Report:
     histograms: tuple[Histogram, ...]
 
     @cached_property
-    def counts(self) -> Counter[tuple[str, str]]:
-        """Decisions by action and reason."""
-        return Counter((one.action, one.reason) for one in self.log.decisions)
+    def counts(self) -> Counter[tuple[str, str, str]]:
+        """Decisions by action, reason and subject (``items`` or ``annotations``)."""
+        return Counter((one.action, one.reason, _subject(one)) for one in self.log.decisions)
 
     def keys(self) -> frozenset[ItemKey]:
         """The items that need a thumbnail."""
@@ -79,6 +85,10 @@ def plan_report(log: DecisionLog) -> Report:
     grouped = _by_group(log)
     groups = sorted(grouped.values(), key=lambda group: (-len(group.members) - group.left_out, group.number))
     return Report(log, tuple(_sections(log)), tuple(groups[:GROUPS]), len(groups[GROUPS:]), tuple(_histograms(log)))
+
+
+def _subject(decision: Decision) -> str:
+    return "items" if decision.annotation is None else "annotations"
 
 
 def _by_group(log: DecisionLog) -> Mapping[int, Group]:

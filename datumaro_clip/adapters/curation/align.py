@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from datumaro.components.annotation import Caption
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.curation.apply import key_of
+from datumaro_clip.adapters.curation.crops import label_names
 from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice
@@ -61,7 +63,7 @@ class ClipAlign(CurationTransform):
         if self.options["min_score"] is not None and self.options["keep_top"] is not None:
             raise OptionError("give either --min-score or --keep-top")
         found = self._scored_texts(items)
-        scores = _Scores(found, self.options)
+        scores = _Scores(found, self.options, label_names(self.categories()))
         if not scores.values.size:
             return [Decision(key_of(item), "keep", "no_text") for item in items], ["no item has a text to compare"]
         return scores.decisions(), scores.notes()
@@ -75,9 +77,8 @@ class ClipAlign(CurationTransform):
 class _Scores:
     """The scores of texts, and of items through them, with the threshold that applies to each."""
 
-    def __init__(self, found: list[ItemEmbedding], options: dict[str, Any]) -> None:
-        self.found = found
-        self.options = options
+    def __init__(self, found: list[ItemEmbedding], options: dict[str, Any], labels: list[str]) -> None:
+        self.found, self.options, self.labels = found, options, labels
         self.texts = [(n, text) for n, each in enumerate(found) for text in each.captions if text.score is not None]
         self.by_text = options["drop_captions"] or options["against"] == "boxes"
         self.cosines = np.array([text.score for _, text in self.texts], np.float64)
@@ -150,13 +151,15 @@ class _Scores:
             score=round(float(self.values[place]), 6),
             threshold=round(limit, 6),
             annotation=self.texts[subject][1].annotation_index if self.by_text else None,
-            detail=self._sentence(cosine),
+            text="" if kept or not self.by_text else self._text(item, self.texts[subject][1].annotation_index),
+            detail=f"cosine similarity {cosine:.3f}" if self._automatic() else "",
             attributes={"clip_score": round(cosine, 6)},
         )
 
-    def _sentence(self, cosine: float) -> str:
-        scale = "deviations above a stranger's" if self._automatic() else "cosine similarity"
-        return f"cosine similarity {cosine:.3f}; judged by {scale}"
+    def _text(self, item: int, annotation: int) -> str:
+        """A caption, or the label of a box."""
+        note = self.found[item].item.annotations[annotation]
+        return str(note.caption) if isinstance(note, Caption) else self.labels[note.label]
 
     def notes(self) -> list[str]:
         """The distribution of scores, and what thresholds would keep."""
@@ -165,4 +168,5 @@ class _Scores:
         spread = ", ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
         steps = np.linspace(levels[0], levels[-1], 6)[1:-1]
         would = ", ".join(f"{step:.3f} keeps {np.mean(self.values >= step):.0%}" for step in steps)
-        return [f"scores: {spread}", f"a threshold of {would}"]
+        scale = "deviations above a stranger's cosine similarity" if self._automatic() else "cosine similarities"
+        return [f"scores, {scale}: {spread}", f"a threshold of {would}"]
