@@ -73,12 +73,14 @@ def _header(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     """A number for each action, reason and subject."""
-    tiles = (
-        f'<li class="{escape(action)}"><b>{count:,}</b> {subject if count != 1 else subject[:-1]} {_VERBS[action].lower()}'
-        f"<span>{escape(_words(reason)) or '&nbsp;'}</span></li>"
-        for (action, reason, subject), count in sorted(report.counts.items(), key=lambda pair: -pair[1])
-    )
-    return f'<ul class="counts">{"".join(tiles)}</ul>'
+    ranked = sorted(report.counts.items(), key=lambda pair: -pair[1])
+    return f'<ul class="counts">{"".join(_tile(*kind, count) for kind, count in ranked)}</ul>'
+
+
+def _tile(action: str, reason: str, subject: str, count: int) -> str:
+    noun = subject if count != 1 else subject.removesuffix("s")
+    why = f"<span>{escape(_words(reason)) or '&nbsp;'}</span>"
+    return f'<li class="{escape(action)}"><b>{count:,}</b> {noun} {_VERBS[action].lower()}{why}</li>'
 
 
 def _notes(notes: Iterable[str]) -> str:
