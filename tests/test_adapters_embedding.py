@@ -169,7 +169,15 @@ def test_summary_tells_sources_reasons_and_model(
 
 
 @pytest.mark.parametrize(
-    "options", [{"on_error": "ignore"}, {"texts": "all"}, {"batch_size": 0}, {"prompt": "no place"}]
+    "options",
+    [
+        {"on_error": "ignore"},
+        {"texts": "all"},
+        {"batch_size": 0},
+        {"streams": 0},
+        {"threads": -1},
+        {"prompt": "no place"},
+    ],
 )
 def test_options_that_cannot_be_used_are_named(options: dict[str, object]):
     with pytest.raises(OptionError, match="--"):
@@ -195,3 +203,12 @@ def test_general_formats_keep_the_vector_to_the_last_bit(
     Dataset.from_iterable(items).export(str(tmp_path / "out"), name, save_media=True)
     [back] = Dataset.import_from(str(tmp_path / "out"), name)
     assert Embedding.from_attribute(back.attributes[ATTRIBUTE]) == items[0].attributes[ATTRIBUTE]
+
+
+def test_what_is_set_for_speed_changes_no_vector():
+    items = [picture(name) for name in "abcdefg"]
+    usual = list(with_embeddings(items, EmbeddingOptions(cache="off", model="tiny")))
+    set_by_hand = EmbeddingOptions(cache="off", model="tiny", batch_size=3, streams=1, threads=1)
+    for mine, wanted in zip(with_embeddings(items, set_by_hand), usual, strict=True):
+        assert mine.embedding is not None
+        assert mine.embedding == wanted.embedding

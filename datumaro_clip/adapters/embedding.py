@@ -121,6 +121,7 @@ class Embedder:
             precision=options.precision,
             local_files_only=options.local_files_only,
             self_check=options.self_check,
+            streams=options.streams,
         )
         self._require_space(encoder.space, "the model computes vectors of")
         self.summary.computed_by(encoder)
@@ -178,6 +179,7 @@ class Embedder:
             self.encoder,
             cache=self.cache,
             batch_size=self.options.batch_size,
+            threads=self.options.threads,
             exact_decode=self.options.exact_decode,
         )
         for result in results:

@@ -27,7 +27,11 @@ class EmbeddingOptions:
     precision : str
         ``auto`` (the fastest that is safe on the device), ``f32``, ``f16``, ``bf16`` or ``int8``.
     batch_size : int, optional
-        Pictures a batch, > 0.
+        Pictures a batch, > 0; where omitted, what is measured to be fastest.
+    streams : int, optional
+        Batches that the device computes at a time, > 0; where omitted, what OpenVINO finds best for it.
+    threads : int, optional
+        Threads that read and decode pictures, > 0; where omitted, one for each processor.
     on_error : str
         What becomes of an item whose picture cannot be embedded: ``keep`` it without a vector, ``skip`` it, or
         ``fail`` the run.
@@ -51,6 +55,8 @@ class EmbeddingOptions:
     device: str = "CPU"
     precision: str = "auto"
     batch_size: int | None = None
+    streams: int | None = None
+    threads: int | None = None
     on_error: str = "keep"
     texts: str = "none"
     prompt: str = DEFAULT_PROMPT
@@ -63,8 +69,8 @@ class EmbeddingOptions:
     def __post_init__(self) -> None:
         require_choice("on_error", self.on_error, ON_ERROR)
         require_choice("texts", self.texts, TEXTS)
-        if self.batch_size is not None and self.batch_size < 1:
-            raise OptionError(f"--batch-size must be at least 1, got {self.batch_size}")
+        for option in ("batch_size", "streams", "threads"):
+            _require_positive(option, getattr(self, option))
         if self.prompt.count("{}") != 1:
             raise OptionError(f"--prompt needs exactly one {{}} for the label's name, got {self.prompt!r}")
 
@@ -81,6 +87,11 @@ def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise OptionError(f"--{option.replace('_', '-')} must be one of {', '.join(choices)}; got {value!r}")
 
 
+def _require_positive(option: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+
+
 def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = False) -> None:
     """Declare the options of :class:`EmbeddingOptions` on a plugin's parser, ``--overwrite`` only where asked."""
     group = parser.add_argument_group("vectors")
@@ -88,7 +99,9 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = 
     add("--model", help="model directory, Hugging Face id or bundled name (default: openai/clip-vit-base-patch32)")
     add("--device", default="CPU", help="OpenVINO device, as CPU, GPU.0, NPU, AUTO:GPU,CPU (default: %(default)s)")
     add("--precision", default="auto", choices=("auto", "f32", "f16", "bf16", "int8"), help="default: %(default)s")
-    add("--batch-size", type=_batch_size, metavar="N|auto", help="pictures a batch (default: auto)")
+    add("--batch-size", type=_number, metavar="N|auto", help="pictures a batch (default: auto, by measurement)")
+    add("--streams", type=_number, metavar="N|auto", help="batches computed at a time (default: auto)")
+    add("--threads", type=_number, metavar="N|auto", help="threads that decode (default: auto, one a processor)")
     add("--on-error", default="keep", choices=ON_ERROR, help="items whose picture fails (default: %(default)s)")
     add("--texts", default="none", choices=TEXTS, help="texts to embed too (default: %(default)s)")
     add("--prompt", default=DEFAULT_PROMPT, help="for --texts labels (default: '%(default)s')")
@@ -100,5 +113,5 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = 
         add("--overwrite", action="store_true", help="compute again where an item has another model's vector")
 
 
-def _batch_size(text: str) -> int | None:
+def _number(text: str) -> int | None:
     return None if text == "auto" else int(text)

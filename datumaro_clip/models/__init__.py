@@ -52,7 +52,8 @@ def load_model(
     """
     found = resolve(model, local_files_only=local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
-    encoder = VerifiedEncoder(OpenVINOEncoder(found.path, manifest, device=device, precision=precision), found.path)
+    computing = OpenVINOEncoder(found.path, manifest, device, precision, streams=streams)
+    encoder = VerifiedEncoder(computing, found.path)
     if not self_check or (device.upper() == "CPU" and encoder.provenance.precision == "f32"):
         return encoder
     return CheckedEncoder(encoder, GoldenVectors.load(found.path))

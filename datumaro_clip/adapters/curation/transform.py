@@ -171,7 +171,7 @@ class CurationTransform(Transform):
     def _told_options(self) -> dict[str, Any]:
         """The options that decided, as JSON values."""
         said = {**self.options, **(asdict(self.embedding_options) if self.EMBEDS else {})}
-        for name in ("report", "except_file", "cache", "batch_size"):
+        for name in ("report", "except_file", "cache", "batch_size", "streams", "threads"):
             said.pop(name, None)
         return {name: list(value) if isinstance(value, tuple | set) else value for name, value in said.items()}
 
