@@ -31,6 +31,9 @@ _VOWEL = re.compile(r"[aeiouy]")
 _ORDINARY = frozenset(" \t\r\n.,;:!?'\"()-/&%$€£+’‘“”«»…–—°·")
 _STRANGE_SHARE = 0.15
 _UNSPEAKABLE_SHARE = 0.5
+# Signs that stand in a word with letters and digits by accident only; prices, measures and names do without.
+_KNOTS = frozenset("+&%=<>|{}[]~^*#@\\")
+_KNOTTED_SHARE = 0.5
 _FEWEST_CHARACTERS = 6
 
 
@@ -108,6 +111,9 @@ def _garbled(text: str, _: CaptionRules) -> Finding | None:
     if unspeakable > _UNSPEAKABLE_SHARE:
         detail = f"{unspeakable:.0%} of the words have no vowel: {text!r}"
         return Finding("garbled_caption", unspeakable, _UNSPEAKABLE_SHARE, detail)
+    if (knotted := _knotted_share(plain)) > _KNOTTED_SHARE:
+        detail = f"{knotted:.0%} of it mixes letters, digits and signs: {text!r}"
+        return Finding("garbled_caption", knotted, _KNOTTED_SHARE, detail)
     return None
 
 
@@ -123,6 +129,13 @@ def _unspeakable_share(text: str) -> float:
     """Share of lower-case Latin words of four letters or more without a vowel; abbreviations are upper case."""
     words = _LOWER_WORD.findall(text)
     return sum(_VOWEL.search(word) is None for word in words) / len(words) if words else 0.0
+
+
+def _knotted_share(text: str) -> float:
+    """Share of the characters, blanks aside, that are in words of letters, digits and signs together."""
+    words = text.split()
+    knotted = [word for word in words if _KNOTS & set(word) and re.search(r"\d", word) and re.search(r"[^\W\d_]", word)]
+    return len("".join(knotted)) / max(len("".join(words)), 1)
 
 
 def _short(text: str, rules: CaptionRules) -> Finding | None:
