@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeAlias
@@ -13,7 +13,7 @@ from datumaro_clip.curate import near_features
 from datumaro_clip.curate.groups import IntArray, neighbour_lists, star_groups
 from datumaro_clip.curate.near_alignment import align
 from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, compare, match
-from datumaro_clip.curate.near_rules import ALONE, SUPPORTED, is_copy, log_odds
+from datumaro_clip.curate.near_rules import ALONE, VOUCHED, is_copy
 from datumaro_clip.curate.rings import WHOLE, Thumbnail, describe, orient, spectra
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
@@ -52,20 +52,15 @@ class NearGroups:
         Shape (N,), int64: itself where an item is no copy.
     matches : dict
         What comparing (lower, higher) showed, for every pair that was looked at.
-    by_vector : frozenset
-        The pairs that vectors proposed.
     """
 
     representatives: IntArray
     matches: dict[Pair, PixelMatch]
-    by_vector: frozenset[Pair] = frozenset()
 
     def verdict(self, one: int, other: int) -> tuple[PixelMatch, float]:
         """What comparing two pictures showed, and the log odds that were asked of it."""
-        pair = (min(one, other), max(one, other))
-        found = self.matches[pair]
-        alone = pair not in self.by_vector and log_odds(found) > ALONE
-        return found, ALONE if alone else SUPPORTED
+        found = self.matches[min(one, other), max(one, other)]
+        return found, ALONE if is_copy(found) else VOUCHED
 
 
 def find_near(
@@ -113,15 +108,18 @@ def find_near(
         pairs |= fresh
         neighbours = neighbour_lists(len(thumbnails), pairs)
         representatives = _adopt(star_groups(order, neighbours, referee.is_copy), order, neighbours, referee)
-    return NearGroups(representatives, referee.seen, by_vector)
+    return NearGroups(representatives, referee.seen)
 
 
 def _by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float) -> frozenset[Pair]:
-    """Pairs whose vectors are similar: of each, its nearest neighbours down to the threshold."""
+    """Pairs whose vectors are similar, of items that few others resemble: a vector like many tells none of them."""
     if vectors is None or len(vectors) < 2:
         return frozenset()
     owners = np.arange(len(vectors)) if rows is None else np.asarray(rows, dtype=np.int64)
-    return frozenset(_similar(vectors, vectors, owners, _VECTOR_NEIGHBOURS + 1, threshold))
+    indices, scores = top_k(vectors, vectors, min(_VECTOR_NEIGHBOURS + 2, len(vectors)))
+    telling = (scores >= threshold).sum(axis=1) <= _VECTOR_NEIGHBOURS + 1
+    near = [pair for pair in _above(indices, scores, threshold) if telling[[*pair]].all()]
+    return frozenset(_as_pairs(near, owners))
 
 
 def _by_rings(described: FloatArray, standing: IntArray) -> set[Pair]:
@@ -145,8 +143,13 @@ def _by_rings(described: FloatArray, standing: IntArray) -> set[Pair]:
 def _similar(queries: FloatArray, matrix: FloatArray, owners: IntArray, count: int, threshold: float) -> set[Pair]:
     """Each query with its nearest rows from the threshold on, as pairs of their owners, lower first."""
     indices, scores = top_k(queries, matrix, min(count, len(matrix)))
-    near = [(int(owners[row]), int(owners[other])) for row, other in _above(indices, scores, threshold)]
-    return {(min(pair), max(pair)) for pair in near if pair[0] != pair[1]}
+    return _as_pairs(_above(indices, scores, threshold), owners)
+
+
+def _as_pairs(near: Iterable[Pair], owners: IntArray) -> set[Pair]:
+    """Pairs of rows as pairs of their owners, lower first, none of an item with itself."""
+    owned = [(int(owners[row]), int(owners[other])) for row, other in near]
+    return {(min(pair), max(pair)) for pair in owned if pair[0] != pair[1]}
 
 
 def _above(indices: IntArray, scores: FloatArray, threshold: float) -> Iterator[Pair]:
@@ -196,23 +199,18 @@ class _Referee:
         pair = (min(one, other), max(one, other))
         if pair not in self.seen:
             self.seen[pair] = self._compare(*pair)
-        return self._accepts(pair)
+        return is_copy(self.seen[pair])
 
     def vouched(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, given that a third is surely a copy of both."""
         self.is_copy(one, other)
-        pair = (min(one, other), max(one, other))
-        return is_copy(self.seen[pair], supported=True)
-
-    def _accepts(self, pair: Pair) -> bool:
-        return is_copy(self.seen[pair], supported=pair in self.by_vector)
+        return is_copy(self.seen[min(one, other), max(one, other)], vouched=True)
 
     def _compare(self, one: int, other: int) -> PixelMatch:
-        supported = (one, other) in self.by_vector
         found = self._by_whole(one, other)
         if found is None:
-            found = self._by_views(one, other, supported)
-        if is_copy(found, supported=supported) or not supported:
+            found = self._by_views(one, other)
+        if is_copy(found) or (one, other) not in self.by_vector:
             return found
         return self._by_features(one, other, found)
 
@@ -223,7 +221,7 @@ class _Referee:
             return None
         return match(self._thumbnails[one], self._thumbnails[other], orientation)
 
-    def _by_views(self, one: int, other: int, supported: bool) -> PixelMatch:
+    def _by_views(self, one: int, other: int) -> PixelMatch:
         """The comparison of the view of either that resembles the whole of the other most."""
         found = NO_MATCH
         for left, right in ((one, other), (other, one)):
@@ -231,7 +229,7 @@ class _Referee:
             if orientation.score < _WORTH_ALIGNING:
                 continue
             found = match(self._thumbnails[left], self._thumbnails[right], orientation)
-            if is_copy(found, supported=supported) or orientation.view == WHOLE:
+            if is_copy(found) or orientation.view == WHOLE:
                 break
         return found
 

@@ -11,16 +11,15 @@ import math
 
 from datumaro_clip.curate.near_pixels import PixelMatch
 
-# Log odds at which a pair counts as copies: where vectors propose it too, and where pixels stand alone.
-SUPPORTED = 0.0
-ALONE = 2.0
+# Log odds at which a pair counts as copies: by what the pair shows, and where a third is surely a copy of both.
+ALONE = 1.5
+VOUCHED = 0.0
 
 # The largest difference of a true copy in the collection was 0.11.
 _LARGEST_PEAK = 0.13
 # Where little is to be seen, a change of light explains any likeness: another thing of that outline, darker.
-_PLAIN = 0.75
-_RELIT = 0.3
-_RICH = 0.85
+_PLAIN = 0.7
+_RELIT = 0.25
 
 
 def log_odds(found: PixelMatch) -> float:
@@ -45,19 +44,19 @@ def is_recoloured(found: PixelMatch) -> bool:
 
 
 def _is_relit_silhouette(found: PixelMatch) -> bool:
-    return found.plainness > _PLAIN and found.light > _RELIT and found.evidence < _RICH
+    """Whether the light changed on something so plain that its likeness proves too little."""
+    return found.plainness > _PLAIN and found.light > _RELIT and found.evidence < 2.2 * found.plainness - 0.84
 
 
-def is_copy(found: PixelMatch, *, supported: bool = False) -> bool:
+def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
     """Whether a pair are copies of one picture.
 
     Parameters
     ----------
     found : PixelMatch
-    supported : bool
-        Whether something else says so too: similar vectors, or another copy of the one that is surely one of the
-        other as well.
+    vouched : bool
+        Whether another picture that is surely a copy of the one is surely a copy of the other as well.
     """
-    if found.peak > _LARGEST_PEAK or is_recoloured(found) or (not supported and _is_relit_silhouette(found)):
+    if found.peak > _LARGEST_PEAK or is_recoloured(found) or (not vouched and _is_relit_silhouette(found)):
         return False
-    return log_odds(found) > (SUPPORTED if supported else ALONE)
+    return log_odds(found) > (VOUCHED if vouched else ALONE)
