@@ -140,13 +140,13 @@ class _Witnesses:
     def foreign(self) -> Iterator[tuple[int, Decision, str]]:
         """Pictures that fit neither their label nor what else is said of them, and what that is.
 
-        A label that fits unusually badly is enough where no caption fits either. Captions that speak for another
-        label say that the label is wrong, and not the picture.
+        A label that fits unusually badly is enough where no caption fits either; where one does, the label is wrong,
+        and not the picture.
         """
         if self.texts is None:
             return
         fits = fit_labels(self.texts, self.labels)
-        captions = self._unlike_captions() & (self._leanings(fits.rival) >= 0)
+        captions = self._unlike_captions()
         classes = unlike_any_class(self.texts) & ~self._captioned()
         for unlike, limit, what in ((captions, fits.fence, "its captions"), (classes, fits.threshold, "any other")):
             for n in np.flatnonzero(unlike & (fits.own < limit)).tolist():
