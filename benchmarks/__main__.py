@@ -16,14 +16,15 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 
-PARTS = ("startup", "top_k", "pairs", "approximate", "store", "cache", "pictures", "texts")
+PARTS = ("startup", "top_k", "pairs", "approximate", "store", "cache", "duplicates", "pictures", "texts")
 COLUMNS = "{:<11} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
 
 
 def main() -> None:
     """Measure what the command line names, or everything."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="*", choices=[*PARTS, []], help=f"of {', '.join(PARTS)}; all where omitted")
+    parts = f"of {', '.join(PARTS)}; all where omitted"
+    parser.add_argument("part", nargs="*", choices=[*PARTS, []], metavar="PART", help=parts)
     parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="default: %(default)s")
     args = parser.parse_args()
     print(COLUMNS.format("part", "what", "ours", "", "ratio", "goal", "", "beside"))

@@ -1,0 +1,65 @@
+"""Altered copies of photos found by their pixels alone, beside imagededup's perceptual hash on the same pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from benchmarks.figures import Figure, seconds
+from benchmarks.models import ROOT
+from datumaro_clip.curate.near import find_near
+from datumaro_clip.curate.thumbnails import square_thumbnail
+
+PHOTOS = ROOT.parent / "shared" / "data" / "neardup"
+# imagededup's own default.
+MOST_BITS_APART = 10
+
+Pairs = set[tuple[str, ...]]
+
+
+def run(work: Path) -> Iterator[Figure]:
+    """Recall and precision of pairs of copies, and the time, files to groups, in one thread."""
+    with (PHOTOS / "groups.csv").open(newline="") as file:
+        groups = {row["image"]: row["group"] for row in csv.DictReader(file)}
+    true = {pair for pair in combinations(sorted(groups), 2) if groups[pair[0]] == groups[pair[1]]}
+    cv2.setNumThreads(1)
+    found: dict[str, Pairs] = {}
+    ours = seconds(lambda: found.update(ours=_ours(sorted(groups))))
+    theirs = seconds(lambda: found.update(theirs=_imagededup()))
+    what, beside = f"{len(groups)} photos", f"imagededup PHash, {MOST_BITS_APART} bits"
+    yield Figure("duplicates", f"{what}: files to groups", ours, "s", theirs / ours, None, f"{beside}, {theirs:.1f} s")
+    for name, share in (("recall", _recall), ("precision", _precision)):
+        mine, peer = share(found["ours"], true), share(found["theirs"], true)
+        yield Figure("duplicates", f"{what}: {name} of pairs", mine, "", mine / peer, None, f"{beside}, {peer:.3f}")
+
+
+def _recall(found: Pairs, true: Pairs) -> float:
+    return len(found & true) / len(true)
+
+
+def _precision(found: Pairs, true: Pairs) -> float:
+    return len(found & true) / max(len(found), 1)
+
+
+def _ours(names: list[str]) -> Pairs:
+    """The pairs within the groups that pixels make."""
+    pictures = [Image.open(PHOTOS / "images" / name).convert("RGB") for name in names]
+    largest_first = sorted(range(len(names)), key=lambda at: -pictures[at].width * pictures[at].height)
+    leaders = find_near([square_thumbnail(picture) for picture in pictures], largest_first, None).representatives
+    return {(names[a], names[b]) for a, b in combinations(range(len(names)), 2) if leaders[a] == leaders[b]}
+
+
+def _imagededup() -> Pairs:
+    from imagededup.methods import PHash
+
+    peer = PHash(verbose=False)
+    hashes = peer.encode_images(image_dir=str(PHOTOS / "images"), num_enc_workers=0)
+    copies = peer.find_duplicates(
+        encoding_map=hashes, max_distance_threshold=MOST_BITS_APART, num_dist_workers=0, scores=False
+    )
+    return {tuple(sorted((name, other))) for name, others in copies.items() for other in others}
