@@ -117,6 +117,15 @@ def test_clean_drops_pictures_and_captions_by_name(caplog: pytest.LogCaptureFixt
     assert "drop blank 1, drop garbled_caption 1, drop no_image 1" in caplog.text
 
 
+def test_clean_decides_the_same_wherever_the_pictures_lie(tmp_path: Path):
+    told = []
+    for folder in ("here", "there"):
+        gone = DatasetItem("gone", subset="train", media=Image.from_file(path=str(tmp_path / folder / "gone.jpg")))
+        told.append(ClipClean(dataset(gone)).decisions)
+    assert told[0] == told[1]
+    assert "gone.jpg" in told[0].decisions[0].detail
+
+
 def test_clean_leaves_out_checks_and_can_require_captions():
     blank = item("blank", np.full((64, 64, 3), 128, np.uint8), caption=" ")
     assert len(dataset(blank).transform(ClipClean, skip=["blank"])) == 1

@@ -6,6 +6,7 @@ import argparse
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from datumaro.components.annotation import Caption
@@ -105,8 +106,14 @@ def _facts(item: DatasetItem) -> PictureFacts:
     try:
         picture = open_picture(item)
     except ImageError as exc:
-        return PictureFacts(error=exc.reason, message=str(exc))
+        return PictureFacts(error=exc.reason, message=_without_folder(str(exc), item))
     return PictureFacts(None, picture.width, picture.height, spread(picture))
+
+
+def _without_folder(message: str, item: DatasetItem) -> str:
+    """A message that is the same wherever the dataset lies."""
+    path = str(getattr(item.media, "path", "") or "")
+    return message.replace(path, Path(path).name) if path else message
 
 
 def _about(item: DatasetItem, found: Finding, annotation: int | None = None) -> Decision:
