@@ -69,7 +69,7 @@ def export_command(args: argparse.Namespace) -> int:
             input_format=input_format,
             output_format=args.format,
             dst_dir=args.output_dir,
-            overwrite=args.overwrite,
+            overwrite=args.overwrite or _continues(args.format, args.output_dir),
             filter=args.filter,
             filter_mode=args.filter_mode,
             encryption_key=None,
@@ -77,6 +77,14 @@ def export_command(args: argparse.Namespace) -> int:
         )
     )
     return code
+
+
+def _continues(output_format: str, directory: str | None) -> bool:
+    """Whether an export to a store that was killed is run again: what it left is nobody's."""
+    from datumaro_clip.store import KIND_NAMES
+    from datumaro_clip.store.leftovers import is_unfinished
+
+    return directory is not None and output_format in KIND_NAMES and is_unfinished(Path(directory))
 
 
 def split_input(text: str) -> tuple[str, str | None]:

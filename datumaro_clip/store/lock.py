@@ -12,7 +12,7 @@ from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store.base import write_errors
 from datumaro_clip.store.manifest import find_kind
 
-_NAME = ".clip-store.lock"
+LOCK_NAME = ".clip-store.lock"
 
 
 class WriterLock:
@@ -30,7 +30,7 @@ class WriterLock:
     """
 
     def __init__(self, root: Path) -> None:
-        self._file = root / _NAME
+        self._file = root / LOCK_NAME
         with write_errors(root):
             self._is_new_folder = not root.exists()
             root.mkdir(parents=True, exist_ok=True)
