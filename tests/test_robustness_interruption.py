@@ -6,10 +6,16 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from datumaro_clip.cache import VectorCache
+from datumaro_clip.pipeline.keeping import Keeper
+from datumaro_clip.vectors import FloatArray
 
 PICTURES, BATCH = 240, 8
 
@@ -86,6 +92,34 @@ def test_what_was_computed_before_a_kill_is_not_computed_again(tmp_path: Path) -
     np.testing.assert_array_equal(got, wanted)
     # A kill comes a little after the line that asks for it; the batch then being computed is what is lost.
     assert total <= PICTURES + kills * 2 * BATCH
+
+
+class LateFuture(Future[FloatArray]):
+    """Wakes who waits for it long before it calls back, as a future may."""
+
+    def add_done_callback(self, fn: Callable[[Future[FloatArray]], object]) -> None:
+        self.call_back = fn
+
+
+def test_a_batch_whose_future_has_not_called_back_yet_is_kept(tmp_path: Path) -> None:
+    with VectorCache(tmp_path) as cache:
+        keeper, vectors = Keeper(cache), LateFuture()
+        keeper.keep([b"key"], vectors)
+        vectors.set_result(np.ones((1, 4), np.float32))
+        keeper.close()
+        vectors.call_back(vectors)
+        np.testing.assert_array_equal(cache.get([b"key"])[0], np.ones(4))
+
+
+def test_a_batch_that_is_done_after_an_interruption_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    """A write handed to a thread that has ended is never done."""
+    with VectorCache(tmp_path) as cache:
+        keeper, vectors = Keeper(cache), Future[FloatArray]()
+        keeper.keep([b"key"], vectors)
+        keeper.close()
+        vectors.set_result(np.ones((1, 4), np.float32))
+        keeper.close()
+        assert cache.get([b"key"]) == [None]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: Ctrl-C sent to one process")

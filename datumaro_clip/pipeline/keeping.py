@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -26,13 +27,17 @@ class Keeper:
 
     def __init__(self, cache: VectorCache | None) -> None:
         self._cache = cache
+        self._lock = threading.Lock()
+        self._unkept: dict[Future[FloatArray], Sequence[bytes | None]] = {}
         self._writer: Workers[_Batch, None] = Workers(self._write, threads=0 if cache is None else 1)
         self._writes: deque[Future[None]] = deque()
 
     def keep(self, keys: Sequence[bytes | None], vectors: Future[FloatArray]) -> None:
         """Keep the rows of a batch under their keys, once it is done; rows whose key is None are not kept."""
         if self._cache is not None:
-            vectors.add_done_callback(lambda done: self._writes.append(self._writer.submit((keys, done))))
+            with self._lock:
+                self._unkept[vectors] = keys
+            vectors.add_done_callback(self._hand_over)
 
     def check(self) -> None:
         """Raise the error of a write that failed."""
@@ -40,12 +45,25 @@ class Keeper:
             self._writes.popleft().result()
 
     def close(self) -> None:
-        """Wait for the writes that have begun, and note what was used."""
-        self._writer.stop()
+        """Keep what is done, give up what is not, wait for the writes, and note what was used."""
+        with self._lock:
+            done = [vectors for vectors in self._unkept if vectors.done()]
+        for vectors in done:
+            self._hand_over(vectors)
+        with self._lock:
+            self._unkept.clear()
+            self._writer.stop()
         while self._writes:
             self._writes.popleft().result()
         if self._cache is not None:
             self._cache.flush()
+
+    def _hand_over(self, vectors: Future[FloatArray]) -> None:
+        """Have a batch written, once: a future wakes those who wait for it before it calls us."""
+        with self._lock:
+            keys = self._unkept.pop(vectors, None)
+            if keys is not None:
+                self._writes.append(self._writer.submit((keys, vectors)))
 
     def _write(self, batch: _Batch) -> None:
         keys, done = batch
