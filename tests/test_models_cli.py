@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,25 @@ def test_export_info_verify(
     assert "text_encoder.bin was changed or damaged" in capsys.readouterr().err
 
 
+def test_an_export_is_refused_with_the_next_precision_unless_its_loss_is_accepted(
+    random_clip: Path, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --require the default is required; here it is one that nothing meets."""
+    monkeypatch.setattr("datumaro_clip.cli.model.DEFAULT", "mean_cosine>=0.99,mean_cosine>1.5")
+    out = tmp_path / "out"
+    command = ["model", "export", str(random_clip), "-o", str(out), "--precision", "int8", "--calibrate", dataset]
+    assert main(command) == 1
+    error = capsys.readouterr().err
+    assert re.search(
+        r"int8 on CPU, misses .*mean_cosine>1\.5 \(is 0\.9\d+\): export it as bf16, .*--accept-loss", error
+    )
+    assert not out.exists()
+    assert main([*command, "--require", "mean_cosine>=0.9"]) == 0
+    shutil.rmtree(out)
+    assert main([*command, "--accept-loss"]) == 0
+    assert (out / "certificate.json").exists()
+
+
 def test_certify_exits_non_zero_when_the_requirement_is_missed(
     random_clip: Path, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +106,8 @@ def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "/no/such", "-o", "OUT"], "there is no directory /no/such"),
         (["export", "MODEL", "-o", "MODEL"], "name another directory"),
         (["export", "MODEL", "-o", "OUT", "--require", "good"], "is no requirement"),
+        (["export", "MODEL", "-o", "OUT", "--require", "goodness>=1"], "no metric is called goodness"),
+        (["export", "MODEL", "-o", "OUT", "--require", "mean_cosine>=1"], "--require needs pictures to judge on"),
         (["info", "/no/such"], "cannot be read"),
         (["certify", "MODEL", "--reference", "MODEL", "--data", "/no/such:coco"], "cannot be read as a dataset"),
     ],

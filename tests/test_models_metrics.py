@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datumaro_clip.models.metrics import Metric, Thresholds, Truth, Vectors, compare, owners_of
+from datumaro_clip.models.metrics import METRICS, Metric, Thresholds, Truth, Vectors, compare, owners_of
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 NONE = np.empty((0, 4), np.float32)
@@ -73,3 +73,8 @@ def test_duplicate_pairs_that_appear_or_vanish_are_counted() -> None:
     reference, candidate = only_images(basis(0, 0, 1)), only_images(basis(0, 1, 1))
     figures = compare(reference, candidate, truth([0] * 3, [-1] * 3), Thresholds(duplicate=0.95))
     assert figures["duplicates_changed"].value == 2
+
+
+def test_every_figure_has_a_name_that_a_requirement_may_use() -> None:
+    everything = Vectors(basis(0, 1), basis(0, 1), basis(0, 1))
+    assert tuple(compare(everything, everything, truth([1, 1], [0, 1]), Thresholds())) == METRICS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.models.requirement import Requirement
+from datumaro_clip.models.requirement import DEFAULT, Requirement
 
 FIGURES = {"mean_cosine": 0.995, "overlap@10": 0.9, "duplicates_changed": 3.0}
 
@@ -27,7 +27,7 @@ def test_what_is_missed_is_named_with_its_figure(text: str, missed: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "text", ["mean_cosine", "mean_cosine=0.9", ">=0.9", "mean_cosine>=", "mean_cosine>=x", "a>=1.2.3"]
+    "text", ["mean_cosine", "mean_cosine=0.9", ">=0.9", "mean_cosine>=", "mean_cosine>=x", "mean_cosine>=1.2.3"]
 )
 def test_what_is_no_requirement_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="is no requirement"):
@@ -35,9 +35,18 @@ def test_what_is_no_requirement_is_refused(text: str) -> None:
 
 
 def test_a_metric_that_was_not_measured_is_refused_with_those_that_were() -> None:
-    with pytest.raises(OptionError, match=r"recall was not measured; there are: mean_cosine, overlap@10"):
-        Requirement.parse("recall>=0.5").missed(FIGURES)
+    with pytest.raises(OptionError, match=r"zero_shot_top1 was not measured; there are: mean_cosine, overlap@10"):
+        Requirement.parse("zero_shot_top1>=0.5").missed(FIGURES)
+
+
+def test_a_metric_that_there_is_not_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(OptionError, match=r"no metric is called recall; there are: min_cosine, .*zero_shot_top1"):
+        Requirement.parse("mean_cosine>=0.9,recall>=0.5")
+
+
+def test_the_default_is_a_requirement() -> None:
+    assert Requirement.parse(DEFAULT).missed({"mean_cosine": 0.9, "overlap@10": 1.0}) == ["mean_cosine>=0.99 (is 0.9)"]
 
 
 def test_a_figure_that_is_not_a_number_meets_nothing() -> None:
-    assert Requirement.parse("a>=0,a<=0,a>0,a<0").missed({"a": float("nan")}) != []
+    assert Requirement.parse("p1_cosine>=0,p1_cosine<=0").missed({"p1_cosine": float("nan")}) != []

@@ -6,10 +6,11 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.adapters.samples import image_text_samples
+from datumaro_clip.errors import OptionError
 from datumaro_clip.models.certify import Certificate, check_requirement
-from datumaro_clip.models.making import Trial, certify_directory, export_model
+from datumaro_clip.models.making import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.models.manifest import PRECISIONS, Manifest, read_manifest, verify_files
-from datumaro_clip.models.requirement import Requirement
+from datumaro_clip.models.requirement import DEFAULT, Requirement
 from datumaro_clip.models.resolve import models_at_hand, resolve
 
 NAME = "model"
@@ -45,6 +46,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
     add("--precision", choices=PRECISIONS, help="default: the model's own, which is f32 for a checkpoint")
     add("--calibrate", metavar="DATASET[:FORMAT]", help="pictures and captions to calibrate int8 on, and to judge on")
+    add("--require", metavar=DEFAULT, help="what the certificate must say, or nothing is written (default: just that)")
     add("--accept-loss", action="store_true", help="keep the model although it misses what is required")
     add("--local-files-only", action="store_true", help="never ask a model hub")
     _add_shared(parser)
@@ -57,6 +59,7 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
     add("--reference", required=True, metavar="REF", help="the same model in f32: a directory or a name, as --model")
     add("--data", required=True, metavar="DATASET[:FORMAT]", help="your pictures, captions and labels")
     add("--precision", default="auto", choices=("auto", *PRECISIONS), help="default: %(default)s")
+    add("--require", default="", metavar=DEFAULT, help="what the certificate must say, or the exit status is 1")
     _add_shared(parser)
     parser.set_defaults(action=_certify)
 
@@ -64,14 +67,12 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Options of both export and certify."""
     add = parser.add_argument
-    add("--require", default="", metavar="mean_cosine>=0.99,…",
-        help="what the certificate must say; otherwise the exit status is 1")  # fmt: skip
     add("--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="default: %(default)s")
     add("--device", default="CPU", help="the device that will run the model (default: %(default)s)")
 
 
 def _export(args: argparse.Namespace) -> int:
-    required = Requirement.parse("" if args.accept_loss else args.require)
+    required = _required_of_export(args)
     model = resolve(args.model, local_files_only=args.local_files_only)
     trial = None
     if args.calibrate:
@@ -81,6 +82,14 @@ def _export(args: argparse.Namespace) -> int:
     certificate = export_model(model, args.output_dir, args.precision, trial, requirement=required, device=args.device)
     _show(read_manifest(args.output_dir), args.output_dir, certificate)
     return 0
+
+
+def _required_of_export(args: argparse.Namespace) -> Requirement:
+    """What the certificate must say; raise OptionError where there will be none."""
+    asked = Requirement.parse(DEFAULT if args.require is None else args.require)
+    if args.require and not args.calibrate:
+        raise OptionError("--require needs pictures to judge on: --calibrate DATASET[:FORMAT]")
+    return NO_REQUIREMENT if args.accept_loss else asked
 
 
 def _certify(args: argparse.Namespace) -> int:

@@ -15,6 +15,17 @@ IntArray = npt.NDArray[np.int64]
 NEIGHBOURS = 10
 RECALLS = (1, 5, 10)
 
+#: Names of all figures, in the order in which :func:`compare` gives those that the samples allow.
+METRICS = (
+    *(f"{part}_cosine" for part in ("min", "p1", "mean")),
+    f"overlap@{NEIGHBOURS}",
+    "duplicates_changed",
+    *(f"text_{part}_cosine" for part in ("min", "p1", "mean")),
+    *(f"{way}_recall@{k}" for k in RECALLS for way in ("image_to_text", "text_to_image")),
+    "alignment_changed",
+    "zero_shot_top1",
+)
+
 
 @dataclass(frozen=True)
 class Thresholds:

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from datumaro_clip.errors import OptionError
+from datumaro_clip.models.metrics import METRICS
+
+#: What an export has to meet where its user says nothing: one neighbour in ten may change.
+DEFAULT = "mean_cosine>=0.99,overlap@10>=0.9"
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
     {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
@@ -36,8 +40,12 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        """Read comparisons separated by commas; raise :class:`OptionError` for what is none."""
-        return cls(tuple(_clause(part) for part in text.split(",") if part.strip()))
+        """Read comparisons separated by commas; raise :class:`OptionError` for what is none, or of no known metric."""
+        requirement = cls(tuple(_clause(part) for part in text.split(",") if part.strip()))
+        for clause in requirement.clauses:
+            if clause.metric not in METRICS:
+                raise OptionError(f"no metric is called {clause.metric}; there are: {', '.join(METRICS)}")
+        return requirement
 
     def missed(self, figures: Mapping[str, float]) -> list[str]:
         """The comparisons that do not hold, each with what was found.
