@@ -20,6 +20,7 @@ HELP = "versions, devices, models and caches here, and what is missing"
 _REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")
 _OPTIONAL = {
     "export": ("torch", "transformers", "optimum-intel", "nncf"),
+    "openclip": ("open_clip_torch",),
 }
 
 
