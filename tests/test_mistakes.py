@@ -7,7 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import run_command
-from PIL import Image
+from datumaro.components.annotation import Caption
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image
+from PIL import Image as Pictures
+
+from datumaro_clip.adapters.embedding import with_embeddings
+from datumaro_clip.adapters.options import EmbeddingOptions
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +21,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("pictures") / "in"
     root.mkdir()
     for index in range(3):
-        Image.fromarray(np.full((20, 20, 3), 60 * index, np.uint8)).save(root / f"{index}.png")
+        Pictures.fromarray(np.full((20, 20, 3), 60 * index, np.uint8)).save(root / f"{index}.png")
     return root
 
 
@@ -58,3 +64,11 @@ def test_empty_folder_is_no_dataset(tmp_path: Path):
     assert done.returncode == 1
     assert "Failed to detect dataset format" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_captions_that_are_cut_are_counted(caplog: pytest.LogCaptureFixture):
+    """The model reads the beginning only, which a user should know of texts that end with what matters."""
+    captions = [Caption("a red cup on a table"), Caption("a very " + "very " * 300 + "red cup")]
+    item = DatasetItem("a", media=Image.from_numpy(np.zeros((9, 9, 3), np.uint8)), annotations=captions)
+    list(with_embeddings([item], EmbeddingOptions(model="tiny", texts="captions", cache="off")))
+    assert "Texts longer than the model reads, and cut: 1" in caplog.messages

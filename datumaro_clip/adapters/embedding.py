@@ -20,7 +20,7 @@ from datumaro_clip.errors import ImageError, SpaceMismatchError
 from datumaro_clip.models import load_model
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.store import CaptionVector
-from datumaro_clip.vectors import Embedding, VectorSpace
+from datumaro_clip.vectors import Embedding, FloatArray, VectorSpace
 
 ATTRIBUTE = "clip_embedding"
 
@@ -242,10 +242,13 @@ class Embedder:
     def _embed_texts(self, window: list[ItemEmbedding]) -> Iterator[ItemEmbedding]:
         texts = [item_texts(found.item, self._categories, self.options) for found in window]
         flat = [text.text for of_item in texts for text in of_item]
-        rows = iter(embed_texts(flat, self.encoder, cache=self.cache)) if flat else iter(())
+        rows = iter(self._text_vectors(flat) if flat else ())
         for found, of_item in zip(window, texts, strict=True):
             vectors = tuple(_caption(found.embedding, text, next(rows)) for text in of_item)
             yield ItemEmbedding(found.item, found.embedding, vectors, found.error)
+
+    def _text_vectors(self, texts: list[str]) -> FloatArray:
+        return embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
 
 
 def _space_among(items: Sequence[DatasetItem]) -> VectorSpace | None:

@@ -32,11 +32,14 @@ class EmbeddingSummary:
         Items by source: ``computed``, ``cache``, ``kept`` (the item brought it), ``no picture``, ``failed``.
     failures : collections.Counter
         Failed items by reason.
+    cut_texts : int
+        Texts computed without their ends, being longer than the model reads.
     """
 
     def __init__(self) -> None:
         self.sources: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
+        self.cut_texts = 0
         self._encoder: Encoder | None = None
         self._started = time.monotonic()
 
@@ -53,9 +56,15 @@ class EmbeddingSummary:
         if self.failures.total() <= _NAMED_FAILURES:
             log.warning("Not embedded: %s", error)
 
+    def count_cut(self, texts: int) -> None:
+        """Count texts of which the model reads the beginning only."""
+        self.cut_texts += texts
+
     def log(self) -> None:
         """Write the summary to the log."""
         log.info("%s", self)
+        if self.cut_texts:
+            log.warning("Texts longer than the model reads, and cut: %d", self.cut_texts)
 
     def __str__(self) -> str:
         parts = [

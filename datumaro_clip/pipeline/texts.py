@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 
@@ -28,6 +28,7 @@ def embed_texts(
     *,
     cache: VectorCache | None = None,
     batch_size: int | None = None,
+    on_cut: Callable[[int], None] | None = None,
 ) -> FloatArray:
     """Embed texts.
 
@@ -41,6 +42,8 @@ def embed_texts(
         Where vectors are looked up and kept.
     batch_size : int, optional
         Texts a batch; the encoder's own where omitted.
+    on_cut : callable, optional
+        Told how many of the texts that had to be computed were longer than the model reads.
 
     Returns
     -------
@@ -60,7 +63,9 @@ def embed_texts(
     unique = list(place)
     rows = np.empty((len(unique), encoder.space.dimension), np.float32)
     with closing(_TextRun(encoder, cache, unique, rows)) as run:
-        run.compute(run.look_up(), batch_size or encoder.batch_size)
+        cut = run.compute(run.look_up(), batch_size or encoder.batch_size)
+    if on_cut is not None:
+        on_cut(cut)
     return rows[[place[text] for text in texts]]
 
 
@@ -82,8 +87,8 @@ class _TextRun:
                 self.rows[row] = vector
         return np.array([row for row, vector in enumerate(found) if vector is None], np.int64)
 
-    def compute(self, missing: IndexArray, batch_size: int) -> None:
-        """Compute the rows ``missing``, a few batches at a time."""
+    def compute(self, missing: IndexArray, batch_size: int) -> int:
+        """Compute the rows ``missing``, a few batches at a time; how many of the texts were cut."""
         waiting: deque[tuple[IndexArray, Future[FloatArray]]] = deque()
         tokens = self.encoder.tokenizer.encode([self.texts[row] for row in missing])
         for indices, batch in length_batches(tokens, batch_size):
@@ -92,6 +97,7 @@ class _TextRun:
                 self._collect(*waiting.popleft())
         while waiting:
             self._collect(*waiting.popleft())
+        return tokens.truncated
 
     def close(self) -> None:
         """Wait until what was computed is in the cache."""
