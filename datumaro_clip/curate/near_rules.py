@@ -43,6 +43,11 @@ def is_recoloured(found: PixelMatch) -> bool:
     return found.colour_peak > 1.2 * (0.012 + found.grain + 0.05 * found.light)
 
 
+def is_retouched(found: PixelMatch) -> bool:
+    """Whether one place differs far more than the grain of all the rest: the same photo, retouched."""
+    return found.peak > 8.5 * (found.grain + 0.001)
+
+
 def _is_relit_silhouette(found: PixelMatch) -> bool:
     """Whether the light changed on something so plain that its likeness proves too little."""
     return found.plainness > _PLAIN and found.light > _RELIT and found.evidence < 2.2 * found.plainness - 0.84
@@ -57,6 +62,8 @@ def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
     vouched : bool
         Whether another picture that is surely a copy of the one is surely a copy of the other as well.
     """
-    if found.peak > _LARGEST_PEAK or is_recoloured(found) or (not vouched and _is_relit_silhouette(found)):
+    if found.peak > _LARGEST_PEAK or is_retouched(found) or is_recoloured(found):
+        return False
+    if not vouched and _is_relit_silhouette(found):
         return False
     return log_odds(found) > (VOUCHED if vouched else ALONE)
