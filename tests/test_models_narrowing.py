@@ -11,7 +11,7 @@ import pytest
 from openvino import opset13 as ops
 
 from datumaro_clip.models.graphs import compute_f32
-from datumaro_clip.models.narrowing import narrow_to_first_token
+from datumaro_clip.models.narrowing import narrow_to_used_token
 
 TOKENS, WIDTH = 5, 8
 
@@ -34,14 +34,20 @@ def attention(tokens: Any) -> Any:
     return ops.matmul(ops.softmax(ops.matmul(tokens, tokens, False, True), -1), tokens, False, False)
 
 
-def encoder(pool: Callable[[Any], Any]) -> Any:
-    pixels = ops.parameter(openvino.PartialShape([-1, TOKENS, WIDTH]), np.float32, name="pixels")
-    pooled = pool(layer(attention(ops.add(pixels, constant(1, TOKENS, WIDTH)))))
+def encoder(pool: Callable[[Any], Any], tokens: int = TOKENS) -> Any:
+    pixels = ops.parameter(openvino.PartialShape([-1, tokens, WIDTH]), np.float32, name="pixels")
+    pooled = pool(layer(attention(ops.multiply(pixels, constant(1, 1, WIDTH)))))
     return openvino.Model([pooled], [pixels])
 
 
 def pick(tokens: Any, index: int = 0) -> Any:
     return ops.gather(tokens, ops.constant(index, dtype="int64"), ops.constant(1, dtype="int64"))
+
+
+def pick_flat(tokens: Any) -> Any:
+    """Tokens 3, 0 and 1 of three rows of five, by their places among all."""
+    flat = ops.reshape(tokens, [-1, WIDTH], special_zero=False)
+    return ops.gather(flat, ops.constant([3, 5, 11], dtype="int64"), ops.constant(0, dtype="int64"))
 
 
 def mean(tokens: Any) -> Any:
@@ -53,16 +59,23 @@ def answers(model: Any) -> np.ndarray:
     return compute_f32(model, {"pixels": pixels})
 
 
-def widest(model: Any, kind: str) -> int:
-    """The most tokens that an operation of a kind works for."""
-    shapes = [node.output(0).get_partial_shape() for node in model.get_ordered_ops() if node.get_type_name() == kind]
-    return max(int(shape[1].get_length()) for shape in shapes)
+def widest(model: Any) -> int:
+    """How many tokens the layer works for; -1 where that is open."""
+    [gelu] = [node for node in model.get_ordered_ops() if node.get_type_name() == "Gelu"]
+    tokens = gelu.output(0).get_partial_shape()[1]
+    return int(tokens.get_length()) if tokens.is_static else -1
 
 
-def test_only_the_first_token_passes_the_last_layer() -> None:
-    plain, narrowed = encoder(pick), encoder(pick)
-    assert narrow_to_first_token(narrowed)
-    assert (widest(plain, "Gelu"), widest(narrowed, "Gelu")) == (TOKENS, 1)
+@pytest.mark.parametrize("tokens", [TOKENS, -1])
+@pytest.mark.parametrize(
+    "pool",
+    [pick, lambda tokens: pick(tokens, 2), lambda tokens: pick(tokens, -1), pick_flat],
+    ids=["first", "third", "last", "each row's own"],
+)
+def test_only_the_token_that_is_used_passes_the_last_layer(pool: Callable[[Any], Any], tokens: int) -> None:
+    plain, narrowed = encoder(pool, tokens), encoder(pool, tokens)
+    assert narrow_to_used_token(narrowed)
+    assert (widest(plain), widest(narrowed)) == (tokens, 1)
     np.testing.assert_array_equal(answers(narrowed), answers(plain))
 
 
@@ -70,14 +83,14 @@ def test_only_the_first_token_passes_the_last_layer() -> None:
     "pool",
     [
         mean,
-        lambda tokens: pick(tokens, index=2),
         lambda tokens: ops.add(pick(tokens), mean(tokens)),
+        lambda tokens: ops.add(pick_flat(tokens), mean(tokens)),
         lambda tokens: pick(attention(tokens)),
     ],
-    ids=["mean", "another token", "first and mean", "attention"],
+    ids=["mean", "first and mean", "own and mean", "attention"],
 )
 def test_an_encoder_that_needs_the_other_tokens_is_left_alone(pool: Callable[[Any], Any]) -> None:
     plain, narrowed = encoder(pool), encoder(pool)
-    narrow_to_first_token(narrowed)
-    assert widest(narrowed, "Gelu") == TOKENS
+    assert not narrow_to_used_token(narrowed)
+    assert widest(narrowed) == TOKENS
     np.testing.assert_array_equal(answers(narrowed), answers(plain))

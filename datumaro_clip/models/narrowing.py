@@ -2,57 +2,102 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-_FIRST = 0
 _TOKEN_AXIS = 1
 # Operations that compute each token for itself, where they meet the conditions below.
 _POINTWISE = {"Add", "Divide", "Gelu", "Multiply", "Relu", "Sigmoid", "Subtract", "Swish", "Tanh"}
 
 
-def narrow_to_first_token(model: Any) -> bool:
-    """Let an image encoder that keeps the first token alone compute nothing of the others after its last attention.
+def narrow_to_used_token(model: Any) -> bool:
+    """Let an encoder that keeps one token compute nothing of the others after its last attention.
 
-    A vision transformer's vector is made from its class token (Dosovitskiy et al., 2021). All that follows the last
-    attention treats each token for itself, so that token can be picked before it. That is three quarters of a layer.
+    A CLIP vector is made from one token: a picture's class token, a text's last one (Radford et al., 2021). What
+    follows the last attention treats each token for itself, so that token can be picked before it. That is three
+    quarters of a layer.
 
     Parameters
     ----------
     model : openvino.Model
-        Pictures of a fixed size; changed in place, its answers are the same.
+        One output; changed in place, its answers are the same.
 
     Returns
     -------
     bool
         Whether there was anything to save: an encoder may pool its tokens otherwise.
     """
-    pick = _pick_of_first_token(model)
+    pick = next(_picks(model), None)
     if pick is None:
         return False
-    inside = _computed_for_the_pick_alone(model, pick)
+    inside = _computed_for(pick, model)
     for node in inside.values():
-        _take_first_tokens(node, inside)
-    model.validate_nodes_and_infer_types()
+        _pick_what_comes_from_outside(node, inside, pick)
+    if inside:
+        pick.replace_by_its_only_token()
+        model.validate_nodes_and_infer_types()
     return bool(inside)
 
 
-def _pick_of_first_token(model: Any) -> Any | None:
-    """The last operation that takes the first of several tokens."""
-    picks = [node for node in model.get_ordered_ops() if node.get_type_name() == "Gather" and _picks_first_token(node)]
-    return picks[-1] if picks else None
+@dataclass(frozen=True)
+class _Pick:
+    """Where one token of each row (B, T, C) is taken: by its place, or by its place among all B·T.
+
+    Attributes
+    ----------
+    node : openvino.Node
+        The Gather, whose output is (B, C).
+    user : openvino.Node
+        What uses the tokens: the Gather itself, or a reshape to (B·T, C) before it.
+    """
+
+    node: Any
+    user: Any
+
+    @property
+    def tokens(self) -> Any:
+        """The output (B, T, C) of which one token is taken."""
+        return self.user.input_value(0)
+
+    def of(self, source: Any) -> Any:
+        """The used token of another output (B, T, C), as (B, 1, C)."""
+        from openvino import opset13 as ops
+
+        index, axis = self.node.input_value(1), ops.constant(_TOKEN_AXIS, dtype="int64")
+        if self.user == self.node:
+            return ops.gather(source, ops.reshape(index, [1], special_zero=False), axis).output(0)
+        flat = ops.reshape(source, [-1, _width(source)], special_zero=False)
+        rows = ops.gather(flat, index, ops.constant(0, dtype="int64"))
+        return ops.unsqueeze(rows, axis).output(0)
+
+    def replace_by_its_only_token(self) -> None:
+        """Once :attr:`tokens` are (B, 1, C), there is nothing to pick."""
+        from openvino import opset13 as ops
+
+        rows = ops.reshape(self.tokens, [-1, _width(self.tokens)], special_zero=False)
+        self.node.output(0).replace(rows.output(0))
 
 
-def _picks_first_token(node: Any) -> bool:
-    index, axis = (_value(node.input_value(port).get_node()) for port in (1, 2))
-    return index == _FIRST and axis == _TOKEN_AXIS and _has_tokens(node.input_value(0))
+def _picks(model: Any) -> Iterator[_Pick]:
+    """What takes one token, the last first."""
+    for node in reversed(model.get_ordered_ops()):
+        if node.get_type_name() != "Gather":
+            continue
+        axis, source = _value(node.input_value(2)), node.input_value(0).get_node()
+        if axis == _TOKEN_AXIS and _value(node.input_value(1)) is not None and _has_tokens(node.input_value(0)):
+            yield _Pick(node, node)
+        elif axis == 0 and source.get_type_name() == "Reshape" and _flattens(source):
+            yield _Pick(node, source)
 
 
-def _computed_for_the_pick_alone(model: Any, pick: Any) -> dict[str, Any]:
+def _computed_for(pick: _Pick, model: Any) -> dict[str, Any]:
     """Operations, by name, that compute each token for itself and whose results only the pick needs."""
     inside: dict[str, Any] = {}
+    if _users(pick.user) != [pick.node] and pick.user != pick.node:
+        return inside
     for node in reversed(model.get_ordered_ops()):
-        users = [port.get_node() for output in node.outputs() for port in output.get_target_inputs()]
-        wanted = [user.get_friendly_name() in inside or user == pick for user in users]
+        wanted = [user.get_friendly_name() in inside or user == pick.user for user in _users(node)]
         if wanted and all(wanted) and _keeps_tokens_apart(node):
             inside[node.get_friendly_name()] = node
     return inside
@@ -63,32 +108,41 @@ def _keeps_tokens_apart(node: Any) -> bool:
     if not all(_has_tokens(output) for output in node.outputs()):
         return False
     if kind == "MatMul":
-        attributes = node.get_attributes()
-        return not attributes["transpose_a"] and len(node.input_value(1).get_partial_shape()) == 2
+        return not node.get_attributes()["transpose_a"] and len(node.input_value(1).get_partial_shape()) == 2
     if kind == "MVN":
-        return _value(node.input_value(1).get_node()) in (-1, 2)
+        return _value(node.input_value(1)) in (-1, 2)
     return kind in _POINTWISE
 
 
-def _take_first_tokens(node: Any, inside: dict[str, Any]) -> None:
-    """Pick the first token of whatever comes from outside."""
-    from openvino import opset13 as ops
-
+def _pick_what_comes_from_outside(node: Any, inside: dict[str, Any], pick: _Pick) -> None:
     for port in node.inputs():
         source = port.get_source_output()
         if source.get_node().get_friendly_name() not in inside and _has_tokens(source):
-            first = ops.gather(source, ops.constant([_FIRST], dtype="int64"), ops.constant(_TOKEN_AXIS, dtype="int64"))
-            port.replace_source_output(first.output(0))
+            port.replace_source_output(pick.of(source))
+
+
+def _users(node: Any) -> list[Any]:
+    return [port.get_node() for output in node.outputs() for port in output.get_target_inputs()]
 
 
 def _has_tokens(output: Any) -> bool:
-    """Whether something is (B, T, C) with T above 1."""
+    """Whether something is (B, T, C) with T other than 1, and C known."""
     shape = output.get_partial_shape()
-    return len(shape) == 3 and shape[1].is_static and shape[1].get_length() > 1
+    return len(shape) == 3 and shape[1] != 1 and shape[2].is_static
 
 
-def _value(node: Any) -> int | None:
+def _flattens(node: Any) -> bool:
+    """Whether a reshape makes (B·T, C) of (B, T, C)."""
+    return _has_tokens(node.input_value(0)) and len(node.output(0).get_partial_shape()) == 2
+
+
+def _width(output: Any) -> int:
+    return int(output.get_partial_shape()[2].get_length())
+
+
+def _value(output: Any) -> int | None:
     """A constant's one integer; None if it is none."""
+    node = output.get_node()
     if node.get_type_name() != "Constant" or node.get_data().size != 1:
         return None
     return int(node.get_data().reshape(()))
