@@ -11,17 +11,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.errors import StoreCorruptError, StoreError
+from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import DTYPES, Array, CaptionBlock, Header, Record, key_hash
 from datumaro_clip.store.columns import RowSource
 from datumaro_clip.store.kinds import store_kind
-from datumaro_clip.store.manifest import Manifest, SegmentEntry, read_manifest
+from datumaro_clip.store.opening import open_segments
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.vectors import ItemKey
-
-# A write may remove the segments of the manifest that was just read; the next manifest then names others.
-_ATTEMPTS = 5
 
 
 class SegmentVectors(NamedTuple):
@@ -65,7 +62,7 @@ class StoreReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        manifest, self.segments = _open(path)
+        manifest, self.segments = open_segments(path)
         self.kind = store_kind(manifest.kind)
         self.manifest = manifest
         self.header: Header = manifest.header
@@ -241,29 +238,6 @@ class StoreReader:
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         hashes = np.concatenate([np.zeros(0, np.uint32), *parts])
         return hashes, np.argsort(hashes, kind="stable")
-
-
-def _open(path: Path) -> tuple[Manifest, list[SegmentReader]]:
-    """The manifest and its segments, of one and the same state of the store."""
-    manifest = read_manifest(path)
-    for _ in range(_ATTEMPTS):
-        try:
-            return manifest, [_open_segment(path, manifest, entry) for entry in manifest.segments]
-        except StoreCorruptError:
-            latest = read_manifest(path)
-            if latest == manifest:
-                raise
-            manifest = latest
-    raise StoreCorruptError(f"{path} was rewritten {_ATTEMPTS} times while it was being opened")
-
-
-def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> SegmentReader:
-    try:
-        return SegmentReader(entry, store_kind(manifest.kind).open_segment(path, entry))
-    except StoreError:
-        raise
-    except OSError as exc:
-        raise StoreCorruptError(f"{entry.name} of {path} cannot be read: {exc}") from exc
 
 
 def _blocks(rows: Rows, block_rows: int) -> Iterator[tuple[npt.NDArray[np.bool_] | slice, int, int]]:
