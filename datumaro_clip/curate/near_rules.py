@@ -20,6 +20,7 @@ _LARGEST_PEAK = 0.13
 # Where little is to be seen, a change of light explains any likeness: another thing of that outline, darker.
 _PLAIN = 0.7
 _VERY_PLAIN = 0.75
+_BEYOND_DOUBT = 0.994
 _RELIT = 0.25
 
 
@@ -46,7 +47,7 @@ def is_recoloured(found: PixelMatch) -> bool:
 
 def is_retouched(found: PixelMatch, *, vouched: bool = False) -> bool:
     """Whether one place differs far more than the grain of the rest: the less there is to see, the less it may."""
-    plain = 0.0 if vouched else max(found.plainness - _VERY_PLAIN, 0.0)
+    plain = 0.0 if vouched or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
     return found.peak > (8.5 - 80 * plain) * (found.grain + 0.001)
 
 
