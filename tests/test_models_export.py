@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from datumaro_clip.encoders.openvino import OpenVINOEncoder
 from datumaro_clip.errors import ModelExportError, ModelFormatError
+from datumaro_clip.models.assets import read_assets
 from datumaro_clip.models.build import Origin
 from datumaro_clip.models.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels
 from datumaro_clip.models.manifest import read_manifest, verify_files
@@ -139,6 +141,27 @@ def test_a_checkpoint_in_half_precision_is_its_own_space(
     assert manifest.space != read_manifest(random_clip).space
     assert np.min(np.einsum("nd,nd->n", images, golden.images)) >= 0.99999
     assert np.min(np.einsum("nd,nd->n", texts[:8], golden.texts)) >= 0.99999
+
+
+@pytest.mark.parametrize(
+    ("settings", "lowercase"),
+    [({}, False), ({"do_lower_case": True}, True), ({"tokenizer_class": "Siglip2Tokenizer"}, True)],
+)
+def test_texts_of_siglip_2_are_lower_cased(
+    siglip_checkpoint: Path, tmp_path: Path, settings: dict[str, Any], lowercase: bool
+) -> None:
+    """A SigLIP 2 of fixed resolution is a SigLIP, but for its tokenizer."""
+    other = shutil.copytree(siglip_checkpoint, tmp_path / "other")
+    (other / "tokenizer_config.json").write_text(json.dumps(settings))
+    text = read_assets(other).text
+    assert (text.lowercase, text.padding, text.context_length) == (lowercase, "max_length", 64)
+
+
+def test_a_siglip_2_of_any_resolution_is_refused(siglip_checkpoint: Path, tmp_path: Path) -> None:
+    naflex = shutil.copytree(siglip_checkpoint, tmp_path / "naflex")
+    (naflex / "config.json").write_text('{"model_type": "siglip2"}')
+    with pytest.raises(ModelFormatError, match=r"NaFlex.*take one of a fixed resolution"):
+        read_assets(naflex)
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,9 @@ _ARCHITECTURE_DEFAULTS: dict[str, dict[str, Mapping[str, Any]]] = {
         "vision_config": {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12},
     },
 }
+_UNSUPPORTED = {
+    "siglip2": "of any resolution (SigLIP 2 NaFlex), which takes pictures as patches; take one of a fixed resolution"
+}
 _CONTEXT_LENGTH = {"clip": 77, "siglip": 64}
 
 
@@ -100,12 +103,11 @@ def architecture_of(family: str, config: Mapping[str, Any]) -> dict[str, dict[st
 
 def _family(directory: Path, config: Mapping[str, Any]) -> str:
     """The family of a configuration; raise ModelFormatError for one that is not supported."""
-    family = FAMILIES.get(config.get("model_type", ""))
+    kind = config.get("model_type", "")
+    family = FAMILIES.get(kind)
     if family is None:
-        raise ModelFormatError(
-            f"{directory} holds a model of type {config.get('model_type')!r}; "
-            f"supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
-        )
+        supported = f"of type {kind!r}; supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
+        raise ModelFormatError(f"{directory} holds a model {_UNSUPPORTED.get(kind, supported)}")
     return family
 
 
@@ -138,8 +140,13 @@ def _text_settings(directory: Path, family: str, config: Mapping[str, Any], toke
         context_length=int(config.get("max_position_embeddings", _CONTEXT_LENGTH[family])),
         padding="max_length" if family == "siglip" else "longest",
         pad_id=_pad_id(settings, config, tokenizer),
-        lowercase=family == "siglip" and bool(settings.get("do_lower_case", False)),
+        lowercase=family == "siglip" and _lowercases(settings),
     )
+
+
+def _lowercases(settings: Mapping[str, Any]) -> bool:
+    """Whether SigLIP's texts are lower-cased outside of ``tokenizer.json``; SigLIP 2's class always does."""
+    return bool(settings.get("do_lower_case", False)) or settings.get("tokenizer_class") == "Siglip2Tokenizer"
 
 
 def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: str) -> int:
