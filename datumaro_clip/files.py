@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -11,9 +12,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _BLOCK = 1 << 20
+_MOST_JSON = 1 << 28
 # NAME_MAX is 255 bytes on every common file system; room is left for a suffix and a temporary's prefix.
 _NAME_BYTES = 180
 _UNSAFE = re.compile(r"[^\w.\-]+")
@@ -58,6 +60,10 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         _sync(temporary)
         os.replace(temporary, target)
         _sync_directory(target.parent)
+    except OSError as exc:
+        # Where a disk is full, the system does not say what was being written.
+        exc.filename = exc.filename or str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -73,6 +79,24 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a UTF-8 text file whole, with the line ends that ``text`` has."""
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """What a JSON file holds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not JSON, nested too deep, or larger than 256 MiB, which no file that belongs to a model is.
+    """
+    if os.path.getsize(path) > _MOST_JSON:
+        raise ValueError(f"it is larger than {_MOST_JSON >> 20} MiB")
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except RecursionError as exc:
+        raise ValueError("it is nested too deep") from exc
 
 
 @contextmanager
@@ -103,6 +127,9 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         for file in filter(Path.is_file, temporary.rglob("*")):
             _sync(file)
         _swap(temporary, target)
+    except OSError as exc:
+        exc.filename = exc.filename or str(target)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

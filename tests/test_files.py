@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +20,7 @@ from datumaro_clip.files import (
     blake2b_bytes,
     blake2b_file,
     is_safe_relative,
+    read_json,
     safe_file_name,
     sha256_file,
     write_text,
@@ -113,3 +117,23 @@ def test_any_text_becomes_one_safe_file_name(text: str) -> None:
 def test_texts_that_differ_get_names_that_differ() -> None:
     texts = ["", "a", "a/b", "a:b", "a-b", "A b", "x" * 400, "x" * 401, "nul", "../a", "a."]
     assert len({safe_file_name(text) for text in texts}) == len(texts)
+
+
+@pytest.mark.parametrize("writing", [atomic_write, atomic_directory])
+def test_a_full_disk_is_told_with_the_name_of_what_was_written(writing: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device.*report"), writing(tmp_path / "report"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("text", ["", "{", '"\ud800"', "[" * 100_000])
+def test_what_is_not_json_is_a_value_error(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ValueError, match=r"nested|Expecting|decode"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_json_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(ValueError, match="larger than 256 MiB"):
+        read_json(tmp_path / "a.json")

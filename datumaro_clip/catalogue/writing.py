@@ -14,6 +14,7 @@ from datumaro_clip.catalogue.plan import SUBSETS, Entry, plan_catalogue
 from datumaro_clip.catalogue.rendering import Rendered, render
 from datumaro_clip.catalogue.truth import truth_document
 from datumaro_clip.errors import OptionError
+from datumaro_clip.files import atomic_directory
 
 
 def write_catalogue(
@@ -29,7 +30,7 @@ def write_catalogue(
     ----------
     directory
         Where to; must be empty or not be there yet. It gets ``images/<subset>/``, ``annotations/`` and
-        ``truth.json`` (see docs/catalogue.md), the last one at the very end.
+        ``truth.json`` (see docs/catalogue.md), and appears whole or not at all.
     items
         Number of items, copies and defects included; at least 40.
     seed
@@ -46,12 +47,13 @@ def write_catalogue(
     entries = plan_catalogue(items, seed)
     if root.exists() and any(root.iterdir()):
         raise OptionError(f"{root} is not empty: name a new directory, so that nothing in it is lost")
-    rendered = _draw_all(root, entries, progress or (lambda done: None))
-    for subset in SUBSETS:
-        chosen = [(entry, drawn) for entry, drawn in zip(entries, rendered, strict=True) if entry.subset == subset]
-        _write_json(root / "annotations" / f"instances_{subset}.json", instances_document(chosen))
-        _write_json(root / "annotations" / f"captions_{subset}.json", captions_document(chosen))
-    _write_json(root / "truth.json", truth_document(entries, seed))
+    with atomic_directory(root) as whole:
+        rendered = _draw_all(whole, entries, progress or (lambda done: None))
+        for subset in SUBSETS:
+            chosen = [(entry, drawn) for entry, drawn in zip(entries, rendered, strict=True) if entry.subset == subset]
+            _write_json(whole / "annotations" / f"instances_{subset}.json", instances_document(chosen))
+            _write_json(whole / "annotations" / f"captions_{subset}.json", captions_document(chosen))
+        _write_json(whole / "truth.json", truth_document(entries, seed))
 
 
 def _draw_all(root: Path, entries: list[Entry], progress: Callable[[int], object]) -> list[Rendered]:

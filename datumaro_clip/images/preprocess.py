@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.errors import ModelFormatError
+from datumaro_clip.files import read_json
 
 # Steps of transformers' processors that no CLIP-like model uses and that would change the pixels.
 _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis")
@@ -66,7 +66,7 @@ class Preprocessing:
             If it cannot be read, or asks for a step that is not known here.
         """
         try:
-            return cls.from_config(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_config(read_json(path))
         except (OSError, ValueError) as exc:
             raise ModelFormatError(f"{path}: {exc}") from exc
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from datumaro_clip import files
 from datumaro_clip.errors import ModelFormatError
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; raise :class:`ModelFormatError` if it is none."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path)
     except (OSError, ValueError) as exc:
         raise ModelFormatError(f"{path} cannot be read: {exc}") from exc
     if not isinstance(values, dict):
