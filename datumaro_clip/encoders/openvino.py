@@ -132,7 +132,7 @@ class OpenVINOEncoder(Encoder):
         """Read and compile a graph."""
         try:
             model = core().read_model(graph)
-        except RuntimeError as exc:
+        except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
             raise ModelFormatError(f"OpenVINO cannot read {graph}; export the model again: {gist(exc)}") from exc
         try:
             compiled = core().compile_model(model, self._device, self._options())

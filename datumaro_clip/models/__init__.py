@@ -6,6 +6,7 @@ import os
 
 from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.encoders.openvino import OpenVINOEncoder
+from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.models.golden import GoldenVectors
 from datumaro_clip.models.manifest import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
 from datumaro_clip.models.resolve import ModelDirectory, find_by_space, resolve
@@ -53,6 +54,11 @@ def load_model(
     found = resolve(model, local_files_only=local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
     computing = OpenVINOEncoder(found.path, manifest, device, precision, streams=streams)
+    if computing.preprocessing.size != manifest.image_size:
+        raise ModelFormatError(
+            f"the processor of {found.path} makes pictures of {computing.preprocessing.size}, "
+            f"but its manifest says {manifest.image_size}; export the model again"
+        )
     encoder = VerifiedEncoder(computing, found.path)
     if not self_check or (device.upper() == "CPU" and encoder.provenance.precision == "f32"):
         return encoder
