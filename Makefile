@@ -42,6 +42,8 @@ ci-venv: ## A CPU-only environment with the export extra, for CI
 	$(PIP_INSTALL) -e '.[dev]' 'transformers>=4.51,<5.6' nncf requests
 	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
 	$(PIP_INSTALL) --no-deps optimum-intel optimum
+	# OpenCLIP does need it; the one test that runs OpenCLIP itself finds it here, and declares what does not load.
+	$(PIP_INSTALL) --no-deps --target $(VENV)/openclip open_clip_torch==3.3.0 timm==1.0.31 torchvision==0.28.0 ftfy wcwidth
 	touch $(VENV)/installed-test $(VENV)/installed-dev
 
 clean: ## Remove what the targets made
