@@ -22,6 +22,9 @@ _PLAIN = 0.7
 _VERY_PLAIN = 0.75
 _BEYOND_DOUBT = 0.994
 _RELIT = 0.25
+_SHADE = 0.15
+# Two of 255 levels.
+_VISIBLE_COLOUR = 0.008
 
 
 def log_odds(found: PixelMatch) -> float:
@@ -46,9 +49,13 @@ def is_recoloured(found: PixelMatch) -> bool:
 
 
 def is_retouched(found: PixelMatch, *, vouched: bool = False) -> bool:
-    """Whether one place differs far more than the grain of the rest: the less there is to see, the less it may."""
+    """Whether one place differs far more than the grain of the rest: the less there is to see, the less it may.
+
+    A change of light that is not quite what the model of light says leaves a shade, but no colour.
+    """
     plain = 0.0 if vouched or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
-    return found.peak > (8.5 - 80 * plain) * (found.grain + 0.001)
+    shade = _SHADE * found.light if found.colour_peak < _VISIBLE_COLOUR else 0.0
+    return found.peak > (8.5 - 80 * plain) * (found.grain + 0.001) + shade
 
 
 def _is_relit_silhouette(found: PixelMatch) -> bool:

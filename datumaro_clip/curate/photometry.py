@@ -53,7 +53,7 @@ def fit_light(source: Pixels, target: Pixels) -> Light:
     some, aim = source[::_STRIDE], target[::_STRIDE]
     best, light = _error(some, aim), (1.0, 0.0, 1.0, _CURVES[0])
     for curve in _CURVES:
-        for change in ((1.0, 0.0, 1.0), _solve(some, aim, curve)):
+        for change in ((1.0, 0.0, 1.0), _exposed(some, aim, curve), _solve(some, aim, curve)):
             error = _error(_lit(some, curve, *change), aim)
             if error < best * _WORTHWHILE:
                 best, light = error, (*change, curve)
@@ -79,6 +79,16 @@ def _normal(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 _CURVES = tuple(_clipped_mean(noise) for noise in _NOISE)
+
+
+def _exposed(source: Pixels, target: Pixels, curve: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Gain alone, as of a longer exposure: by least squares over the values that are not clipped."""
+    low, high = np.interp([0.0, 1.0], _LEVELS, curve)
+    inside = (target > low + _MARGIN) & (target < high - _MARGIN)
+    if inside.sum() < _FEWEST:
+        return 1.0, 0.0, 1.0
+    x, y = source[inside], np.interp(target[inside], curve, _LEVELS)
+    return float(np.clip((x * y).sum() / ((x * x).sum() + 1e-5), *_GAIN)), 0.0, 1.0
 
 
 def _solve(source: Pixels, target: Pixels, curve: npt.NDArray[Any]) -> tuple[float, float, float]:
