@@ -2,7 +2,8 @@
 
 The weights are a logistic regression over half of a labelled collection: 300 altered copies of 50 pictures, and the
 look-alikes that rings propose among 2,000 photos and product shots. The other bounds were set on the look-alikes of
-three such mixtures; ``docs/curation.md`` gives the figures, those of a mixture that none of them saw among them.
+five such mixtures, and on brightened copies of drawn catalogues; ``docs/curation.md`` gives the figures, those of a
+mixture that none of them saw among them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ _PLAIN = 0.7
 _VERY_PLAIN = 0.75
 _BEYOND_DOUBT = 0.994
 _RELIT = 0.25
+# What a change of light leaves at most, as a share of it, where the model of light does not fit quite.
 _SHADE = 0.15
 # Two of 255 levels.
 _VISIBLE_COLOUR = 0.008
