@@ -18,7 +18,7 @@ from datumaro_clip.similarity import pairs as pairs_module
 from datumaro_clip.similarity import threads as threads_module
 from datumaro_clip.similarity import topk as topk_module
 from datumaro_clip.similarity.narrow import narrow
-from datumaro_clip.similarity.scores import NUMPY_SIEVE, FloatArray, Matrix, Sieve, as_float32
+from datumaro_clip.similarity.scores import NUMPY_SIEVE, FloatArray, Matrix, Sieve
 from datumaro_clip.vectors import unit_rows
 
 
@@ -115,13 +115,6 @@ def test_a_memory_map_is_read_in_place(tmp_path: Path) -> None:
     indices, _ = top_k(np.asarray(mapped[:5], np.float32), mapped, 1)
     np.testing.assert_array_equal(indices[:, 0], np.arange(5))
     assert len(pairs_above(mapped, 0.9999).left) == 0
-
-
-def test_halves_widen_exactly() -> None:
-    """Subnormal numbers, signs of zero, or the largest half come out otherwise than NumPy has them."""
-    halves = np.arange(65536, dtype=np.uint16).view(np.float16)
-    halves = halves[np.isfinite(halves)]
-    np.testing.assert_array_equal(as_float32(halves).view(np.uint32), halves.astype(np.float32).view(np.uint32))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
