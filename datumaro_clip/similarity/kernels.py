@@ -28,5 +28,5 @@ def half_products(left: npt.NDArray[np.float16], right: npt.NDArray[np.float16])
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     if len(left) < _PACKED_QUERIES and left.size and right.size:
         return np.asarray(numkong.cdist(left, right, "dot", out_dtype="f32"))
-    products: npt.NDArray[np.float32] = np.asarray(numkong.dots_packed(right, numkong.dots_pack(left, dtype="f16")))
-    return products.T
+    products: npt.NDArray[np.float32] = np.asarray(numkong.dots_packed(right, numkong.dots_pack(left, dtype="f16"))).T
+    return products
