@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datumaro_clip.cli import make_parser
 from datumaro_clip.cli import search as command
 from datumaro_clip.errors import InvalidVectorError, OptionError, SpaceMismatchError
 from datumaro_clip.search import Hit, SearchIndex, item_vector
@@ -47,10 +48,12 @@ def ids(hits: list[Hit]) -> list[str]:
     return [hit.key.id for hit in hits]
 
 
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    return make_parser().parse_args([command.NAME, *arguments])
+
+
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    assert command.run(parser.parse_args([str(argument) for argument in arguments])) == 0
+    assert command.run(parsed([str(argument) for argument in arguments])) == 0
     return capsys.readouterr().out.splitlines()
 
 
@@ -137,6 +140,43 @@ def test_the_command_looks_in_the_subsets_that_it_is_given(
     assert {line.split()[-1] for line in lines} == {"train"}
     with pytest.raises(OptionError, match="has no subset nowhere; it has train, val, test"):
         run(capsys, store_path, "--item", "red@val", "--subset", "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("store {text} -k 3", "text"),
+        ("store -k 3 {text}", "text"),
+        ("-k 3 store {text}", "text"),
+        ("store --subset train val -k 3 {text}", "text"),
+        ("store -k 3 --subset train val -- {text}", "text"),
+        ("store -k 3 --image file", "image"),
+        ("--image file store -k 3", "image"),
+        ("-k 3 --item red@val store", "item"),
+    ],
+)
+def test_the_query_and_the_options_come_in_any_order(line: str, wanted: str) -> None:
+    """An optional positional is taken for left out as soon as an option stands before it."""
+    args = parsed([word.format(text="a red car") for word in line.split()])
+    assert (str(args.store), args.k) == ("store", 3)
+    given = {"text": args.text, "image": args.image and str(args.image), "item": args.item}
+    query = {"text": "a red car", "image": "file", "item": "red@val"}[wanted]
+    assert given == {"text": None, "image": None, "item": None, wanted: query}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("store", "one of the arguments text --image --item is required"),
+        ("store text --image file", "argument --image: not allowed with argument text"),
+        ("store --item red text", "argument text: not allowed with argument --item"),
+        ("store --item red --image file", "argument --image: not allowed with argument --item"),
+    ],
+)
+def test_one_query_is_wanted(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parsed(line.split())
+    assert words in capsys.readouterr().err
 
 
 def test_the_command_asks_for_the_stores_own_model(

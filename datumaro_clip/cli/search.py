@@ -23,13 +23,15 @@ _log = logging.getLogger(__name__)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
+    parser.usage = "%(prog)s [options] store (text | --image FILE | --item ID[@SUBSET])"
     parser.add_argument("store", type=Path, help="the store's directory")
     query = parser.add_mutually_exclusive_group(required=True)
-    query.add_argument("text", nargs="?", help="what the picture shows")
+    text = query.add_argument("text", nargs="?", help="what the picture shows, in quotation marks")
+    text.nargs = None  # With "?", argparse takes it for left out where an option stands between it and the store.
     query.add_argument("--image", type=Path, metavar="FILE", help="a picture")
     query.add_argument("--item", metavar="ID[@SUBSET]", help="an item of the store; it is not among the hits")
     parser.add_argument("-k", type=int, default=10, help="hits at most (default: %(default)s)")
-    parser.add_argument("--subset", nargs="+", metavar="NAME", help="look in these subsets only")
+    parser.add_argument("--subset", nargs="+", metavar="NAME", help="look here only; a text comes before, or after --")
     parser.add_argument("--min-score", type=float, help="least cosine similarity, from -1 to 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
