@@ -35,6 +35,9 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 STEPS = {"mean": [0.5, 0.4, 0.3], "std": [0.25, 0.3, 0.35], "interpolation": "bilinear", "resize_mode": "shortest"}
 
+# Columns and rows that pictures have above the model's: by the remainders that the crop rounds, and two to resize.
+SPARE = ((0, 0), (1, 0), (0, 2), (3, 0), (0, 5), (7, 0), (0, 11), (70, 45), (91, 150))
+
 
 def main(tokenizer: Path, out: Path) -> None:
     """Make everything of every model."""
@@ -47,7 +50,8 @@ def main(tokenizer: Path, out: Path) -> None:
         shutil.copy(tokenizer, folder / "tokenizer.json")
         model = random_model(config)
         write_checkpoint(model, config, folder)
-        np.savez(out / kind / "truth.npz", **vectors(model, folder, config["vision_cfg"]["image_size"]))
+        size = config["vision_cfg"]["image_size"]
+        np.savez(out / kind / "truth.npz", **vectors(model, folder, size), **vectors_of_pictures(model, size))
         run_optimum_cli(folder, out / kind / "ir")
         export_openclip(folder, out / kind / "model", Origin(f"random/{kind}", "openclip"))
 
@@ -91,6 +95,20 @@ def vectors(model: Any, folder: Path, size: int) -> dict[str, Any]:
         images = model.encode_image(torch.tensor(pixels.transpose(0, 3, 1, 2), dtype=torch.float32), normalize=True)
         texts = model.encode_text(torch.tensor(ids), normalize=True)
     return {"images": images.numpy(), "texts": texts.numpy()}
+
+
+def vectors_of_pictures(model: Any, size: int) -> dict[str, Any]:
+    """Unit rows of pictures larger than the model's, by OpenCLIP's own preprocessing; ``picture-<n>``: the pictures."""
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+    from PIL import Image
+
+    generator = np.random.default_rng(0)
+    pictures = [generator.integers(0, 256, (size + up, size + across, 3), np.uint8) for across, up in SPARE]
+    prepare = image_transform_v2(PreprocessCfg(size=size, **STEPS), is_train=False)
+    prepared = torch.stack([prepare(Image.fromarray(picture)) for picture in pictures])
+    with torch.no_grad():
+        cropped = model.encode_image(prepared, normalize=True).numpy()
+    return {"cropped": cropped} | {f"picture-{n}": picture for n, picture in enumerate(pictures)}
 
 
 def run_optimum_cli(folder: Path, out: Path) -> None:

@@ -118,6 +118,14 @@ def test_it_knows_its_sizes(config: dict[str, Any], size: tuple[int, int], targe
     assert (preprocessing.size, preprocessing.decode_target) == (size, target)
 
 
+@pytest.mark.parametrize(("spare", "left"), [(0, 0), (1, 0), (2, 1), (3, 2), (5, 2), (7, 4), (15, 8)])
+def test_a_configuration_may_round_margins_half_to_even(spare: int, left: int) -> None:
+    """As torchvision does: 1.5 columns are 2, 2.5 are 2."""
+    picture = noise(224 + spare, 224)
+    pixels = Preprocessing.from_config(CLIP | {"crop_rounding": "half_to_even"})(picture)
+    np.testing.assert_array_equal(pixels, np.asarray(picture)[:, left : left + 224])
+
+
 def test_the_pixels_are_writable_and_contiguous() -> None:
     pixels = Preprocessing.from_config(CLIP)(noise(300, 300))
     assert pixels.flags.writeable
@@ -139,6 +147,7 @@ def test_the_pixels_are_writable_and_contiguous() -> None:
         (CLIP | {"image_std": [0.5]}, "3 numbers"),
         (CLIP | {"image_std": [0.5, 0.0, 0.5]}, "deviation is zero"),
         (CLIP | {"resample": 99}, "resample 99"),
+        (CLIP | {"crop_rounding": "up"}, "crop_rounding 'up' is none of down, half_to_even"),
     ],
 )
 def test_a_configuration_that_cannot_be_followed_is_refused(config: dict[str, Any], message: str) -> None:

@@ -63,6 +63,7 @@ def test_it_is_a_sha256_and_stays_what_it_is() -> None:
             ASSETS, tokenizer=tokenizer(model={"type": "BPE", "vocab": {"ab": 2, "b": 1, "a": 0}, "merges": ["a b"]})
         ),
         replace(ASSETS, preprocessor={**ASSETS.preprocessor, "processor_class": "CLIPProcessor"}),
+        replace(ASSETS, preprocessor={**ASSETS.preprocessor, "crop_rounding": "down"}),
         replace(ASSETS, text=replace(ASSETS.text, attention_mask=False)),
     ],
 )
@@ -77,6 +78,7 @@ def test_another_way_of_writing_the_same_is_the_same_space(assets: Assets) -> No
         replace(ASSETS, tokenizer=tokenizer(model={"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": []})),
         replace(ASSETS, preprocessor={**ASSETS.preprocessor, "resample": 2}),
         replace(ASSETS, preprocessor={**ASSETS.preprocessor, "rescale_factor": 1.0}),
+        replace(ASSETS, preprocessor={**ASSETS.preprocessor, "crop_rounding": "half_to_even"}),
         replace(ASSETS, text=replace(ASSETS.text, padding="max_length")),
         replace(ASSETS, text=replace(ASSETS.text, lowercase=True)),
         replace(ASSETS, architecture={"text_config": {"hidden_act": "gelu"}}),

@@ -66,6 +66,16 @@ def test_vectors_are_those_of_openclip_itself(folder: Path, by_cli: Path, route:
     np.testing.assert_allclose(encoder.embed_texts(GOLDEN_TEXTS), truth["texts"], atol=2e-6)
 
 
+@pytest.mark.parametrize("route", ["model", "ir"])
+def test_pictures_are_cropped_where_openclip_crops_them(folder: Path, by_cli: Path, route: str) -> None:
+    """One column beside, a picture with an odd margin has another vector."""
+    directory = folder / "model" if route == "model" else by_cli
+    truth = np.load(folder / "truth.npz", allow_pickle=False)
+    encoder = OpenVINOEncoder(directory, read_manifest(directory), precision="f32")
+    ours = encoder.embed_images([truth[f"picture-{n}"] for n in range(len(truth["cropped"]))])
+    np.testing.assert_allclose(ours, truth["cropped"], atol=2e-6)
+
+
 def test_int8_is_the_same_space(folder: Path, tmp_path: Path) -> None:
     pictures = list(golden_pixels((64, 64)))
     quantised = convert_precision(folder / "model", tmp_path / "int8", "int8", Calibration(pictures, GOLDEN_TEXTS))

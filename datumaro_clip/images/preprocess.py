@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ _DEFAULT_RESCALE = 1 / 255
 _MOST_RESIZED_PIXELS = 8_000_000
 
 Channels = tuple[float, float, float]
+CropRounding = Literal["down", "half_to_even"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Preprocessing:
         Usually 1/255.
     resample : PIL.Image.Resampling
         Filter of the resize.
+    crop_rounding : str
+        Of the pixels left of and above the crop, where those to cut off are an odd number: ``down``, as transformers
+        does, or ``half_to_even``, as torchvision's ``center_crop`` does, and OpenCLIP with it.
     """
 
     resize: int | tuple[int, int] | None
@@ -49,6 +53,7 @@ class Preprocessing:
     std: Channels = (1.0, 1.0, 1.0)
     rescale_factor: float = _DEFAULT_RESCALE
     resample: Image.Resampling = _DEFAULT_RESAMPLE
+    crop_rounding: CropRounding = "down"
 
     def __post_init__(self) -> None:
         if self.crop is None and not isinstance(self.resize, tuple):
@@ -80,7 +85,7 @@ class Preprocessing:
             raise ModelFormatError(f"the processor's step {unsupported[0]} is not supported")
         try:
             mean, std, factor = _normalisation(config)
-            return cls(*_geometry(config), mean, std, factor, _resample(config))
+            return cls(*_geometry(config), mean, std, factor, _resample(config), _crop_rounding(config))
         except KeyError as exc:
             raise ModelFormatError(f"the processor's configuration lacks {exc}") from exc
 
@@ -108,12 +113,16 @@ class Preprocessing:
             Shape (H, W, 3), uint8, RGB.
         """
         width, height = self._resized(picture)
-        left, top = (width - self.size[1]) // 2, (height - self.size[0]) // 2
+        left, top = self._margin(width - self.size[1]), self._margin(height - self.size[0])
         window = (max(left, 0), max(top, 0), min(left + self.size[1], width), min(top + self.size[0], height))
         part = _resize_window(picture, (width, height), window, self.resample)
         if part.size != self.size[::-1]:
             part = part.crop((min(left, 0), min(top, 0), min(left, 0) + self.size[1], min(top, 0) + self.size[0]))
         return np.array(part)
+
+    def _margin(self, spare: int) -> int:
+        """Pixels before the crop, where there are ``spare`` on both sides of it together."""
+        return spare // 2 if self.crop_rounding == "down" else round(spare / 2)
 
     def _resized(self, picture: Image.Image) -> tuple[int, int]:
         """(W, H) of the picture after the resize, before the crop."""
@@ -188,3 +197,12 @@ def _resample(config: Mapping[str, Any]) -> Image.Resampling:
         return Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE))
     except ValueError as exc:
         raise ModelFormatError(f"the processor's resample {config['resample']!r} is no filter of Pillow's") from exc
+
+
+def _crop_rounding(config: Mapping[str, Any]) -> CropRounding:
+    """How the crop's place is rounded: a key of this library's own, which transformers does not write."""
+    rounding: CropRounding = config.get("crop_rounding", "down")
+    known = get_args(CropRounding)
+    if rounding not in known:
+        raise ModelFormatError(f"the processor's crop_rounding {rounding!r} is none of {', '.join(known)}")
+    return rounding

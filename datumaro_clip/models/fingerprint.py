@@ -117,6 +117,7 @@ def _digest(tensor: npt.NDArray[np.float32]) -> str:
 def _preprocessing(assets: Assets) -> dict[str, Any]:
     """What decides the pixels, key by key: a field that a later release adds must not change fingerprints."""
     steps = assets.preprocessing
+    rounding = {} if steps.crop_rounding == "down" else {"crop_rounding": steps.crop_rounding}
     return {
         "resize": steps.resize,
         "crop": steps.crop,
@@ -124,6 +125,7 @@ def _preprocessing(assets: Assets) -> dict[str, Any]:
         "rescale_factor": steps.rescale_factor,
         "mean": steps.mean,
         "std": steps.std,
+        **rounding,
     }
 
 

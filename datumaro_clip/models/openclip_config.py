@@ -180,6 +180,7 @@ def image_processor(config: OpenClipConfig) -> dict[str, Any]:
         "resample": _RESAMPLE[steps.get("interpolation", "bicubic")],
         "do_center_crop": not squashed,
         "crop_size": exact,
+        **({} if squashed else {"crop_rounding": "half_to_even"}),
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
