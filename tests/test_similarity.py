@@ -18,7 +18,7 @@ from datumaro_clip.similarity import pairs as pairs_module
 from datumaro_clip.similarity import threads as threads_module
 from datumaro_clip.similarity import topk as topk_module
 from datumaro_clip.similarity.narrow import narrow
-from datumaro_clip.similarity.scores import NUMPY_SIEVE, FloatArray, Matrix, Sieve
+from datumaro_clip.similarity.scores import HALF_SIEVE, NUMPY_SIEVE, FloatArray, Matrix, Sieve
 from datumaro_clip.vectors import unit_rows
 
 
@@ -89,6 +89,18 @@ def test_rows_sorted_by_similarity_are_no_trap() -> None:
     matrix = rows_like_clip(6000)
     matrix = matrix[np.argsort(matrix @ matrix[0])]
     np.testing.assert_array_equal(top_k(matrix[-3:], matrix, 7)[0], slow_top_k(matrix[-3:], matrix, 7)[0])
+
+
+def test_what_rounding_a_query_to_float16_takes_from_it_is_allowed_for() -> None:
+    """A row that lies towards what rounding takes scores too low in the sieve, and lower than one that is worse."""
+    signs = np.random.default_rng(0).choice([-1, 1], 512).astype(np.float32)
+    lost = np.float32(2.0**-16 * 0.98) * np.tile([-1, 1], 256).astype(np.float32) * signs
+    query = np.float16(512**-0.5).astype(np.float32) * signs + lost
+    towards, aside = (part - (part @ query) * query for part in (lost, random_rows(1, 512, 5)[0]))
+    better = 0.5 * query + 0.866 * towards / np.linalg.norm(towards)
+    worse = 0.49988 * query + 0.866 * aside / np.linalg.norm(aside)
+    matrix = np.stack([worse, better]).astype(np.float16)
+    assert top_k(query[None], matrix, 1, sieve=HALF_SIEVE)[0].item() == 1
 
 
 @pytest.mark.parametrize("sieve", [NUMPY_SIEVE, COARSE], ids=["float32", "bfloat16"])

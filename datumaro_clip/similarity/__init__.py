@@ -1,6 +1,6 @@
 """Cosine similarities over matrices of unit rows: the k most similar, and all pairs above a threshold.
 
-Both work in two tiers: a float32 product in blocks, which rounds differently from block to block, only
+Both work in two tiers: a product in blocks, of float32 or float16, which rounds differently from block to block, only
 proposes; :func:`~datumaro_clip.similarity.scores.exact_scores` decides. So the answers do not depend on the
 size of the blocks, on the number of threads, or on who multiplies.
 """

@@ -9,7 +9,6 @@ import numpy as np
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.processors import available_processors
 from datumaro_clip.similarity.scores import (
-    NUMPY_SIEVE,
     FloatArray,
     IndexArray,
     Matrix,
@@ -19,22 +18,23 @@ from datumaro_clip.similarity.scores import (
     blocks_of,
     require_matrix,
     scores_at,
+    sieve_for,
 )
 from datumaro_clip.similarity.threads import in_threads
 
 #: Queries answered in one pass over the matrix.
 QUERY_ROWS = 256
-#: Dot products held at a time: 16 MiB of float32.
-BLOCK_SCORES = 1 << 22
-#: Rows of the matrix multiplied at a time, at most; 512 columns of float32 take 2 MiB, which caches hold.
-BLOCK_ROWS = 1024
+#: Dot products held at a time: 2 MiB of float32, which caches hold.
+BLOCK_SCORES = 1 << 19
+#: Rows of the matrix multiplied at a time, at most; what is done once for each block then costs little.
+BLOCK_ROWS = 1 << 11
 #: Rows that a thread of their own is worth.
 PART_ROWS = 1 << 15
 # Length that no finite unit row has, and less than what infinite and NaN ones come to.
 _LONGEST_ROW = np.float32(1e3)
 
 
-def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve = NUMPY_SIEVE) -> tuple[IndexArray, FloatArray]:
+def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = None) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query.
 
     Memory does not grow with N: the matrix is read block by block, once for each 256 queries, by a thread for each
@@ -50,7 +50,7 @@ def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve = NUMPY_S
     k : int
         Rows wanted for each query; all N where k is larger.
     sieve : Sieve, optional
-        Who multiplies; changes the time, never the answer.
+        Who multiplies, by default whoever is fastest; changes the time, never the answer.
 
     Returns
     -------
@@ -68,7 +68,7 @@ def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve = NUMPY_S
     """
     _require_fitting(queries, matrix, k)
     k = min(k, len(matrix))
-    chunks = _best(queries, matrix, k, sieve) if k else []
+    chunks = _best(queries, matrix, k, sieve or sieve_for(queries, matrix)) if k else []
     indices = np.concatenate([np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)])
     scores = np.concatenate([np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)])
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
@@ -112,7 +112,7 @@ def _best_of_part(queries: Matrix, part: range, matrix: MatrixLike, k: int, siev
     best = _Best(queries, matrix, k, sieve)
     # A block must hold k rows for its own k-th best score to say anything.
     rows = max(k, min(BLOCK_ROWS, BLOCK_SCORES // len(queries)))
-    multiplier = as_float32(queries)
+    multiplier = sieve.rounded(queries)
     for start, block in blocks_of(matrix, rows, part):
         best.offer(sieve.product(multiplier, block), start)
     return best
@@ -123,9 +123,8 @@ class _Best:
 
     def __init__(self, queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> None:
         self.queries, self.matrix, self.k = queries, matrix, k
-        norms = np.linalg.norm(as_float32(queries), axis=1)
-        self.margin = (2.0 * sieve.error(queries.shape[1]) * norms).astype(np.float32)
-        self.ceiling = _LONGEST_ROW * norms
+        self.margin = 2 * sieve.errors(queries)
+        self.ceiling = _LONGEST_ROW * np.linalg.norm(as_float32(queries), axis=1)
         self.floor = np.full(len(queries), -np.inf, np.float32)
         self.rows = self.indices = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)
