@@ -12,7 +12,8 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.adapters import embedding as module
+from datumaro_clip.adapters import run_model as module
+from datumaro_clip.adapters.carried import attach
 from datumaro_clip.adapters.curation.align import ClipAlign
 from datumaro_clip.adapters.curation.classify import ClipClassify
 from datumaro_clip.adapters.curation.clean import ClipClean
@@ -22,6 +23,8 @@ from datumaro_clip.adapters.curation.outliers import ClipOutliers
 from datumaro_clip.adapters.curation.replay import Replay
 from datumaro_clip.adapters.curation.sample import ClipSample
 from datumaro_clip.adapters.curation.search import ClipSearch
+from datumaro_clip.adapters.embedding import with_embeddings
+from datumaro_clip.adapters.options import EmbeddingOptions
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
 from datumaro_clip.testing import FakeEncoder
@@ -105,6 +108,25 @@ def test_the_command_line_has_the_defaults_of_python(transform: type):
     plain._read_options()
     listed = {name: tuple(v) if isinstance(v, list) else v for name, v in found.options.items()}
     assert listed == plain.options
+
+
+@pytest.mark.parametrize(
+    ("transform", "options"),
+    [
+        (ClipOutliers, {}),
+        (ClipClassify, {}),
+        (ClipSearch, {"query": "a cat"}),
+        (ClipSample, {"strategy": "query", "query": "a cat", "count": 5}),
+    ],
+)
+def test_one_model_answers_for_pictures_and_texts(transform: type, options: dict, monkeypatch: pytest.MonkeyPatch):
+    """A second one costs its loading, says its notes again, and may be of another space than the items' vectors."""
+    carrying = [attach(each.item, each.embedding) for each in with_embeddings(several(16), EmbeddingOptions())]
+    loaded: list[object] = []
+    monkeypatch.setattr(module, "load_model", lambda model, **kwargs: loaded.append(model) or FakeEncoder())
+    several(16).transform(transform, **options).init_cache()
+    dataset(*carrying).transform(transform, **options).init_cache()
+    assert loaded == [None, FakeEncoder().space.fingerprint]
 
 
 def test_clean_drops_pictures_and_captions_by_name(caplog: pytest.LogCaptureFixture):

@@ -11,7 +11,7 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.adapters import embedding as module
+from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.curation.align import ClipAlign
 from datumaro_clip.adapters.curation.classify import ClipClassify
 from datumaro_clip.adapters.curation.clean import ClipClean

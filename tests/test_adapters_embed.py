@@ -13,8 +13,8 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.errors import RepeatedItemError
 from datumaro.components.media import Image
 
-from datumaro_clip.adapters import embedding as module
-from datumaro_clip.adapters.embedding import ATTRIBUTE
+from datumaro_clip.adapters import run_model as module
+from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder

@@ -14,8 +14,9 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, PointCloud
 
-from datumaro_clip.adapters import embedding as module
-from datumaro_clip.adapters.embedding import ATTRIBUTE, attach, with_embeddings
+from datumaro_clip.adapters import run_model as module
+from datumaro_clip.adapters.carried import ATTRIBUTE, attach
+from datumaro_clip.adapters.embedding import with_embeddings
 from datumaro_clip.adapters.options import EmbeddingOptions
 from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
 from datumaro_clip.testing import FakeEncoder

@@ -21,7 +21,7 @@ from datumaro.components.media import Image
 
 import datumaro_clip
 from datumaro_clip.adapters import formats
-from datumaro_clip.adapters.embedding import ATTRIBUTE
+from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.cli import inspect, verify
 from datumaro_clip.errors import (
     InvalidVectorError,

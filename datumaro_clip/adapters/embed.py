@@ -14,8 +14,9 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
+from datumaro_clip.adapters.carried import attach
 from datumaro_clip.adapters.codec.items import describe_dataset
-from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding, attach
+from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options, require_choice
 from datumaro_clip.adapters.precomputed import PrecomputedVectors
 from datumaro_clip.adapters.storing import ItemStorer, MediaOptions, provenance_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -12,17 +12,13 @@ from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.images import has_picture, image_request
 from datumaro_clip.adapters.options import EmbeddingOptions
-from datumaro_clip.adapters.summary import EmbeddingSummary, progress
+from datumaro_clip.adapters.run_model import RunModel
+from datumaro_clip.adapters.summary import progress
 from datumaro_clip.adapters.texts import ItemText, item_texts
-from datumaro_clip.cache import VectorCache
-from datumaro_clip.encoders.base import Encoder
-from datumaro_clip.errors import ImageError, SpaceMismatchError
-from datumaro_clip.models import load_model
+from datumaro_clip.errors import ImageError
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.store import CaptionVector
-from datumaro_clip.vectors import Embedding, FloatArray, VectorSpace
-
-ATTRIBUTE = "clip_embedding"
+from datumaro_clip.vectors import Embedding, FloatArray
 
 # Items whose texts are embedded together: enough to sort by length and fill batches, few enough to hold.
 _TEXT_WINDOW = 256
@@ -47,11 +43,6 @@ class ItemEmbedding:
     embedding: Embedding | None
     captions: tuple[CaptionVector, ...] = ()
     error: ImageError | None = None
-
-
-def attach(item: DatasetItem, embedding: Embedding) -> DatasetItem:
-    """A copy of an item that carries a vector in its attribute ``clip_embedding``."""
-    return item.wrap(attributes={**item.attributes, ATTRIBUTE: embedding})
 
 
 def with_embeddings(
@@ -85,75 +76,34 @@ def with_embeddings(
 
 
 class Embedder:
-    """One run over a dataset: one vector space, one summary.
+    """Items in, items with their vectors out, in order.
 
-    Attributes
+    Parameters
     ----------
-    summary : EmbeddingSummary
-        What has happened so far.
+    options : EmbeddingOptions
+    categories : mapping
+        The dataset's categories.
+    model : RunModel, optional
+        The run's model, where it has other work too; else a new one.
     """
 
-    def __init__(self, options: EmbeddingOptions, categories: Mapping[Any, Any]) -> None:
+    def __init__(self, options: EmbeddingOptions, categories: Mapping[Any, Any], model: RunModel | None = None) -> None:
         self.options = options
-        self.summary = EmbeddingSummary()
+        self.model = model or RunModel(options)
         self._categories = categories
-        self._space: VectorSpace | None = None
-        self._encoder: Encoder | None = None
-        self._cache: VectorCache | None = None
-
-    @property
-    def encoder(self) -> Encoder:
-        """The model, found on first use."""
-        if self._encoder is None:
-            self._encoder = self._load()
-        return self._encoder
-
-    @property
-    def device(self) -> str:
-        """Where this run computes; ``unknown`` as long as nothing needed a model."""
-        return "unknown" if self._encoder is None else self._encoder.provenance.device
-
-    def _load(self) -> Encoder:
-        options = self.options
-        encoder = load_model(
-            options.model or self._model_of_items(),
-            device=options.device,
-            precision=options.precision,
-            local_files_only=options.local_files_only,
-            self_check=options.self_check,
-            streams=options.streams,
-        )
-        self._require_space(encoder.space, "the model computes vectors of")
-        self.summary.computed_by(encoder)
-        return encoder
-
-    def _model_of_items(self) -> str | None:
-        """The space that the items' own vectors are of, by which their model is found; None where they have none."""
-        space = self._space
-        return space.fingerprint if space is not None and space.fingerprint.startswith("sha256:") else None
 
     def run(self, items: Iterable[DatasetItem], total: int | None = None) -> Iterator[ItemEmbedding]:
         """Embed the items; log the summary at the end."""
-        if self.options.model is not None:
-            self._space = self.encoder.space
-        elif isinstance(items, Sequence):
-            self._space = self._space or _space_among(items)
+        summary = self.model.summary
+        self.model.fix_space(items)
         with progress(total) as bar:
             for found in self._with_texts(self._with_images(items)):
                 bar.update()
-                self.summary.count(found.error)
+                summary.count(found.error)
                 if self._keeps(found):
                     yield found
-        if self._cache is not None:
-            self._cache.flush()
-        self.summary.log()
-
-    @property
-    def cache(self) -> VectorCache | None:
-        """The vector cache, opened on first use; None where it is off."""
-        if self._cache is None and self.options.cache != "off":
-            self._cache = VectorCache(self.options.cache)
-        return self._cache
+        self.model.flush()
+        summary.log()
 
     def _keeps(self, found: ItemEmbedding) -> bool:
         if found.error is None or self.options.on_error == "keep":
@@ -166,7 +116,7 @@ class Embedder:
         """Pass on what needs no model; load one at the first item that does."""
         rest = iter(items)
         for item in rest:
-            carried = self._carried(item)
+            carried = self.model.kept(item)
             if carried is None and has_picture(item):
                 yield from self._computed(chain([item], rest))
                 return
@@ -176,8 +126,8 @@ class Embedder:
         waiting: deque[tuple[DatasetItem, Embedding | None]] = deque()
         results = embed_images(
             self._requests(items, waiting),
-            self.encoder,
-            cache=self.cache,
+            self.model.encoder,
+            cache=self.model.cache,
             batch_size=self.options.batch_size,
             threads=self.options.threads,
             exact_decode=self.options.exact_decode,
@@ -191,7 +141,7 @@ class Embedder:
         self, items: Iterable[DatasetItem], waiting: deque[tuple[DatasetItem, Embedding | None]]
     ) -> Iterator[ImageRequest]:
         for item in items:
-            carried = self._carried(item)
+            carried = self.model.kept(item)
             waiting.append((item, carried))
             if carried is None and has_picture(item):
                 yield image_request(item)
@@ -201,37 +151,17 @@ class Embedder:
             yield self._known(*waiting.popleft())
 
     def _known(self, item: DatasetItem, carried: Embedding | None) -> ItemEmbedding:
-        self.summary.sources["kept" if carried else "no picture"] += 1
+        self.model.summary.sources["kept" if carried else "no picture"] += 1
         return ItemEmbedding(item, carried)
 
     def _made(self, item: DatasetItem, result: EmbedResult) -> ItemEmbedding:
-        self.summary.sources[result.source] += 1
+        self.model.summary.sources[result.source] += 1
         if result.vector is None:
             return ItemEmbedding(item, None, error=_named(result.error, item))
-        provenance = self.encoder.provenance
+        provenance = self.model.encoder.provenance
         space = provenance.space
         vector = Embedding(result.vector, space.fingerprint, space.model, provenance.precision)
         return ItemEmbedding(item, vector)
-
-    def _carried(self, item: DatasetItem) -> Embedding | None:
-        """The vector that an item brings, if it is of this run's space."""
-        value = item.attributes.get(ATTRIBUTE)
-        if value is None:
-            return None
-        embedding = Embedding.from_attribute(value)
-        if self.options.overwrite and self._space not in (None, embedding.vector_space):
-            return None
-        self._require_space(embedding.vector_space, f"item '{item.id}' (subset '{item.subset}') carries a vector of")
-        return embedding
-
-    def _require_space(self, space: VectorSpace, who: str) -> None:
-        if self._space is None:
-            self._space = space
-        if self._space != space:
-            raise SpaceMismatchError(
-                f"{who} {space}, but this run is in {self._space}. "
-                "Name one model with --model, and compute the others again with --overwrite"
-            )
 
     def _with_texts(self, found: Iterator[ItemEmbedding]) -> Iterator[ItemEmbedding]:
         if self.options.texts == "none":
@@ -248,14 +178,7 @@ class Embedder:
             yield ItemEmbedding(found.item, found.embedding, vectors, found.error)
 
     def _text_vectors(self, texts: list[str]) -> FloatArray:
-        return embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
-
-
-def _space_among(items: Sequence[DatasetItem]) -> VectorSpace | None:
-    """The space of the first vector that an item brings, so that the items before it get theirs from the same model."""
-    values = (item.attributes.get(ATTRIBUTE) for item in items)
-    first = next((value for value in values if value is not None), None)
-    return None if first is None else Embedding.from_attribute(first).vector_space
+        return embed_texts(texts, self.model.encoder, cache=self.model.cache, on_cut=self.model.summary.count_cut)
 
 
 def _caption(image: Embedding | None, text: ItemText, row: Any) -> CaptionVector:

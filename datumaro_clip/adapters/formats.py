@@ -13,8 +13,9 @@ from datumaro.components.exporter import Exporter
 from datumaro.components.format_detection import FormatDetectionContext
 from datumaro.components.importer import ImportContext, Importer
 
+from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.adapters.codec.items import DatasetDescription, ItemDecoder, describe_dataset
-from datumaro_clip.adapters.embedding import ATTRIBUTE, Embedder
+from datumaro_clip.adapters.embedding import Embedder
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.adapters.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
 from datumaro_clip.errors import OptionError, StoreFormatError

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.adapters.codec.items import ItemEncoder
-from datumaro_clip.adapters.embedding import ATTRIBUTE, Embedder, ItemEmbedding
+from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
 from datumaro_clip.store import Record, StoreWriter
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
@@ -106,7 +107,7 @@ def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:
 def provenance_of(found: ItemEmbedding, embedder: Embedder) -> Provenance | None:
     """What computed an item's vectors; the device is known of vectors that this run computes."""
     if found.embedding is not None:
-        return _provenance(found.embedding, embedder.device)
+        return _provenance(found.embedding, embedder.model.device)
     return embedder.encoder.provenance if found.captions else None
 
 

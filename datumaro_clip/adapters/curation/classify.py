@@ -64,7 +64,7 @@ class ClipClassify(CurationTransform):
         able = [each for each in found if each.embedding is not None]
         if not able:
             return [Decision(key_of(each.item), "keep", "no_picture") for each in found], []
-        classes = class_matrix(self.embedder(), sentences, len(self.options["templates"]))
+        classes = class_matrix(self.model, sentences, len(self.options["templates"]))
         proposed = classify(np.stack([each.embedding.vector for each in able if each.embedding]), classes)
         said = zip(able, proposed.labels.tolist(), proposed.confidences.tolist(), strict=True)
         by_key = {id(each): self._decision(each, names[label], sure) for each, label, sure in said}

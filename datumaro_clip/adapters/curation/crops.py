@@ -9,14 +9,15 @@ import numpy as np
 from datumaro.components.annotation import AnnotationType, Bbox
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
+from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.images import has_picture, image_request
+from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.store import CaptionVector
 from datumaro_clip.vectors import Embedding, FloatArray
 
 
-def embed_boxes(items: list[DatasetItem], embedder: Embedder, categories: Any) -> list[ItemEmbedding]:
+def embed_boxes(items: list[DatasetItem], model: RunModel, categories: Any) -> list[ItemEmbedding]:
     """One entry for each labelled box: the crop's vector, and its label's prompt as its only text.
 
     Crops are cut out of the pictures as they are stored, not out of the encoder's input. An item without such a box
@@ -27,11 +28,11 @@ def embed_boxes(items: list[DatasetItem], embedder: Embedder, categories: Any) -
     bare = [ItemEmbedding(item, None) for item in items if not any(_labelled(item, len(names)))]
     if not boxes:
         return bare
-    texts = _prompt_vectors(embedder, names)
+    texts = _prompt_vectors(model, names)
     requests = (ImageRequest(image_request(item).image, (box.x, box.y, box.w, box.h)) for item, _, box in boxes)
-    results = embed_images(requests, embedder.encoder, cache=embedder.cache)
+    results = embed_images(requests, model.encoder, cache=model.cache)
     found = zip(boxes, results, strict=True)
-    entries = [_entry(item, index, texts[box.label], result, embedder) for (item, index, box), result in found]
+    entries = [_entry(item, index, texts[box.label], result, model) for (item, index, box), result in found]
     return [*entries, *bare]
 
 
@@ -49,16 +50,16 @@ def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:
             yield index, annotation
 
 
-def _entry(item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, embedder: Embedder) -> ItemEmbedding:
+def _entry(item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, model: RunModel) -> ItemEmbedding:
     if result.vector is None:
         return ItemEmbedding(item, None, error=result.error)
-    provenance = embedder.encoder.provenance
+    provenance = model.encoder.provenance
     space = provenance.space
     crop = Embedding(result.vector, space.fingerprint, space.model, provenance.precision)
     return ItemEmbedding(item, crop, (CaptionVector(index, text, float(crop.vector @ text)),))
 
 
-def _prompt_vectors(embedder: Embedder, names: list[str]) -> FloatArray:
-    prompt = embedder.options.prompt
+def _prompt_vectors(model: RunModel, names: list[str]) -> FloatArray:
+    prompt = model.options.prompt
     texts = [prompt.replace("{}", name.replace("_", " ")) for name in names]
-    return np.asarray(embed_texts(texts, embedder.encoder, cache=embedder.cache), np.float32)
+    return np.asarray(embed_texts(texts, model.encoder, cache=model.cache), np.float32)

@@ -13,10 +13,10 @@ from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.errors import DatasetItemValidationError
 from datumaro.components.validator import Severity, Validator
 
+from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.adapters.curation.apply import key_of
 from datumaro_clip.adapters.curation.crops import label_names
 from datumaro_clip.adapters.curation.pictures import open_picture
-from datumaro_clip.adapters.embedding import ATTRIBUTE
 from datumaro_clip.adapters.images import has_picture
 from datumaro_clip.curate.integrity import SEVERITIES, ItemRecord, NumberedBox, find_faults
 from datumaro_clip.errors import ImageError

@@ -121,7 +121,7 @@ class ClipOutliers(CurationTransform):
         """One vector a class, from its prompts; None where texts have no say."""
         if self.options["no_texts"]:
             return None
-        return class_matrix(self.embedder(), prompts(names, DEFAULT_TEMPLATES), len(DEFAULT_TEMPLATES))
+        return class_matrix(self.model, prompts(names, DEFAULT_TEMPLATES), len(DEFAULT_TEMPLATES))
 
 
 class _Witnesses:

@@ -110,7 +110,7 @@ class ClipSample(CurationTransform):
         if strategy == "k_center":
             return sample.pick_k_center(vectors, count, seed, start)
         if strategy == "query":
-            return sample.pick_query(vectors, query_vector(self.embedder(), self.options["query"]), count)
+            return sample.pick_query(vectors, query_vector(self.model, self.options["query"]), count)
         if strategy == "cluster_random":
             return sample.pick_cluster_random(vectors, count, seed, self.options["clusters"])
         return _CLUSTERED[strategy](vectors, count, seed)

@@ -67,9 +67,9 @@ class ClipSearch(CurationTransform):
 
     def _question(self, found: list[ItemEmbedding]) -> FloatArray:
         if self.options["query"] is not None:
-            return query_vector(self.embedder(), self.options["query"])
+            return query_vector(self.model, self.options["query"])
         if self.options["image"] is not None:
-            return picture_vector(self.embedder(), self.options["image"])
+            return picture_vector(self.model, self.options["image"])
         return _vector_of(self.options["item"], found)
 
 

@@ -17,6 +17,7 @@ from datumaro_clip.adapters.curation.crops import embed_boxes
 from datumaro_clip.adapters.curation.pictures import thumbnails_of
 from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
+from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.report import plan_report, write_report
@@ -60,6 +61,7 @@ class CurationTransform(Transform):
         self._given = options
         self._log: DecisionLog | None = None
         self._kept: int | None = None
+        self._model: RunModel | None = None
         self.space: str | None = None
 
     @property
@@ -100,16 +102,19 @@ class CurationTransform(Transform):
 
     def embedded(self, items: Iterable[DatasetItem], *, texts: str | None = None) -> list[ItemEmbedding]:
         """The items that remain after ``--on-error``, with their vectors and those of their texts."""
-        return self._in_space(list(self.embedder(texts).run(items)))
-
-    def embedder(self, texts: str | None = None) -> Embedder:
-        """An embedder with this transform's options, and with other texts where they are named."""
         options = self.embedding_options if texts is None else replace(self.embedding_options, texts=texts)
-        return Embedder(options, self.categories())
+        return self._in_space(list(Embedder(options, self.categories(), self.model).run(items)))
+
+    @property
+    def model(self) -> RunModel:
+        """The model of this run: whatever is asked of it, it is found once."""
+        if self._model is None:
+            self._model = RunModel(self.embedding_options)
+        return self._model
 
     def boxes_embedded(self, items: list[DatasetItem]) -> list[ItemEmbedding]:
         """One entry a labelled box; see :func:`embed_boxes`."""
-        return self._in_space(embed_boxes(items, self.embedder(), self.categories()))
+        return self._in_space(embed_boxes(items, self.model, self.categories()))
 
     def _in_space(self, found: list[ItemEmbedding]) -> list[ItemEmbedding]:
         spaces = [each.embedding.space for each in found if each.embedding is not None]
@@ -119,6 +124,7 @@ class CurationTransform(Transform):
     def _decide(self) -> DecisionLog:
         self._read_options()
         decisions, notes = self.decide([item for item in self._extractor if self._chosen(item)])
+        self._model = None  # nothing is computed any more: its memory is free
         decisions = [self._shielded(decision) for decision in decisions]
         if self.options["except_file"]:
             decisions = except_items(decisions, read_exceptions(self.options["except_file"]))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
+from datumaro_clip.adapters.embedding import ItemEmbedding
+from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.curate.classify import class_vectors
 from datumaro_clip.images import ImageLike
 from datumaro_clip.pipeline import ImageRequest, embed_images, embed_texts
@@ -20,12 +21,12 @@ def matrix_of(found: Sequence[ItemEmbedding]) -> FloatArray | None:
     return np.stack(rows) if rows else None
 
 
-def query_vector(embedder: Embedder, text: str) -> FloatArray:
+def query_vector(model: RunModel, text: str) -> FloatArray:
     """The unit vector (D,) of a text."""
-    return np.asarray(embed_texts([text], embedder.encoder, cache=embedder.cache)[0], np.float32)
+    return np.asarray(embed_texts([text], model.encoder, cache=model.cache)[0], np.float32)
 
 
-def picture_vector(embedder: Embedder, image: ImageLike | Image.Image) -> FloatArray:
+def picture_vector(model: RunModel, image: ImageLike | Image.Image) -> FloatArray:
     """The unit vector (D,) of a picture.
 
     Raises
@@ -33,13 +34,13 @@ def picture_vector(embedder: Embedder, image: ImageLike | Image.Image) -> FloatA
     ImageError
         If it cannot be decoded.
     """
-    (result,) = embed_images([ImageRequest(image)], embedder.encoder, cache=embedder.cache)
+    (result,) = embed_images([ImageRequest(image)], model.encoder, cache=model.cache)
     if result.error is not None:
         raise result.error
     return np.asarray(result.vector, np.float32)
 
 
-def class_matrix(embedder: Embedder, prompts: list[str], templates: int) -> FloatArray:
+def class_matrix(model: RunModel, prompts: list[str], templates: int) -> FloatArray:
     """One unit vector a class, (C, D), from the prompts of each, class by class."""
-    embedded = np.asarray(embed_texts(prompts, embedder.encoder, cache=embedder.cache), np.float32)
+    embedded = np.asarray(embed_texts(prompts, model.encoder, cache=model.cache), np.float32)
     return class_vectors(embedded, templates)
