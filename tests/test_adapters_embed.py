@@ -71,6 +71,15 @@ def test_store_holds_items_vectors_and_captions(tmp_path: Path, kind: str):
             assert len(record.captions) == 1
 
 
+def test_captions_without_a_picture_are_stored_with_what_computed_them(tmp_path: Path, encoder: FakeEncoder):
+    source = Dataset.from_iterable([DatasetItem("a", subset="train", annotations=[Caption("a red cat")])])
+    source.transform("clip_embed", store=tmp_path / "s", texts="captions").init_cache()
+    with open_store(tmp_path / "s") as reader:
+        assert reader.record(0).embedding is None
+        assert len(reader.record(0).captions) == 1
+        assert reader.header.space == encoder.space
+
+
 def test_store_that_is_there_is_replaced_only_when_told(tmp_path: Path):
     dataset("a").transform("clip_embed", store=tmp_path / "s").init_cache()
     with pytest.raises(StoreWriteError, match="already"):

@@ -18,7 +18,7 @@ from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.carried import ATTRIBUTE, attach
 from datumaro_clip.adapters.embedding import with_embeddings
 from datumaro_clip.adapters.options import EmbeddingOptions
-from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
+from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding
 
@@ -194,6 +194,12 @@ def test_attribute_compares_copies_pickles_and_serialises(encoder: FakeEncoder, 
         assert hash(twin) == hash(embedding)
         assert not twin.vector.flags.writeable
     assert attach(picture("a"), embedding).attributes == {ATTRIBUTE: embedding}
+
+
+def test_an_attribute_that_is_no_vector_is_named_with_its_item(options: EmbeddingOptions):
+    odd = DatasetItem("odd", subset="train", attributes={ATTRIBUTE: 3})
+    with pytest.raises(InvalidVectorError, match=r"item 'odd' \(subset 'train'\): clip_embedding holds int"):
+        list(with_embeddings([odd], options))
 
 
 @pytest.mark.parametrize("name", ["datumaro", "datumaro_binary", "arrow"])

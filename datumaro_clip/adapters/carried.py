@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.errors import InvalidVectorError
 from datumaro_clip.vectors import Embedding, VectorSpace
 
 ATTRIBUTE = "clip_embedding"
@@ -25,7 +26,10 @@ def carried(item: DatasetItem) -> Embedding | None:
         If the attribute holds something else.
     """
     value = item.attributes.get(ATTRIBUTE)
-    return None if value is None else Embedding.from_attribute(value)
+    try:
+        return None if value is None else Embedding.from_attribute(value)
+    except InvalidVectorError as exc:
+        raise InvalidVectorError(f"item '{item.id}' (subset '{item.subset}'): {exc}") from exc
 
 
 def space_among(items: Iterable[DatasetItem]) -> VectorSpace | None:

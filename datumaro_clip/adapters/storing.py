@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.carried import ATTRIBUTE
+from datumaro_clip.adapters.carried import ATTRIBUTE, carried
 from datumaro_clip.adapters.codec.items import ItemEncoder
 from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
-from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
+from datumaro_clip.errors import SpaceMismatchError
 from datumaro_clip.store import Record, StoreWriter
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
@@ -100,25 +100,17 @@ def store_embedded(storer: ItemStorer, items: Iterable[DatasetItem], embedder: E
 
 def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:
     """Add items with the vectors that they carry; nothing is computed."""
-    for found in _carried(items):
-        storer.add(found, None if found.embedding is None else _provenance(found.embedding, "unknown"))
+    for item in items:
+        embedding = carried(item)
+        storer.add(ItemEmbedding(item, embedding), None if embedding is None else _provenance(embedding, "unknown"))
 
 
 def provenance_of(found: ItemEmbedding, embedder: Embedder) -> Provenance | None:
     """What computed an item's vectors; the device is known of vectors that this run computes."""
     if found.embedding is not None:
         return _provenance(found.embedding, embedder.model.device)
-    return embedder.encoder.provenance if found.captions else None
+    return embedder.model.encoder.provenance if found.captions else None
 
 
 def _provenance(embedding: Embedding, device: str) -> Provenance:
     return Provenance(embedding.vector_space, embedding.precision, device)
-
-
-def _carried(items: Iterable[DatasetItem]) -> Iterator[ItemEmbedding]:
-    for item in items:
-        value = item.attributes.get(ATTRIBUTE)
-        try:
-            yield ItemEmbedding(item, None if value is None else Embedding.from_attribute(value))
-        except InvalidVectorError as exc:
-            raise InvalidVectorError(f"item '{item.id}' (subset '{item.subset}'): {exc}") from exc
