@@ -53,6 +53,14 @@ def test_a_threshold_that_limits_nothing_does_not_squeeze_the_scores():
     assert ">0.4</text>" in page
 
 
+@pytest.mark.parametrize("others", ["drop", "mark", "move"])
+def test_what_was_picked_comes_before_the_many_others(others: str):
+    decisions = [Decision(key(n), others, "not_picked") for n in range(9)]
+    plan = plan_report(log(*decisions, Decision(key(9), "keep", "picked"), Decision(key(10), "keep", "start")))
+    assert [section.reason for section in plan.sections] == ["picked", "not_picked", "start"]
+    assert [reason for _, reason, _ in plan.counts] == ["picked", "not_picked", "start"]
+
+
 def test_ten_thousand_items_make_a_short_page():
     many = [Decision(key(n), "drop", f"reason_{n % 3}", score=n / 1e4, threshold=0.5) for n in range(10_000)]
     plan = plan_report(log(*many))

@@ -73,8 +73,7 @@ def _header(report: Report) -> str:
 
 def _tiles(report: Report) -> str:
     """A number for each action, reason and subject."""
-    ranked = sorted(report.counts.items(), key=lambda pair: -pair[1])
-    return f'<ul class="counts">{"".join(_tile(*kind, count) for kind, count in ranked)}</ul>'
+    return f'<ul class="counts">{"".join(_tile(*kind, count) for kind, count in report.counts.items())}</ul>'
 
 
 def _tile(action: str, reason: str, subject: str, count: int) -> str:

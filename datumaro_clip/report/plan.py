@@ -20,6 +20,8 @@ _HISTOGRAM_THRESHOLDS = 3
 _QUIET = frozenset(
     {("keep", ""), ("keep", "representative"), ("keep", "aligned"), ("keep", "no_text"), ("drop", "no_hit")}
 )
+# Reasons that say that an item is what the user asked for.
+_SOUGHT = frozenset({"hit", "picked"})
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Report:
 
     @cached_property
     def counts(self) -> Counter[tuple[str, str, str]]:
-        """Decisions by action, reason and subject (``items`` or ``annotations``)."""
-        return Counter((one.action, one.reason, _subject(one)) for one in self.log.decisions)
+        """Decisions by action, reason and subject (``items`` or ``annotations``): what was sought, then the most."""
+        found = Counter((one.action, one.reason, _subject(one)) for one in self.log.decisions)
+        return Counter(dict(sorted(found.items(), key=lambda pair: (pair[0][1] not in _SOUGHT, -pair[1]))))
 
     def keys(self) -> frozenset[ItemKey]:
         """The items that need a thumbnail."""
@@ -105,15 +108,19 @@ def _by_group(log: DecisionLog) -> Mapping[int, Group]:
 
 
 def _sections(log: DecisionLog) -> Iterator[Section]:
-    """One section for each action and reason that groups do not show, those that change most first."""
+    """One section for each action and reason that groups do not show: what was sought, then what changes most."""
     found: dict[tuple[str, str], list[Decision]] = {}
     for one in log.decisions:
         if one.group is None and (one.action, one.reason) not in _QUIET:
             found.setdefault((one.action, one.reason), []).append(one)
-    weight = {"drop": 0, "move": 1, "mark": 2, "label": 3, "keep": 4}
-    for (action, reason), decisions in sorted(found.items(), key=lambda pair: (weight[pair[0][0]], pair[0][1])):
+    for (action, reason), decisions in sorted(found.items(), key=lambda pair: _weight(*pair[0])):
         ranked = sorted(decisions, key=_striking)
         yield Section(action, reason, tuple(ranked[:TILES]), len(ranked[TILES:]))
+
+
+def _weight(action: str, reason: str) -> tuple[bool, int, str]:
+    """Sorts first what is to be seen first."""
+    return (reason not in _SOUGHT, ("drop", "move", "mark", "label", "keep").index(action), reason)
 
 
 def _striking(decision: Decision) -> tuple[float, float]:
