@@ -12,7 +12,9 @@ from datumaro_clip.catalogue import draw_item, sample_spec
 from datumaro_clip.catalogue.backdrops import backdrop
 from datumaro_clip.catalogue.figures import FIGURES
 from datumaro_clip.catalogue.outliers import draw_outlier
-from datumaro_clip.catalogue.painting import paint
+from datumaro_clip.catalogue.painting import _stage, paint
+from datumaro_clip.catalogue.plan import Entry, plan_catalogue
+from datumaro_clip.catalogue.rendering import render
 from datumaro_clip.catalogue.shapes import box, ellipse, smooth, stroke
 from datumaro_clip.catalogue.spec import ATTRIBUTES, KINDS, ItemSpec, distinct_attributes
 
@@ -53,6 +55,34 @@ def test_the_box_lies_tightly_around_the_thing(kind: str) -> None:
     assert columns.max() <= right + 4
     assert rows.min() >= top - 2
     assert rows.max() <= bottom + 6
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_box_of_a_thing_at_the_edge_is_of_what_is_seen(kind: str) -> None:
+    for angle, x, y in ((14.0, 0.3, 0.3), (-14.0, 0.7, 0.7), (14.0, 0.3, 0.7), (-14.0, 0.7, 0.3)):
+        painting = paint(_spec(kind=kind, angle=angle, centre=(x, y), scale=0.86), (SIDE, SIDE))
+        left, top, right, bottom = painting.box
+        assert 0 <= left < right <= SIDE
+        assert 0 <= top < bottom <= SIDE
+
+
+@pytest.mark.parametrize(("items", "seed"), [(300, 0), (2000, 1), (3000, 51)])
+def test_no_box_of_a_catalogue_leaves_its_picture_by_itself(items: int, seed: int) -> None:
+    """Such a box would be a defect that truth.json does not know; only things that reach over the edge are drawn."""
+    for entry in plan_catalogue(items, seed):
+        if entry.role == "outlier" or _lies_inside(entry):
+            continue
+        (width, height), (left, top, right, bottom) = render(entry)[1:]
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+
+
+def _lies_inside(entry: Entry) -> bool:
+    """Whether all corners of the figure are inside its picture."""
+    stage = _stage(entry.spec, entry.size)
+    shapes = [shape for part in FIGURES[entry.spec.kind]() for shape in part.covers]
+    corners = stage.place(np.concatenate(shapes)) + stage.origin
+    return bool((corners >= 0).all() and (corners <= entry.size).all())
 
 
 @pytest.mark.parametrize("name", ["colour", "pattern", "background", "size", "audience", "kind"])

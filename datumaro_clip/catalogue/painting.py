@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]
 
 
 class Painting(NamedTuple):
-    """A drawn picture, and the box (left, top, right, bottom) in pixels around the thing in it."""
+    """A drawn picture, and the box (left, top, right, bottom) in pixels around what is seen of the thing in it."""
 
     image: Image.Image
     box: Box
@@ -59,7 +59,7 @@ def paint(spec: ItemSpec, size: tuple[int, int]) -> Painting:
     picture.paste(figure, stage.origin, outline)
     if spec.audience == "children":
         _stick_badge(picture, stage)
-    return Painting(_expose(picture, spec, rng), _shifted(outline.getbbox(), stage.origin))
+    return Painting(_expose(picture, spec, rng), _visible(outline.getbbox(), stage.origin, size))
 
 
 @functools.cache
@@ -190,7 +190,8 @@ def _share(part: float) -> list[int]:
     return [round(level * part) for level in range(256)]
 
 
-def _shifted(box: Box | None, origin: tuple[int, int]) -> Box:
-    """``box`` moved from the stage to the picture."""
+def _visible(box: Box | None, origin: tuple[int, int], size: tuple[int, int]) -> Box:
+    """``box`` moved from the stage to the picture, and cut at its edges, which a large turned thing may reach over."""
     left, top, right, bottom = box or (0, 0, 0, 0)
-    return left + origin[0], top + origin[1], right + origin[0], bottom + origin[1]
+    (x, y), (width, height) = origin, size
+    return max(0, left + x), max(0, top + y), min(width, right + x), min(height, bottom + y)
