@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from datumaro_clip.similarity.narrow import narrow
-from datumaro_clip.similarity.pairs import BLOCK_ROWS, Pairs, candidates, scored
+from datumaro_clip.similarity.pairs import BLOCK_ROWS, Pairs, candidates, joined, scored
 from datumaro_clip.similarity.scores import (
     NUMPY_SIEVE,
     IndexArray,
@@ -31,6 +31,8 @@ WORTHWHILE_ROWS = 300_000
 
 _ROWS_A_CELL = 1000
 _BLOCK_ROWS = 4096
+# Pairs that a thread scores at a time.
+_SCORED_PAIRS = 1 << 16
 
 
 def approximate_pairs_above(
@@ -66,15 +68,15 @@ def approximate_pairs_above(
     """
     require_matrix(matrix, "matrix")
     error = NUMPY_SIEVE.error(matrix.shape[1])
-    columns = narrow(matrix, threshold, error)
-    wide = matrix if columns is None else columns
-    bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
     cells = _cells(matrix, probes, seed, sieve)
     _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))
+    columns = narrow(matrix, threshold, error, tried=max(cells, key=len, default=None))
+    wide = matrix if columns is None else columns
+    bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
     met = in_threads(lambda members: _met(wide, members, bound, sieve), cells)
     # Each pair once, by the number that its two rows make.
     codes = np.unique(np.concatenate([np.empty(0, np.int64), *met]))
-    return scored(matrix, *np.divmod(codes, max(len(matrix), 1)), np.float32(threshold))
+    return _scored(matrix, codes, np.float32(threshold))
 
 
 def _cells(matrix: Matrix, probes: int, seed: int, sieve: Sieve) -> list[IndexArray]:
@@ -104,3 +106,13 @@ def _met(columns: Matrix, members: IndexArray, bound: np.float32, sieve: Sieve) 
     found = [pair for start in range(0, len(rows), BLOCK_ROWS) for pair in candidates(rows, start, bound, sieve)]
     codes = [members[left] * len(columns) + members[right] for left, right in found]
     return np.concatenate([np.empty(0, np.int64), *codes])
+
+
+def _scored(matrix: Matrix, codes: IndexArray, threshold: np.float32) -> Pairs:
+    """The pairs of ascending codes that are exactly above the threshold."""
+
+    def scored_from(start: int) -> Pairs:
+        return scored(matrix, *np.divmod(codes[start : start + _SCORED_PAIRS], len(matrix)), threshold)
+
+    parts = in_threads(scored_from, range(0, len(codes), _SCORED_PAIRS))
+    return joined(parts)

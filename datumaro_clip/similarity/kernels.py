@@ -1,4 +1,4 @@
-"""What NumPy has no fast kernel for: float16 rows, widened as they are read. The only importer of numkong."""
+"""What NumPy has no fast kernel for: float16, and dot products row by row. The only importer of numkong."""
 
 from __future__ import annotations
 
@@ -17,10 +17,18 @@ def widened(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     return np.asarray(numkong.astype(halves, "f32"))
 
 
+def row_dots(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Dot product of each row with its like: (N, D) of one dtype twice, shape (N,).
+
+    Float32 is accumulated in float64, in which the products are exact; float16 in float32.
+    """
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    return np.asarray(numkong.dot(left, right)) if left.size else np.zeros(len(left))
+
+
 def squared_lengths(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Each row's dot product with itself: (N, D) of float16 or float32, shape (N,), accumulated in float32 or wider."""
-    rows = np.ascontiguousarray(rows)
-    return np.asarray(numkong.dot(rows, rows)) if len(rows) else np.empty(0)
+    """Dot product of each row with itself, as :func:`row_dots`."""
+    return row_dots(rows, rows)
 
 
 def half_products(left: npt.NDArray[np.float16], right: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:

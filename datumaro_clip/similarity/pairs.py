@@ -72,7 +72,7 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
         found = candidates(sieved, start, np.float32(threshold - slack), sieve)
         return [scored(matrix, left, right, np.float32(threshold)) for left, right in found]
 
-    return _sorted(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS)))))
+    return _sorted(joined(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS))))))
 
 
 def candidates(columns: Matrix, start: int, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
@@ -92,9 +92,13 @@ def scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.fl
     return Pairs(left[keep], right[keep], scores[keep])
 
 
-def _sorted(found: list[Pairs]) -> Pairs:
-    """All parts as one, sorted by left, then right."""
+def joined(found: list[Pairs]) -> Pairs:
+    """All parts as one."""
     empty = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    left, right, scores = (np.concatenate(parts) for parts in zip(empty, *found, strict=True))
-    order = np.lexsort((right, left))
-    return Pairs(left[order], right[order], scores[order])
+    return Pairs(*(np.concatenate(parts) for parts in zip(empty, *found, strict=True)))
+
+
+def _sorted(found: Pairs) -> Pairs:
+    """Sorted by left, then right."""
+    order = np.lexsort((found.right, found.left))
+    return Pairs(found.left[order], found.right[order], found.scores[order])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError
-from datumaro_clip.similarity.kernels import half_products, widened
+from datumaro_clip.similarity.kernels import half_products, row_dots, widened
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
@@ -40,8 +41,8 @@ class LazyMatrix(Protocol):
 
 MatrixLike = Matrix | LazyMatrix
 
-#: Pairs that are scored exactly at a time: two float64 copies of 512 columns take 8 MiB.
-EXACT_ROWS = 1024
+#: Pairs whose rows are gathered at a time: twice 512 columns take 1 MiB, which caches hold.
+EXACT_ROWS = 256
 
 
 def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
@@ -52,16 +53,17 @@ def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
     Parameters
     ----------
     left, right : array_like
-        Shape (M, D) each, or broadcastable to it, float16 or float32, unit rows.
+        Shape (M, D) each, or broadcastable to it, float16 or float32 (float64 is rounded to it), unit rows.
 
     Returns
     -------
     numpy.ndarray
         Shape (M,), float32.
     """
-    left, right = np.asarray(left, np.float64), np.asarray(right, np.float64)
-    scores: FloatArray = np.einsum("...d,...d->...", left, right).astype(np.float32)
-    return scores
+    left, right = np.broadcast_arrays(as_float32(np.asarray(left)), as_float32(np.asarray(right)))
+    rows, columns = math.prod(left.shape[:-1]), left.shape[-1]
+    scores = row_dots(left.reshape(rows, columns), right.reshape(rows, columns))
+    return scores.astype(np.float32).reshape(left.shape[:-1])
 
 
 def scores_at(left: MatrixLike, i: IndexArray, right: MatrixLike, j: IndexArray) -> FloatArray:
