@@ -130,12 +130,21 @@ def _extend_main(module: "Any") -> None:
 
     def main(args: "Sequence[str] | None" = None) -> int:
         arguments = list(sys.argv[1:] if args is None else args)
-        if not any(word == "export" or "clip_" in word for word in arguments):
+        if any(word == "export" or "clip_" in word for word in arguments):
+            from datumaro_clip.adapters.datum_main import run
+
+            return run(builtin, args)
+        try:
             code: int = builtin(args)
             return code
-        from datumaro_clip.adapters.datum_main import run
+        except Exception as exc:
+            # A store need not be named: Datumaro finds out what a directory holds.
+            from datumaro_clip.adapters.datum_main import explain, is_ours
 
-        return run(builtin, args)
+            if not is_ours(exc):
+                raise
+            explain(exc)
+            return 1
 
     module.main = main
 

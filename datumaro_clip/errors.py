@@ -30,6 +30,21 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
 
 from __future__ import annotations
 
+import errno
+
+_ELSEWHERE = "name another place"
+_CURES = {
+    errno.EACCES: f"check who may read and write it, or {_ELSEWHERE}",
+    errno.EPERM: f"check who may read and write it, or {_ELSEWHERE}",
+    errno.EROFS: _ELSEWHERE,
+    errno.ENOSPC: f"make room, or {_ELSEWHERE}",
+    errno.EDQUOT: f"make room, or {_ELSEWHERE}",
+    errno.ENOENT: "check the path",
+    errno.EEXIST: f"it is in the way; {_ELSEWHERE}",
+    errno.ENOTDIR: "name a directory",
+    errno.EISDIR: "name a file",
+}
+
 
 class DatumaroClipError(Exception):
     """Base of every error of this package."""
@@ -140,7 +155,10 @@ class StoreFormatError(StoreError, ValueError):
 
 
 class StoreCorruptError(StoreError, ValueError):
-    """Contents that contradict their checksum or header."""
+    """Contents that contradict their checksum or header; the message ends with the only cure that there is."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}. Restore the store from a copy, or export the dataset again"
 
 
 class StoreWriteError(StoreError, OSError):
@@ -153,3 +171,11 @@ class CacheError(DatumaroClipError, OSError):
 
 class DecisionError(DatumaroClipError, ValueError):
     """A decisions file does not fit the dataset."""
+
+
+def with_cure(error: BaseException) -> str:
+    """An error's message; of the file system's, a sentence with the file, what is wrong with it and the cure."""
+    if not isinstance(error, OSError) or isinstance(error, DatumaroClipError) or error.errno not in _CURES:
+        return str(error)
+    where = "" if error.filename is None else f"{error.filename}: "
+    return f"{where}{error.strerror}; {_CURES[error.errno]}"

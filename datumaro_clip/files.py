@@ -56,16 +56,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
     try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, target)
-        _sync_directory(target.parent)
-    except OSError as exc:
-        # Where a disk is full, the system does not say what was being written.
-        exc.filename = exc.filename or str(target)
-        raise
+        with _told_of(target, temporary):
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, target)
+            _sync_directory(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _told_of(target: Path, temporary: Path) -> Iterator[None]:
+    """Let errors name the target: not the temporary, which nobody knows, nor nothing, as where a disk is full."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno is not None:
+            exc.filename = str(exc.filename or target).replace(str(temporary), str(target))
+        raise
 
 
 @contextmanager
@@ -121,15 +129,13 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
         raise FileExistsError(f"{target} exists and is not empty")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
-    temporary.mkdir()
     try:
-        yield temporary
-        for file in filter(Path.is_file, temporary.rglob("*")):
-            _sync(file)
-        _swap(temporary, target)
-    except OSError as exc:
-        exc.filename = exc.filename or str(target)
-        raise
+        with _told_of(target, temporary):
+            temporary.mkdir()
+            yield temporary
+            for file in filter(Path.is_file, temporary.rglob("*")):
+                _sync(file)
+            _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

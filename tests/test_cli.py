@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 
 import pytest
@@ -40,6 +41,24 @@ def test_our_errors_are_one_line(failing_command, capsys: pytest.CaptureFixture[
     failing_command(StoreNotFoundError("nothing there"))
     assert cli.main(["inspect", "x"]) == cli.FAILURE
     assert capsys.readouterr().err == "datum-clip: nothing there\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "out"), "out: Permission denied; check who may read"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "out/x"), "out/x: Not a directory; name a directory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room, or name another place"),
+        (OSError(errno.EIO, "Input/output error", "out"), "[Errno 5] Input/output error: 'out'"),
+        (OSError("said by a library"), "said by a library"),
+    ],
+)
+def test_errors_of_the_file_system_name_file_and_cure(
+    error: OSError, line: str, failing_command, capsys: pytest.CaptureFixture[str]
+):
+    failing_command(error)
+    assert cli.main(["inspect", "x"]) == cli.FAILURE
+    assert capsys.readouterr().err.startswith(f"datum-clip: {line}")
 
 
 def test_verbose_shows_the_traceback(failing_command):

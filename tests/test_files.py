@@ -120,6 +120,12 @@ def test_texts_that_differ_get_names_that_differ() -> None:
 
 
 @pytest.mark.parametrize("writing", [atomic_write, atomic_directory])
+def test_an_error_names_what_was_to_be_written_and_not_its_temporary(writing: Callable[..., Any]) -> None:
+    with pytest.raises(OSError, match=r"'/proc/report'$"), writing("/proc/report"):
+        pass
+
+
+@pytest.mark.parametrize("writing", [atomic_write, atomic_directory])
 def test_a_full_disk_is_told_with_the_name_of_what_was_written(writing: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"No space left on device.*report"), writing(tmp_path / "report"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

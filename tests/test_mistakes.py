@@ -14,6 +14,8 @@ from PIL import Image as Pictures
 
 from datumaro_clip.adapters.embedding import with_embeddings
 from datumaro_clip.adapters.options import EmbeddingOptions
+from datumaro_clip.store import Header, Record, create_store
+from datumaro_clip.vectors import ItemKey
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,42 @@ def test_empty_folder_is_no_dataset(tmp_path: Path):
     assert done.returncode == 1
     assert "Failed to detect dataset format" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("source", ["store", "store:clip_mmap"])
+def test_a_damaged_store_is_answered_with_what_is_wrong_and_the_cure(source: str, tmp_path: Path):
+    """Whether its format is named or found out."""
+    with create_store(tmp_path / "store", "clip_mmap", Header()) as writer:
+        writer.add(Record(ItemKey("a", "train")))
+    with (tmp_path / "store/clip_mmap.json").open("a") as file:
+        file.write("x")
+    path, _, form = source.partition(":")
+    named = ["-if", form] if form else []
+    done = run_command("datum", "convert", "-i", path, *named, "-f", "coco", "-o", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "clip_mmap.json contradicts its digest" in done.stdout
+    assert "Restore the store from a copy, or export the dataset again" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_file_in_the_way_of_the_output_is_named_with_a_cure(pictures: Path, tmp_path: Path):
+    (tmp_path / "out").write_text("mine")
+    done = run_command(
+        "datum",
+        "export",
+        "-i",
+        f"{pictures}:image_dir",
+        "-f",
+        "clip_mmap",
+        "-o",
+        "out",
+        "--",
+        "--no-embed",
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert "out: File exists; it is in the way; name another place" in done.stdout
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_captions_that_are_cut_are_counted(caplog: pytest.LogCaptureFixture):

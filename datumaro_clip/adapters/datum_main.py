@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from datumaro.components.errors import DatumaroError
 
-from datumaro_clip.errors import DatumaroClipError
+from datumaro_clip.errors import DatumaroClipError, with_cure
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -34,5 +34,18 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
         logging.error("Interrupted. Vectors computed so far are in the cache: the same command goes on from there.")
         return INTERRUPTED
     except (DatumaroError, DatumaroClipError, OSError) as exc:
+        explain(exc)
         logging.debug("The error in full:", exc_info=exc)
         return FAILURE
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether an error of Datumaro's is, or comes of, one of this package's."""
+    return isinstance(error, DatumaroClipError) or isinstance(error.__cause__, DatumaroClipError)
+
+
+def explain(error: BaseException) -> None:
+    """Log what Datumaro has not: the cause, where it is ours, and the cure of an error of the file system's."""
+    told = error.__cause__ if isinstance(error.__cause__, DatumaroClipError) else error
+    if with_cure(told) != str(error):
+        logging.error("%s", with_cure(told))

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import Protocol
 
 from datumaro_clip import __version__
-from datumaro_clip.errors import DatumaroClipError
+from datumaro_clip.errors import DatumaroClipError, with_cure
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -73,5 +73,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DatumaroClipError, OSError) as exc:
         if args.verbose:
             raise
-        print(f"datum-clip: {exc}", file=sys.stderr)
+        print(f"datum-clip: {with_cure(exc)}", file=sys.stderr)
         return FAILURE
