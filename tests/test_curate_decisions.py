@@ -58,7 +58,7 @@ def test_a_foreign_or_damaged_file_is_refused_with_its_line(tmp_path: Path, cont
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):
-    with pytest.raises(DecisionError, match="cannot be read"):
+    with pytest.raises(DecisionError, match="none: No such file or directory; check the path"):
         read_decisions(tmp_path / "none")
 
 

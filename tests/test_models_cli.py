@@ -108,8 +108,8 @@ def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "MODEL", "-o", "OUT", "--require", "good"], "is no requirement"),
         (["export", "MODEL", "-o", "OUT", "--require", "goodness>=1"], "no metric is called goodness"),
         (["export", "MODEL", "-o", "OUT", "--require", "mean_cosine>=1"], "--require needs pictures to judge on"),
-        (["info", "/no/such"], "cannot be read"),
-        (["certify", "MODEL", "--reference", "MODEL", "--data", "/no/such:coco"], "cannot be read as a dataset"),
+        (["info", "/no/such"], "/no/such is no model directory: .* model list .* model export"),
+        (["certify", "MODEL", "--reference", "MODEL", "--data", "/no/such:coco"], "nothing at /no/such; check"),
     ],
 )
 def test_each_refusal_is_one_line(
@@ -118,7 +118,7 @@ def test_each_refusal_is_one_line(
     names = {"MODEL": str(random_clip), "OUT": str(tmp_path / "out")}
     assert main(["model", *(names.get(argument, argument) for argument in arguments)]) == 1
     error = capsys.readouterr().err
-    assert complaint in error
+    assert re.search(complaint, error)
     assert "Traceback" not in error
     assert not (tmp_path / "out").exists()
     assert read_manifest(random_clip)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from datumaro.components.annotation import AnnotationType
-from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
-from datumaro.components.errors import DatumaroError
 
 from datumaro_clip.adapters.images import has_picture, image_request
 from datumaro_clip.adapters.options import EmbeddingOptions
+from datumaro_clip.adapters.sources import open_dataset
 from datumaro_clip.adapters.texts import item_texts
 from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.images import ImageLike, decode
@@ -23,7 +20,6 @@ from datumaro_clip.models.samples import Sample
 
 log = logging.getLogger(__name__)
 
-_FORMAT = re.compile(r"\w+")
 _CAPTIONS = EmbeddingOptions(texts="captions")
 
 
@@ -44,23 +40,13 @@ def image_text_samples(spec: str, limit: int, seed: int = 0) -> list[Sample]:
     OptionError
         If the dataset cannot be read, or has no picture that can be decoded.
     """
-    dataset = _open(spec)
+    dataset = open_dataset(spec)
     items = [item for item in dataset if has_picture(item)]
     random.Random(seed).shuffle(items)
     samples = list(_readable(items, dataset.categories(), limit))
     if not samples:
         raise OptionError(f"{spec} has no picture that can be decoded")
     return samples
-
-
-def _open(spec: str) -> Dataset:
-    """The dataset of a ``DATASET[:FORMAT]``."""
-    path, _, name = spec.rpartition(":")
-    named = bool(path) and bool(_FORMAT.fullmatch(name)) and not Path(spec).exists()
-    try:
-        return Dataset.import_from(path if named else spec, name if named else None)
-    except (DatumaroError, OSError, ValueError) as exc:
-        raise OptionError(f"{spec} cannot be read as a dataset: {exc}; write it as DATASET:FORMAT") from exc
 
 
 def _readable(items: list[DatasetItem], categories: Any, limit: int) -> Iterator[Sample]:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.cache import VectorCache, cache_directory
+from datumaro_clip.errors import OptionError
 
 NAME = "cache"
 HELP = "look at, check or empty the vector cache"
@@ -16,11 +17,13 @@ _ACTIONS = ("info", "clear", "verify")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, help="show what is in it; remove everything; read every vector")
-    parser.add_argument("--cache", type=Path, metavar="DIR", default=cache_directory(), help="default: %(default)s")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help=f"default: {cache_directory()}".replace("%", "%%"))
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 if ``verify`` finds damage."""
+    if args.cache is not None and not args.cache.is_dir():
+        raise OptionError(f"{args.cache} holds no vector cache; check --cache")
     with VectorCache(args.cache) as cache:
         return {"info": _info, "clear": _clear, "verify": _verify}[args.action](cache)
 

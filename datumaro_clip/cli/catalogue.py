@@ -9,6 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datumaro_clip.catalogue import write_catalogue
+from datumaro_clip.catalogue.plan import FEWEST_ITEMS
+from datumaro_clip.cli.arguments import at_least
 
 NAME = "catalogue"
 HELP = "draw a product catalogue with planted defects, as a COCO dataset"
@@ -17,7 +19,7 @@ HELP = "draw a product catalogue with planted defects, as a COCO dataset"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
-    parser.add_argument("--items", type=int, default=2000, help="number of items (default: %(default)s)")
+    parser.add_argument("--items", type=at_least(FEWEST_ITEMS), default=2000, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default: %(default)s)")
 
 

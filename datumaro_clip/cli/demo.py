@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from datumaro_clip.catalogue.plan import FEWEST_ITEMS
+from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.demo_truth import Truth
 from datumaro_clip.errors import DatumaroClipError
 
@@ -69,7 +71,7 @@ def _transform(title: str, output: str, name: str, source: str, options: str, pl
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--items", type=int, default=300, help="items to draw (default: %(default)s)")
+    parser.add_argument("--items", type=at_least(FEWEST_ITEMS), default=300, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the catalogue (default: %(default)s)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to work (default: a new temporary directory)")
 

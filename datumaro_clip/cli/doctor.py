@@ -10,7 +10,7 @@ from pathlib import Path
 
 from datumaro_clip.encoders.devices import list_devices
 from datumaro_clip.encoders.openvino import core
-from datumaro_clip.errors import MissingDependencyError
+from datumaro_clip.errors import MissingDependencyError, with_cure
 from datumaro_clip.files import cache_root
 from datumaro_clip.models.resolve import default_model, models_at_hand
 
@@ -36,10 +36,18 @@ def run(args: argparse.Namespace) -> int:
         ("models at hand", _models()),
         (f"caches below {cache_root()}", _caches(cache_root())),
     ):
-        print(f"{title}:", *(f"  {line}" for line in lines), sep="\n")
+        print(f"{title}:", *(f"  {line}" for line in _as_far_as_readable(lines)), sep="\n")
     missing = list(_missing())
     print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
     return int(any(_version(name) is None for name in _REQUIRED))
+
+
+def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
+    """The lines, and why there are no more where the file system refuses."""
+    try:
+        yield from lines
+    except OSError as exc:
+        yield with_cure(exc)
 
 
 def _version(name: str) -> str | None:
@@ -72,15 +80,14 @@ def _devices() -> Iterator[str]:
 
 def _models() -> Iterator[str]:
     """Models that need no download, and the default."""
-    models = models_at_hand()
-    for model in models:
-        yield f"{model.manifest.name} ({model.manifest.precision}): {model.path}"
     yield f"the default is {default_model()}"
+    for model in models_at_hand():
+        yield f"{model.manifest.name} ({model.manifest.precision}): {model.path}"
 
 
 def _caches(root: Path) -> Iterator[str]:
     """Sizes of what is kept; each folder may be removed at any time, and is made again when needed."""
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.exists() else []
     for folder in folders:
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         yield f"{folder.name}: {size / 1e6:.1f} MB"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.store import Record, StoreReader, open_store
 
 NAME = "inspect"
@@ -18,7 +19,7 @@ HELP = "print what a store holds: counts, vector space, dtype, and the first ite
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
-    parser.add_argument("-n", "--first", type=int, default=5, help="items to show (default: %(default)s)")
+    parser.add_argument("-n", "--first", type=at_least(0), default=5, help="items to show (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.adapters.samples import image_text_samples
+from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.errors import OptionError
 from datumaro_clip.models.certify import Certificate, check_requirement
 from datumaro_clip.models.making import NO_REQUIREMENT, Trial, certify_directory, export_model
@@ -67,7 +68,7 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Options of both export and certify."""
     add = parser.add_argument
-    add("--samples", type=int, default=DEFAULT_SAMPLES, metavar="N", help="default: %(default)s")
+    add("--samples", type=at_least(1), default=DEFAULT_SAMPLES, metavar="N", help="default: %(default)s")
     add("--device", default="CPU", help="the device that will run the model (default: %(default)s)")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from datumaro_clip.cli.arguments import at_least, cosine, some_text
 from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.errors import OptionError
 from datumaro_clip.models import load_model
@@ -26,13 +27,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [options] store (text | --image FILE | --item ID[@SUBSET])"
     parser.add_argument("store", type=Path, help="the store's directory")
     query = parser.add_mutually_exclusive_group(required=True)
-    text = query.add_argument("text", nargs="?", help="what the picture shows, in quotation marks")
+    text = query.add_argument("text", nargs="?", type=some_text, help="what the picture shows, in quotation marks")
     text.nargs = None  # With "?", argparse takes it for left out where an option stands between it and the store.
     query.add_argument("--image", type=Path, metavar="FILE", help="a picture")
     query.add_argument("--item", metavar="ID[@SUBSET]", help="an item of the store; it is not among the hits")
-    parser.add_argument("-k", type=int, default=10, help="hits at most (default: %(default)s)")
+    parser.add_argument("-k", type=at_least(1), default=10, help="hits at most (default: %(default)s)")
     parser.add_argument("--subset", nargs="+", metavar="NAME", help="look here only; a text comes before, or after --")
-    parser.add_argument("--min-score", type=float, help="least cosine similarity, from -1 to 1")
+    parser.add_argument("--min-score", type=cosine, help="least cosine similarity, from -1 to 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="auto, f32, bf16, f16 or int8 (default: %(default)s)")

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from datumaro_clip.errors import DecisionError
+from datumaro_clip.errors import DecisionError, with_cure
 from datumaro_clip.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 FORMAT = "datumaro-clip decisions"
 VERSION = 1
+_WANTED = "wanted decisions.jsonl, as --report DIR writes it"
 ACTIONS = ("keep", "drop", "mark", "move", "label")
 
 Scalar: TypeAlias = str | int | float | bool
@@ -171,8 +172,10 @@ def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey 
 def _lines(path: str | os.PathLike[str]) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DecisionError(f"{os.fspath(path)} cannot be read as a decisions file: {exc}") from exc
+    except OSError as exc:
+        raise DecisionError(with_cure(exc)) from exc
+    except UnicodeDecodeError as exc:
+        raise DecisionError(f"{os.fspath(path)} is no text: {exc}; {_WANTED}") from exc
     return [line for line in text.split("\n") if line.strip()]
 
 
@@ -180,19 +183,20 @@ def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, An
     try:
         record = json.loads(line)
     except ValueError as exc:
-        raise DecisionError(f"{os.fspath(path)}, line {number} is not JSON: {exc}") from exc
+        raise DecisionError(f"{os.fspath(path)}, line {number} is not JSON: {exc}; {_WANTED}") from exc
     if not isinstance(record, dict):
-        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted a JSON object")
+        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted a JSON object; {_WANTED}")
     return record
 
 
 def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found: int) -> None:
     if header.get("format") != FORMAT:
-        raise DecisionError(f"{os.fspath(path)} is not a decisions file; --report DIR writes one")
+        raise DecisionError(f"{os.fspath(path)} is not a decisions file; {_WANTED}")
     if header.get("version") != VERSION:
-        raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; this release reads {VERSION}")
+        raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; upgrade datumaro-clip")
     if header.get("decisions") != found:
-        raise DecisionError(f"{os.fspath(path)} holds {found} of {header.get('decisions')} decisions; it was cut off")
+        told = header.get("decisions")
+        raise DecisionError(f"{os.fspath(path)} holds {found} of {told} decisions: it was cut off; {_WANTED}")
 
 
 def _encode(decision: Decision) -> dict[str, Any]:
@@ -225,7 +229,7 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
             record["subset"] = record.pop("move_to")
         return Decision(key, **record)
     except (KeyError, TypeError) as exc:
-        raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}") from exc
+        raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}; {_WANTED}") from exc
 
 
 def _dump(record: Mapping[str, Any]) -> str:

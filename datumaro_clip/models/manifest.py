@@ -84,6 +84,11 @@ def read_manifest(directory: Path) -> Manifest:
         If it is missing, foreign, of an unknown version, incomplete, names a file outside the directory, or a
         file is missing or of another size.
     """
+    if not (directory / MANIFEST).is_file():
+        raise ModelFormatError(
+            f"{directory} is no model directory: there is no {MANIFEST} in it; datum-clip model list shows those at "
+            "hand, datum-clip model export makes one"
+        )
     manifest = parse_manifest(read_json(directory / MANIFEST), str(directory / MANIFEST))
     for name, entry in manifest.files.items():
         path = directory / name

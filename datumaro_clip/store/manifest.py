@@ -12,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from datumaro_clip.errors import OptionError, StoreCorruptError, StoreFormatError, StoreNotFoundError
+from datumaro_clip.errors import (
+    OptionError,
+    StoreCorruptError,
+    StoreError,
+    StoreFormatError,
+    StoreNotFoundError,
+    with_cure,
+)
 from datumaro_clip.files import atomic_write, is_safe_relative
 from datumaro_clip.store.base import DTYPES, Header
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
@@ -132,7 +139,7 @@ def read_manifest(root: Path) -> Manifest:
     """
     kind = find_kind(root)
     if kind is None:
-        raise StoreNotFoundError(f"{root} holds no embedding store: there is no {' or '.join(_file_names())} in it")
+        raise StoreNotFoundError(_why_there_is_none(root))
     path = manifest_path(root, kind)
     body = _checked_body(path, kind)
     try:
@@ -141,8 +148,13 @@ def read_manifest(root: Path) -> Manifest:
         raise StoreCorruptError(f"{path} contradicts the format: {exc!r}") from exc
 
 
-def _file_names() -> list[str]:
-    return [f"{kind}.json" for kind in KIND_NAMES]
+def _why_there_is_none(root: Path) -> str:
+    if root.is_file():
+        return f"{root} is a file and no embedding store; name the store's directory"
+    if not root.exists():
+        return f"there is no embedding store at {root}, nor anything else; check the path"
+    names = " or ".join(f"{kind}.json" for kind in KIND_NAMES)
+    return f"{root} holds no embedding store: there is no {names} in it; datum export -f clip_hdf5 -o DIR writes one"
 
 
 def _checked_body(path: Path, kind: str) -> bytes:
@@ -150,7 +162,10 @@ def _checked_body(path: Path, kind: str) -> bytes:
     first, _, body = _content(path).partition(b"\n")
     match = _FIRST_LINE.fullmatch(first)
     if match is None or match[1].decode() != kind:
-        raise StoreFormatError(f"{path} is not the manifest of a {kind} store, or its first line is damaged")
+        raise StoreFormatError(
+            f"{path} is not the manifest of a {kind} store, or its first line is damaged: "
+            "name another directory, or restore the store from a copy"
+        )
     if int(match[2]) != FORMAT_VERSION:
         raise StoreFormatError(
             f"{path} is of format version {int(match[2])}; this release reads version {FORMAT_VERSION}. "
@@ -164,8 +179,10 @@ def _checked_body(path: Path, kind: str) -> bytes:
 def _content(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise StoreFormatError(f"{path} is too large to be a manifest")
+            raise StoreFormatError(f"{path} is too large to be a store's manifest; name another directory")
         return path.read_bytes()
+    except PermissionError as exc:
+        raise StoreError(with_cure(exc)) from exc
     except OSError as exc:
         raise StoreCorruptError(f"{path} cannot be read: {exc}") from exc
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from datumaro_clip.errors import StoreCorruptError, StoreError
+from datumaro_clip.errors import StoreCorruptError, StoreError, with_cure
 from datumaro_clip.store.kinds import store_kind
 from datumaro_clip.store.manifest import Manifest, SegmentEntry, read_manifest
 from datumaro_clip.store.segments import SegmentReader
@@ -30,7 +30,7 @@ def open_segments(path: Path) -> tuple[Manifest, list[SegmentReader]]:
             if latest == manifest:
                 raise
             manifest = latest
-    raise StoreCorruptError(f"{path} was rewritten {_ATTEMPTS} times while it was being opened")
+    raise StoreError(f"{path} was rewritten {_ATTEMPTS} times while it was being opened; try again later")
 
 
 def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> SegmentReader:
@@ -38,5 +38,7 @@ def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> Segmen
         return SegmentReader(entry, store_kind(manifest.kind).open_segment(path, entry))
     except StoreError:
         raise
+    except PermissionError as exc:
+        raise StoreError(with_cure(exc)) from exc
     except OSError as exc:
         raise StoreCorruptError(f"{entry.name} of {path} cannot be read: {exc}") from exc

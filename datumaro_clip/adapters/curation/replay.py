@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datumaro.cli.util.dataset_utils import parse_dataset_pathspec
 from datumaro.components.annotation import AnnotationType, LabelCategories
 from datumaro.components.dataset_base import DatasetItem, IDataset
-from datumaro.components.environment import DEFAULT_ENVIRONMENT
 from datumaro.components.transformer import Transform
 
 from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
 from datumaro_clip.adapters.curation.crops import label_names
+from datumaro_clip.adapters.sources import open_dataset
 from datumaro_clip.curate.decisions import DecisionLog
+from datumaro_clip.errors import OptionError
 
 
 def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False) -> int:
@@ -36,13 +36,20 @@ def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, s
 
     Raises
     ------
+    OptionError
+        If the dataset cannot be read, or not be written so or there.
     DecisionError
-        If the dataset lacks an item that was decided about.
+        If it lacks an item that was decided about.
     """
-    dataset = parse_dataset_pathspec(pathspec, DEFAULT_ENVIRONMENT)
+    dataset = open_dataset(pathspec)
+    form = form or dataset.format
+    if form not in dataset.env.exporters:
+        raise OptionError(f"no dataset can be written as {form}; name another format with -f: datum convert --help")
+    if output.is_dir() and any(output.iterdir()):
+        raise OptionError(f"{output} is not empty; name a new directory")
     DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
     dataset.transform(Replay, log=log)
-    dataset.export(str(output), form or dataset.format, save_media=save_media)
+    dataset.export(str(output), form, save_media=save_media)
     return len(dataset)
 
 

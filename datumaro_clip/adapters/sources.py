@@ -1,0 +1,32 @@
+"""Datasets as a command line names them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from datumaro.components.dataset import Dataset
+from datumaro.components.errors import DatumaroError
+
+from datumaro_clip.errors import OptionError, with_cure
+
+_FORMAT = re.compile(r"\w+")
+
+
+def open_dataset(spec: str) -> Dataset:
+    """The dataset of ``PATH`` or ``PATH:FORMAT``; a path that exists as it is, colons and all, is a path.
+
+    Raises
+    ------
+    OptionError
+        If there is nothing, or it cannot be read.
+    """
+    path, _, name = spec.rpartition(":")
+    named = bool(path) and bool(_FORMAT.fullmatch(name)) and not Path(spec).exists()
+    place = path if named else spec
+    if not Path(place).exists():
+        raise OptionError(f"there is nothing at {place}; check the path, and write it as PATH or PATH:FORMAT")
+    try:
+        return Dataset.import_from(place, name if named else None)
+    except (DatumaroError, OSError, ValueError) as exc:
+        raise OptionError(f"{spec} cannot be read as a dataset: {with_cure(exc)}; write it as PATH:FORMAT") from exc

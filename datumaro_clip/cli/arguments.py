@@ -1,0 +1,35 @@
+"""Values of arguments, refused before anything is done with them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A whole number from ``least`` on."""
+
+    def number(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"wanted a whole number from {least} on, got {text!r}")
+        return int(text)
+
+    return number
+
+
+def cosine(text: str) -> float:
+    """A cosine similarity, from -1 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not -1 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"wanted a cosine similarity, from -1 to 1, got {text!r}")
+    return value
+
+
+def some_text(text: str) -> str:
+    """A text that says something."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
