@@ -50,6 +50,7 @@ VIEWS = (
 
 _RADII = (np.arange(_RINGS, dtype=np.float32) + 0.5) / _RINGS
 _WEIGHTS = _RADII[:, None, None]
+_REPEATED_EDGE = np.clip(np.arange(-2, SIDE + 2), 0, SIDE - 1)
 _TURNS = np.arange(_ANGLES, dtype=np.float32) * (2 * np.pi / _ANGLES)
 
 
@@ -86,8 +87,15 @@ def spectra(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
     numpy.ndarray
         Shape (V, rings, harmonics, 3), complex64; the channels are lightness, red and blue less lightness.
     """
-    channels = _opponent(thumbnail)
-    return np.stack([_spectrum(channels, view) for view in views])
+    polar = _polar(_opponent(thumbnail), views)
+    centred = np.stack([_centred(samples) for samples in polar])
+    along = np.ascontiguousarray(centred.swapaxes(2, 3))
+    found = np.ascontiguousarray(np.fft.rfft(along)[..., :_HARMONICS].swapaxes(2, 3))
+    energies = [_ANGLES * max(float(np.sqrt((samples * samples).sum())), 1e-3) for samples in centred]
+    # Scaled so that the correlation of a picture with itself is 1.
+    unit = found / np.array(energies, np.float32)[:, None, None, None]
+    scaled: Spectrum = (unit * np.sqrt(_ANGLES)).astype(np.complex64)
+    return scaled
 
 
 def describe(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> FloatArray:
@@ -138,35 +146,41 @@ def _opponent(thumbnail: Thumbnail) -> FloatArray:
 def _blurred(pixels: FloatArray) -> FloatArray:
     """A binomial blur, about 1 pixel of standard deviation: less noise, and none between the samples."""
     for axis in (0, 1):
-        padded = np.pad(pixels, [(2, 2) if place == axis else (0, 0) for place in range(3)], mode="edge")
+        padded = np.take(pixels, _REPEATED_EDGE, axis=axis)
         parts = [padded[shift : shift + SIDE] if axis == 0 else padded[:, shift : shift + SIDE] for shift in range(5)]
         pixels = (parts[0] + parts[4] + 4 * (parts[1] + parts[3]) + 6 * parts[2]) / np.float32(16)
-    return pixels.astype(np.float32)
+    return pixels
 
 
-def _spectrum(channels: FloatArray, view: View) -> Spectrum:
-    polar = _polar(channels, view)
-    weight = float(_WEIGHTS.sum()) * _ANGLES
-    means = np.einsum("rac,r->c", polar, _RADII) / weight
-    centred = (polar - means) * np.sqrt(_WEIGHTS)
-    energy = float(np.sqrt((centred * centred).sum()))
-    found = np.fft.rfft(centred, axis=1)[:, :_HARMONICS] / (_ANGLES * max(energy, 1e-3))
-    # Scaled so that the correlation of a picture with itself is 1.
-    scaled: Spectrum = (found * np.sqrt(_ANGLES)).astype(np.complex64)
-    return scaled
+def _centred(samples: FloatArray) -> FloatArray:
+    """Samples (rings, angles, 3) less their mean over the picture, each ring weighing as much as its length."""
+    means = np.einsum("rac,r->c", samples, _RADII) / (float(_WEIGHTS.sum()) * _ANGLES)
+    centred: FloatArray = (samples - means) * np.sqrt(_WEIGHTS)
+    return centred
 
 
-def _polar(channels: FloatArray, view: View) -> FloatArray:
-    """Samples on rings (rings, angles, 3), bilinear, the frame's edge repeated outside it."""
-    places, weights = _samples(view)
+def _polar(channels: FloatArray, views: tuple[View, ...]) -> FloatArray:
+    """Samples on the rings of each view (V, rings, angles, 3), bilinear, the frame's edge repeated outside it."""
     flat = channels.reshape(-1, 3)
-    sampled = sum(flat[place] * weight for place, weight in zip(places, weights, strict=True))
-    return np.asarray(sampled, np.float32).reshape(_RINGS, _ANGLES, 3)
+    places, weights = _samples(views)
+    sampled = np.take(flat, places[0], axis=0) * weights[0]
+    for place, weight in zip(places[1:], weights[1:], strict=True):
+        sampled += np.take(flat, place, axis=0) * weight
+    return sampled.reshape(len(views), _RINGS, _ANGLES, 3)
 
 
-@lru_cache(maxsize=len(VIEWS))
-def _samples(view: View) -> tuple[list[npt.NDArray[np.int64]], list[FloatArray]]:
-    """Flat indices of the four pixels around each sample, and their weights (rings * angles, 1)."""
+@lru_cache(maxsize=4)
+def _samples(views: tuple[View, ...]) -> tuple[list[npt.NDArray[np.int64]], list[FloatArray]]:
+    """Flat indices of the four pixels around each sample, and their weights (V * rings * angles, 3)."""
+    found = [_view_samples(view) for view in views]
+    places = [np.concatenate(corner) for corner in zip(*(places for places, _ in found), strict=True)]
+    weights = [np.concatenate(corner) for corner in zip(*(weights for _, weights in found), strict=True)]
+    # A weight for each channel: broadcasting one over three takes several times as long.
+    return places, [np.repeat(corner, 3, axis=1) for corner in weights]
+
+
+def _view_samples(view: View) -> tuple[list[npt.NDArray[np.int64]], list[FloatArray]]:
+    """The same of one view, the weights (rings * angles, 1)."""
     x = (view.x + view.reach * _RADII[:, None] * np.cos(_TURNS)).ravel() * SIDE - 0.5
     y = (view.y + view.reach * _RADII[:, None] * np.sin(_TURNS)).ravel() * SIDE - 0.5
     x, y = np.clip(x, 0, SIDE - 1.001), np.clip(y, 0, SIDE - 1.001)
