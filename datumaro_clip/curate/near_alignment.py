@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -22,21 +24,35 @@ _STRAIGHT = 2.5
 _LEAST_COVER = 0.3
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """OpenCV in the thread that calls it, alone."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
 def align(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
     """Refine a map from the first picture's pixels to the second's (ECC, Evangelidis & Psarakis, 2008)."""
-    inside = _region(start, 0)
-    try:
-        _, refined = cv2.findTransformECC(
-            _grey(first), _grey(second), start.copy(), cv2.MOTION_AFFINE, _STEPS, inside.astype(np.uint8), 5
-        )
-    except cv2.error:  # no convergence: the start is the best that there is
-        return start
-    return np.asarray(refined, dtype=np.float32)
+    return _refined(_grey(first), _grey(second), start)
 
 
 def best_alignment(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
     """The map refined, or as it was where refining it led astray: that by which the greys correlate best."""
-    return max((start, align(first, second, start)), key=lambda where: _likeness(first, second, where))
+    one, two = _grey(first), _grey(second)
+    return max((start, _refined(one, two, start)), key=lambda where: _likeness(one, two, where))
+
+
+def _refined(one: FloatArray, two: FloatArray, start: Map) -> Map:
+    inside = _region(start, 0).astype(np.uint8)
+    try:
+        _, refined = cv2.findTransformECC(one, two, start.copy(), cv2.MOTION_AFFINE, _STEPS, inside, 5)
+    except cv2.error:  # no convergence: the start is the best that there is
+        return start
+    return np.asarray(refined, dtype=np.float32)
 
 
 def laid_on(second: Thumbnail, where: Map) -> Thumbnail:
@@ -56,12 +72,12 @@ def correlation(one: FloatArray, two: FloatArray) -> float:
     return float((one * two).sum() / (np.sqrt((one * one).sum() * (two * two).sum()) + 1e-6))
 
 
-def _likeness(first: Thumbnail, second: Thumbnail, where: Map) -> float:
+def _likeness(one: FloatArray, two: FloatArray, where: Map) -> float:
     inside = shared_region(where)
     if inside is None:
         return -1.0
-    laid = cv2.warpAffine(_grey(second), where, (SIDE, SIDE), flags=_INVERSE)
-    return correlation(_grey(first)[inside], laid[inside])
+    laid = cv2.warpAffine(two, where, (SIDE, SIDE), flags=_INVERSE)
+    return correlation(one[inside], laid[inside])
 
 
 def _grey(picture: Thumbnail) -> FloatArray:

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import math
 
-from datumaro_clip.curate.near_pixels import PixelMatch
+from datumaro_clip.curate.near_pixels import LARGEST_PEAK, PixelMatch
 
 # Log odds at which a pair counts as copies: by what the pair shows, and where a third is surely a copy of both.
 ALONE = 1.5
 VOUCHED = 0.0
 
-# The largest difference of a true copy in the collection was 0.11.
-_LARGEST_PEAK = 0.13
 # Where little is to be seen, a change of light explains any likeness: another thing of that outline, darker.
 _PLAIN = 0.7
 _VERY_PLAIN = 0.75
@@ -74,7 +72,7 @@ def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
     vouched : bool
         Whether another picture that is surely a copy of the one is surely a copy of the other as well.
     """
-    if found.peak > _LARGEST_PEAK or is_retouched(found, vouched=vouched) or is_recoloured(found):
+    if found.peak > LARGEST_PEAK or is_retouched(found, vouched=vouched) or is_recoloured(found):
         return False
     if not vouched and _is_relit_silhouette(found):
         return False
