@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,21 @@ import numpy.typing as npt
 IntArray = npt.NDArray[np.int64]
 
 
+class Neighbours(Protocol):
+    """Items that each item may be grouped with."""
+
+    def __getitem__(self, item: int, /) -> Sequence[int]: ...
+
+
+# Enough for many processors, and no more than a second's work of two.
+_FORESEEN = 512
+
+
 def star_groups(
-    order: Sequence[int], neighbours: Sequence[Sequence[int]], is_member: Callable[[int, int], bool]
+    order: Sequence[int],
+    neighbours: Neighbours,
+    is_member: Callable[[int, int], bool],
+    foresee: Callable[[list[tuple[int, int]]], None] = lambda pairs: None,
 ) -> IntArray:
     """Give each item its representative, testing every member against it.
 
@@ -22,10 +36,12 @@ def star_groups(
     ----------
     order : sequence of int
         A permutation of the N items, those to keep first.
-    neighbours : sequence of sequences of int
+    neighbours : Neighbours
         Candidates of each item; symmetric.
     is_member : callable
         ``is_member(representative, candidate)``.
+    foresee : callable
+        Told what ``is_member`` will be asked next, hundreds of pairs at a time, nearly all of which it will be.
 
     Returns
     -------
@@ -35,14 +51,29 @@ def star_groups(
     rank = np.empty(len(order), dtype=np.int64)
     rank[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
     representative = np.full(len(order), -1, dtype=np.int64)
-    for item in order:
-        if representative[item] >= 0:
-            continue
-        representative[item] = item
-        for other in sorted(neighbours[item], key=lambda index: rank[index]):
-            if representative[other] < 0 and is_member(item, other):
-                representative[other] = item
+    for wave in _waves(order, neighbours, representative):
+        foresee([(item, other) for item in wave for other in neighbours[item] if representative[other] < 0])
+        for item in wave:
+            representative[item] = item
+            for other in sorted(neighbours[item], key=lambda index: rank[index]):
+                if representative[other] < 0 and is_member(item, other):
+                    representative[other] = item
     return representative
+
+
+def _waves(order: Sequence[int], neighbours: Neighbours, representative: IntArray) -> Iterator[list[int]]:
+    """The items that represent, some at a time, none of which another of its wave could take."""
+    wave: list[int] = []
+    reach: set[int] = set()
+    for item in order:
+        if wave and (item in reach or len(reach) >= _FORESEEN):
+            yield wave
+            wave, reach = [], set()
+        if representative[item] < 0:
+            wave.append(item)
+            reach.update(neighbours[item])
+    if wave:
+        yield wave
 
 
 def equal_groups(order: Sequence[int], keys: Sequence[Iterable[Hashable]]) -> IntArray:
@@ -73,10 +104,21 @@ def equal_groups(order: Sequence[int], keys: Sequence[Iterable[Hashable]]) -> In
     return np.array([first[root(item)] for item in range(len(order))], dtype=np.int64)
 
 
-def neighbour_lists(count: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The other end of each pair, for either end; no item twice, ascending."""
-    lists: list[set[int]] = [set() for _ in range(count)]
-    for one, other in pairs:
-        lists[one].add(other)
-        lists[other].add(one)
-    return [sorted(found) for found in lists]
+class NeighbourLists:
+    """The neighbours of each item, ascending, in two arrays."""
+
+    def __init__(self, limits: IntArray, ends: IntArray) -> None:
+        self._limits = limits
+        self._ends = ends
+
+    def __getitem__(self, item: int, /) -> list[int]:
+        found: list[int] = self._ends[self._limits[item] : self._limits[item + 1]].tolist()
+        return found
+
+
+def neighbour_lists(count: int, pairs: IntArray | Iterable[tuple[int, int]]) -> NeighbourLists:
+    """The other end of each pair (M, 2), for either end; no item twice, ascending."""
+    found = pairs if isinstance(pairs, np.ndarray) else np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    one, other = found.T
+    items, ends = np.divmod(np.unique(np.concatenate([one * count + other, other * count + one])), max(count, 1))
+    return NeighbourLists(np.searchsorted(items, np.arange(count + 1)), ends)

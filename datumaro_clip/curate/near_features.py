@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from datumaro_clip.curate.rings import SIDE, Thumbnail
 
+Map = npt.NDArray[Any]
+
 # SIFT finds little in 96 pixels; twice as many give it blobs of its smallest size.
 _ENLARGE = 2
 _RATIO = 0.8
@@ -18,10 +20,15 @@ _REACH = 3.0
 
 
 class Features(NamedTuple):
-    """Places (K, 2) in pixels of the thumbnail, and their SIFT descriptors (K, 128)."""
+    """Places (K, 2), float32, in pixels of the thumbnail, and their SIFT descriptors (K, 128), uint8."""
 
     places: npt.NDArray[np.float32]
-    descriptors: npt.NDArray[np.float32]
+    descriptors: npt.NDArray[np.uint8]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that both take."""
+        return self.places.nbytes + self.descriptors.nbytes
 
 
 def features(picture: Thumbnail) -> Features:
@@ -31,12 +38,18 @@ def features(picture: Thumbnail) -> Features:
     sift: Any = cv2.SIFT.create(nfeatures=300, contrastThreshold=0.02)
     found, descriptors = sift.detectAndCompute(large, None)
     if descriptors is None:
-        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.float32))
+        return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
     points = np.array([(point.pt[0] + 0.5, point.pt[1] + 0.5) for point in found])
-    return Features((points / _ENLARGE - 0.5).astype(np.float32), descriptors)
+    # OpenCV gives whole numbers from 0 to 255 as floats of four times their size.
+    return Features((points / _ENLARGE - 0.5).astype(np.float32), descriptors.astype(np.uint8))
 
 
-def locate(first: Features, second: Features, mirrored: bool = False) -> npt.NDArray[Any] | None:
+def tells(found: Features) -> bool:
+    """Whether there are enough of them to locate another picture by."""
+    return len(found.places) >= _FEWEST_INLIERS
+
+
+def locate(first: Features, second: Features, mirrored: bool = False) -> Map | None:
     """A map (2, 3) from the first picture's pixels to the second's that eight or more features agree on.
 
     Matches that pass Lowe's ratio test vote; RANSAC finds the affine map. None where there is no such map.
@@ -48,9 +61,10 @@ def locate(first: Features, second: Features, mirrored: bool = False) -> npt.NDA
     mirrored : bool
         Turn the map back to the second picture as it is.
     """
-    if min(len(first.places), len(second.places)) < _FEWEST_INLIERS:
+    if not (tells(first) and tells(second)):
         return None
-    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(first.descriptors, second.descriptors, k=2)
+    descriptors = first.descriptors.astype(np.float32), second.descriptors.astype(np.float32)
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(*descriptors, k=2)
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
     if len(good) < _FEWEST_INLIERS:
         return None

@@ -1,0 +1,165 @@
+"""Who compares pairs of pictures: each pair once, those that will be asked for in several threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from itertools import groupby
+from operator import itemgetter
+from typing import TypeAlias
+
+import numpy as np
+
+from datumaro_clip.curate import near_features
+from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.near_alignment import align
+from datumaro_clip.curate.near_features import Features
+from datumaro_clip.curate.near_kept import Kept
+from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, compare, match
+from datumaro_clip.curate.near_rules import is_copy
+from datumaro_clip.curate.near_thumbnails import Thumbnails
+from datumaro_clip.curate.rings import WHOLE, Spectrum, orient, spectra
+
+# Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
+_WORTH_ALIGNING = 0.7
+# From this on, a pair resembles as wholes, and no view of either can do better by much.
+_ALIKE_AS_WHOLES = 0.9
+# Bytes of spectra and features that are kept: those of some ten thousand pictures.
+_ROOM = 256 << 20
+
+Pair: TypeAlias = tuple[int, int]
+
+
+class Referee:
+    """Compares pairs, each once.
+
+    Parameters
+    ----------
+    thumbnails : Thumbnails
+        N, read by several threads.
+    by_vector : numpy.ndarray
+        Codes (``near_proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
+    pool : Executor
+        Who works ahead.
+
+    Attributes
+    ----------
+    matches : dict
+        What comparing (lower, higher) showed, for the pairs that are copies, be it where a third vouches for them.
+    """
+
+    def __init__(self, thumbnails: Thumbnails, by_vector: IntArray, pool: Executor) -> None:
+        self.matches: dict[Pair, PixelMatch] = {}
+        self._refused: set[int] = set()
+        self._by_vector = by_vector
+        self._thumbnails = thumbnails
+        self._pool = pool
+        self._kept = Kept(_ROOM)
+
+    @property
+    def compared(self) -> int:
+        """How many pairs were."""
+        return len(self.matches) + len(self._refused)
+
+    def is_copy(self, one: int, other: int) -> bool:
+        """Whether two pictures are copies, whichever is the original."""
+        return is_copy(self._match(one, other))
+
+    def vouched(self, one: int, other: int) -> bool:
+        """Whether two pictures are copies, given that a third is surely a copy of both."""
+        return is_copy(self._match(one, other), vouched=True)
+
+    def foresee(self, pairs: Iterable[Pair]) -> None:
+        """Compare pairs that will be asked for; all of one picture in one thread, which works it out but once."""
+        fresh = sorted({pair for pair in map(_sorted, pairs) if not self._knows(pair)})
+        tasks = [list(shared) for _, shared in groupby(fresh, itemgetter(0))]
+        for task, found in zip(tasks, self._pool.map(self._compare_all, tasks), strict=True):
+            for pair, each in zip(task, found, strict=True):
+                self._take(pair, each)
+
+    def _match(self, one: int, other: int) -> PixelMatch:
+        pair = _sorted((one, other))
+        if not self._knows(pair):
+            self._take(pair, self._compare(*pair))
+        return self.matches.get(pair, NO_MATCH)
+
+    def _knows(self, pair: Pair) -> bool:
+        return pair in self.matches or self._code(pair) in self._refused
+
+    def _take(self, pair: Pair, found: PixelMatch) -> None:
+        # What holds where nobody vouches holds where somebody does; of the rest only the refusal is kept.
+        if is_copy(found, vouched=True):
+            self.matches[pair] = found
+        else:
+            self._refused.add(self._code(pair))
+
+    def _code(self, pair: Pair) -> int:
+        return pair[0] * len(self._thumbnails) + pair[1]
+
+    def _compare_all(self, pairs: Sequence[Pair]) -> list[PixelMatch]:
+        return [self._compare(*pair) for pair in pairs]
+
+    def _compare(self, one: int, other: int) -> PixelMatch:
+        found = self._by_whole(one, other)
+        if found is None:
+            found = self._by_views(one, other)
+        if is_copy(found) or not self._is_by_vector((one, other)):
+            return found
+        return self._by_features(one, other, found)
+
+    def _is_by_vector(self, pair: Pair) -> bool:
+        code = self._code(pair)
+        place = int(np.searchsorted(self._by_vector, code))
+        return place < len(self._by_vector) and int(self._by_vector[place]) == code
+
+    def _by_whole(self, one: int, other: int) -> PixelMatch | None:
+        """The comparison of whole with whole; None where they are not alike enough for a crop to be ruled out."""
+        orientation = orient(self._whole(one), self._whole(other))
+        if orientation.score < _ALIKE_AS_WHOLES:
+            return None
+        return match(self._thumbnails[one], self._thumbnails[other], orientation)
+
+    def _by_views(self, one: int, other: int) -> PixelMatch:
+        """The comparison of the view of either that resembles the whole of the other most."""
+        found = NO_MATCH
+        for left, right in ((one, other), (other, one)):
+            orientation = orient(self._views(left), self._whole(right))
+            if orientation.score < _WORTH_ALIGNING:
+                continue
+            found = match(self._thumbnails[left], self._thumbnails[right], orientation)
+            if is_copy(found) or orientation.view == WHOLE:
+                break
+        return found
+
+    def _by_features(self, one: int, other: int, otherwise: PixelMatch) -> PixelMatch:
+        first, second = self._thumbnails[one], self._thumbnails[other]
+        for start in self._located(one, other):
+            if start is not None:
+                return compare(first, second, align(first, second, start))
+        return otherwise
+
+    def _located(self, one: int, other: int) -> Iterator[near_features.Map | None]:
+        """Where features lay the other picture on the one, as it is and mirrored."""
+        here = self._features(one)
+        if near_features.tells(here):
+            yield near_features.locate(here, self._features(other))
+            yield near_features.locate(here, self._mirrored_features(other), mirrored=True)
+
+    def _whole(self, index: int) -> Spectrum:
+        return self._kept.get(("whole", index), lambda: spectra(self._thumbnails[index], (WHOLE,)))
+
+    def _views(self, index: int) -> Spectrum:
+        return self._kept.get(("views", index), lambda: spectra(self._thumbnails[index]))
+
+    def _features(self, index: int) -> Features:
+        return self._kept.get(("features", index), lambda: near_features.features(self._thumbnails[index]))
+
+    def _mirrored_features(self, index: int) -> Features:
+        def make() -> Features:
+            return near_features.features(near_features.mirror(self._thumbnails[index]))
+
+        return self._kept.get(("mirrored", index), make)
+
+
+def _sorted(pair: Pair) -> Pair:
+    return (min(pair), max(pair))
