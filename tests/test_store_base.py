@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import zlib
+from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datumaro_clip.store.base import from_line, key_hash, to_line, to_lines
+from datumaro_clip.store.base import from_line, key_hash, key_hashes, subset_runs, to_line, to_lines
 from datumaro_clip.vectors import ItemKey
 
-# What could be taken for the end of a record or of a line, and what UTF-8 cannot encode.
-AWKWARD = st.sampled_from(['"},{"', '"}', "\n", '\\"},{\\"', "\x00", "\ud800", "\u2028", ""])
+# What could be taken for the end of an id, a record or a line, and what UTF-8 cannot encode.
+AWKWARD = st.sampled_from(['","', '",', ',"', '"},{', '"}', "\n", "\\", '\\"},{\\"', "\x00", "\ud800", "\u2028", ""])
 TEXTS = st.lists(AWKWARD | st.text(max_size=8), max_size=4).map("".join)
-KEYS = st.builds(ItemKey, TEXTS, TEXTS)
 
 
-@given(st.lists(KEYS, max_size=6))
-def test_many_keys_make_the_lines_that_each_makes(keys: list[ItemKey]) -> None:
+@given(TEXTS, st.lists(TEXTS, max_size=6))
+def test_many_ids_make_the_lines_that_each_makes(subset: str, ids: list[str]) -> None:
     """An id that looks like the end of a record splits it in two."""
-    lines = to_lines(keys)
+    keys = [ItemKey(id, subset) for id in ids]
+    lines = to_lines(subset, ids)
     assert lines == b"".join(to_line(key, {}) for key in keys)
     assert [from_line(line)[0] for line in lines.splitlines()] == keys
 
 
-@given(KEYS)
-def test_a_keys_hash_is_what_the_format_says(key: ItemKey) -> None:
-    assert key_hash(key) == zlib.crc32(f"{key.subset}\0{key.id}".encode("utf-8", "surrogatepass"))
+@pytest.mark.parametrize("id", ['x"},{', 'x",', "x\\", '","', ""])
+def test_an_id_that_ends_like_a_record_stays_one_id(id: str) -> None:
+    """The closing quote after it makes the bytes between two records."""
+    lines = to_lines("train", [id, "b"])
+    assert [from_line(line)[0].id for line in lines.splitlines()] == [id, "b"]
+
+
+@given(TEXTS, st.lists(TEXTS, max_size=6))
+def test_a_keys_hash_is_what_the_format_says(subset: str, ids: list[str]) -> None:
+    wanted = [zlib.crc32(f"{subset}\0{id}".encode("utf-8", "surrogatepass")) for id in ids]
+    assert key_hashes(subset, ids) == wanted
+    assert [key_hash(ItemKey(id, subset)) for id in ids] == wanted
+
+
+@given(st.lists(st.builds(ItemKey, st.text(max_size=2), st.sampled_from(["train", "val", ""])), max_size=8))
+def test_runs_are_the_keys_in_their_order(keys: list[ItemKey]) -> None:
+    runs = subset_runs(keys)
+    assert [ItemKey(id, subset) for subset, ids in runs for id in ids] == keys
+    assert all(one[0] != other[0] for one, other in pairwise(runs))

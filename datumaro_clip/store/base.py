@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -137,12 +139,18 @@ class CaptionBlock(NamedTuple):
 
 def key_hash(key: ItemKey) -> int:
     """CRC-32 of subset, NUL, id: what the column ``item_hash`` has of a key."""
-    return zlib.crc32(key.id.encode("utf-8", "surrogatepass"), _subset_hash(key.subset))
+    return key_hashes(key.subset, [key.id])[0]
 
 
-@lru_cache
-def _subset_hash(subset: str) -> int:
-    return zlib.crc32(f"{subset}\0".encode("utf-8", "surrogatepass"))
+def key_hashes(subset: str, ids: Sequence[str]) -> list[int]:
+    """The :func:`key_hash` of each of a subset's ids."""
+    start = zlib.crc32(f"{subset}\0".encode("utf-8", "surrogatepass"))
+    return [zlib.crc32(id.encode("utf-8", "surrogatepass"), start) for id in ids]
+
+
+def subset_runs(keys: Sequence[ItemKey]) -> list[tuple[str, list[str]]]:
+    """Keys as (subset, ids), in order: what follows one another in one subset is together."""
+    return [(subset, [key.id for key in run]) for subset, run in groupby(keys, attrgetter("subset"))]
 
 
 def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
@@ -156,14 +164,15 @@ def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def to_lines(keys: Sequence[ItemKey]) -> bytes:
-    """Records that are a key and nothing else, as lines of JSON; as :func:`to_line`, for many."""
-    try:
-        records = orjson.dumps([{"id": key.id, "subset": key.subset} for key in keys])
-    except TypeError:
-        return b"".join(to_line(key, {}) for key in keys)
-    # JSON escapes a quote inside a string, so these bytes are where one record ends and the next begins.
-    return records[1:-1].replace(b'"},{"', b'"}\n{"') + b"\n" if keys else b""
+def to_lines(subset: str, ids: Sequence[str]) -> bytes:
+    """Records that are a key and nothing else, as lines of JSON; as :func:`to_line`, for many of one subset."""
+    with suppress(TypeError):
+        text = orjson.dumps(ids)
+        # With no quote inside an id, these bytes are where one id ends and the next begins.
+        if ids and rb"\"" not in text:
+            tail = b'","subset":' + orjson.dumps(subset) + b"}\n"
+            return b'{"id":"' + text[2:-2].replace(b'","', tail + b'{"id":"') + tail
+    return b"".join(to_line(ItemKey(id, subset), {}) for id in ids)
 
 
 def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:

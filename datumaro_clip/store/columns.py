@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
 
 # Small enough to check on a single look-up, large enough that checksums and chunk indices cost nothing.
 BLOCK_BYTES = 1 << 20
+# Blocks that are checked and written at once: enough that a call costs nothing, few enough for a processor's cache.
+_TOGETHER = 8
 # Blocks of a column that stay in memory, for rows that are read one by one, by a few threads.
 _KEPT_BLOCKS = 4
 
@@ -36,8 +38,8 @@ class ColumnSpec:
 class BlockSink(Protocol):
     """Where blocks go, in order."""
 
-    def write(self, column: str, block: Array) -> None:
-        """Append a block to a column, and keep it; all but a column's last have equal length."""
+    def write(self, column: str, rows: Array, block_rows: int) -> None:
+        """Append blocks to a column: contiguous rows, on loan, ``block_rows`` to a block; only its last is shorter."""
 
 
 class RowSource(Protocol):
@@ -48,12 +50,12 @@ class RowSource(Protocol):
 
 
 def checksum(block: Array) -> int:
-    """CRC-32 of an array's bytes in C order."""
-    return zlib.crc32(np.ascontiguousarray(block).data.cast("B"))
+    """CRC-32 of an array's bytes in C order, as ``zlib.crc32`` computes it, many times as fast."""
+    return zlib_ng.crc32(np.ascontiguousarray(block).data.cast("B"))
 
 
 class ColumnWriter:
-    """Gathers rows into blocks and gives them away."""
+    """Cuts rows into blocks and gives them to a sink; only rows that do not fill a block are copied."""
 
     def __init__(self, name: str, dtype: str, row_shape: tuple[int, ...], sink: BlockSink) -> None:
         row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
@@ -62,29 +64,46 @@ class ColumnWriter:
         self._block = np.empty((self._block_rows, *row_shape), dtype)
         self._filled = 0
         self._rows = 0
+        self._checksums: list[int] = []
 
     def extend(self, rows: Array) -> None:
         """Append rows of shape (n, *row_shape)."""
         while len(rows):
-            part = rows[: self._block_rows - self._filled]
-            self._block[self._filled : self._filled + len(part)] = part
-            self._filled += len(part)
-            self._rows += len(part)
-            rows = rows[len(part) :]
-            if self._filled == self._block_rows:
-                self.flush()
+            taken = self._gather(rows) if self._filled or len(rows) < self._block_rows else self._pass_on(rows)
+            rows = rows[taken:]
 
     def flush(self) -> None:
         """Give away what is left, a last and shorter block."""
         if self._filled:
-            self._sink.write(self._name, self._block[: self._filled])
-            self._block = np.empty_like(self._block)
-            self._filled = 0
+            filled, self._filled = self._filled, 0
+            self._give(self._block[:filled])
 
-    def spec(self, checksums: Sequence[int]) -> ColumnSpec:
-        """What was written, given its blocks' checksums."""
+    @property
+    def spec(self) -> ColumnSpec:
+        """What was written."""
         shape = (self._rows, *self._block.shape[1:])
-        return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(checksums))
+        return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(self._checksums))
+
+    def _gather(self, rows: Array) -> int:
+        """Fill the block from the first rows; how many it took."""
+        part = rows[: self._block_rows - self._filled]
+        self._block[self._filled : self._filled + len(part)] = part
+        self._filled += len(part)
+        if self._filled == self._block_rows:
+            self.flush()
+        return len(part)
+
+    def _pass_on(self, rows: Array) -> int:
+        """Give away the first rows as they are, as many as are whole blocks; how many."""
+        taken = self._block_rows * min(len(rows) // self._block_rows, _TOGETHER)
+        self._give(np.ascontiguousarray(rows[:taken], self._block.dtype))
+        return taken
+
+    def _give(self, rows: Array) -> None:
+        size = self._block_rows
+        self._checksums += [checksum(rows[start : start + size]) for start in range(0, len(rows), size)]
+        self._rows += len(rows)
+        self._sink.write(self._name, rows, size)
 
 
 class Column:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,11 @@ _GZIP_LEVEL = 4
 
 
 class Hdf5Sink:
-    """Writes a segment's blocks to chunks of one file."""
+    """Writes a segment's blocks to chunks of one file.
+
+    HDF5 calls back into Python to write, and an exception in there may crash the process; so all calls are made by a
+    thread of their own, which Ctrl-C never interrupts.
+    """
 
     def __init__(self, path: Path, compression: str) -> None:
         self._path = path
@@ -34,21 +39,21 @@ class Hdf5Sink:
         if compression == "gzip":
             self._filter["compression_opts"] = _GZIP_LEVEL
         self._guard = GuardedFile(path)
-        self._file = h5py.File(self._guard, "w", libver=_LIBVER)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-hdf5")
+        self._file = self._do(lambda: h5py.File(self._guard, "w", libver=_LIBVER))
+        self._datasets: dict[str, h5py.Dataset] = {}
 
-    def write(self, column: str, block: Array) -> None:
-        """Append a block as a chunk."""
+    def write(self, column: str, rows: Array, block_rows: int) -> None:
+        """Append blocks, each as a chunk."""
         try:
-            if column not in self._file:
-                self._create(column, block)
-            else:
-                self._append(self._file[column], block)
+            self._do(lambda: self._write(column, rows, block_rows))
         finally:
             self._guard.check()
 
     def close(self) -> dict[str, int]:
         """Close and sync the file."""
-        self._file.close()
+        self._do(self._file.close)
+        self._thread.shutdown()
         self._guard.close()
         self._guard.check()
         return {self._path.name: self._path.stat().st_size}
@@ -56,12 +61,22 @@ class Hdf5Sink:
     def discard(self) -> None:
         """Close the file without caring for what it holds."""
         with suppress(OSError, RuntimeError):
-            self._file.close()
+            self._do(self._file.close)
+        self._thread.shutdown()
         self._guard.close()
 
-    def _create(self, column: str, block: Array) -> None:
+    def _do(self, call: Callable[[], Any]) -> Any:
+        return self._thread.submit(call).result()
+
+    def _write(self, column: str, rows: Array, block_rows: int) -> None:
+        if column not in self._datasets:
+            self._datasets[column] = self._create(column, rows[:block_rows])
+            rows = rows[block_rows:]
+        self._append(self._datasets[column], rows)
+
+    def _create(self, column: str, block: Array) -> h5py.Dataset:
         """Make the dataset with its first block as its first chunk: a short one is the only one."""
-        self._file.create_dataset(
+        return self._file.create_dataset(
             column,
             data=block,
             chunks=block.shape,
@@ -70,13 +85,14 @@ class Hdf5Sink:
             **self._filter,
         )
 
-    def _append(self, dataset: h5py.Dataset, block: Array) -> None:
-        start = len(dataset)
-        dataset.resize(start + len(block), axis=0)
-        if self._filter or block.shape != dataset.chunks:
-            dataset[start:] = block
-        else:
-            dataset.id.write_direct_chunk((start,) + (0,) * (block.ndim - 1), block)
+    def _append(self, dataset: h5py.Dataset, rows: Array) -> None:
+        start, size = len(dataset), dataset.chunks[0]
+        dataset.resize(start + len(rows), axis=0)
+        whole = 0 if self._filter else len(rows) // size * size
+        for first in range(0, whole, size):
+            position = (start + first,) + (0,) * (rows.ndim - 1)
+            dataset.id.write_direct_chunk(position, rows[first : first + size])
+        dataset[start + whole :] = rows[whole:]
 
 
 class Hdf5Source:

@@ -43,15 +43,15 @@ class MmapSink:
         self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._behind = WriteBehind()
 
-    def write(self, column: str, block: Array) -> None:
-        """Append a block."""
+    def write(self, column: str, rows: Array, block_rows: int) -> None:
+        """Append blocks; a file does not show where one ends."""
         if column not in self._files:
             self._files[column] = self._open(column)
-            self._shapes[column] = block.dtype.str, (0, *block.shape[1:])
-        self._files[column].write(block.data.cast("B"))
-        self._behind.wrote(self._files[column].fileno(), block.nbytes)
+            self._shapes[column] = rows.dtype.str, (0, *rows.shape[1:])
+        self._files[column].write(rows.data.cast("B"))
+        self._behind.wrote(self._files[column].fileno(), rows.nbytes)
         dtype, shape = self._shapes[column]
-        self._shapes[column] = dtype, (shape[0] + len(block), *shape[1:])
+        self._shapes[column] = dtype, (shape[0] + len(rows), *shape[1:])
 
     def close(self) -> dict[str, int]:
         """Write the headers, now that the shapes are known, and sync."""

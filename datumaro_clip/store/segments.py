@@ -16,34 +16,46 @@ from datumaro_clip.store.base import (
     CaptionVector,
     Record,
     from_line,
-    key_hash,
+    key_hashes,
+    subset_runs,
     to_line,
     to_lines,
 )
 from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import SegmentEntry
-from datumaro_clip.store.queue import BlockQueue
+from datumaro_clip.store.unit import UnitRows
 from datumaro_clip.vectors import ItemKey
 
 # Rows that are gathered before they become arrays.
 _PENDING = 1024
+# Keys that become lines and hashes at once.
+_KEYS = 16384
 
 Rows = npt.NDArray[np.int64]
 
 
 class SegmentWriter:
-    """Turns records into columns, holding no more than a few blocks of each."""
+    """Turns records into columns, holding no more than a few blocks of each.
+
+    Attributes
+    ----------
+    items : int
+        Records added.
+    subsets : Counter
+        Records written, by subset: after :meth:`finish`, all that were added.
+    """
 
     def __init__(self, sink: SegmentSink, dtype: str) -> None:
         self._sink = sink
-        self._queue = BlockQueue(sink)
+        self._vectors = UnitRows(sink)
         self._vector_dtype = DTYPES[dtype]
         self._columns: dict[str, ColumnWriter] = {}
         self._pending: list[tuple[int, Record]] = []
         self._extend("item_offsets", "<u8", np.zeros(1, np.uint64))
         self._bytes = 0
         self.items = 0
+        self.subsets: Counter[str] = Counter()
 
     def add(self, record: Record) -> None:
         """Append a record."""
@@ -55,12 +67,12 @@ class SegmentWriter:
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
         """Append records that have a vector and nothing else; ``vectors`` is (n, D)."""
         self._flush()
-        first = self.items
-        for start in range(0, len(keys), _PENDING):
-            self._write_lines(to_lines(keys[start : start + _PENDING]))
+        for start in range(0, len(keys), _KEYS):
+            runs = subset_runs(keys[start : start + _KEYS])
+            self._write_lines(b"".join([to_lines(subset, ids) for subset, ids in runs]))
+            self._count_and_hash(runs)
         self._extend("embeddings", self._vector_dtype, vectors)
-        self._extend("embedding_item", "<i8", np.arange(first, first + len(keys)))
-        self._hash(keys)
+        self._extend("embedding_item", "<i8", np.arange(self.items, self.items + len(keys)))
         self.items += len(keys)
 
     def finish(self) -> tuple[dict[str, ColumnSpec], dict[str, int]]:
@@ -68,19 +80,16 @@ class SegmentWriter:
         self._flush()
         for _, column in sorted(self._columns.items()):
             column.flush()
-        checksums = self._queue.finish()
-        specs = {name: column.spec(checksums[name]) for name, column in sorted(self._columns.items())}
-        return specs, self._sink.close()
+        return {name: column.spec for name, column in sorted(self._columns.items())}, self._sink.close()
 
     def discard(self) -> None:
         """Let go of the files, whatever they hold."""
-        self._queue.discard()
         self._sink.discard()
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
         self._write_lines(b"".join(to_line(record.key, record.payload) for _, record in pending))
-        self._hash([record.key for _, record in pending])
+        self._count_and_hash(subset_runs([record.key for _, record in pending]))
         self._write_embeddings([(row, r.embedding) for row, r in pending if r.embedding is not None])
         self._write_captions([(row, caption) for row, record in pending for caption in record.captions])
 
@@ -91,8 +100,11 @@ class SegmentWriter:
         self._extend("item_offsets", "<u8", self._bytes + 1 + np.flatnonzero(characters == ord("\n")))
         self._bytes += len(lines)
 
-    def _hash(self, keys: Sequence[ItemKey]) -> None:
-        self._extend("item_hash", "<u4", np.fromiter(map(key_hash, keys), np.uint32, len(keys)))
+    def _count_and_hash(self, runs: list[tuple[str, list[str]]]) -> None:
+        for subset, ids in runs:
+            self.subsets[subset] += len(ids)
+        hashes = [crc32 for subset, ids in runs for crc32 in key_hashes(subset, ids)]
+        self._extend("item_hash", "<u4", np.array(hashes, np.uint32))
 
     def _write_embeddings(self, rows: list[tuple[int, Array]]) -> None:
         if rows:
@@ -111,7 +123,8 @@ class SegmentWriter:
 
     def _extend(self, column: str, dtype: str, rows: Array) -> None:
         if len(rows) and column not in self._columns:
-            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._queue)
+            sink = self._vectors if column.endswith("embeddings") else self._sink
+            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], sink)
         if len(rows):
             self._columns[column].extend(rows)
 

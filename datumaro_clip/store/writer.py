@@ -92,7 +92,6 @@ class StoreWriter:
         self.remove(record.key)
         with write_errors(self.path):
             self._begin().add(record)
-        self._subsets[record.key.subset] += 1
         self._embeddings += record.embedding is not None
         self._captions += len(record.captions)
 
@@ -106,7 +105,6 @@ class StoreWriter:
                 self.remove(key)
         with write_errors(self.path):
             self._begin().add_rows(keys, vectors)
-        self._subsets.update(key.subset for key in keys)
         self._embeddings += len(keys)
 
     def remove(self, key: ItemKey) -> bool:
@@ -176,6 +174,7 @@ class StoreWriter:
         if self._segment is None:
             return None
         columns, files = self._segment.finish()
+        self._subsets.update(self._segment.subsets)
         entry = SegmentEntry(
             name=self._name,
             items=self._segment.items,

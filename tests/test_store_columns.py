@@ -1,0 +1,111 @@
+"""Columns are the same blocks however their rows come, and each block has zlib's checksum."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datumaro_clip.errors import InvalidVectorError
+from datumaro_clip.store.base import Array
+from datumaro_clip.store.columns import BLOCK_BYTES, ColumnWriter, checksum
+from datumaro_clip.store.unit import UnitRows
+
+WIDTH = BLOCK_BYTES // 2 // 4
+ROWS = np.random.default_rng(0).standard_normal((40, WIDTH)).astype("<f2")
+
+
+class Kept:
+    """A sink that keeps what it is given, cut into blocks."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Array] = []
+        self.most = 0
+
+    def write(self, column: str, rows: Array, block_rows: int) -> None:
+        self.most = max(self.most, len(rows))
+        self.blocks += [rows[start : start + block_rows].copy() for start in range(0, len(rows), block_rows)]
+
+
+def written(parts: list[Array], dtype: str = "<f2") -> tuple[ColumnWriter, Kept]:
+    sink = Kept()
+    column = ColumnWriter("rows", dtype, (WIDTH,), sink)
+    for part in parts:
+        column.extend(part)
+    column.flush()
+    return column, sink
+
+
+@given(st.binary(max_size=300), st.sampled_from(["|u1", "<u2"]))
+def test_a_checksum_is_zlibs(content: bytes, dtype: str) -> None:
+    array = np.frombuffer(content[: len(content) // 2 * 2], dtype)
+    assert checksum(array) == zlib.crc32(array.tobytes())
+    assert checksum(array[::2]) == zlib.crc32(array[::2].tobytes())
+
+
+@pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097, BLOCK_BYTES - 1, BLOCK_BYTES])
+def test_a_checksum_is_zlibs_whatever_the_length(size: int) -> None:
+    """Fast CRC takes long, middling and last bytes by different ways, and minds where they begin."""
+    content = np.random.default_rng(size).integers(0, 256, size + 3, dtype=np.uint8)
+    for start in range(4):
+        assert checksum(content[start : start + size]) == zlib.crc32(content[start : start + size].tobytes())
+
+
+@settings(max_examples=30)
+@given(st.lists(st.integers(0, 40), max_size=4))
+def test_blocks_are_the_same_however_rows_come(cuts: list[int]) -> None:
+    """Rows that fill a block go past the writer's own block: none may overtake another."""
+    parts = np.split(ROWS, sorted(cuts))
+    column, sink = written(parts)
+    np.testing.assert_array_equal(np.concatenate(sink.blocks), ROWS)
+    assert [len(block) for block in sink.blocks] == [4] * 10
+    assert column.spec.shape == ROWS.shape
+    assert column.spec.crc32 == tuple(zlib.crc32(block.tobytes()) for block in sink.blocks)
+
+
+@pytest.mark.parametrize("rows", [ROWS[::2], np.asfortranarray(ROWS), ROWS.astype(">f4"), ROWS.astype("<f8")])
+def test_rows_of_any_layout_and_dtype_are_stored_in_the_columns(rows: Array) -> None:
+    _, sink = written([rows[:5], rows[5:]])
+    assert all(block.flags.c_contiguous and block.dtype == np.dtype("<f2") for block in sink.blocks)
+    np.testing.assert_array_equal(np.concatenate(sink.blocks), rows.astype("<f2"))
+
+
+def test_however_many_rows_come_few_are_written_at_once() -> None:
+    """Rows that must be converted are held in memory twice."""
+    _, sink = written([np.broadcast_to(ROWS[:1], (100, WIDTH)).astype("<f4")])
+    assert len(sink.blocks) == 25
+    assert sink.most <= 8 * 4
+
+
+def test_a_block_that_is_refused_is_not_given_again() -> None:
+    sink = Kept()
+    column = ColumnWriter("rows", "<f2", (WIDTH,), UnitRows(sink))
+    with pytest.raises(InvalidVectorError):
+        column.extend(np.concatenate([ROWS[:2], ROWS[:2]])[:4])
+    column.extend(np.eye(3, WIDTH))
+    column.flush()
+    assert [len(block) for block in sink.blocks] == [3]
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 0.9, 1.01, 6e4])
+def test_only_finite_unit_rows_pass(dtype: str, value: Any) -> None:
+    """One bad row among good ones, wherever it is."""
+    for row in (0, 500, 999):
+        rows = np.eye(1, 8).repeat(1000, axis=0).astype(dtype)
+        UnitRows(Kept()).write("embeddings", rows, 10)
+        rows[row, 0] = value
+        with pytest.raises(InvalidVectorError, match="unit length"):
+            UnitRows(Kept()).write("embeddings", rows, 10)
+
+
+@given(st.integers(1, 600), st.integers(0, 2**32 - 1))
+def test_rounded_unit_rows_pass_whatever_the_dimension(dimension: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).standard_normal((3, dimension)) + 1e-3
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    for dtype in ("<f2", "<f4"):
+        UnitRows(Kept()).write("embeddings", rows.astype(dtype), 10)

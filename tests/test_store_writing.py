@@ -1,0 +1,79 @@
+"""Rows that go wrong, and the threads that write them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from datumaro_clip.errors import InvalidVectorError, StoreError
+from datumaro_clip.store import KIND_NAMES, Header, StoreWriter, create_store, open_store
+from datumaro_clip.store import guarded as module
+from datumaro_clip.testing.stores import files_of
+from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
+
+SPACE = VectorSpace("name:test", 64)
+HEADER = Header(space=SPACE, dtype="float16").computed_by(Provenance(SPACE, "f32", "CPU"))
+ROWS = np.eye(64).repeat(400, axis=0)
+
+
+def keys(count: int, subset: str = "train") -> list[ItemKey]:
+    return [ItemKey(f"{subset} {row}", subset) for row in range(count)]
+
+
+def add_and_commit(writer: StoreWriter, subset: str, rows: np.ndarray) -> None:
+    writer.add_rows(keys(len(rows), subset), rows)
+    writer.commit()
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_the_callers_rows_are_read_before_it_goes_on(tmp_path: Path, kind: str, dtype: str) -> None:
+    """Rows that are not copied must be on their way before the caller fills its array anew."""
+    with create_store(tmp_path / "s", kind, HEADER) as writer:
+        rows = ROWS.astype(dtype)
+        for subset in ("train", "val"):
+            writer.add_rows(keys(len(rows), subset), rows)
+            rows[:] = np.eye(1, 64, 7)
+    with open_store(tmp_path / "s") as reader:
+        reader.check()
+        np.testing.assert_array_equal(reader.matrix(), np.concatenate([ROWS, rows]))
+        assert reader.subsets == {"train": len(ROWS), "val": len(ROWS)}
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("bad", [0, 20_000, 25_599])
+def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: int) -> None:
+    """Not even where the caller let the error go by."""
+    with create_store(tmp_path / "s", kind, HEADER) as writer:
+        writer.add_rows(keys(3), ROWS[:3])
+    before, rows = files_of(tmp_path / "s"), ROWS.copy()
+    rows[bad] = np.nan
+    writer = create_store(tmp_path / "s", kind, HEADER, overwrite=True)
+    with pytest.raises(InvalidVectorError):
+        add_and_commit(writer, "train", rows)
+    with pytest.raises(StoreError):
+        add_and_commit(writer, "more", ROWS[:5])
+    writer.abort()
+    assert files_of(tmp_path / "s") == before
+
+
+def test_hdf5_calls_back_in_its_own_thread_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C is raised in the main thread: inside a call of HDF5's it would crash the process."""
+    threads = set()
+
+    class Watched(module.GuardedFile):
+        def seek(self, position: int, whence: int = 0) -> int:
+            threads.add(threading.current_thread().name)
+            return super().seek(position, whence)
+
+    monkeypatch.setattr("datumaro_clip.store.hdf5.GuardedFile", Watched)
+    with create_store(tmp_path / "s", "clip_hdf5", HEADER) as writer:
+        writer.add_rows(keys(len(ROWS)), ROWS)
+    writer = create_store(tmp_path / "s", "clip_hdf5", HEADER, overwrite=True)
+    writer.add_rows(keys(len(ROWS)), ROWS)
+    writer.abort()
+    assert {name.rpartition("_")[0] for name in threads} == {"store-hdf5"}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("store-")]
