@@ -99,6 +99,33 @@ def test_options_that_make_no_sense_are_refused_and_not_passed_over(transform: t
         several().transform(transform, **{**ENOUGH.get(transform, {}), **wrong}).init_cache()
 
 
+@pytest.mark.parametrize(
+    ("transform", "wrong", "message"),
+    [
+        (ClipClean, {"max_aspect": 0.5}, "--max-aspect must be at least 1, got 0.5"),
+        (ClipClean, {"except_file": "nowhere"}, "nowhere: No such file or directory; check the path"),
+        (ClipClean, {"report": "/proc/report"}, "--report /proc/report: No such file or directory; check the path"),
+        (ClipAlign, {"keep_top": 3}, "--keep-top must be from 0 to 1, got 3"),
+        (ClipDedup, {"threshold": 3}, "--threshold must be from -1 to 1, got 3"),
+        (ClipSample, {}, "give either --count or --ratio"),
+        (ClipSample, {"ratio": 3}, "--ratio must be from 0 to 1, got 3"),
+        (ClipSample, {"count": 3, "clusters": 0}, "--clusters must be at least 1, got 0"),
+        (ClipClassify, {"min_confidence": 3}, "--min-confidence must be from 0 to 1, got 3"),
+        (ClipOutliers, {"neighbours": 0}, "--neighbours must be at least 1, got 0"),
+        (ClipOutliers, {"min_doubt": 7}, "--min-doubt must be from 0 to 1, got 7"),
+        (ClipSearch, {"query": "x", "k": 0}, "-k must be at least 1, got 0"),
+        (ClipSearch, {"query": "x", "min_score": float("nan")}, "--min-score must be from -1 to 1, got nan"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_picture_is_read(
+    transform: type, wrong: dict, message: str, encoder: FakeEncoder
+):
+    with pytest.raises(DatumaroClipError) as caught:
+        several().transform(transform, **wrong).init_cache()
+    assert str(caught.value) == message
+    assert not encoder.pictures_computed
+
+
 @pytest.mark.parametrize("transform", EVERY)
 def test_the_command_line_has_the_defaults_of_python(transform: type):
     parsed = transform.parse_cmdline([])

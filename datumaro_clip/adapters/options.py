@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -70,7 +71,7 @@ class EmbeddingOptions:
         require_choice("on_error", self.on_error, ON_ERROR)
         require_choice("texts", self.texts, TEXTS)
         for option in ("batch_size", "streams", "threads"):
-            _require_positive(option, getattr(self, option))
+            require_range(option, getattr(self, option), 1)
         if self.prompt.count("{}") != 1:
             raise OptionError(f"--prompt needs exactly one {{}} for the label's name, got {self.prompt!r}")
 
@@ -87,9 +88,12 @@ def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
         raise OptionError(f"--{option.replace('_', '-')} must be one of {', '.join(choices)}; got {value!r}")
 
 
-def _require_positive(option: str, value: int | None) -> None:
-    if value is not None and value < 1:
-        raise OptionError(f"--{option.replace('_', '-')} must be at least 1, got {value}")
+def require_range(option: str, value: float | None, low: float, high: float = math.inf) -> None:
+    """Raise :class:`OptionError` unless an option's value is in its range, or the option is not given."""
+    if value is not None and not low <= value <= high:
+        flag = f"-{option}" if len(option) == 1 else f"--{option.replace('_', '-')}"
+        wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+        raise OptionError(f"{flag} must be {wanted}, got {value}")
 
 
 def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = False) -> None:
@@ -114,4 +118,6 @@ def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = 
 
 
 def _number(text: str) -> int | None:
+    if text != "auto" and not text.lstrip("-").isdecimal():
+        raise argparse.ArgumentTypeError(f"wanted a whole number or auto, got {text!r}")
     return None if text == "auto" else int(text)

@@ -46,6 +46,8 @@ class ClipAlign(CurationTransform):
         "drop_captions": False,
     }
 
+    RANGES = {"keep_top": (0, 1)}  # noqa: RUF012
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare what is scored, and which scores are enough."""

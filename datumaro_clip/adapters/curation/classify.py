@@ -16,7 +16,6 @@ from datumaro_clip.adapters.curation.vectors import class_matrix
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, classify, prompts
 from datumaro_clip.curate.decisions import Decision, Scalar
-from datumaro_clip.errors import OptionError
 
 
 class ClipClassify(CurationTransform):
@@ -38,6 +37,8 @@ class ClipClassify(CurationTransform):
         "min_confidence": 0.0,
     }
 
+    RANGES = {"min_confidence": (0, 1)}  # noqa: RUF012
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare the classes and the prompts."""
@@ -56,8 +57,6 @@ class ClipClassify(CurationTransform):
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
         """Propose a label for each picture that has a vector."""
-        if not 0 <= self.options["min_confidence"] <= 1:
-            raise OptionError(f"--min-confidence must be from 0 to 1, got {self.options['min_confidence']}")
         names = list(self.options["labels"]) or label_names(self.categories())
         sentences = prompts(names, self.options["templates"])
         found = self.embedded(items)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -52,6 +53,13 @@ class ClipClean(CurationTransform):
         "min_words": CaptionRules.min_words,
         "skip": (),
         "require_caption": False,
+    }
+
+    RANGES = {  # noqa: RUF012
+        "min_side": (0, math.inf),
+        "max_aspect": (1, math.inf),
+        "min_spread": (0, math.inf),
+        "min_words": (0, math.inf),
     }
 
     @classmethod

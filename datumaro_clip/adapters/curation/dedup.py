@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ class ClipDedup(CurationTransform):
         "merge_annotations": False,
         "no_vectors": False,
     }
+
+    RANGES = {"threshold": (-1, 1), "keep_ratio": (0, 1), "clusters": (1, math.inf)}  # noqa: RUF012
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:

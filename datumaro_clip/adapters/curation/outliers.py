@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -56,6 +57,8 @@ class ClipOutliers(CurationTransform):
         "min_doubt": 0.5,
         "no_texts": False,
     }
+
+    RANGES = {"neighbours": (1, math.inf), "min_doubt": (0, 1)}  # noqa: RUF012
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:

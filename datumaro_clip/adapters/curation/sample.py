@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -46,6 +47,8 @@ class ClipSample(CurationTransform):
         "clusters": None,
     }
 
+    RANGES = {"count": (0, math.inf), "ratio": (0, 1), "clusters": (1, math.inf)}  # noqa: RUF012
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare how, how many, and where from."""
@@ -64,6 +67,8 @@ class ClipSample(CurationTransform):
         require_choice("strategy", self.options["strategy"], METHODS)
         if self.options["strategy"] == "query" and not self.options["query"]:
             raise OptionError("--strategy query needs --query TEXT")
+        # Refuses what cannot be counted, before anything is embedded.
+        wanted_count(len(items), self.options["count"], self.options["ratio"])
         owned = names_of(self.options["start_from"])
         if missing := owned - set(self._extractor.subsets()):
             raise OptionError(f"the dataset has no subset {', '.join(sorted(missing))} to start from")

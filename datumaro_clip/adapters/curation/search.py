@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from datumaro.components.dataset_base import DatasetItem
 
@@ -29,6 +30,8 @@ class ClipSearch(CurationTransform):
     NAME = "clip_search"
     DEFAULTS = {"query": None, "image": None, "item": None, "k": 10, "min_score": -1.0}  # noqa: RUF012
 
+    RANGES = {"k": (1, math.inf), "min_score": (-1, 1)}  # noqa: RUF012
+
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Declare what to look for, and how many hits to keep."""
@@ -43,8 +46,6 @@ class ClipSearch(CurationTransform):
         """Rank the items by similarity to the query."""
         if sum(self.options[name] is not None for name in ("query", "image", "item")) != 1:
             raise OptionError("give one of --query TEXT, --image FILE and --item ID[@SUBSET]")
-        if self.options["k"] < 1:
-            raise OptionError(f"-k must be at least 1, got {self.options['k']}")
         found = self.embedded(items)
         matrix = matrix_of(found)
         if matrix is None:

@@ -16,10 +16,10 @@ from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
 from datumaro_clip.adapters.curation.crops import embed_boxes
 from datumaro_clip.adapters.curation.pictures import thumbnails_of
 from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
-from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
+from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options, require_range
 from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions
-from datumaro_clip.errors import OptionError
+from datumaro_clip.errors import OptionError, with_cure
 from datumaro_clip.report import plan_report, write_report
 from datumaro_clip.vectors import ItemKey
 
@@ -31,13 +31,14 @@ _MOVE = "subset:"
 class CurationTransform(Transform):
     """Decides about a whole dataset on first use, keeps the decisions, and passes the items on accordingly.
 
-    A subclass declares its own options in ``add_options`` with their defaults in ``DEFAULTS``, and decides in
-    ``decide``. An option that cannot be used fails the first iteration: Datumaro drops a transform whose constructor
-    fails, and would carry on without it.
+    A subclass declares its own options in ``add_options``, their defaults in ``DEFAULTS``, the least and greatest of
+    their values in ``RANGES``, and decides in ``decide``. An option that cannot be used fails the first iteration:
+    Datumaro drops a transform whose constructor fails, and would carry on without it.
     """
 
     NAME: ClassVar[str]
     DEFAULTS: ClassVar[dict[str, Any]] = {}
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {}
     TEXTS: ClassVar[str] = "none"
     EMBEDS: ClassVar[bool] = True
 
@@ -125,9 +126,7 @@ class CurationTransform(Transform):
         self._read_options()
         decisions, notes = self.decide([item for item in self._extractor if self._chosen(item)])
         self._model = None  # nothing is computed any more: its memory is free
-        decisions = [self._shielded(decision) for decision in decisions]
-        if self.options["except_file"]:
-            decisions = except_items(decisions, read_exceptions(self.options["except_file"]))
+        decisions = except_items([self._shielded(decision) for decision in decisions], self._excepted)
         decisions = [self._acted(decision) for decision in decisions]
         made = DecisionLog(self.NAME, self._told_options(), self.space, tuple(decisions), tuple(notes))
         log_summary(made)
@@ -149,6 +148,11 @@ class CurationTransform(Transform):
         self._protected = names_of(self.options["protect"])
         self._require_subsets()
         require_action(self.options["action"])
+        for name, bounds in self.RANGES.items():
+            require_range(name, self.options[name], *bounds)
+        self._excepted = read_exceptions(self.options["except_file"]) if self.options["except_file"] else frozenset()
+        if self.options["report"]:
+            make_report_directory(Path(self.options["report"]))
 
     def _require_subsets(self) -> None:
         present = set(self._extractor.subsets())
@@ -213,6 +217,20 @@ def require_action(action: str) -> None:
     named = action.startswith(_MOVE) and len(action) > len(_MOVE)
     if action not in ("drop", "mark") and not named:
         raise OptionError(f"--action must be drop, mark or subset:NAME, got {action!r}")
+
+
+def make_report_directory(path: Path) -> None:
+    """Before there is anything to report, so that nothing is decided in vain.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise OptionError(f"--report {with_cure(exc)}") from exc
 
 
 def log_summary(made: DecisionLog) -> None:
