@@ -30,7 +30,8 @@ from hypothesis.extra import numpy as st_numpy
 from datumaro_clip.adapters.codec.annotations import ANNOTATIONS, decode_annotation, encode_annotation
 from datumaro_clip.adapters.codec.categories import decode_categories, encode_categories
 from datumaro_clip.adapters.codec.items import ItemDecoder, ItemEncoder
-from datumaro_clip.adapters.codec.media import MediaReader, MediaWriter
+from datumaro_clip.adapters.codec.media_reader import MediaReader
+from datumaro_clip.adapters.codec.media_writer import MediaWriter
 from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.errors import StoreCorruptError, StoreWriteError
 from datumaro_clip.store import MediaFolder

@@ -32,7 +32,8 @@ from datumaro.components.annotation import (
 from datumaro.components.media import Image
 
 from datumaro_clip.adapters.codec.masks import decode_mask, encode_mask
-from datumaro_clip.adapters.codec.media import MediaReader, MediaWriter
+from datumaro_clip.adapters.codec.media_reader import MediaReader
+from datumaro_clip.adapters.codec.media_writer import MediaWriter
 from datumaro_clip.adapters.codec.values import CodecError, decode_value, encode_value
 
 ANNOTATIONS: dict[str, Any] = {

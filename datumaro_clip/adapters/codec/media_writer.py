@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from datumaro.components.media import (
     Image,
     MediaElement,
-    MosaicImage,
     MultiframeImage,
     PointCloud,
     RoIImage,
@@ -24,11 +19,12 @@ from datumaro.components.media import (
     VideoFrame,
 )
 from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfImages
-from datumaro.util.image import decode_image, encode_image
+from datumaro.util.image import encode_image
 
-from datumaro_clip.adapters.codec.tables import TableReader, TableWriter
+from datumaro_clip.adapters.codec.pixels import NpyFile, exact_png, npy
+from datumaro_clip.adapters.codec.tables import TableWriter
 from datumaro_clip.adapters.codec.values import CodecError
-from datumaro_clip.store import MediaFolder, media_path
+from datumaro_clip.store import MediaFolder
 
 Payload = dict[str, Any]
 
@@ -104,8 +100,8 @@ class MediaWriter:
             raise CodecError("a picture without data")
         if self._image_ext:
             return self._folder.add_bytes(encode_image(data, self._image_ext), name + self._image_ext)
-        png = _exact_png(data)
-        return self._folder.add_bytes(png or _npy(data), name + (".png" if png else ".npy"))
+        png = exact_png(data)
+        return self._folder.add_bytes(png or npy(data), name + (".png" if png else ".npy"))
 
     def _point_cloud(self, cloud: PointCloud, name: str) -> Payload:
         path = getattr(cloud, "path", None)
@@ -129,110 +125,6 @@ class MediaWriter:
                 return {"file": self._folder.add_file(Path(path), name)}
             self.counts["missing"] += 1
         return {"path": os.path.abspath(path)}
-
-
-@dataclass(frozen=True)
-class NpyFile:
-    """A NumPy array that is read when called."""
-
-    path: str
-
-    def __call__(self) -> npt.NDArray[Any]:
-        """The array; mapped first, so that a header cannot ask for more memory than the file has bytes."""
-        return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False))
-
-
-class MediaReader:
-    """Turns payloads into media.
-
-    Parameters
-    ----------
-    root : Path
-        The store.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._tables = TableReader(root)
-        self._latest_video: tuple[Payload, Video] | None = None
-
-    def decode(self, value: Payload) -> MediaElement:
-        """The medium that was encoded; its bytes are not read.
-
-        Raises
-        ------
-        CodecError
-            If the payload means nothing.
-        StoreCorruptError
-            If it names a file outside the store.
-        """
-        decode = _DECODERS.get(value.get("type", ""))
-        if decode is None:
-            raise CodecError(f"a medium of the unknown kind {value.get('type')!r}")
-        return decode(self, value)
-
-    def _image(self, value: Payload) -> Image:
-        image = self._whole_image(value)
-        if "dtype" in value:
-            image._dtype = np.dtype(value["dtype"])
-        return image
-
-    def _whole_image(self, value: Payload) -> Image:
-        facts = {"size": tuple(value["size"]) if "size" in value else None, "ext": value.get("ext")}
-        path = self._path(value)
-        if path is None:
-            return Image.from_numpy(None, **facts)
-        return Image.from_numpy(NpyFile(path), **facts) if path.endswith(".npy") else Image.from_file(path, **facts)
-
-    def _roi_image(self, value: Payload) -> Image:
-        whole = self._whole_image({key: part for key, part in value.items() if key != "size"})
-        return RoIImage.from_image(whole, tuple(value["roi"]))
-
-    def _mosaic(self, value: Payload) -> Image:
-        parts = [(self.decode(image), tuple(roi)) for image, roi in value["parts"]]
-        return MosaicImage.from_image_roi_pairs(parts, tuple(value["size"]))
-
-    def _frames(self, value: Payload) -> MultiframeImage:
-        return MultiframeImage([self.decode(image) for image in value["images"]], path=value["origin"])
-
-    def _video(self, value: Payload) -> Video:
-        # Frames of one video share it, since each has a decoder of its own.
-        if self._latest_video is None or self._latest_video[0] != value:
-            step, start, end = value["range"]
-            self._latest_video = value, Video(self._path(value), step=step, start_frame=start, end_frame=end)
-        return self._latest_video[1]
-
-    def _video_frame(self, value: Payload) -> VideoFrame:
-        return VideoFrame(self._video(value["video"]), value["index"])
-
-    def _point_cloud(self, value: Payload) -> PointCloud:
-        extra = [self.decode(image) for image in value["extra_images"]]
-        path = self._path(value)
-        if path is None:
-            return PointCloud.from_bytes(None, extra_images=extra)
-        return PointCloud.from_file(path, extra_images=extra)
-
-    def _table_row(self, value: Payload) -> TableRow:
-        return TableRow(self._tables.table(value["file"]), value["index"])
-
-    def _path(self, value: Payload) -> str | None:
-        if "file" in value:
-            return str(media_path(self._root, value["file"]))
-        path: str | None = value.get("path")
-        return path
-
-
-_DECODERS: Mapping[str, Callable[[MediaReader, Payload], MediaElement]] = {
-    "image": MediaReader._image,
-    "roi_image": MediaReader._roi_image,
-    "mosaic_image": MediaReader._mosaic,
-    "multiframe_image": MediaReader._frames,
-    "video": MediaReader._video,
-    "video_frame": MediaReader._video_frame,
-    "point_cloud": MediaReader._point_cloud,
-    "table_row": MediaReader._table_row,
-    "media_element": lambda reader, value: MediaElement(),
-}
 
 
 def _path_of(image: Image) -> str | None:
@@ -265,17 +157,3 @@ def _raw(image: Image) -> Any:
     """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
     data = image._data
     return data() if callable(data) else data
-
-
-def _exact_png(data: npt.NDArray[Any]) -> bytes | None:
-    """A PNG from which Datumaro reads the very same array; None if there is none."""
-    if data.dtype != np.uint8 or data.ndim not in (2, 3) or not data.size or data.shape[2:] not in ((), (3,), (4,)):
-        return None
-    png = encode_image(data, ".png")
-    return png if np.array_equal(decode_image(png), data) else None
-
-
-def _npy(data: npt.NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, data, allow_pickle=False)
-    return file.getvalue()
