@@ -28,7 +28,7 @@ from datumaro_clip.models import load_model
 from datumaro_clip.models.manifest import verify_files
 from datumaro_clip.models.resolve import BUNDLED
 from datumaro_clip.store import create_store, open_store
-from datumaro_clip.testing.stores import HEADER, make_records
+from datumaro_clip.testing.records import HEADER, make_records
 
 MOST_MEMORY = 400 << 20
 PIXELS = np.zeros((1, 96, 96, 3), np.uint8)

@@ -32,7 +32,7 @@ from datumaro_clip.errors import (
     StoreWriteError,
 )
 from datumaro_clip.store import KIND_NAMES, append_to_store, open_store
-from datumaro_clip.testing.stores import files_of
+from datumaro_clip.testing.records import files_of
 from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
 
 datumaro_clip.register()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from datumaro_clip.cache import VectorCache
 from datumaro_clip.store import create_store, open_store
-from datumaro_clip.testing.stores import HEADER, files_of
+from datumaro_clip.testing.records import HEADER, files_of
 
 PICTURES = 120
 

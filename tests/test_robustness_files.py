@@ -12,7 +12,7 @@ from opened_files import SUBJECTS
 
 from datumaro_clip.errors import StoreCorruptError, StoreWriteError
 from datumaro_clip.store import MediaFolder, create_store, media_path
-from datumaro_clip.testing.stores import HEADER
+from datumaro_clip.testing.records import HEADER
 
 SCRIPT = Path(__file__).with_name("opened_files.py")
 COUNTS = {"clip_hdf5": 100, "clip_mmap": 100, "cache": 50, "model": 60}

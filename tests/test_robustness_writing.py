@@ -19,7 +19,7 @@ from PIL import Image
 from datumaro_clip.cache import VectorCache
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store import KIND_NAMES, Header, Record, StoreWriter, append_to_store, create_store, open_store
-from datumaro_clip.testing.stores import HEADER, assert_same, files_of, make_records
+from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
 
 RECORDS = make_records(8)
 
@@ -49,7 +49,7 @@ LIMITED = """
 import resource, sys
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store import append_to_store
-from datumaro_clip.testing.stores import make_records
+from datumaro_clip.testing.records import make_records
 path, limit = sys.argv[1], int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:

@@ -10,7 +10,8 @@ import pytest
 
 from datumaro_clip.errors import MissingDependencyError, OptionError, StoreFormatError, StoreWriteError
 from datumaro_clip.store import create_store, open_store, store_kind
-from datumaro_clip.testing.stores import HEADER, StoreContract, make_records
+from datumaro_clip.testing.records import HEADER, make_records
+from datumaro_clip.testing.stores import StoreContract
 
 
 class TestHdf5(StoreContract):

@@ -21,7 +21,7 @@ from datumaro_clip.errors import (
 )
 from datumaro_clip.store import KIND_NAMES, Record, append_to_store, create_store, open_store
 from datumaro_clip.store.manifest import manifest_path
-from datumaro_clip.testing.stores import HEADER, assert_same, files_of, make_records
+from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
 
 RECORDS = make_records(8)
 

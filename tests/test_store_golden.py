@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from datumaro_clip.store import Header, append_to_store, create_store, open_store
-from datumaro_clip.testing.stores import SPACE, assert_same, files_of, make_records
+from datumaro_clip.testing.records import SPACE, assert_same, files_of, make_records
 
 GOLDEN = Path(__file__).parent / "golden"
 RECORDS = make_records(6, seed=1)

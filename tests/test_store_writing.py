@@ -11,7 +11,7 @@ import pytest
 from datumaro_clip.errors import InvalidVectorError, StoreError
 from datumaro_clip.store import KIND_NAMES, Header, StoreWriter, create_store, open_store
 from datumaro_clip.store import guarded as module
-from datumaro_clip.testing.stores import files_of
+from datumaro_clip.testing.records import files_of
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
 SPACE = VectorSpace("name:test", 64)

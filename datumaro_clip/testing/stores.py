@@ -10,7 +10,6 @@ import pytest
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.store import (
-    CaptionVector,
     Header,
     Record,
     StoreWriter,
@@ -20,43 +19,8 @@ from datumaro_clip.store import (
     store_kind,
 )
 from datumaro_clip.store.base import Array
-from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace, unit_rows
-
-SPACE = VectorSpace("sha256:" + "5" * 64, 8, "contract")
-HEADER = Header(space=SPACE, precision="f32", device="CPU", categories={"label": {"items": []}}, infos={"by": "us"})
-
-
-def make_records(count: int, seed: int = 0) -> list[Record]:
-    """Records with and without vectors, captions, scores and payloads; the same ones for the same seed."""
-    vectors = unit_rows(np.random.default_rng(seed).standard_normal((max(count, 1), 2, SPACE.dimension)).reshape(-1, 8))
-    return [_record(i, vectors[2 * i], vectors[2 * i + 1]) for i in range(count)]
-
-
-def _record(i: int, vector: Array, text: Array) -> Record:
-    captions = tuple(CaptionVector(n, text, None if n else 0.25) for n in range(i % 3))
-    payload = {"attributes": {"n": i, "text": "ü\n"}} if i % 2 else {}
-    return Record(ItemKey(f"dir/{i} é", ("train", "val")[i % 2]), payload, None if i % 4 == 3 else vector, captions)
-
-
-def assert_same(found: Record, wanted: Record, dtype: str = "float32") -> None:
-    """Raise AssertionError unless two records are equal, vectors as the dtype keeps them."""
-    assert (found.key, dict(found.payload)) == (wanted.key, dict(wanted.payload))
-    assert (found.embedding is None) == (wanted.embedding is None)
-    if found.embedding is not None and wanted.embedding is not None:
-        np.testing.assert_array_equal(found.embedding, wanted.embedding.astype(dtype).astype(np.float32))
-    assert [c.annotation_index for c in found.captions] == [c.annotation_index for c in wanted.captions]
-    assert [c.score for c in found.captions] == [c.score for c in wanted.captions]
-    for mine, theirs in zip(found.captions, wanted.captions, strict=True):
-        np.testing.assert_array_equal(mine.vector, theirs.vector.astype(dtype).astype(np.float32))
-
-
-def files_of(root: Path) -> dict[str, bytes]:
-    """Every file of a store and its bytes."""
-    return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
-
-
-def _vectors(records: list[Record]) -> Array:
-    return np.stack([record.embedding for record in records if record.embedding is not None])
+from datumaro_clip.testing.records import HEADER, SPACE, assert_same, files_of, make_records, vectors_of
+from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
 
 def _fail_within(writer: StoreWriter) -> None:
@@ -107,7 +71,7 @@ class StoreContract:
         records = make_records(50)
         wanted = [record for record in records if record.embedding is not None]
         with open_store(self.write(tmp_path / "store", records)) as reader:
-            np.testing.assert_array_equal(reader.matrix(), _vectors(wanted))
+            np.testing.assert_array_equal(reader.matrix(), vectors_of(wanted))
             assert list(reader.embedding_keys()) == [record.key for record in wanted]
             for size in (1, 7, 100):
                 rows, blocks = zip(*reader.iter_embeddings(size), strict=True)
@@ -278,7 +242,7 @@ class StoreContract:
         plain = [Record(record.key, {}, record.embedding) for record in records]
         one_by_one = self.write(tmp_path / "one", plain)
         with create_store(tmp_path / "bulk", self.kind, HEADER) as writer:
-            writer.add_rows([r.key for r in plain], _vectors(plain))
+            writer.add_rows([r.key for r in plain], vectors_of(plain))
         assert files_of(tmp_path / "bulk") == files_of(one_by_one)
 
     def test_leftovers_of_a_killed_write_are_cleared(self, tmp_path: Path) -> None:
