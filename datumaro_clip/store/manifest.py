@@ -194,8 +194,13 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "embeddings": manifest.embeddings,
         "captions": manifest.captions,
         "subsets": dict(manifest.subsets),
-        "segments": [asdict(segment) for segment in manifest.segments],
+        "segments": [_segment_to_json(segment) for segment in manifest.segments],
     }
+
+
+def _segment_to_json(segment: SegmentEntry) -> dict[str, Any]:
+    """As ``asdict``, but without copying the checksums one by one."""
+    return {**vars(segment), "columns": {name: vars(column) for name, column in segment.columns.items()}}
 
 
 def _from_json(kind: str, value: dict[str, Any]) -> Manifest:

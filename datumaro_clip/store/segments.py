@@ -22,6 +22,7 @@ from datumaro_clip.store.base import (
     to_lines,
 )
 from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
+from datumaro_clip.store.hashes import HashIndex
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import SegmentEntry
 from datumaro_clip.store.unit import UnitRows
@@ -188,9 +189,7 @@ class SegmentReader:
 
     def repeated_key(self) -> ItemKey | None:
         """A key that two records share, if there is one; only records of equal hash are read."""
-        hashes = self.columns["item_hash"].all()
-        values, counts = np.unique(hashes, return_counts=True)
-        suspects = np.flatnonzero(np.isin(hashes, values[counts > 1]))
+        suspects = HashIndex(self.columns["item_hash"].all(), np.arange(self.entry.items)).repeated()
         keys = Counter(self.key(int(row)) for row in suspects)
         return next((key for key, count in keys.items() if count > 1), None)
 

@@ -99,10 +99,11 @@ class StoreWriter:
         """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one."""
         if np.ndim(vectors) != 2 or len(keys) != len(vectors):
             raise InvalidVectorError(f"wanted {len(keys)} vectors (N, D), got shape {np.shape(vectors)}")
+        self._require_begun()
         self._require_fitting(np.shape(vectors)[1:])
         if self._previous is not None:
-            for key in keys:
-                self.remove(key)
+            for key, row in zip(keys, self._previous.find_all(keys), strict=True):
+                self._remove_row(self._previous, key.subset, row)
         with write_errors(self.path):
             self._begin().add_rows(keys, vectors)
         self._embeddings += len(keys)
@@ -110,14 +111,16 @@ class StoreWriter:
     def remove(self, key: ItemKey) -> bool:
         """Remove an item that an earlier write stored; whether there was one."""
         self._require_begun()
-        row = None if self._previous is None else self._previous.find(key)
-        if row is None or self._previous is None:
+        return self._previous is not None and self._remove_row(self._previous, key.subset, self._previous.find(key))
+
+    def _remove_row(self, previous: StoreReader, subset: str, row: int | None) -> bool:
+        if row is None:
             return False
-        segment, local = self._previous.locate(row)
+        segment, local = previous.locate(row)
         removed = self._removed[segment.entry.name]
         is_news = local not in removed
         removed.add(local)
-        self._subsets[key.subset] -= is_news
+        self._subsets[subset] -= is_news
         return is_news
 
     def commit(self) -> None:

@@ -1,0 +1,38 @@
+"""Rows are found by hash wherever they are, however many share one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from datumaro_clip.store.hashes import HashIndex, possible_rows
+
+# Few enough to repeat; the least, the greatest, and two that share their low bits.
+HASHES = st.lists(st.sampled_from([0, 1, 2**16, 2**16 + 1, 2**31, 2**32 - 2, 2**32 - 1]), max_size=12)
+
+
+@given(HASHES)
+def test_every_row_of_a_hash_is_found_in_order(hashes: list[int]) -> None:
+    index = HashIndex(np.array(hashes, np.uint32), np.arange(len(hashes)) * 3)
+    for wanted in {*hashes, 0, 7, 2**32 - 1}:
+        assert index.rows_of(wanted) == [3 * row for row, value in enumerate(hashes) if value == wanted]
+
+
+@given(HASHES)
+def test_rows_that_share_a_hash_are_named_once(hashes: list[int]) -> None:
+    repeated = HashIndex(np.array(hashes, np.uint32), np.arange(len(hashes))).repeated()
+    assert repeated.tolist() == [row for row, value in enumerate(hashes) if hashes.count(value) > 1]
+
+
+@given(HASHES, HASHES)
+def test_no_wanted_row_is_passed_over(hashes: list[int], wanted: list[int]) -> None:
+    rows = possible_rows(np.array(hashes, np.uint32), wanted).tolist()
+    assert rows == sorted(set(rows))
+    assert {row for row, value in enumerate(hashes) if value in wanted} <= set(rows)
+
+
+@pytest.mark.parametrize(("hashes", "wanted", "rows"), [([], [], []), ([5], [], []), ([5, 6, 5 + 2**16], [5], [0, 2])])
+def test_few_others_are_possible(hashes: list[int], wanted: list[int], rows: list[int]) -> None:
+    assert possible_rows(np.array(hashes, np.uint32), wanted).tolist() == rows
