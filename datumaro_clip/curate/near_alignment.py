@@ -87,8 +87,9 @@ def _grey(picture: Thumbnail) -> FloatArray:
 
 def _turned(where: Map) -> float:
     """Degrees of the map's rotation away from the nearest right angle, 0 to 45."""
-    hand = np.sign(np.linalg.det(where[:, :2])) or 1.0
-    angle = np.degrees(np.arctan2(where[1, 0] - where[0, 1] * hand, where[0, 0] + where[1, 1] * hand))
+    (a, b), (c, d) = where[:, :2]
+    hand = 1.0 if a * d >= b * c else -1.0
+    angle = np.degrees(np.arctan2(c - b * hand, a + d * hand))
     return float(abs((angle + 45) % 90 - 45))
 
 

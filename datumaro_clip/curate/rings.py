@@ -125,9 +125,10 @@ def orient(first: Spectrum, second: Spectrum) -> Orientation:
         As from :func:`spectra` over ``VIEWS``.
     """
     best = Orientation(-1.0, False, 0.0, WHOLE)
+    first = np.conj(first)
     for mirrored in (False, True):
         other = np.conj(second[0]) if mirrored else second[0]
-        cross = np.einsum("vrhc,rhc->vh", np.conj(first), other)
+        cross = np.einsum("vrhc,rhc->vh", first, other)
         curves = np.fft.irfft(cross, n=_ANGLES, axis=1) * _ANGLES
         view, step = np.unravel_index(int(curves.argmax()), curves.shape)
         score = float(curves[view, step])
