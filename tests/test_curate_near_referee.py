@@ -1,0 +1,101 @@
+"""Working ahead in threads changes no answer, whatever their number."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from datumaro_clip.curate import near_progress, near_threads
+from datumaro_clip.curate.groups import neighbour_lists, star_groups
+from datumaro_clip.curate.near import find_near
+from datumaro_clip.curate.near_referee import Referee
+from datumaro_clip.curate.rings import Thumbnail
+from datumaro_clip.curate.thumbnails import square_thumbnail
+from datumaro_clip.vectors import unit_rows
+
+
+def pictures() -> list[Thumbnail]:
+    """Three pictures, each in four versions."""
+    found = []
+    for seed in range(3):
+        coarse = np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8)
+        one = Image.fromarray(coarse).resize((240, 180), Image.Resampling.BICUBIC)
+        flipped = one.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        found += [one, flipped, one.crop((24, 18, 216, 162)), one.resize((120, 90))]
+    return [square_thumbnail(each) for each in found]
+
+
+class ReadByOne(Sequence[Thumbnail]):
+    """Thumbnails that cannot be read by two at once, as those of a file."""
+
+    def __init__(self, thumbnails: list[Thumbnail]) -> None:
+        self._thumbnails, self._busy = thumbnails, Lock()
+
+    def __len__(self) -> int:
+        return len(self._thumbnails)
+
+    def __getitem__(self, index: int) -> Thumbnail:
+        assert self._busy.acquire(blocking=False)
+        found = self._thumbnails[index].copy()
+        self._busy.release()
+        return found
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+@pytest.mark.parametrize("with_vectors", [True, False])
+def test_groups_do_not_depend_on_the_number_of_threads(
+    threads: int, with_vectors: bool, monkeypatch: pytest.MonkeyPatch
+):
+    vectors = unit_rows(np.random.default_rng(0).normal(1, 0.2, (12, 16))) if with_vectors else None
+    expected = find_near(pictures(), range(12), vectors)
+    monkeypatch.setattr(near_threads, "available_processors", lambda: threads)
+    found = find_near(ReadByOne(pictures()), range(12), vectors)
+    assert found.representatives.tolist() == expected.representatives.tolist() == [0] * 4 + [4] * 4 + [8] * 4
+    assert found.matches == expected.matches
+    assert found.compared == expected.compared
+
+
+def test_what_was_foreseen_is_answered_as_if_it_were_not():
+    everyone = [(one, other) for one in range(12) for other in range(one)]
+    with ThreadPoolExecutor(2) as pool:
+        ahead, asked = (Referee(pictures(), np.empty(0, np.int64), pool) for _ in range(2))
+        ahead.foresee(everyone + everyone)
+        assert ahead.compared == len(everyone)
+        assert [ahead.is_copy(*pair) for pair in everyone] == [asked.is_copy(*pair) for pair in everyone]
+        assert ahead.compared == asked.compared == len(everyone)
+        assert ahead.matches == asked.matches
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 12), st.randoms(use_true_random=False))
+def test_all_that_groups_ask_was_foreseen_and_changes_nothing(count: int, random):
+    pairs = sorted((a, b) for a in range(count) for b in range(a) if random.random() < 0.4)
+    copies = {pair for pair in pairs if random.random() < 0.5}
+    order, near = random.sample(range(count), count), neighbour_lists(count, pairs)
+    foreseen: set[tuple[int, int]] = set()
+
+    def is_copy(one: int, other: int) -> bool:
+        return (max(one, other), min(one, other)) in copies
+
+    def is_foreseen_copy(one: int, other: int) -> bool:
+        assert (one, other) in foreseen
+        return is_copy(one, other)
+
+    found = star_groups(order, near, is_foreseen_copy, foreseen.update)
+    assert found.tolist() == star_groups(order, near, is_copy).tolist()
+
+
+def test_a_long_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(near_progress, "_SECONDS", 0.0)
+    with caplog.at_level(logging.INFO, "datumaro_clip"):
+        find_near(pictures(), range(12))
+    assert "near duplicates: described 12 of 12" in caplog.text
+    assert "near duplicates: pairs compared: " in caplog.text
