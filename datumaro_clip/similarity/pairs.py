@@ -69,20 +69,22 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     sieved = matrix if columns is None else columns
 
     def pairs_of(start: int) -> list[Pairs]:
-        found = candidates(sieved, start, np.float32(threshold - slack), sieve)
+        found = candidates(sieved, range(start, start + BLOCK_ROWS), np.float32(threshold - slack), sieve)
         return [scored(matrix, left, right, np.float32(threshold)) for left, right in found]
 
     return _sorted(joined(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS))))))
 
 
-def candidates(columns: Matrix, start: int, bound: np.float32, sieve: Sieve) -> Iterator[tuple[IndexArray, IndexArray]]:
-    """Pairs (left, right), left in the block that begins at ``start``, whose columns' dot product reaches the bound."""
-    block = columns[start : start + BLOCK_ROWS]
-    for offset, other in blocks_of(columns[start:], BLOCK_ROWS):
+def candidates(
+    columns: Matrix, part: range, bound: np.float32, sieve: Sieve
+) -> Iterator[tuple[IndexArray, IndexArray]]:
+    """Pairs (left, right) whose columns' dot product reaches the bound, left in a part of the rows, right after it."""
+    block = columns[part.start : part.stop]
+    for offset, other in blocks_of(columns[part.start :], len(part)):
         passing = np.flatnonzero(sieve.product(block, other) >= bound)
         left, right = np.divmod(passing, len(other))
         upper = left < right + offset
-        yield left[upper] + start, right[upper] + start + offset
+        yield left[upper] + part.start, right[upper] + part.start + offset
 
 
 def scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:
