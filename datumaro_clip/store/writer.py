@@ -89,9 +89,11 @@ class StoreWriter:
         for vector in (record.embedding, *(caption.vector for caption in record.captions)):
             if vector is not None:
                 self._require_fitting(np.shape(vector))
-        self.remove(record.key)
         with write_errors(self.path):
-            self._begin().add(record)
+            segment = self._begin()
+            if self._previous is not None:
+                self._remove_row(self._previous, record.key.subset, self._previous.find(record.key))
+            segment.add(record)
         self._embeddings += record.embedding is not None
         self._captions += len(record.captions)
 
@@ -99,13 +101,13 @@ class StoreWriter:
         """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one."""
         if np.ndim(vectors) != 2 or len(keys) != len(vectors):
             raise InvalidVectorError(f"wanted {len(keys)} vectors (N, D), got shape {np.shape(vectors)}")
-        self._require_begun()
         self._require_fitting(np.shape(vectors)[1:])
-        if self._previous is not None:
-            for key, row in zip(keys, self._previous.find_all(keys), strict=True):
-                self._remove_row(self._previous, key.subset, row)
         with write_errors(self.path):
-            self._begin().add_rows(keys, vectors)
+            segment = self._begin()
+            if self._previous is not None:
+                for key, row in zip(keys, self._previous.find_all(keys), strict=True):
+                    self._remove_row(self._previous, key.subset, row)
+            segment.add_rows(keys, vectors)
         self._embeddings += len(keys)
 
     def remove(self, key: ItemKey) -> bool:
