@@ -86,13 +86,15 @@ class Hdf5Sink:
         )
 
     def _append(self, dataset: h5py.Dataset, rows: Array) -> None:
-        start, size = len(dataset), dataset.chunks[0]
-        dataset.resize(start + len(rows), axis=0)
+        # At h5py's lower level: the upper one asks HDF5 for the shape again and again.
+        start, size = dataset.id.shape[0], dataset.chunks[0]
+        dataset.id.set_extent((start + len(rows), *rows.shape[1:]))
         whole = 0 if self._filter else len(rows) // size * size
         for first in range(0, whole, size):
             position = (start + first,) + (0,) * (rows.ndim - 1)
             dataset.id.write_direct_chunk(position, rows[first : first + size])
-        dataset[start + whole :] = rows[whole:]
+        if whole < len(rows):
+            dataset[start + whole :] = rows[whole:]
 
 
 class Hdf5Source:
