@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
 
 __all__ = ["NearGroups", "Thumbnails", "find_near"]
-
-_log = logging.getLogger(__name__)
 
 _ROUNDS = 3
 
@@ -101,7 +98,6 @@ def _grouped(thumbnails: Thumbnails, order: Sequence[int], proposed: IntArray, p
         neighbours = neighbour_lists(len(thumbnails), np.stack(np.divmod(pairs, len(thumbnails)), axis=1))
         stars = star_groups(order, neighbours, referee.is_copy, _telling(referee, len(pairs)))
         representatives = _adopt(stars, order, neighbours, referee)
-    _log.info("near duplicates: %d pairs of %d pictures compared", referee.compared, len(thumbnails))
     return NearGroups(representatives, referee.matches, referee.compared)
 
 
