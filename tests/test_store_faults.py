@@ -19,6 +19,7 @@ from datumaro_clip.errors import (
     StoreError,
     StoreFormatError,
 )
+from datumaro_clip.search import SearchIndex
 from datumaro_clip.store import KIND_NAMES, Record, append_to_store, create_store, open_store
 from datumaro_clip.store.manifest import manifest_path
 from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
@@ -85,7 +86,7 @@ def test_a_flipped_byte_never_changes_what_is_read(store: Path) -> None:
 
 
 def test_a_flipped_byte_of_a_vector_is_found_when_it_is_read(tmp_path: Path) -> None:
-    """Not only by ``verify``: iterating finds it, and names the block."""
+    """Not only by ``verify``: iterating and searching find it, and name the block."""
     for kind, file in (("clip_hdf5", "segment-000001.h5"), ("clip_mmap", "segment-000001/embeddings.npy")):
         path = tmp_path / kind
         with create_store(path, kind, HEADER) as writer:
@@ -97,6 +98,7 @@ def test_a_flipped_byte_of_a_vector_is_found_when_it_is_read(tmp_path: Path) -> 
         (path / file).write_bytes(content)
         for read in (
             lambda reader: list(reader.iter_embeddings()),
+            lambda reader: SearchIndex.from_store(reader).search(np.eye(1, HEADER.space.dimension)),
             lambda reader: list(reader.records()),
             lambda reader: reader.check(),
         ):

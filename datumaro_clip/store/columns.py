@@ -126,7 +126,7 @@ class Column:
         return self.spec.shape[0]
 
     def read(self, start: int, stop: int) -> Array:
-        """Rows ``start`` to ``stop``, shape (stop - start, ...), in the stored dtype.
+        """Rows ``start`` to ``stop``, shape (stop - start, ...), in the stored dtype; mapped ones are not copied.
 
         Raises
         ------
@@ -134,6 +134,8 @@ class Column:
             If a block contradicts its checksum.
         """
         pieces = list(self._pieces(start, stop))
+        if isinstance(self.rows, np.ndarray):
+            return self.rows[start:stop]
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def all(self) -> Array:

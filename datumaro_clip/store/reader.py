@@ -182,11 +182,8 @@ class StoreReader:
         mapped = self._mapped()
         return self._copied() if mapped is None else mapped
 
-    def stored_rows(self) -> Array | StoredRows:
-        """All live vectors, (N, D), mapped as :meth:`matrix` maps them, or else read when they are sliced."""
-        mapped = self._mapped()
-        if mapped is not None:
-            return mapped
+    def stored_rows(self) -> StoredRows:
+        """All live vectors, (N, D), read and checked when they are sliced; slices of a map are not copied."""
         with_vectors = [(i, segment) for i, segment in enumerate(self.segments) if "embeddings" in segment.columns]
         parts = [
             (segment.columns["embeddings"], np.flatnonzero(self._store_rows(index, segment.embedding_item) >= 0))
