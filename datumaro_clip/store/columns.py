@@ -14,8 +14,8 @@ from datumaro_clip.store.base import Array
 
 # Small enough to check on a single look-up, large enough that checksums and chunk indices cost nothing.
 BLOCK_BYTES = 1 << 20
-# Blocks that are checked and written at once: enough that a call costs nothing, few enough for a processor's cache.
-_TOGETHER = 8
+# Blocks that are checked and written at once: enough that a call costs nothing, few enough to stay in memory.
+_TOGETHER = 16
 # Blocks of a column that stay in memory, for rows that are read one by one, by a few threads.
 _KEPT_BLOCKS = 4
 
@@ -40,6 +40,9 @@ class BlockSink(Protocol):
 
     def write(self, column: str, rows: Array, block_rows: int) -> None:
         """Append blocks to a column: contiguous rows, on loan, ``block_rows`` to a block; only its last is shorter."""
+
+    def wait(self) -> None:
+        """Wait until what was lent is no longer needed; raises what went wrong with writing it."""
 
 
 class RowSource(Protocol):
@@ -75,8 +78,9 @@ class ColumnWriter:
     def flush(self) -> None:
         """Give away what is left, a last and shorter block."""
         if self._filled:
-            filled, self._filled = self._filled, 0
-            self._give(self._block[:filled])
+            filled, self._filled = self._block[: self._filled], 0
+            self._block = np.empty_like(self._block)
+            self._give(filled)
 
     @property
     def spec(self) -> ColumnSpec:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
+from datumaro_clip.store.behind import InTurn
 from datumaro_clip.store.columns import ColumnSpec, RowSource
 from datumaro_clip.store.guarded import GuardedFile
 from datumaro_clip.store.manifest import SegmentEntry
@@ -29,8 +30,8 @@ _GZIP_LEVEL = 4
 class Hdf5Sink:
     """Writes a segment's blocks to chunks of one file.
 
-    HDF5 calls back into Python to write, and an exception in there may crash the process; so all calls are made by a
-    thread of their own, which Ctrl-C never interrupts.
+    HDF5 calls back into Python to write, and an exception in there may crash the process; so its calls are made where
+    Ctrl-C never interrupts.
     """
 
     def __init__(self, path: Path, compression: str) -> None:
@@ -39,21 +40,27 @@ class Hdf5Sink:
         if compression == "gzip":
             self._filter["compression_opts"] = _GZIP_LEVEL
         self._guard = GuardedFile(path)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-hdf5")
-        self._file = self._do(lambda: h5py.File(self._guard, "w", libver=_LIBVER))
+        self._turns = InTurn("store-hdf5")
+        self._file = self._turns.ask(lambda: h5py.File(self._guard, "w", libver=_LIBVER))
         self._datasets: dict[str, h5py.Dataset] = {}
 
     def write(self, column: str, rows: Array, block_rows: int) -> None:
         """Append blocks, each as a chunk."""
+        self._guard.check()
+        self._turns.begin(partial(self._write, column, rows, block_rows))
+
+    def wait(self) -> None:
+        """Wait until all blocks are in the file."""
         try:
-            self._do(lambda: self._write(column, rows, block_rows))
+            self._turns.wait()
         finally:
             self._guard.check()
 
     def close(self) -> dict[str, int]:
         """Close and sync the file."""
-        self._do(self._file.close)
-        self._thread.shutdown()
+        self.wait()
+        self._turns.ask(self._file.close)
+        self._turns.close()
         self._guard.close()
         self._guard.check()
         return {self._path.name: self._path.stat().st_size}
@@ -61,12 +68,9 @@ class Hdf5Sink:
     def discard(self) -> None:
         """Close the file without caring for what it holds."""
         with suppress(OSError, RuntimeError):
-            self._do(self._file.close)
-        self._thread.shutdown()
+            self._turns.ask(self._file.close)
+        self._turns.close()
         self._guard.close()
-
-    def _do(self, call: Callable[[], Any]) -> Any:
-        return self._thread.submit(call).result()
 
     def _write(self, column: str, rows: Array, block_rows: int) -> None:
         if column not in self._datasets:

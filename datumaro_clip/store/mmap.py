@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
-from datumaro_clip.store.behind import WriteBehind
+from datumaro_clip.store.behind import InTurn, WriteBehind
 from datumaro_clip.store.columns import ColumnSpec
 from datumaro_clip.store.manifest import SegmentEntry
 
@@ -41,6 +42,7 @@ class MmapSink:
         self._directory = directory
         self._files: dict[str, BinaryIO] = {}
         self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._turns = InTurn("store-writer")
         self._behind = WriteBehind()
 
     def write(self, column: str, rows: Array, block_rows: int) -> None:
@@ -48,18 +50,24 @@ class MmapSink:
         if column not in self._files:
             self._files[column] = self._open(column)
             self._shapes[column] = rows.dtype.str, (0, *rows.shape[1:])
-        self._files[column].write(rows.data.cast("B"))
-        self._behind.wrote(self._files[column].fileno(), rows.nbytes)
+        self._turns.begin(partial(self._append, self._files[column], rows))
         dtype, shape = self._shapes[column]
         self._shapes[column] = dtype, (shape[0] + len(rows), *shape[1:])
 
+    def wait(self) -> None:
+        """Wait until all blocks are in their files."""
+        self._turns.wait()
+
     def close(self) -> dict[str, int]:
         """Write the headers, now that the shapes are known, and sync."""
+        self._turns.wait()
+        self._turns.close()
         self._behind.close()
         return {file_name(column): self._finish(column, file) for column, file in sorted(self._files.items())}
 
     def discard(self) -> None:
         """Close the files without caring for what they hold."""
+        self._turns.close()
         with suppress(OSError):
             self._behind.close()
         for file in self._files.values():
@@ -71,6 +79,10 @@ class MmapSink:
         if column not in PLAIN:
             file.write(bytes(HEADER_BYTES))
         return file
+
+    def _append(self, file: BinaryIO, rows: Array) -> None:
+        file.write(rows.data.cast("B"))
+        self._behind.wrote(file.fileno(), rows.nbytes)
 
     def _finish(self, column: str, file: BinaryIO) -> int:
         with file:

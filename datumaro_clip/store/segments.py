@@ -69,11 +69,14 @@ class SegmentWriter:
         """Append records that have a vector and nothing else; ``vectors`` is (n, D)."""
         self._flush()
         for start in range(0, len(keys), _KEYS):
-            runs = subset_runs(keys[start : start + _KEYS])
+            part = slice(start, start + _KEYS)
+            # First, so that they are written while the keys become lines.
+            self._extend("embeddings", self._vector_dtype, vectors[part])
+            runs = subset_runs(keys[part])
             self._write_lines(b"".join([to_lines(subset, ids) for subset, ids in runs]))
             self._count_and_hash(runs)
-        self._extend("embeddings", self._vector_dtype, vectors)
         self._extend("embedding_item", "<i8", np.arange(self.items, self.items + len(keys)))
+        self._sink.wait()
         self.items += len(keys)
 
     def finish(self) -> tuple[dict[str, ColumnSpec], dict[str, int]]:

@@ -28,3 +28,7 @@ class UnitRows:
         if not np.all(np.abs(np.sqrt(squared_lengths(rows)) - 1) <= UNIT_TOLERANCE):
             raise InvalidVectorError("a store keeps finite vectors of unit length; see datumaro_clip.vectors.unit_rows")
         self._sink.write(column, rows, block_rows)
+
+    def wait(self) -> None:
+        """As :meth:`BlockSink.wait`."""
+        self._sink.wait()
