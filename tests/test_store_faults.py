@@ -102,7 +102,7 @@ def test_a_flipped_byte_of_a_vector_is_found_when_it_is_read(tmp_path: Path) -> 
             lambda reader: list(reader.records()),
             lambda reader: reader.check(),
         ):
-            with pytest.raises(StoreCorruptError, match="block 0 of segment-000001/embeddings contradicts"):
+            with pytest.raises(StoreCorruptError, match=r"block 0 of .*segment-000001/embeddings contradicts"):
                 read(open_store(path))
 
 

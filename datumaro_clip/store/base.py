@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from datumaro_clip.errors import OptionError, StoreCorruptError, StoreError, StoreWriteError
+from datumaro_clip.errors import OptionError, StoreCorruptError, StoreError, StoreWriteError, with_cure
 from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
@@ -206,6 +206,6 @@ def write_errors(path: object) -> Iterator[None]:
         raise
     except OSError as exc:
         raise StoreWriteError(
-            f"cannot write the store {path}: {exc.strerror or exc}; what was stored there before is unchanged. "
-            "Make room or choose another directory, then run the same command again"
+            f"cannot write the store {path}: {with_cure(exc)}; what was stored there before is unchanged, and the same "
+            "command can be run again"
         ) from exc

@@ -179,7 +179,6 @@ class Column:
     def _require_sound(self, index: int, block: Array) -> None:
         if checksum(block) != self.spec.crc32[index]:
             raise StoreCorruptError(
-                f"block {index} of {self._name} contradicts its checksum: the file was damaged after it was "
-                "written. Restore it from a copy, or export the dataset again"
+                f"block {index} of {self._name} contradicts its checksum: the file was damaged after it was written"
             )
         self._checked[index] = True

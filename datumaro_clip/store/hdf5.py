@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -11,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.errors import StoreCorruptError, StoreError
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.behind import InTurn
 from datumaro_clip.store.columns import ColumnSpec, RowSource
@@ -108,11 +109,13 @@ class Hdf5Source:
         try:
             size = path.stat().st_size
             if entry.files.get(path.name) != size:
-                raise StoreCorruptError(f"{path} has {size} bytes, but the manifest says {entry.files}")
+                raise StoreCorruptError(f"{path} has {size} bytes, but the manifest says {entry.files.get(path.name)}")
             self._file = h5py.File(path, "r", locking=False)
         except FileNotFoundError as exc:
             raise StoreCorruptError(f"{path} is missing from the store") from exc
         except OSError as exc:
+            if not os.access(path, os.R_OK):
+                raise StoreError(f"{path} may not be read; check its permissions") from exc
             raise StoreCorruptError(f"{path} is not a sound HDF5 file: {exc}") from exc
         self._columns = {name: self._dataset(path, name, spec) for name, spec in entry.columns.items()}
 

@@ -35,7 +35,7 @@ def open_segments(path: Path) -> tuple[Manifest, list[SegmentReader]]:
 
 def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> SegmentReader:
     try:
-        return SegmentReader(entry, store_kind(manifest.kind).open_segment(path, entry))
+        return SegmentReader(path, entry, store_kind(manifest.kind).open_segment(path, entry))
     except StoreError:
         raise
     except PermissionError as exc:

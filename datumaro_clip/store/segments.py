@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -144,11 +145,12 @@ def _stacked(vectors: list[Array]) -> Array:
 class SegmentReader:
     """A segment's records and vectors; rows are counted within the segment, removed ones included."""
 
-    def __init__(self, entry: SegmentEntry, source: SegmentSource) -> None:
+    def __init__(self, root: Path, entry: SegmentEntry, source: SegmentSource) -> None:
         self.entry = entry
+        self._path = root / entry.name
         self._source = source
         rows = source.columns
-        self.columns = {name: Column(f"{entry.name}/{name}", spec, rows[name]) for name, spec in entry.columns.items()}
+        self.columns = {name: Column(f"{self._path}/{name}", spec, rows[name]) for name, spec in entry.columns.items()}
 
     @cached_property
     def live(self) -> Rows:
@@ -161,7 +163,7 @@ class SegmentReader:
         """A record's JSON."""
         start, stop = (int(offset) for offset in self.columns["item_offsets"].read(row, row + 2))
         if not start < stop <= len(self.columns["items"]):
-            raise StoreCorruptError(f"record {row} of {self.entry.name} lies outside its file")
+            raise StoreCorruptError(f"record {row} of {self._path} lies outside its file")
         return self.columns["items"].read(start, stop).tobytes()
 
     def key(self, row: int) -> ItemKey:
@@ -222,5 +224,5 @@ class SegmentReader:
             return np.zeros(0, np.int64)
         rows = self.columns[name].all()
         if len(rows) != len(self.columns[vectors]) or rows[0] < 0 or rows[-1] >= self.entry.items:
-            raise StoreCorruptError(f"{name} of {self.entry.name} does not fit its vectors")
+            raise StoreCorruptError(f"{name} of {self._path} does not fit its vectors")
         return rows

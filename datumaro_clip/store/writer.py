@@ -194,11 +194,14 @@ class StoreWriter:
         return entry
 
     def _require_distinct_keys(self, entry: SegmentEntry) -> None:
-        segment = SegmentReader(entry, self._kind.open_segment(self.path, entry))
+        segment = SegmentReader(self.path, entry, self._kind.open_segment(self.path, entry))
         repeated = segment.repeated_key()
         segment.close()
         if repeated is not None:
-            raise StoreWriteError(f"two items are called {repeated}; an item's id and subset must be its own")
+            raise StoreWriteError(
+                f"two items are called {repeated}; an item's id and subset must be its own: rename one, or drop it "
+                "with clip_clean"
+            )
 
     def _manifest(self, segment: SegmentEntry | None) -> Manifest:
         kept = [] if self._previous is None else [self._without_removed(s) for s in self._previous.segments]
