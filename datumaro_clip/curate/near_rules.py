@@ -2,7 +2,7 @@
 
 The weights are a logistic regression over half of a labelled collection: 300 altered copies of 50 pictures, and the
 look-alikes that rings propose among 2,000 photos and product shots. The other bounds were set on the look-alikes of
-five such mixtures, and on brightened copies of drawn catalogues; ``docs/curation.md`` gives the figures, those of a
+six such mixtures, and on brightened copies of drawn catalogues; ``docs/curation.md`` gives the figures, those of a
 mixture that none of them saw among them.
 """
 
@@ -58,9 +58,10 @@ def is_retouched(found: PixelMatch, *, vouched: bool = False) -> bool:
     return found.peak > (8.5 - 80 * plain) * (found.grain + 0.001) + shade
 
 
-def _is_relit_silhouette(found: PixelMatch) -> bool:
-    """Whether the light changed on something so plain that its likeness proves too little."""
-    return found.plainness > _PLAIN and found.light > _RELIT and found.evidence < 2.2 * found.plainness - 0.84
+def _is_mere_silhouette(found: PixelMatch) -> bool:
+    """Whether a pair share an outline and no more, or, where the light changed on something plain, hardly more."""
+    relit = found.plainness > _PLAIN and found.light > _RELIT and found.evidence < 2.2 * found.plainness - 0.84
+    return found.evidence <= 0 or relit
 
 
 def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
@@ -74,6 +75,6 @@ def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
     """
     if found.peak > LARGEST_PEAK or is_retouched(found, vouched=vouched) or is_recoloured(found):
         return False
-    if not vouched and _is_relit_silhouette(found):
+    if not vouched and _is_mere_silhouette(found):
         return False
     return log_odds(found) > (VOUCHED if vouched else ALONE)
