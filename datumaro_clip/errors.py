@@ -25,6 +25,7 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     │   ├── StoreCorruptError (ValueError)     contents that contradict their checksum or header
     │   └── StoreWriteError (OSError)          full disk, no permission, another writer
     ├── CacheError (OSError)                   the vector cache cannot be used
+    ├── ScratchError (OSError)                 the temporary directory is full or may not be written
     └── DecisionError (ValueError)             a decisions file does not fit the dataset
 """
 
@@ -167,6 +168,10 @@ class StoreWriteError(StoreError, OSError):
 
 class CacheError(DatumaroClipError, OSError):
     """The vector cache cannot be used."""
+
+
+class ScratchError(DatumaroClipError, OSError):
+    """The temporary directory is full or may not be written."""
 
 
 class DecisionError(DatumaroClipError, ValueError):

@@ -17,6 +17,7 @@ from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near_progress import Progress
 from datumaro_clip.curate.near_thumbnails import Thumbnails
 from datumaro_clip.curate.rings import VIEWS, describe
+from datumaro_clip.scratch import scratch_errors
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
@@ -129,8 +130,11 @@ def _neighbours(view: int) -> int:
 def _described(thumbnails: Thumbnails, pool: Executor) -> FloatArray:
     """Descriptions of all views (N, V, D)."""
     first = describe(thumbnails[0])
-    with tempfile.TemporaryFile() as file:
-        rows = np.memmap(file, np.float32, "w+", shape=(len(thumbnails), *first.shape))
+    with scratch_errors(), tempfile.TemporaryFile() as file:
+        # A full disk refuses what is written, but kills who writes to a map of what was not.
+        file.writelines(bytes(first.nbytes) for _ in range(len(thumbnails)))
+        file.flush()
+        rows = np.memmap(file, np.float32, "r+", shape=(len(thumbnails), *first.shape))
     progress = Progress("described")
 
     def describe_some(start: int) -> int:

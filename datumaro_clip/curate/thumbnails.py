@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.rings import SIDE, Thumbnail
+from datumaro_clip.scratch import scratch_errors
 
 _BYTES = SIDE * SIDE * 3
 
@@ -28,16 +29,19 @@ class ThumbnailFile:
     """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        with scratch_errors():
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._count = 0
 
     def __len__(self) -> int:
         return self._count
 
     def append(self, thumbnail: Thumbnail) -> None:
-        """Add a thumbnail at the end."""
-        self._file.seek(self._count * _BYTES)
-        self._file.write(np.ascontiguousarray(thumbnail).tobytes())
+        """Add a thumbnail at the end; raises :class:`~datumaro_clip.errors.ScratchError` where there is no room."""
+        with scratch_errors():
+            self._file.seek(self._count * _BYTES)
+            self._file.write(np.ascontiguousarray(thumbnail).tobytes())
+            self._file.flush()
         self._count += 1
 
     def __getitem__(self, index: int) -> Thumbnail:
