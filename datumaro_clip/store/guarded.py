@@ -17,9 +17,11 @@ class GuardedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("x+b")
+        self._file = path.open("x+b", buffering=0)
         self._behind = WriteBehind()
         self._error: OSError | None = None
+        # Where HDF5 wants to be, and where the file is: it goes there only when it must.
+        self._wanted = self._at = 0
 
     def check(self) -> None:
         """Raise the first failure, if there was one."""
@@ -30,14 +32,12 @@ class GuardedFile:
         """Sync, unless all is lost or closed already, and close."""
         self._remember(self._behind.close)
         if self._error is None and not self._file.closed:
-            self._attempt(self._file.flush)
             self._attempt(lambda: os.fsync(self._file.fileno()))
         self._remember(self._file.close)
 
     def write(self, data: memoryview) -> int:
         """Write at the current position."""
-        self._attempt(lambda: self._file.write(data))
-        self._attempt(lambda: self._behind.wrote(self._file.fileno(), len(data)))
+        self._attempt(lambda: self._write(memoryview(data).cast("B")))
         return len(data)
 
     def truncate(self, size: int) -> int:
@@ -46,21 +46,41 @@ class GuardedFile:
         return size
 
     def flush(self) -> None:
-        """Hand over to the system."""
-        self._attempt(self._file.flush)
+        """Nothing is held back."""
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        """Move; this may write what is buffered."""
-        self._attempt(lambda: self._file.seek(position, whence))
-        return self.tell()
+        """Move."""
+        if whence == os.SEEK_END:
+            position += os.fstat(self._file.fileno()).st_size
+        elif whence == os.SEEK_CUR:
+            position += self._wanted
+        self._wanted = position
+        return position
 
     def tell(self) -> int:
-        """Where the file is."""
-        return 0 if self._error is not None else self._file.tell()
+        """The current position."""
+        return self._wanted
 
     def read(self, size: int) -> bytes:
         """Read at the current position; zeros once all is lost."""
-        return self._file.read(size) if self._error is None else bytes(size)
+        if self._error is not None:
+            return bytes(size)
+        self._go()
+        data = self._file.read(size)
+        self._wanted = self._at = self._at + len(data)
+        return data
+
+    def _go(self) -> None:
+        if self._at != self._wanted:
+            self._at = self._file.seek(self._wanted)
+
+    def _write(self, data: memoryview) -> None:
+        self._go()
+        rest = data
+        while len(rest):
+            rest = rest[self._file.write(rest) :]
+        self._wanted = self._at = self._at + len(data)
+        self._behind.wrote(self._file.fileno(), len(data))
 
     def _attempt(self, call: Callable[[], object]) -> None:
         """Do something, unless all is lost."""
