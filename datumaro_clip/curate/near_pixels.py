@@ -9,7 +9,7 @@ import numpy as np
 
 from datumaro_clip.curate.near_alignment import Map, Mask, best_alignment, correlation, laid_on, shared_region
 from datumaro_clip.curate.photometry import Light, fit_light
-from datumaro_clip.curate.rings import Orientation, Thumbnail, frame_map
+from datumaro_clip.curate.rings import SIDE, Orientation, Thumbnail, frame_map
 from datumaro_clip.vectors import FloatArray
 
 # What a copy has at least; to look further costs ten times as much.
@@ -18,6 +18,9 @@ _LEAST_DETAIL = 0.8
 #: The largest difference that a copy may have; of true ones in the collection of near_rules it was 0.11.
 LARGEST_PEAK = 0.13
 _SHIFT = 0.3
+# Five of 255 levels.
+_SAME = 0.02
+_CORNERS = SIDE * np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float64)
 _SQUARE = np.ones((3, 3), np.uint8)
 _BLACK = np.zeros(3, np.float32)
 _STRUCTURE = 4e-4
@@ -47,6 +50,10 @@ class PixelMatch(NamedTuple):
     plainness : float
         Share of the picture away from the outline of its silhouette, from 0 to 1; high for a plain thing on a
         plain ground.
+    unmoved : float
+        Share of the picture that is the same in both before any change of light is taken away, from 0 to 1.
+    displaced : float
+        How far the farthest corner moves when the second is laid on the first, in sides: 0 in the same frame.
     """
 
     correlation: float
@@ -57,9 +64,11 @@ class PixelMatch(NamedTuple):
     grain: float
     light: float
     plainness: float
+    unmoved: float
+    displaced: float
 
 
-NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0)
+NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
@@ -85,12 +94,17 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     if detail < _LEAST_DETAIL:
         return NO_MATCH
     unexplained = _unexplained(one, two, shown)
-    return NO_MATCH if unexplained is None else PixelMatch(whole, detail, *unexplained)
+    return NO_MATCH if unexplained is None else PixelMatch(whole, detail, *unexplained, _displacement(where))
 
 
 def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
     """Align a pair from its orientation on, and compare it."""
     return compare(first, second, best_alignment(first, second, frame_map(orientation)))
+
+
+def _displacement(where: Map) -> float:
+    moved = _CORNERS @ where[:, :2].T + where[:, 2] - _CORNERS
+    return float(np.linalg.norm(moved, axis=1).max() / SIDE)
 
 
 def _soft(picture: Thumbnail) -> FloatArray:
@@ -148,6 +162,7 @@ class _Unexplained(NamedTuple):
     grain: float
     light: float
     plainness: float
+    unmoved: float
 
 
 def _unexplained(one: FloatArray, two: FloatArray, shown: _Shown) -> _Unexplained | None:
@@ -169,6 +184,7 @@ def _unexplained(one: FloatArray, two: FloatArray, shown: _Shown) -> _Unexplaine
         float((left - smooth)[inside].std()),
         light.change,
         _plainness(parts, inside),
+        float((np.abs(one - two)[inside].max(axis=1) < _SAME).mean()),
     )
 
 
