@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("model info nowhere", "nowhere is no model directory: .*datum-clip model list"),
+        ("model info nowhere", "nowhere is no model directory, nor the name of .*: datum-clip model list"),
         ("model info empty", "empty is no model directory"),
         ("model verify file", "file is no model directory"),
         ("model export tiny -o pictures", "pictures exists and is not empty; name another directory"),

@@ -53,6 +53,16 @@ def test_export_info_verify(
     assert "text_encoder.bin was changed or damaged" in capsys.readouterr().err
 
 
+def test_a_model_at_hand_is_known_by_its_name_and_by_its_space(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["model", "info", "tiny"]) == 0
+    shown = capsys.readouterr().out
+    space = next(line.split()[1] for line in shown.splitlines() if line.startswith("space"))
+    assert main(["model", "info", space]) == 0
+    assert capsys.readouterr().out == shown
+    assert main(["model", "verify", "tiny"]) == 0
+    assert "files are what the manifest says" in capsys.readouterr().out
+
+
 def test_an_export_is_refused_with_the_next_precision_unless_its_loss_is_accepted(
     random_clip: Path, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +118,7 @@ def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "MODEL", "-o", "OUT", "--require", "good"], "is no requirement"),
         (["export", "MODEL", "-o", "OUT", "--require", "goodness>=1"], "no metric is called goodness"),
         (["export", "MODEL", "-o", "OUT", "--require", "mean_cosine>=1"], "--require needs pictures to judge on"),
-        (["info", "/no/such"], "/no/such is no model directory: .* model list .* model export"),
+        (["info", "/no/such"], "/no/such is no model directory, nor the name of a model at hand: datum-clip model list"),
         (["certify", "MODEL", "--reference", "MODEL", "--data", "/no/such:coco"], "nothing at /no/such; check"),
     ],
 )

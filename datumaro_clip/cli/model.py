@@ -12,7 +12,7 @@ from datumaro_clip.models.certify import Certificate, check_requirement
 from datumaro_clip.models.making import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.models.manifest import PRECISIONS, Manifest, read_manifest, verify_files
 from datumaro_clip.models.requirement import DEFAULT, Requirement
-from datumaro_clip.models.resolve import models_at_hand, resolve
+from datumaro_clip.models.resolve import at_hand, models_at_hand, resolve
 
 NAME = "model"
 HELP = "export, list, inspect, verify and certify models"
@@ -27,10 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="models at hand: bundled, and exported before")
     listing.set_defaults(action=_list)
     info = actions.add_parser("info", help="what a model is, and what its precision costs")
-    info.add_argument("directory", type=Path, metavar="DIR")
+    info.add_argument("model", help="a model directory, or a name that `model list` shows")
     info.set_defaults(action=_info)
     verify = actions.add_parser("verify", help="compare each file with its digest in the manifest")
-    verify.add_argument("directory", type=Path, metavar="DIR")
+    verify.add_argument("model", help="a model directory, or a name that `model list` shows")
     verify.set_defaults(action=_verify)
     _configure_certify(actions.add_parser("certify", help="measure what a precision costs, on your data"))
 
@@ -115,13 +115,15 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _info(args: argparse.Namespace) -> int:
-    _show(read_manifest(args.directory), args.directory, Certificate.load(args.directory))
+    directory = at_hand(args.model)
+    _show(read_manifest(directory), directory, Certificate.load(directory))
     return 0
 
 
 def _verify(args: argparse.Namespace) -> int:
-    manifest = verify_files(args.directory)
-    print(f"{args.directory}: {len(manifest.files)} files are what the manifest says")
+    directory = at_hand(args.model)
+    manifest = verify_files(directory)
+    print(f"{directory}: {len(manifest.files)} files are what the manifest says")
     return 0
 
 

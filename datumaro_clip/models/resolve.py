@@ -92,6 +92,25 @@ def models_at_hand() -> list[ModelDirectory]:
     return bundled + [ModelDirectory(path, manifest, "exported before") for path, manifest in local_models()]
 
 
+def at_hand(model: str) -> Path:
+    """The directory of a model that needs nothing: itself, or that of a model by its name or its vector space.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If none of :func:`models_at_hand` is called so.
+    """
+    directory = Path(model).expanduser()
+    if directory.exists():
+        return directory
+    for found in models_at_hand():
+        if model in (found.manifest.name, found.manifest.space):
+            return found.path
+    raise ModelNotFoundError(
+        f"{model} is no model directory, nor the name of a model at hand: datum-clip model list shows those"
+    )
+
+
 def find_by_space(space: str) -> ModelDirectory:
     """The model at hand (bundled or exported before) whose vectors are of that space, f32 before other precisions.
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from datumaro_clip.errors import OptionError, StoreCorruptError, StoreError, StoreWriteError, with_cure
+from datumaro_clip.errors import OptionError, StoreError, StoreWriteError, with_cure
 from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
@@ -180,14 +180,14 @@ def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
 
     Raises
     ------
-    StoreCorruptError
+    ValueError
         If it is not such a line.
     """
+    record = _parse(line)
     try:
-        record = _parse(line)
         return ItemKey(record["id"], record["subset"]), record.get("payload", {})
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise StoreCorruptError(f"a record of the store is not what the format says: {exc!r}") from exc
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"{exc!r}") from exc
 
 
 def _parse(line: bytes) -> Any:

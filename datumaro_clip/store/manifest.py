@@ -104,8 +104,13 @@ def find_kind(root: Path) -> str | None:
     ------
     StoreFormatError
         If there are manifests of two kinds.
+    StoreError
+        If the directory may not be looked into.
     """
-    found = [kind for kind in KIND_NAMES if manifest_path(root, kind).is_file()]
+    try:
+        found = [kind for kind in KIND_NAMES if manifest_path(root, kind).is_file()]
+    except PermissionError as exc:
+        raise StoreError(with_cure(exc)) from exc
     if len(found) > 1:
         raise StoreFormatError(f"{root} holds a clip_hdf5 and a clip_mmap store: move one of them elsewhere")
     return found[0] if found else None

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,11 +169,11 @@ class SegmentReader:
 
     def key(self, row: int) -> ItemKey:
         """A record's key."""
-        return from_line(self.line(row))[0]
+        return self._parsed(row)[0]
 
     def record(self, row: int) -> Record:
         """A record with its vectors, as float32."""
-        key, payload = from_line(self.line(row))
+        key, payload = self._parsed(row)
         return Record(key, payload, self.embedding(row), tuple(self._captions_of(row)))
 
     def embedding(self, row: int) -> npt.NDArray[np.float32] | None:
@@ -203,11 +204,18 @@ class SegmentReader:
         for column in self.columns.values():
             column.check()
         for row in range(self.entry.items):
-            from_line(self.line(row))
+            self._parsed(row)
 
     def close(self) -> None:
         """Let go of the files."""
         self._source.close()
+
+    def _parsed(self, row: int) -> tuple[ItemKey, dict[str, Any]]:
+        line = self.line(row)
+        try:
+            return from_line(line)
+        except ValueError as exc:
+            raise StoreCorruptError(f"record {row} of {self._path} is not what the format says: {exc}") from exc
 
     def _captions_of(self, row: int) -> Iterator[CaptionVector]:
         start, stop = np.searchsorted(self.caption_item, [row, row + 1])
