@@ -20,7 +20,7 @@ from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 ROWS, BLOCK = 1_000_000, 50_000
 # The first touch of memory that a virtual machine was not given yet takes longer than writing to the disk does, so both
 # are repeated, in turn, until neither meets any.
-REPEATS = 6
+REPEATS = 10
 SPACE = VectorSpace("name:benchmark", 512)
 # Seconds within which a store is opened and searched from a cold process.
 SEARCH_GOALS = {"clip_mmap": 1.0, "clip_hdf5": 2.0}

@@ -204,7 +204,7 @@ def test_every_kind_of_annotation_is_tried() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_annotations_come_back(kind: str, media: tuple[MediaWriter, MediaReader], data: st.DataObject) -> None:
     """Class, fields and attributes are the same, bit by bit: no rounding, no constructor in the way."""

@@ -30,7 +30,7 @@ def test_resemblance_is_not_handed_on():
     assert found.tolist() == [0, 0, 2, 2]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 12), st.randoms(use_true_random=False))
 def test_each_member_passed_the_test_against_its_representative(count: int, random):
     pairs = {(a, b) for a in range(count) for b in range(a) if random.random() < 0.3}

@@ -74,7 +74,7 @@ def test_what_was_foreseen_is_answered_as_if_it_were_not():
         assert ahead.matches == asked.matches
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 12), st.randoms(use_true_random=False))
 def test_all_that_groups_ask_was_foreseen_and_changes_nothing(count: int, random):
     pairs = sorted((a, b) for a in range(count) for b in range(a) if random.random() < 0.4)

@@ -316,7 +316,7 @@ def test_the_message_names_the_picture_and_the_error_pickles(tmp_path: Path) -> 
     assert pickle.loads(pickle.dumps(caught.value)).reason == "missing"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200), st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.integers(0, 400))
 def test_no_bytes_give_anything_but_a_picture_or_a_reason(junk: bytes, kind: str, where: int) -> None:
     """A malformed file escapes as an exception of Pillow's."""
@@ -325,7 +325,7 @@ def test_no_bytes_give_anything_but_a_picture_or_a_reason(junk: bytes, kind: str
         assert outcome(data) in ("RGB", "empty", "unreadable", "truncated", "too_large")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_png_and_array_agree(array: np.ndarray) -> None:
     np.testing.assert_array_equal(pixels(encoded(Image.fromarray(array))), pixels(array))

@@ -76,7 +76,7 @@ def test_it_equals_transformers_on_pictures_of_any_size(config: dict[str, Any]) 
     kind = transformers.SiglipImageProcessorPil if config is SIGLIP else transformers.CLIPImageProcessorPil
     theirs, ours = kind.from_dict(config), Preprocessing.from_config(config)
 
-    @settings(max_examples=25, deadline=None, database=None)
+    @settings(max_examples=25, database=None)
     @given(st.integers(1, 500), st.integers(1, 500))
     @example(1, 1)
     @example(224, 224)

@@ -118,7 +118,10 @@ def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
         (["export", "MODEL", "-o", "OUT", "--require", "good"], "is no requirement"),
         (["export", "MODEL", "-o", "OUT", "--require", "goodness>=1"], "no metric is called goodness"),
         (["export", "MODEL", "-o", "OUT", "--require", "mean_cosine>=1"], "--require needs pictures to judge on"),
-        (["info", "/no/such"], "/no/such is no model directory, nor the name of a model at hand: datum-clip model list"),
+        (
+            ["info", "/no/such"],
+            "/no/such is no model directory, nor the name of a model at hand: datum-clip model list",
+        ),
         (["certify", "MODEL", "--reference", "MODEL", "--data", "/no/such:coco"], "nothing at /no/such; check"),
     ],
 )

@@ -70,7 +70,7 @@ def test_one_result_a_request_in_order(count: int, threads: int) -> None:
         np.testing.assert_array_equal(vectors(results), alone)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(kinds=st.lists(st.sampled_from("gbrc"), max_size=60), batch_size=st.integers(1, 9))
 def test_every_mixture_comes_back_as_it_went_in(kinds: list[str], batch_size: int) -> None:
     """A law: good, bad, failing and called pictures keep their places and do not touch one another."""

@@ -6,7 +6,8 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -109,6 +110,27 @@ def test_a_batch_whose_future_has_not_called_back_yet_is_kept(tmp_path: Path) ->
         keeper.close()
         vectors.call_back(vectors)
         np.testing.assert_array_equal(cache.get([b"key"])[0], np.ones(4))
+
+
+def test_computing_waits_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the disk is, a kill loses what is being computed and a batch that is being written."""
+    with VectorCache(tmp_path) as cache:
+        put, written = cache.put, []
+
+        def put_slowly(keys: Sequence[bytes], vectors: Iterable[FloatArray]) -> None:
+            time.sleep(0.02)
+            put(keys, vectors)
+            written.extend(keys)
+
+        monkeypatch.setattr(cache, "put", put_slowly)
+        keeper = Keeper(cache)
+        for number in range(6):
+            vectors = Future[FloatArray]()
+            vectors.set_result(np.ones((1, 4), np.float32))
+            keeper.keep([b"%d" % number], vectors)
+            assert len(written) >= number - 1
+        keeper.close()
+        assert len(written) == 6
 
 
 def test_a_batch_that_is_done_after_an_interruption_is_waited_for_by_nobody(tmp_path: Path) -> None:

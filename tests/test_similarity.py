@@ -182,7 +182,7 @@ def test_narrow_columns_lose_no_pair(make: object, threshold: float, monkeypatch
     np.testing.assert_array_equal(pairs.right, right)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 10**6), rows=st.integers(200, 400), dimension=st.sampled_from([8, 33, 96]))
 def test_the_bound_is_never_below_the_similarity(seed: int, rows: int, dimension: int) -> None:
     """A law: columns[i]·columns[j] ≥ similarity, but for rounding."""

@@ -143,7 +143,6 @@ class Batching:
 
     def _ready(self) -> Iterator[EmbedResult]:
         """The results whose turn has come; the device is waited for only where too many wait."""
-        self._keeper.check()
         while self._waiting and (self._waiting[0].done or self._is_full):
             yield self._waiting.popleft().result
 

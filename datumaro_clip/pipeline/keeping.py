@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from datumaro_clip.cache import VectorCache
-from datumaro_clip.pipeline.workers import Workers
+from datumaro_clip.pipeline.workers import Workers, awaited
 from datumaro_clip.vectors import FloatArray
 
 _Batch = tuple[Sequence[bytes | None], Future[FloatArray]]
+
+# Batches that are computed and not yet in the cache, at most, when another is begun.
+_BEHIND = 1
 
 
 class Keeper:
@@ -33,16 +36,17 @@ class Keeper:
         self._writes: deque[Future[None]] = deque()
 
     def keep(self, keys: Sequence[bytes | None], vectors: Future[FloatArray]) -> None:
-        """Keep the rows of a batch under their keys, once it is done; rows whose key is None are not kept."""
-        if self._cache is not None:
-            with self._lock:
-                self._unkept[vectors] = keys
-            vectors.add_done_callback(self._hand_over)
+        """Keep the rows of a batch under their keys, once it is done; rows whose key is None are not kept.
 
-    def check(self) -> None:
-        """Raise the error of a write that failed."""
-        while self._writes and self._writes[0].done():
-            self._writes.popleft().result()
+        Waits while writing lags behind computing, and raises the error of an earlier write that failed.
+        """
+        if self._cache is None:
+            return
+        while len(self._writes) > _BEHIND:
+            awaited(self._writes.popleft())
+        with self._lock:
+            self._unkept[vectors] = keys
+        vectors.add_done_callback(self._hand_over)
 
     def close(self) -> None:
         """Keep what is done, give up what is not, wait for the writes, and note what was used."""
@@ -54,7 +58,7 @@ class Keeper:
             self._unkept.clear()
             self._writer.stop()
         while self._writes:
-            self._writes.popleft().result()
+            awaited(self._writes.popleft())
         if self._cache is not None:
             self._cache.flush()
 

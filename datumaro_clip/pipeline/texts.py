@@ -110,4 +110,3 @@ class _TextRun:
 
     def _collect(self, rows: IndexArray, vectors: Future[FloatArray]) -> None:
         self.rows[rows] = vectors.result()
-        self.keeper.check()

@@ -48,9 +48,9 @@ class Workers(Generic[_In, _Out]):
             for task in tasks:
                 begun.append(self.submit(task))
                 if len(begun) >= ahead:
-                    yield _awaited(begun.popleft())
+                    yield awaited(begun.popleft())
             while begun:
-                yield _awaited(begun.popleft())
+                yield awaited(begun.popleft())
         finally:
             for future in begun:
                 future.cancel()
@@ -68,7 +68,7 @@ class Workers(Generic[_In, _Out]):
             del entry, task, future  # An idle thread must not hold on to a picture.
 
 
-def _awaited(future: Future[_Out]) -> _Out:
+def awaited(future: Future[_Out]) -> _Out:
     """A future's result; a Ctrl-C that comes just as a wait begins is seen only when it ends, so no wait is long."""
     while not future.done():
         wait([future], timeout=_LONGEST_WAIT)
