@@ -51,7 +51,7 @@ def test_a_plain_thing_in_another_light_is_another_thing() -> None:
 
 @pytest.mark.parametrize(
     "otherwise",
-    [{"light": 0.14, "colour_peak": 0.01}, {"unmoved": 0.1}, {"displaced": 0.1}],
+    [{"light": 0.2, "colour_peak": 0.01}, {"unmoved": 0.1}, {"displaced": 0.1}],
     ids=["hardly lit", "ground lit too", "turned"],
 )
 def test_a_thing_lit_apart_from_its_ground_is_another_colour_of_it(otherwise: dict[str, float]) -> None:

@@ -2,8 +2,8 @@
 
 The weights are a logistic regression over half of a labelled collection: 300 altered copies of 50 pictures, and the
 look-alikes that rings propose among 2,000 photos and product shots. The other bounds were set on the look-alikes of
-six such mixtures, and on brightened copies of drawn catalogues; ``docs/curation.md`` gives the figures, those of a
-mixture that none of them saw among them.
+such mixtures, and on brightened copies of drawn catalogues; ``docs/curation.md`` gives the figures, those of mixtures
+that none of them saw among them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _PLAIN = 0.7
 _VERY_PLAIN = 0.75
 _BEYOND_DOUBT = 0.994
 _RELIT = 0.25
-_LIGHTER = 0.15
 # In one light a copy explains more than this: of 1,161 altered copies of photos and products, none below 0.72.
 _SAME_LIGHT = 0.1
 _UNEXCUSED = 0.6
@@ -80,7 +79,7 @@ def _is_another_colour(found: PixelMatch) -> bool:
     and catalogues of products are full of those.
     """
     same_frame = found.displaced < _SAME_FRAME and found.unmoved > _GROUND
-    return same_frame and found.plainness > _RATHER_PLAIN and found.light > _LIGHTER
+    return same_frame and found.plainness > _RATHER_PLAIN and found.light > _RELIT
 
 
 def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
