@@ -111,6 +111,13 @@ def test_a_directory_of_no_known_kind_is_refused(tmp_path: Path) -> None:
         resolve(tmp_path / "pictures")
 
 
+def test_a_directory_that_hides_a_bundled_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelNotFoundError, match=r"directory .*tiny is none of: .* hides the bundled model"):
+        resolve("tiny")
+
+
 def test_a_model_of_a_later_version_is_refused(random_clip: Path, tmp_path: Path) -> None:
     later = shutil.copytree(random_clip, tmp_path / "later")
     values = json.loads((later / "manifest.json").read_text())

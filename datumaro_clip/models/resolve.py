@@ -132,7 +132,8 @@ def _from_directory(directory: Path) -> ModelDirectory:
     layout = find_layout(relative_names(directory))
     if layout is None:
         known = "; ".join(layout.description for layout in LAYOUTS)
-        raise ModelNotFoundError(f"{directory} is none of: {known}{ways_out()}")
+        hidden = "; it hides the bundled model of that name: rename it" if str(directory) in bundled_names() else ""
+        raise ModelNotFoundError(f"the directory {directory.resolve()} is none of: {known}{hidden}{ways_out()}")
     origin = Origin(directory.resolve().name, layout.kind)
     return _made(directory, layout, source_key(directory), origin)
 
