@@ -76,30 +76,53 @@ class Hdf5Sink:
     def _write(self, column: str, rows: Array, block_rows: int) -> None:
         if column not in self._datasets:
             self._datasets[column] = self._create(column, rows[:block_rows])
-            rows = rows[block_rows:]
-        self._append(self._datasets[column], rows)
+        dataset = self._datasets[column]
+        # At h5py's lower level: the upper one asks HDF5 for the shape again and again.
+        start = dataset.id.shape[0]
+        dataset.id.set_extent((start + len(rows), *rows.shape[1:]))
+        if self._filter:
+            dataset[start:] = rows
+        else:
+            self._fill(dataset.id, start, rows)
 
     def _create(self, column: str, block: Array) -> h5py.Dataset:
-        """Make the dataset with its first block as its first chunk: a short one is the only one."""
+        """Make the dataset, empty, its chunks as large as its first block: a short one is the only one."""
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        if not self._filter:
+            properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            properties.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         return self._file.create_dataset(
             column,
-            data=block,
+            (0, *block.shape[1:]),
+            block.dtype,
             chunks=block.shape,
             maxshape=(None, *block.shape[1:]),
             track_times=False,
+            dcpl=properties,
             **self._filter,
         )
 
-    def _append(self, dataset: h5py.Dataset, rows: Array) -> None:
-        # At h5py's lower level: the upper one asks HDF5 for the shape again and again.
-        start, size = dataset.id.shape[0], dataset.chunks[0]
-        dataset.id.set_extent((start + len(rows), *rows.shape[1:]))
-        whole = 0 if self._filter else len(rows) // size * size
-        for first in range(0, whole, size):
-            position = (start + first,) + (0,) * (rows.ndim - 1)
-            dataset.id.write_direct_chunk(position, rows[first : first + size])
-        if whole < len(rows):
-            dataset[start + whole :] = rows[whole:]
+    def _fill(self, dataset: h5py.h5d.DatasetID, start: int, rows: Array) -> None:
+        """Write rows where HDF5 has made room for their chunks: at once, where these lie side by side.
+
+        HDF5 itself would call back into Python for each chunk, twice.
+        """
+        size = dataset.get_create_plist().get_chunk()[0]
+        last = (len(rows) - 1) // size * size
+        offset, end = (_offset(dataset, start + row) for row in (0, last))
+        if end - offset == last * rows[0].nbytes:
+            self._guard.seek(offset)
+            self._guard.write(rows.data)
+        else:
+            half = last // size // 2 * size + size
+            self._fill(dataset, start, rows[:half])
+            self._fill(dataset, start + half, rows[half:])
+
+
+def _offset(dataset: h5py.h5d.DatasetID, row: int) -> int:
+    """Where in the file the chunk lies that begins with a row."""
+    position = (row,) + (0,) * (len(dataset.shape) - 1)
+    return int(dataset.get_chunk_info_by_coord(position).byte_offset)
 
 
 class Hdf5Source:
