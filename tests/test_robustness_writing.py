@@ -9,9 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -128,19 +127,23 @@ def killed_write(path: Path, kind: str, after: int) -> int:
     return process.exitcode or 0
 
 
+CALLS = {"os.fsync", "os.mkdir", "os.remove", "os.rename"}
+
+
 def _write_until_killed(path: Path, kind: str, after: int) -> None:
-    calls = itertools.count()
+    calls, fsync = itertools.count(), os.fsync
 
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(calls) == after:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
+    def count(event: str, _: object = ()) -> None:
+        if event in CALLS and next(calls) == after:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-        return call
+    def counted_fsync(file: int) -> None:
+        count("os.fsync")
+        fsync(file)
 
-    for name in ("fsync", "replace", "unlink", "mkdir"):
-        setattr(os, name, counted(getattr(os, name)))
+    # Audited, since pathlib kept functions of its own before Python 3.11; what syncs is not.
+    sys.addaudithook(count)
+    os.fsync = counted_fsync
     with create_store(path, kind, HEADER, overwrite=True) as writer:
         for i, record in enumerate(make_records(6, seed=2)):
             writer.add(record)
@@ -177,7 +180,7 @@ def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Pat
         assert not (path / "media/old.jpg").exists()
     assert left == sorted(left)
     assert set(left) == {5, 6}
-    assert len(left) > 15
+    assert len(left) > 20
 
 
 @forks
@@ -185,7 +188,7 @@ def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Pat
 def test_a_killed_first_write_is_repeated_byte_for_byte(kind: str, tmp_path: Path) -> None:
     """What a killed run left changes nothing of what the next run writes."""
     assert killed_write(tmp_path / "fresh", kind, 10**6) == 0
-    for after in (12, 2, 1):
+    for after in (3, 9, 15):
         assert killed_write(tmp_path / "store", kind, after) == -signal.SIGKILL
     assert killed_write(tmp_path / "store", kind, 10**6) == 0
     assert files_of(tmp_path / "store") == files_of(tmp_path / "fresh")
