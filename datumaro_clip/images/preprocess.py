@@ -13,14 +13,12 @@ from PIL import Image
 
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.files import read_json
+from datumaro_clip.images.resampling import resize_window
 
 # Steps of transformers' processors that no CLIP-like model uses and that would change the pixels.
 _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis")
 _DEFAULT_RESAMPLE = Image.Resampling.BICUBIC
 _DEFAULT_RESCALE = 1 / 255
-# A picture of 1×5000 pixels, its shortest edge resized to 224, would have 250 million. Beyond this, only the part that
-# is kept is made; its filter weights then round differently, which moves at most 1 value in 1,000 by 1 of 255.
-_MOST_RESIZED_PIXELS = 8_000_000
 
 Channels = tuple[float, float, float]
 CropRounding = Literal["down", "half_to_even"]
@@ -115,10 +113,12 @@ class Preprocessing:
         width, height = self._resized(picture)
         left, top = self._margin(width - self.size[1]), self._margin(height - self.size[0])
         window = (max(left, 0), max(top, 0), min(left + self.size[1], width), min(top + self.size[0], height))
-        part = _resize_window(picture, (width, height), window, self.resample)
-        if part.size != self.size[::-1]:
-            part = part.crop((min(left, 0), min(top, 0), min(left, 0) + self.size[1], min(top, 0) + self.size[0]))
-        return np.array(part)
+        part = resize_window(picture, (width, height), window, self.resample)
+        if part.shape[:2] == self.size:
+            return part
+        pixels = np.zeros((*self.size, 3), np.uint8)
+        pixels[max(-top, 0) :, max(-left, 0) :][: part.shape[0], : part.shape[1]] = part
+        return pixels
 
     def _margin(self, spare: int) -> int:
         """Pixels before the crop, where there are ``spare`` on both sides of it together."""
@@ -133,23 +133,6 @@ class Preprocessing:
         width, height = picture.size
         long = int(self.resize * max(width, height) / min(width, height))
         return (self.resize, long) if width <= height else (long, self.resize)
-
-
-def _resize_window(
-    picture: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int], resample: Image.Resampling
-) -> Image.Image:
-    """The window (left, top, right, bottom) of the picture resized to ``size``."""
-    if size[0] * size[1] <= _MOST_RESIZED_PIXELS:
-        return picture.resize(size, resample).crop(window)
-    x_scale, y_scale = picture.width / size[0], picture.height / size[1]
-    left, top, right, bottom = window
-    source = (
-        left * x_scale,
-        top * y_scale,
-        min(right * x_scale, picture.width),
-        min(bottom * y_scale, picture.height),
-    )
-    return picture.resize((right - left, bottom - top), resample, box=source)
 
 
 def _geometry(config: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
