@@ -149,7 +149,9 @@ class Tokenizer:
 
 
 def length_batches(tokens: Tokens, batch_size: int) -> list[tuple[npt.NDArray[np.int64], TokenBatch]]:
-    """Batches of texts of like length, shortest first, so that little is computed for padding.
+    """Batches of texts of like length, so that little is computed for padding; the longest first.
+
+    Where several batches are computed at a time, the last ones, which the others do not wait for, are then short.
 
     Parameters
     ----------
@@ -162,7 +164,7 @@ def length_batches(tokens: Tokens, batch_size: int) -> list[tuple[npt.NDArray[np
     list of (indices, TokenBatch)
         ``indices`` (B,) int64 says which text each row of the batch is.
     """
-    order = np.argsort([len(ids) for ids in tokens.ids], kind="stable").astype(np.int64)
+    order = np.argsort([-len(ids) for ids in tokens.ids], kind="stable").astype(np.int64)
     pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [(indices, tokens.batch(indices.tolist())) for indices in pieces]
 

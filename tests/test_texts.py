@@ -99,14 +99,14 @@ def test_no_texts_make_no_batches(fake: Tokenizer) -> None:
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(1, 5))
-def test_batches_hold_each_text_once_shortest_first_and_pad_no_more_than_needed(
+def test_batches_hold_each_text_once_longest_first_and_pad_no_more_than_needed(
     texts: list[str], batch_size: int
 ) -> None:
     tokens = FakeEncoder().tokenizer.encode(texts)
     batches = length_batches(tokens, batch_size)
     assert sorted(int(i) for indices, _ in batches for i in indices) == list(range(len(texts)))
     lengths = [batch.attention_mask.sum(axis=1).tolist() for _, batch in batches]
-    assert list(chain.from_iterable(lengths)) == sorted(map(len, tokens.ids))
+    assert list(chain.from_iterable(lengths)) == sorted(map(len, tokens.ids), reverse=True)
     for (indices, batch), row_lengths in zip(batches, lengths, strict=True):
         assert len(batch) == len(indices) <= batch_size
         assert batch.input_ids.shape == batch.attention_mask.shape == (len(batch), max(row_lengths))
@@ -118,8 +118,8 @@ def test_batches_hold_each_text_once_shortest_first_and_pad_no_more_than_needed(
 def test_a_batch_is_int64_and_padded_with_the_models_token(clip: Tokenizer) -> None:
     ((_, batch),) = length_batches(clip.encode(["a cat", "a"]), 8)
     assert batch.input_ids.dtype == batch.attention_mask.dtype == np.int64
-    assert batch.input_ids.tolist() == [[START, 320, END, END], [START, 320, 2368, END]]
-    assert batch.attention_mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+    assert batch.input_ids.tolist() == [[START, 320, 2368, END], [START, 320, END, END]]
+    assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
 
 
 def test_models_trained_at_full_length_are_always_padded_to_it() -> None:

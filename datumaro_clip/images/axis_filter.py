@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,7 @@ _Sums = npt.NDArray[np.float32]
 # float32 holds such a weight exactly, a float64 even the sum of such weights times levels.
 _WEIGHT_STEPS = 1 << 22
 # Outputs that share a matrix of weights: with more of them more zeros are multiplied, with fewer more products made.
-_BAND = 4
+_BAND = 3
 # Multiplications in one product: too few for BLAS to wake threads of its own, and what they work on stays in the cache.
 _PRODUCT = 1 << 16
 
@@ -137,16 +139,17 @@ class AxisFilter:
 
     def _padded(self, inputs: Pixels) -> _Sums:
         """The levels under the bands, (L, M); zeros where there is no input."""
-        length = (len(self._bands) - 1) * self._stride + self._bands.shape[2]
-        levels = np.zeros((length, inputs.shape[1]), np.float32)
-        levels[self._before :][: len(inputs)] = inputs
+        length, end = (len(self._bands) - 1) * self._stride + self._bands.shape[2], self._before + len(inputs)
+        levels = _scratch("levels", (length, inputs.shape[1]))
+        levels[: self._before], levels[self._before : end], levels[end:] = 0, inputs, 0
         return levels
 
     def _sums(self, levels: _Sums) -> _Sums:
         """The weighted sums, band by band, (B·R, M), clipped to levels; off by ``_error`` at most."""
         windows = sliding_window_view(levels, self._bands.shape[2], axis=0)[:: self._stride]
-        sums: _Sums = (self._bands @ windows.transpose(0, 2, 1)).reshape(-1, levels.shape[1])
-        return np.clip(sums, 0, 255, out=sums)
+        sums = _scratch("sums", (*self._bands.shape[:2], levels.shape[1]))
+        np.matmul(self._bands, windows.transpose(0, 2, 1), out=sums)
+        return np.clip(sums, 0, 255, out=sums).reshape(-1, levels.shape[1])
 
     def _exact(self, outputs: _Indices, across: _Indices, levels: _Sums) -> Pixels:
         """The outputs at some places, from sums that no rounding touches."""
@@ -155,7 +158,25 @@ class AxisFilter:
         return _whole(np.clip(sums, 0, 255), 0.5)
 
 
+class _Scratch(threading.local):
+    """A thread's memory for what it works on, used again: to get a megabyte anew can take longer than to fill it."""
+
+    def __init__(self) -> None:
+        self._memory: dict[str, _Sums] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...]) -> _Sums:
+        """An array of this shape, whatever is in it; valid until the thread asks for the next one of that name."""
+        size = math.prod(shape)
+        if name not in self._memory or self._memory[name].size < size:
+            self._memory[name] = np.empty(size, np.float32)
+        return self._memory[name][:size].reshape(shape)
+
+
+_scratch = _Scratch()
+
+
 def _whole(sums: npt.NDArray[np.floating[Any]], half: float) -> Pixels:
     """Levels of sums within 0 to 255; those that fall short of the next level by no more than ``half`` are that."""
-    levels: Pixels = (sums + sums.dtype.type(half)).astype(np.uint8)
+    levels: Pixels = np.empty(sums.shape, np.uint8)
+    np.add(sums, sums.dtype.type(half), out=levels, casting="unsafe")
     return levels

@@ -1,4 +1,4 @@
-"""Pillow's resize, pixel for pixel, of the part that is kept alone, and in half its time."""
+"""Pillow's resize, pixel for pixel, of the part that is kept alone, and in two thirds of its time."""
 
 from __future__ import annotations
 

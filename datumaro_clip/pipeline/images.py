@@ -46,7 +46,7 @@ def embed_images(
     cache : VectorCache, optional
         Where vectors are looked up and kept.
     batch_size : int, optional
-        Pictures a batch; where omitted, the encoder's own size, and in longer runs half or twice that where
+        Pictures a batch; where omitted, half the encoder's own size, and in longer runs that or twice as much where
         it turns out to be faster.
     threads : int, optional
         Threads that read and decode; one for each CPU that this process may use where omitted, from 2 to 16.
@@ -92,7 +92,8 @@ def _embed(
 
 
 def _measured_pace(usual: int) -> Pace:
-    return Pace(usual, (max(usual // 2, 1), 2 * usual))
+    """Half the usual size to begin with: on a CPU as fast, and half is lost by a kill, or waited for at the end."""
+    return Pace(max(usual // 2, 1), (usual, 2 * usual))
 
 
 def _default_threads() -> int:
