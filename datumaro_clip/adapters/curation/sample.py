@@ -10,7 +10,8 @@ import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.curation.apply import key_of
-from datumaro_clip.adapters.curation.transform import CurationTransform, names_of
+from datumaro_clip.adapters.curation.options import names_of
+from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.curation.vectors import matrix_of, query_vector
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.adapters.options import require_choice

@@ -14,18 +14,24 @@ from datumaro.components.transformer import Transform
 
 from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
 from datumaro_clip.adapters.curation.crops import embed_boxes
+from datumaro_clip.adapters.curation.options import (
+    COMMON_DEFAULTS,
+    MOVE,
+    add_common_options,
+    make_report_directory,
+    names_of,
+    require_action,
+)
 from datumaro_clip.adapters.curation.pictures import thumbnails_of
 from datumaro_clip.adapters.embedding import Embedder, ItemEmbedding
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options, require_range
 from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions
-from datumaro_clip.errors import OptionError, with_cure
+from datumaro_clip.errors import OptionError
 from datumaro_clip.report import plan_report, write_report
 from datumaro_clip.vectors import ItemKey
 
 log = logging.getLogger(__name__)
-
-_MOVE = "subset:"
 
 
 class CurationTransform(Transform):
@@ -174,8 +180,8 @@ class CurationTransform(Transform):
         if decision.action != "drop" or action == "drop":
             return decision
         marks = {**decision.attributes, **_marks(decision)}
-        if action.startswith(_MOVE) and decision.annotation is None:
-            return replace(decision, action="move", subset=action[len(_MOVE) :], attributes=marks)
+        if action.startswith(MOVE) and decision.annotation is None:
+            return replace(decision, action="move", subset=action[len(MOVE) :], attributes=marks)
         return replace(decision, action="mark", attributes=marks)
 
     def _told_options(self) -> dict[str, Any]:
@@ -191,48 +197,6 @@ class CurationTransform(Transform):
         log.info("Report: %s", directory / "report.html")
 
 
-COMMON_DEFAULTS: dict[str, Any] = {
-    "action": "drop",
-    "subset": (),
-    "protect": (),
-    "report": None,
-    "except_file": None,
-}
-
-
-def add_common_options(parser: argparse.ArgumentParser) -> None:
-    """Declare what every curation transform has."""
-    group = parser.add_argument_group("decisions")
-    group.add_argument(
-        "--action", default="drop", metavar="{drop,mark,subset:NAME}", help="what becomes of what is found"
-    )
-    group.add_argument("--subset", nargs="+", default=(), metavar="NAME", help="work on these subsets only")
-    group.add_argument("--protect", nargs="+", default=(), metavar="NAME", help="never drop from these subsets")
-    group.add_argument("--report", metavar="DIR", help="write report.html and decisions.jsonl there")
-    group.add_argument("--except", dest="except_file", metavar="FILE", help="items never to drop, id@subset a line")
-
-
-def require_action(action: str) -> None:
-    """Raise :class:`OptionError` unless the action is ``drop``, ``mark`` or ``subset:NAME``."""
-    named = action.startswith(_MOVE) and len(action) > len(_MOVE)
-    if action not in ("drop", "mark") and not named:
-        raise OptionError(f"--action must be drop, mark or subset:NAME, got {action!r}")
-
-
-def make_report_directory(path: Path) -> None:
-    """Before there is anything to report, so that nothing is decided in vain.
-
-    Raises
-    ------
-    OptionError
-        If it cannot be made.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as exc:
-        raise OptionError(f"--report {with_cure(exc)}") from exc
-
-
 def log_summary(made: DecisionLog) -> None:
     """One line with the counts of what was decided, then the notes."""
     about_items = {decision.key for decision in made.decisions}
@@ -245,13 +209,6 @@ def log_summary(made: DecisionLog) -> None:
 def keys_of(items: Iterable[DatasetItem]) -> list[ItemKey]:
     """The keys of items, in order."""
     return [key_of(item) for item in items]
-
-
-def names_of(value: Any) -> frozenset[str]:
-    """Names given as one text, as several, or not at all."""
-    if value is None:
-        return frozenset()
-    return frozenset([value] if isinstance(value, str) else value)
 
 
 def _marks(decision: Decision) -> dict[str, Any]:

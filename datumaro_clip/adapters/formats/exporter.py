@@ -1,24 +1,20 @@
-"""The formats ``clip_hdf5`` and ``clip_mmap``: a dataset and its vectors in one store."""
+"""Datasets to stores, written anew or appended to."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator
-from enum import IntEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from datumaro.components.dataset_base import DatasetBase, DatasetItem
+from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.exporter import Exporter
-from datumaro.components.format_detection import FormatDetectionContext
-from datumaro.components.importer import ImportContext, Importer
 
-from datumaro_clip.adapters.carried import ATTRIBUTE
-from datumaro_clip.adapters.codec.items import DatasetDescription, ItemDecoder, describe_dataset
+from datumaro_clip.adapters.codec.items import describe_dataset
 from datumaro_clip.adapters.embedding import Embedder
 from datumaro_clip.adapters.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.adapters.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
-from datumaro_clip.errors import OptionError, StoreFormatError
+from datumaro_clip.errors import OptionError
 from datumaro_clip.store import (
     DTYPES,
     Header,
@@ -28,103 +24,8 @@ from datumaro_clip.store import (
     open_store,
     store_kind,
 )
-from datumaro_clip.store.manifest import find_kind, manifest_path
-from datumaro_clip.store.segments import SegmentReader
-from datumaro_clip.vectors import Embedding, ItemKey
-
-
-class _Confidence(IntEnum):
-    """More than Datumaro's MEDIUM, which is all that formats without a file of their own can claim."""
-
-    CERTAIN = 100
-
-
-class _StoreImporter(Importer):
-    """What both importers share."""
-
-    @classmethod
-    def detect(cls, context: FormatDetectionContext) -> int:
-        """A store is known by the name and first bytes of its manifest."""
-        context.require_file(f"{cls.NAME}.json")
-        with context.probe_text_file(f"{cls.NAME}.json", f"must begin as the manifest of a {cls.NAME} store") as file:
-            if not file.readline().startswith(f'{{"format":"{cls.NAME}",'):
-                raise ValueError("another first line")
-        return _Confidence.CERTAIN
-
-    @classmethod
-    def find_sources(cls, path: str) -> list[dict[str, Any]]:
-        """The store in a directory; its manifest's path does as well."""
-        root = Path(path).parent if Path(path).name == f"{cls.NAME}.json" else Path(path)
-        found = manifest_path(root, cls.NAME).is_file()
-        return [{"url": str(root), "format": cls.NAME}] if found else []
-
-    @classmethod
-    def get_file_extensions(cls) -> list[str]:
-        """Of the file that tells the format."""
-        return [".json"]
-
-    @classmethod
-    def get_plugin_cls(cls) -> type[_StoreImporter]:
-        """This class: an environment that detects formats asks every importer, lazily known or not."""
-        return cls
-
-    @property
-    def can_stream(self) -> bool:
-        """Items are read one by one."""
-        return True
-
-
-class _StoreBase(DatasetBase):
-    """A store as a dataset: opening reads the manifest, iterating reads items and vectors block by block."""
-
-    def __init__(self, url: str, stream: bool = False, ctx: ImportContext | None = None) -> None:
-        self._url, self._stream = url, stream
-        self._reader = open_store(url)
-        if self._reader.kind.name != self.NAME:
-            raise StoreFormatError(f"{url} holds a {self._reader.kind.name} store, not {self.NAME}")
-        self._description = DatasetDescription(self._reader)
-        self._decoder = ItemDecoder(Path(url))
-        super().__init__(
-            length=len(self._reader),
-            subsets=list(self._reader.subsets),
-            media_type=self._description.media_type,
-            ctx=ctx,
-        )
-
-    def __reduce__(self) -> tuple[type[_StoreBase], tuple[str, bool]]:
-        return type(self), (self._url, self._stream)
-
-    def __iter__(self) -> Iterator[DatasetItem]:
-        for segment in self._reader.segments:
-            for row in segment.live:
-                yield self._item(segment, int(row))
-
-    def get(self, id: str, subset: str | None = None) -> DatasetItem | None:
-        """One item, found without reading the others."""
-        row = self._reader.find(ItemKey(str(id), subset or "default"))
-        return None if row is None else self._item(*self._reader.locate(row))
-
-    def infos(self) -> dict[str, Any]:
-        """What the dataset says of itself."""
-        return self._description.infos
-
-    def categories(self) -> dict[Any, Any]:
-        """Categories by annotation type."""
-        return self._description.categories
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether items shall not be kept by who reads them."""
-        return self._stream
-
-    def _item(self, segment: SegmentReader, row: int) -> DatasetItem:
-        record = segment.record(row)
-        item = self._decoder.decode(record.key, record.payload)
-        space = self._reader.header.space
-        if record.embedding is not None and space is not None:
-            precision = str(record.payload.get("precision", segment.entry.precision))
-            item.attributes[ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, precision)
-        return item
+from datumaro_clip.store.manifest import find_kind
+from datumaro_clip.vectors import ItemKey
 
 
 class _StoreExporter(Exporter):
@@ -210,14 +111,6 @@ class _StoreExporter(Exporter):
         )
 
 
-class ClipHdf5Importer(_StoreImporter):
-    """A dataset with its CLIP vectors, in HDF5."""
-
-
-class ClipHdf5Base(_StoreBase):
-    """A ``clip_hdf5`` store, read lazily."""
-
-
 class ClipHdf5Exporter(_StoreExporter):
     """
     Writes a dataset, without loss, and its CLIP vectors to HDF5; vectors that items lack are computed.|n
@@ -233,14 +126,6 @@ class ClipHdf5Exporter(_StoreExporter):
         choices = store_kind(cls.NAME).compressions
         parser.add_argument("--compression", choices=choices, default="none", help="default: %(default)s")
         return parser
-
-
-class ClipMmapImporter(_StoreImporter):
-    """A dataset with its CLIP vectors, in NumPy files that are mapped."""
-
-
-class ClipMmapBase(_StoreBase):
-    """A ``clip_mmap`` store, read lazily."""
 
 
 class ClipMmapExporter(_StoreExporter):

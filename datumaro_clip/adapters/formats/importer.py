@@ -1,0 +1,61 @@
+"""Finding stores, and knowing them by their first bytes."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from datumaro.components.format_detection import FormatDetectionContext
+from datumaro.components.importer import Importer
+
+from datumaro_clip.store.manifest import manifest_path
+
+
+class _Confidence(IntEnum):
+    """More than Datumaro's MEDIUM, which is all that formats without a file of their own can claim."""
+
+    CERTAIN = 100
+
+
+class _StoreImporter(Importer):
+    """What both importers share."""
+
+    @classmethod
+    def detect(cls, context: FormatDetectionContext) -> int:
+        """A store is known by the name and first bytes of its manifest."""
+        context.require_file(f"{cls.NAME}.json")
+        with context.probe_text_file(f"{cls.NAME}.json", f"must begin as the manifest of a {cls.NAME} store") as file:
+            if not file.readline().startswith(f'{{"format":"{cls.NAME}",'):
+                raise ValueError("another first line")
+        return _Confidence.CERTAIN
+
+    @classmethod
+    def find_sources(cls, path: str) -> list[dict[str, Any]]:
+        """The store in a directory; its manifest's path does as well."""
+        root = Path(path).parent if Path(path).name == f"{cls.NAME}.json" else Path(path)
+        found = manifest_path(root, cls.NAME).is_file()
+        return [{"url": str(root), "format": cls.NAME}] if found else []
+
+    @classmethod
+    def get_file_extensions(cls) -> list[str]:
+        """Of the file that tells the format."""
+        return [".json"]
+
+    @classmethod
+    def get_plugin_cls(cls) -> type[_StoreImporter]:
+        """This class: an environment that detects formats asks every importer, lazily known or not."""
+        return cls
+
+    @property
+    def can_stream(self) -> bool:
+        """Items are read one by one."""
+        return True
+
+
+class ClipHdf5Importer(_StoreImporter):
+    """A dataset with its CLIP vectors, in HDF5."""
+
+
+class ClipMmapImporter(_StoreImporter):
+    """A dataset with its CLIP vectors, in NumPy files that are mapped."""
