@@ -28,7 +28,7 @@ check: $(VENV)/installed-dev ## Lint, types, floors: what CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --config pyproject.toml
+	$(BIN)/lint-imports
 
 bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for one part)
 	$(BIN)/python -m benchmarks $(ONLY)

@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageEnhance
 from datumaro_clip.curate.duplicates import Candidate, DuplicateRules, find_duplicates, keep_order
 from datumaro_clip.curate.exact import pixel_digest
 from datumaro_clip.curate.near import find_near
-from datumaro_clip.curate.photometry import fit_light
-from datumaro_clip.curate.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
+from datumaro_clip.curate.near.photometry import fit_light
+from datumaro_clip.curate.near.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from datumaro_clip.curate.near_kept import Kept
+from datumaro_clip.curate.near.kept import Kept
 
 
 def kilobyte(value: int) -> np.ndarray:

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image, ImageChops, ImageEnhance
 
 from datumaro_clip.curate.near import find_near
-from datumaro_clip.curate.near_pixels import NO_MATCH, compare, match
-from datumaro_clip.curate.near_rules import is_copy
-from datumaro_clip.curate.rings import orient, spectra
+from datumaro_clip.curate.near.pixels import NO_MATCH, compare, match
+from datumaro_clip.curate.near.rings import orient, spectra
+from datumaro_clip.curate.near.rules import is_copy
 from datumaro_clip.curate.thumbnails import square_thumbnail
 
 AS_IT_STANDS = np.array([[1.0, 0, 0], [0, 1, 0]])

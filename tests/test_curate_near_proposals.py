@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from datumaro_clip.curate.near_proposals import RingNeighbours, by_vector, codes_of
-from datumaro_clip.curate.rings import Thumbnail
+from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
+from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.vectors import unit_rows
 
 

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from datumaro_clip.curate import near_progress, near_threads
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
-from datumaro_clip.curate.near import find_near
-from datumaro_clip.curate.near_referee import Referee
-from datumaro_clip.curate.rings import Thumbnail
+from datumaro_clip.curate.near import find_near, progress
+from datumaro_clip.curate.near import threads as near_threads
+from datumaro_clip.curate.near.referee import Referee
+from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.vectors import unit_rows
 
@@ -94,7 +94,7 @@ def test_all_that_groups_ask_was_foreseen_and_changes_nothing(count: int, random
 
 
 def test_a_long_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(near_progress, "_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "datumaro_clip"):
         find_near(pictures(), range(12))
     assert "near duplicates: described 12 of 12" in caplog.text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from datumaro_clip.curate.near_pixels import LARGEST_PEAK, NO_MATCH, PixelMatch
-from datumaro_clip.curate.near_rules import ALONE, is_copy, log_odds
+from datumaro_clip.curate.near.pixels import LARGEST_PEAK, NO_MATCH, PixelMatch
+from datumaro_clip.curate.near.rules import ALONE, is_copy, log_odds
 
 # A copy, re-encoded and a little smaller.
 COPY = PixelMatch(0.985, 0.96, 0.9, 0.04, 0.015, 0.03, 0.0, 0.66, 0.5, 0.0)

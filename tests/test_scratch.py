@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datumaro_clip.curate.near_proposals import RingNeighbours
+from datumaro_clip.curate.near.proposals import RingNeighbours
 from datumaro_clip.curate.thumbnails import ThumbnailFile
 from datumaro_clip.errors import ScratchError
 from datumaro_clip.scratch import scratch_errors

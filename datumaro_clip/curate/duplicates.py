@@ -9,8 +9,8 @@ import numpy as np
 
 from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.near import Thumbnails, find_near
-from datumaro_clip.curate.near_pixels import PixelMatch
-from datumaro_clip.curate.near_rules import log_odds
+from datumaro_clip.curate.near.pixels import PixelMatch
+from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.semantic import choose_semantic
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray

@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from datumaro_clip.curate.rings import SIDE, Thumbnail
+from datumaro_clip.curate.near.rings import SIDE, Thumbnail
 from datumaro_clip.scratch import scratch_errors
 
 _BYTES = SIDE * SIDE * 3

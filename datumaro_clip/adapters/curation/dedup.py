@@ -26,7 +26,7 @@ from datumaro_clip.curate.duplicates import (
     find_duplicates,
 )
 from datumaro_clip.curate.exact import pixel_digest
-from datumaro_clip.curate.rings import Thumbnail
+from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import ImageError
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from datumaro_clip.curate.near_alignment import Map, Mask, best_alignment, correlation, laid_on, shared_region
-from datumaro_clip.curate.photometry import Light, fit_light
-from datumaro_clip.curate.rings import SIDE, Orientation, Thumbnail, frame_map
+from datumaro_clip.curate.near.alignment import Map, Mask, best_alignment, correlation, laid_on, shared_region
+from datumaro_clip.curate.near.photometry import Light, fit_light
+from datumaro_clip.curate.near.rings import SIDE, Orientation, Thumbnail, frame_map
 from datumaro_clip.vectors import FloatArray
 
 # What a copy has at least; to look further costs ten times as much.

@@ -1,4 +1,4 @@
-"""Near duplicates: similarities propose pairs, pixels decide, representatives gather groups."""
+"""Groups of near duplicates out of thumbnails, and vectors where there are some."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from datumaro_clip.curate.groups import IntArray, Neighbours, neighbour_lists, star_groups
-from datumaro_clip.curate.near_pixels import PixelMatch
-from datumaro_clip.curate.near_progress import Progress
-from datumaro_clip.curate.near_proposals import RingNeighbours, by_vector, codes_of
-from datumaro_clip.curate.near_referee import Pair, Referee
-from datumaro_clip.curate.near_rules import ALONE, VOUCHED, is_copy
-from datumaro_clip.curate.near_threads import workers
-from datumaro_clip.curate.near_thumbnails import OneAtATime, Thumbnails
+from datumaro_clip.curate.near.pixels import PixelMatch
+from datumaro_clip.curate.near.progress import Progress
+from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
+from datumaro_clip.curate.near.referee import Pair, Referee
+from datumaro_clip.curate.near.rules import ALONE, VOUCHED, is_copy
+from datumaro_clip.curate.near.threads import workers
+from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
-
-__all__ = ["NearGroups", "Thumbnails", "find_near"]
 
 _ROUNDS = 3
 

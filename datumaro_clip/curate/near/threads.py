@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import threadpool_limits
 
-from datumaro_clip.curate.near_alignment import one_thread
+from datumaro_clip.curate.near.alignment import one_thread
 from datumaro_clip.processors import available_processors
 
 

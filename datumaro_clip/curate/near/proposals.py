@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.curate.near_progress import Progress
-from datumaro_clip.curate.near_thumbnails import Thumbnails
-from datumaro_clip.curate.rings import VIEWS, describe
+from datumaro_clip.curate.near.progress import Progress
+from datumaro_clip.curate.near.rings import VIEWS, describe
+from datumaro_clip.curate.near.thumbnails import Thumbnails
 from datumaro_clip.scratch import scratch_errors
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray

@@ -10,15 +10,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from datumaro_clip.curate import near_features
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.curate.near_alignment import align
-from datumaro_clip.curate.near_features import Features
-from datumaro_clip.curate.near_kept import Kept
-from datumaro_clip.curate.near_pixels import NO_MATCH, PixelMatch, compare, match
-from datumaro_clip.curate.near_rules import is_copy
-from datumaro_clip.curate.near_thumbnails import Thumbnails
-from datumaro_clip.curate.rings import WHOLE, Spectrum, orient, spectra
+from datumaro_clip.curate.near import features
+from datumaro_clip.curate.near.alignment import align
+from datumaro_clip.curate.near.features import Features
+from datumaro_clip.curate.near.kept import Kept
+from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, match
+from datumaro_clip.curate.near.rings import WHOLE, Spectrum, orient, spectra
+from datumaro_clip.curate.near.rules import is_copy
+from datumaro_clip.curate.near.thumbnails import Thumbnails
 
 # Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
 _WORTH_ALIGNING = 0.7
@@ -138,12 +138,12 @@ class Referee:
                 return compare(first, second, align(first, second, start))
         return otherwise
 
-    def _located(self, one: int, other: int) -> Iterator[near_features.Map | None]:
+    def _located(self, one: int, other: int) -> Iterator[features.Map | None]:
         """Where features lay the other picture on the one, as it is and mirrored."""
         here = self._features(one)
-        if near_features.tells(here):
-            yield near_features.locate(here, self._features(other))
-            yield near_features.locate(here, self._mirrored_features(other), mirrored=True)
+        if features.tells(here):
+            yield features.locate(here, self._features(other))
+            yield features.locate(here, self._mirrored_features(other), mirrored=True)
 
     def _whole(self, index: int) -> Spectrum:
         return self._kept.get(("whole", index), lambda: spectra(self._thumbnails[index], (WHOLE,)))
@@ -152,11 +152,11 @@ class Referee:
         return self._kept.get(("views", index), lambda: spectra(self._thumbnails[index]))
 
     def _features(self, index: int) -> Features:
-        return self._kept.get(("features", index), lambda: near_features.features(self._thumbnails[index]))
+        return self._kept.get(("features", index), lambda: features.features(self._thumbnails[index]))
 
     def _mirrored_features(self, index: int) -> Features:
         def make() -> Features:
-            return near_features.features(near_features.mirror(self._thumbnails[index]))
+            return features.features(features.mirror(self._thumbnails[index]))
 
         return self._kept.get(("mirrored", index), make)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import Protocol
 
-from datumaro_clip.curate.rings import Thumbnail
+from datumaro_clip.curate.near.rings import Thumbnail
 
 
 class Thumbnails(Protocol):

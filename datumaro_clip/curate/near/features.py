@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.rings import SIDE, Thumbnail
+from datumaro_clip.curate.near.rings import SIDE, Thumbnail
 
 Map = npt.NDArray[Any]
 

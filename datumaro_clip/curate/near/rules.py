@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from datumaro_clip.curate.near_pixels import LARGEST_PEAK, PixelMatch
+from datumaro_clip.curate.near.pixels import LARGEST_PEAK, PixelMatch
 
 # Log odds at which a pair counts as copies: by what the pair shows, and where a third is surely a copy of both.
 ALONE = 1.5

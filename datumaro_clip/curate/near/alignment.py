@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.rings import SIDE, Thumbnail
+from datumaro_clip.curate.near.rings import SIDE, Thumbnail
 from datumaro_clip.vectors import FloatArray
 
 Map = npt.NDArray[Any]

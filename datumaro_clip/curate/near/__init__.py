@@ -1,0 +1,8 @@
+"""Near duplicates: similarities propose pairs, pixels decide, representatives gather groups."""
+
+from __future__ import annotations
+
+from datumaro_clip.curate.near.find import NearGroups, find_near
+from datumaro_clip.curate.near.thumbnails import Thumbnails
+
+__all__ = ["NearGroups", "Thumbnails", "find_near"]
