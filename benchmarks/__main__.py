@@ -16,7 +16,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 
-PARTS = ("startup", "top_k", "pairs", "approximate", "store", "cache", "duplicates", "pictures", "texts")
+PARTS = (
+    "startup", "top_k", "pairs", "approximate", "store", "memory", "scale", "cache", "duplicates", "pictures", "texts"
+)  # fmt: skip
 COLUMNS = "{:<11} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
 
 

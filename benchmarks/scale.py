@@ -1,0 +1,42 @@
+"""What curation does with 200,000 vectors: seconds, and memory beside the matrix. Linux only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import isqrt
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.figures import Figure, seconds
+from benchmarks.vectors import clip_like_rows
+from datumaro_clip.curate.clusters import spherical_kmeans
+from datumaro_clip.curate.groups import neighbour_lists, star_groups
+from datumaro_clip.curate.sample import pick_k_center
+
+ROWS, PICKS, PAIRS = 200_000, 1000, 300_000
+#: What /proc/self/clear_refs takes to set the peak of resident memory to what it is now (proc(5)).
+RESET_PEAK = "5"
+
+
+def run(work: Path) -> Iterator[Figure]:
+    """Each in turn."""
+    vectors = clip_like_rows(ROWS)
+    pairs = np.random.default_rng(0).integers(0, ROWS, (PAIRS, 2))
+    tasks: dict[str, Callable[[], object]] = {
+        f"k_center: {PICKS:,} picks": lambda: pick_k_center(vectors, PICKS, 0),
+        f"{isqrt(ROWS)} clusters": lambda: spherical_kmeans(vectors, isqrt(ROWS)),
+        f"groups of {PAIRS:,} pairs": lambda: star_groups(range(ROWS), neighbour_lists(ROWS, pairs), lambda *_: True),
+    }
+    for name, task in tasks.items():
+        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
+        before = _megabytes("VmRSS")
+        time = seconds(task)
+        beside = f"{_megabytes('VmHWM') - before:.0f} MB beside the matrix"
+        yield Figure("scale", f"{ROWS:,} vectors, {name}", time, "s", against=beside)
+
+
+def _megabytes(what: str) -> float:
+    """A figure of this process's memory."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status[what].split()[0]) / 1024
