@@ -42,6 +42,7 @@ def windows(draw: st.DrawFn) -> tuple[tuple[int, int], Window]:
 @settings(max_examples=300, database=None)
 @given(st.integers(1, 700), st.integers(1, 700), st.sampled_from([2, 3, 256]), windows(), st.sampled_from(FILTERS))
 @example(1, 1, 2, ((1, 1), (0, 0, 1, 1)), Image.Resampling.BICUBIC)
+@example(300, 200, 256, ((300, 200), (20, 0, 100, 200)), Image.Resampling.BICUBIC)
 @example(640, 480, 256, ((298, 224), (37, 0, 261, 224)), Image.Resampling.BICUBIC)
 @example(3, 650, 256, ((224, 224), (0, 0, 224, 224)), Image.Resampling.BICUBIC)
 @example(650, 3, 256, ((224, 224), (100, 3, 224, 5)), Image.Resampling.LANCZOS)

@@ -40,6 +40,8 @@ def resize_window(picture: Image.Image, size: tuple[int, int], window: Window, r
     numpy.ndarray
         Shape (bottom - top, right - left, 3), uint8, C-contiguous.
     """
+    if size == picture.size:
+        return np.array(picture.crop(window))
     if picture.height > _TALL * picture.width and picture.height > size[1]:
         turned = picture.transpose(Image.Transpose.TRANSPOSE)
         return _transposed(resize_window(turned, size[::-1], (*window[1::-1], *window[:1:-1]), resample))
