@@ -166,7 +166,18 @@ def test_summary_tells_sources_reasons_and_model(
     list(with_embeddings(items, EmbeddingOptions(cache="off")))
     summary = caplog.messages[-1]
     assert "embedded 1, from the cache 0, kept 0, without a picture 1, failed 1 (empty 1)" in summary
-    assert f"device {encoder.provenance.device}, precision {encoder.provenance.precision}" in summary
+    assert f"device {encoder.provenance.device}, precision {encoder.provenance.precision}, " in summary
+    assert summary.endswith("images/s")
+
+
+def test_summary_tells_no_speed_where_nothing_was_computed(
+    encoder: FakeEncoder, options: EmbeddingOptions, caplog: pytest.LogCaptureFixture
+):
+    """0.0 images/s, after a run that was fast."""
+    caplog.set_level(logging.INFO)
+    for _ in range(2):
+        list(with_embeddings([picture("a")], options))
+    assert caplog.messages[-1].endswith(f"precision {encoder.provenance.precision}")
 
 
 @pytest.mark.parametrize(
