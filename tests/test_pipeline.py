@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -95,6 +95,52 @@ def test_batches_that_finish_out_of_order_are_put_in_order() -> None:
     encoder = LateEncoder()
     results = list(embed_images(requests_of(48), encoder, batch_size=16))
     np.testing.assert_array_equal(vectors(results), FakeEncoder().embed_images(map(picture, range(48))))
+
+
+class OnDemand(Future[FloatArray]):
+    """Done once its result is asked for."""
+
+    def __init__(self, rows: FloatArray) -> None:
+        super().__init__()
+        self._rows = rows
+
+    def result(self, timeout: float | None = None) -> FloatArray:
+        if not self.done():
+            self.set_result(self._rows)
+        return super().result(timeout)
+
+
+class TwoAtATime(FakeEncoder):
+    """Computes two batches at a time, and remembers how many pictures each had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+        self._busy: deque[OnDemand] = deque(maxlen=2)
+
+    def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
+        self.sizes.append(len(pixels))
+        if len(self._busy) == 2:
+            self._busy[0].result()
+        self._busy.append(OnDemand(super().submit_pixels(pixels).result()))
+        return self._busy[-1]
+
+
+def test_batches_grow_smaller_towards_the_end_so_that_all_streams_end_together() -> None:
+    """One stream computes a last full batch while the others have nothing to do."""
+    encoder = TwoAtATime()
+    results = list(embed_images(requests_of(300), encoder, batch_size=32, threads=1))
+    np.testing.assert_array_equal(vectors(results), FakeEncoder().embed_images(map(picture, range(300))))
+    assert encoder.sizes[:6] == [32] * 6
+    assert encoder.sizes == sorted(encoder.sizes, reverse=True)
+    assert encoder.sizes[-1] <= 4
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(0, []), (1, [1]), (8, [4, 4]), (16, [8, 4, 4]), (5, [4, 1])])
+def test_a_few_pictures_are_shared_out_too(count: int, sizes: list[int]) -> None:
+    encoder = TwoAtATime()
+    list(embed_images(requests_of(count), encoder, batch_size=16))
+    assert encoder.sizes == sizes
 
 
 def test_requests_are_taken_only_a_few_batches_ahead() -> None:

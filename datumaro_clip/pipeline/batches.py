@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
+from math import ceil
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +17,15 @@ from datumaro_clip.pipeline.keeping import Keeper
 from datumaro_clip.pipeline.pace import Pace
 from datumaro_clip.pipeline.prepare import Prepared
 from datumaro_clip.pipeline.requests import EmbedResult
+from datumaro_clip.pipeline.workers import Ordered
 from datumaro_clip.vectors import FloatArray
 
 # Results that may wait for an earlier one, in batches; enough for every stream of a device to have its own.
 _BATCHES_WAITING = 8
+# Towards the end each batch takes this part of what each stream would have of the rest, so that all end together; but
+# not fewer pictures than a device computes about as fast as many.
+_PART_OF_THE_REST = 1 / 2
+_LEAST_AT_THE_END = 4
 
 
 class Batch:
@@ -112,7 +119,8 @@ class Batching:
     encoder : Encoder
     keeper : Keeper
     pace : Pace
-        Says how many pictures a batch has; it has fewer where too many results would wait for it to fill.
+        Says how many pictures a batch has; it has fewer where too many results would wait for it to fill, and
+        towards the end.
     """
 
     def __init__(self, encoder: Encoder, keeper: Keeper, pace: Pace) -> None:
@@ -120,22 +128,31 @@ class Batching:
         self._size = pace.next()
         self._waiting: deque[Slot] = deque()
         self._filling: list[Slot] = []
+        self._computing: list[Batch] = []
 
-    def run(self, prepared: Iterable[Prepared]) -> Iterator[EmbedResult]:
+    def run(self, prepared: Ordered[Any, Prepared]) -> Iterator[EmbedResult]:
         """One result a request, in order."""
         for one in prepared:
-            self._add(Slot(one))
+            self._add(Slot(one), prepared.left)
             yield from self._ready()
         self._dispatch()
         while self._waiting:
             yield self._waiting.popleft().result
 
-    def _add(self, slot: Slot) -> None:
+    def _add(self, slot: Slot, left: int | None) -> None:
         self._waiting.append(slot)
         if slot.prepared.pixels is not None:
             self._filling.append(slot)
-        if len(self._filling) == self._size or self._is_full:
+        if len(self._filling) >= self._wanted(left) or self._is_full:
             self._dispatch()
+
+    def _wanted(self, left: int | None) -> int:
+        """Pictures that the batch which is filling shall have, where so many requests are still to come."""
+        if left is None:
+            return self._size
+        computing = sum(not batch.done for batch in self._computing)
+        rest = (left + len(self._filling)) / max(computing, 1)
+        return min(self._size, max(ceil(rest * _PART_OF_THE_REST), _LEAST_AT_THE_END))
 
     @property
     def _is_full(self) -> bool:
@@ -155,5 +172,6 @@ class Batching:
         ended = partial(self._pace.ended, self._size, len(slots))
         batch = Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots], ended)
         self._size = self._pace.next()
+        self._computing = [*(other for other in self._computing if not other.done), batch]
         for row, slot in enumerate(slots):
             slot.batch, slot.row, slot.prepared.pixels = batch, row, None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
@@ -41,19 +41,9 @@ class Workers(Generic[_In, _Out]):
         self._tasks.put((task, future))
         return future
 
-    def map(self, tasks: Iterable[_In], ahead: int) -> Generator[_Out, None, None]:
+    def map(self, tasks: Iterable[_In], ahead: int) -> Ordered[_In, _Out]:
         """Results in the order of the tasks, of which at most ``ahead`` are begun and not yet given."""
-        begun: deque[Future[_Out]] = deque()
-        try:
-            for task in tasks:
-                begun.append(self.submit(task))
-                if len(begun) >= ahead:
-                    yield awaited(begun.popleft())
-            while begun:
-                yield awaited(begun.popleft())
-        finally:
-            for future in begun:
-                future.cancel()
+        return Ordered(self.submit, tasks, ahead)
 
     def stop(self) -> None:
         """Let the threads end after the tasks that they are at; does not wait."""
@@ -66,6 +56,42 @@ class Workers(Generic[_In, _Out]):
             if future.set_running_or_notify_cancel():
                 _fulfil(future, self._function, task)
             del entry, task, future  # An idle thread must not hold on to a picture.
+
+
+class Ordered(Generic[_In, _Out]):
+    """Results in the order of their tasks, which are begun a little ahead; see :meth:`Workers.map`."""
+
+    def __init__(self, submit: Callable[[_In], Future[_Out]], tasks: Iterable[_In], ahead: int) -> None:
+        self._submit, self._tasks, self._ahead = submit, iter(tasks), ahead
+        self._begun: deque[Future[_Out]] = deque()
+        self._all_begun = False
+
+    @property
+    def left(self) -> int | None:
+        """How many results are still to come; None where that is not known yet."""
+        return len(self._begun) if self._all_begun else None
+
+    def __iter__(self) -> Ordered[_In, _Out]:
+        return self
+
+    def __next__(self) -> _Out:
+        while not self._all_begun and len(self._begun) < self._ahead:
+            self._begin()
+        if not self._begun:
+            raise StopIteration
+        return awaited(self._begun.popleft())
+
+    def close(self) -> None:
+        """Give up what nobody has begun to work on."""
+        for future in self._begun:
+            future.cancel()
+
+    def _begin(self) -> None:
+        """Begin the next task, if there is one."""
+        for task in self._tasks:
+            self._begun.append(self._submit(task))
+            return
+        self._all_begun = True
 
 
 def awaited(future: Future[_Out]) -> _Out:
