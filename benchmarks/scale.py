@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure, seconds
+from benchmarks.figures import Figure
+from benchmarks.resident import seconds_and_megabytes
 from benchmarks.vectors import clip_like_rows
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
 from datumaro_clip.curate.sample import pick_k_center
 
 ROWS, PICKS, PAIRS = 200_000, 1000, 300_000
-#: What /proc/self/clear_refs takes to set the peak of resident memory to what it is now (proc(5)).
-RESET_PEAK = "5"
 
 
 def run(work: Path) -> Iterator[Figure]:
@@ -29,14 +28,5 @@ def run(work: Path) -> Iterator[Figure]:
         f"groups of {PAIRS:,} pairs": lambda: star_groups(range(ROWS), neighbour_lists(ROWS, pairs), lambda *_: True),
     }
     for name, task in tasks.items():
-        Path("/proc/self/clear_refs").write_text(RESET_PEAK)
-        before = _megabytes("VmRSS")
-        time = seconds(task)
-        beside = f"{_megabytes('VmHWM') - before:.0f} MB beside the matrix"
-        yield Figure("scale", f"{ROWS:,} vectors, {name}", time, "s", against=beside)
-
-
-def _megabytes(what: str) -> float:
-    """A figure of this process's memory."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(status[what].split()[0]) / 1024
+        time, memory = seconds_and_megabytes(task)
+        yield Figure("scale", f"{ROWS:,} vectors, {name}", time, "s", against=f"{memory:.0f} MB beside the matrix")
