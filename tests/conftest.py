@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from datumaro_clip.store import KIND_NAMES
+
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
@@ -69,6 +71,13 @@ def random_clip(random_clip_combined: Path, tmp_path_factory: pytest.TempPathFac
     out = tmp_path_factory.mktemp("model") / "small"
     import_optimum(random_clip_combined, out, Origin("random/small", "checkpoint"))
     return out
+
+
+@pytest.fixture(params=KIND_NAMES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each kind of store."""
+    name: str = request.param
+    return name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

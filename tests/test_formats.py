@@ -18,11 +18,11 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.environment import Environment
 from datumaro.components.errors import DatasetImportError, DatasetNotFoundError
 from datumaro.components.media import Image
+from stored_datasets import make_dataset, make_items, picture, read, stored, vector
 
 import datumaro_clip
 from datumaro_clip.adapters import formats
 from datumaro_clip.adapters.carried import ATTRIBUTE
-from datumaro_clip.cli import inspect, verify
 from datumaro_clip.errors import (
     InvalidVectorError,
     OptionError,
@@ -31,54 +31,8 @@ from datumaro_clip.errors import (
     StoreFormatError,
     StoreWriteError,
 )
-from datumaro_clip.store import KIND_NAMES, append_to_store, open_store
+from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
-from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
-
-datumaro_clip.register()
-
-SPACE = "sha256:" + "7" * 64
-
-
-@pytest.fixture(params=KIND_NAMES)
-def kind(request: pytest.FixtureRequest) -> str:
-    name: str = request.param
-    return name
-
-
-def vector(i: int, space: str = SPACE, precision: str = "f32", dimension: int = 16) -> Embedding:
-    row = unit_rows(np.random.default_rng(i).standard_normal((1, dimension)))[0]
-    return Embedding(row, space, "fake", precision)
-
-
-def picture(i: int) -> Image:
-    return Image.from_numpy(np.random.default_rng(i).integers(0, 256, (8, 9, 3), dtype=np.uint8))
-
-
-def make_items(count: int, **attributes: Any) -> list[DatasetItem]:
-    return [
-        DatasetItem(
-            f"item {i}",
-            subset=("train", "val")[i % 2],
-            media=picture(i),
-            annotations=[dm.Bbox(1, 2, 3, 4, label=0, id=i, attributes={"a": (i, None)}), dm.Caption(f"ü {i}")],
-            attributes={ATTRIBUTE: vector(i), "n": i, **attributes},
-        )
-        for i in range(count)
-    ]
-
-
-def make_dataset(items: list[DatasetItem], **options: Any) -> Dataset:
-    return Dataset.from_iterable(items, infos={"by": "us"}, categories=["cat", "dog"], **options)
-
-
-def stored(path: Path, kind: str, items: list[DatasetItem], **options: Any) -> Path:
-    make_dataset(items).export(str(path), kind, **{"no_embed": True, "save_media": True, **options})
-    return path
-
-
-def read(path: Path) -> Dataset:
-    return Dataset.import_from(str(path))
 
 
 def test_a_dataset_comes_back_whole(kind: str, tmp_path: Path) -> None:
@@ -415,40 +369,3 @@ def test_compression_is_for_hdf5(tmp_path: Path) -> None:
 def test_what_is_not_data_is_refused_by_name(kind: str, tmp_path: Path) -> None:
     with pytest.raises(StoreWriteError, match=r"item 'item 0' \(subset 'train'\).*it holds a function"):
         stored(tmp_path / "store", kind, make_items(1, f=lambda: 1))
-
-
-def test_inspect_prints_the_facts(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = stored(tmp_path / "store", kind, [*make_items(2), DatasetItem("bare", subset="train")], dtype="float16")
-    with append_to_store(path) as writer:
-        writer.remove(ItemKey("item 1", "val"))
-    assert inspect.run(_arguments(inspect, path)) == 0
-    lines = capsys.readouterr().out.splitlines()
-    printed = {line[:12].strip(): line[13:] for line in lines if line}
-    assert printed["items"] == "2"
-    assert printed["embeddings"] == "1"
-    assert printed["dimension"] == "16"
-    assert printed["dtype"] == "float16"
-    assert printed["space"] == SPACE
-    assert printed["precision"] == "f32"
-    assert "item 0@train  norm 1.0000, shape (16,), 0 captions" in lines
-    assert "bare@train  no vector, 0 captions" in lines
-
-
-def test_verify_reads_every_block(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = stored(tmp_path / "store", kind, make_items(2))
-    assert verify.run(_arguments(verify, path)) == 0
-    assert "is sound: 2 items, 2 embeddings" in capsys.readouterr().out
-    file = next(path.glob("segment-000001*"))
-    file = file / "item_hash.npy" if file.is_dir() else file
-    content = file.read_bytes()
-    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if kind == "clip_mmap" else content[:-1])
-    with pytest.raises(StoreCorruptError):
-        verify.run(_arguments(verify, path))
-
-
-def _arguments(command: Any, path: Path) -> Any:
-    import argparse
-
-    parser = argparse.ArgumentParser()
-    command.configure(parser)
-    return parser.parse_args([str(path)])

@@ -1,0 +1,54 @@
+"""``datum-clip inspect`` and ``verify``: what a store says of itself, and whether it is sound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datumaro.components.dataset_base import DatasetItem
+from stored_datasets import SPACE, make_items, stored
+
+from datumaro_clip.cli import inspect, verify
+from datumaro_clip.errors import (
+    StoreCorruptError,
+)
+from datumaro_clip.store import append_to_store
+from datumaro_clip.vectors import ItemKey
+
+
+def test_inspect_prints_the_facts(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = stored(tmp_path / "store", kind, [*make_items(2), DatasetItem("bare", subset="train")], dtype="float16")
+    with append_to_store(path) as writer:
+        writer.remove(ItemKey("item 1", "val"))
+    assert inspect.run(_arguments(inspect, path)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    printed = {line[:12].strip(): line[13:] for line in lines if line}
+    assert printed["items"] == "2"
+    assert printed["embeddings"] == "1"
+    assert printed["dimension"] == "16"
+    assert printed["dtype"] == "float16"
+    assert printed["space"] == SPACE
+    assert printed["precision"] == "f32"
+    assert "item 0@train  norm 1.0000, shape (16,), 0 captions" in lines
+    assert "bare@train  no vector, 0 captions" in lines
+
+
+def test_verify_reads_every_block(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = stored(tmp_path / "store", kind, make_items(2))
+    assert verify.run(_arguments(verify, path)) == 0
+    assert "is sound: 2 items, 2 embeddings" in capsys.readouterr().out
+    file = next(path.glob("segment-000001*"))
+    file = file / "item_hash.npy" if file.is_dir() else file
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if kind == "clip_mmap" else content[:-1])
+    with pytest.raises(StoreCorruptError):
+        verify.run(_arguments(verify, path))
+
+
+def _arguments(command: Any, path: Path) -> Any:
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    return parser.parse_args([str(path)])
