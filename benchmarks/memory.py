@@ -31,10 +31,9 @@ from datumaro_clip.pipeline import ImageRequest, embed_images
 deque(embed_images(map(ImageRequest, sorted(Path(sys.argv[1]).iterdir())), load_model("tiny")), 0)
 """
 EXPORT = READ + 'data.export(sys.argv[2], sys.argv[3], model="tiny", save_media=True, cache="off")\n'
-# Not getrusage: its peak is inherited from the process that started this one.
 PEAK = """
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(int(status["VmHWM"].split()[0]) / 1024)
+from benchmarks.resident import megabytes
+print(megabytes("VmHWM"))
 """
 
 

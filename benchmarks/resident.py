@@ -1,4 +1,4 @@
-"""What a task adds to this process's resident memory. Linux only."""
+"""Resident memory of this process, and what a task adds to it. Linux only."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ def seconds_and_megabytes(task: Callable[[], object]) -> tuple[float, float]:
     Memory that the process has freed but not given back, and uses again, does not show.
     """
     (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
-    before = _megabytes("VmRSS")
-    return seconds(task), _megabytes("VmHWM") - before
+    before = megabytes("VmRSS")
+    return seconds(task), megabytes("VmHWM") - before
 
 
-def _megabytes(what: str) -> float:
+def megabytes(what: str) -> float:
+    """A figure of /proc/self/status: ``VmRSS``, resident now, or ``VmHWM``, its peak.
+
+    Not getrusage, whose peak is inherited from the process that started this one.
+    """
     status = dict(line.split(":", 1) for line in (_PROCESS / "status").read_text().splitlines())
     return int(status[what].split()[0]) / 1024

@@ -27,13 +27,12 @@ SEARCH_GOALS = {"clip_mmap": 1.0, "clip_hdf5": 2.0}
 SEARCH = """
 import sys, time
 import numpy as np
+from benchmarks.resident import megabytes
 start = time.perf_counter()
 from datumaro_clip.search import SearchIndex
 from datumaro_clip.store import open_store
 with open_store(sys.argv[1]) as store:
-    # Not getrusage: its peak is inherited from the process that started this one.
-    status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-    opened = int(status["VmHWM"].split()[0]) / 1024
+    opened = megabytes("VmHWM")
     SearchIndex.from_store(store).search(np.eye(1, 512), 10)
 print(time.perf_counter() - start, opened)
 """
