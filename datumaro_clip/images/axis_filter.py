@@ -15,7 +15,7 @@ from PIL.Image import Resampling
 Pixels = npt.NDArray[np.uint8]
 _Indices = npt.NDArray[np.intp]
 _Floats = npt.NDArray[np.float64]
-_Sums = npt.NDArray[np.float32]
+_Singles = npt.NDArray[np.float32]
 
 # Pillow rounds its weights to multiples of 2^-22, and each of its two passes to whole levels (its Resample.c). A
 # float32 holds such a weight exactly, a float64 even the sum of such weights times levels.
@@ -128,7 +128,7 @@ class AxisFilter:
         return max(_PRODUCT // (3 * int(self._bands[0].size)), 1)
 
     def __call__(self, inputs: Pixels) -> Pixels:
-        """The outputs, (N, M, 3), of inputs (stop - start, M, 3)."""
+        """The outputs, (N, M, 3) uint8, of inputs (stop - start, M, 3) uint8."""
         levels = self._padded(inputs.reshape(len(inputs), -1))
         sums = self._sums(levels)
         low, high = (_whole(sums, 0.5 + error)[self._rows] for error in (-self._error, self._error))
@@ -137,21 +137,21 @@ class AxisFilter:
         outputs: Pixels = low.reshape(-1, *inputs.shape[1:])
         return outputs
 
-    def _padded(self, inputs: Pixels) -> _Sums:
+    def _padded(self, inputs: Pixels) -> _Singles:
         """The levels under the bands, (L, M); zeros where there is no input."""
         length, end = (len(self._bands) - 1) * self._stride + self._bands.shape[2], self._before + len(inputs)
         levels = _scratch("levels", (length, inputs.shape[1]))
         levels[: self._before], levels[self._before : end], levels[end:] = 0, inputs, 0
         return levels
 
-    def _sums(self, levels: _Sums) -> _Sums:
+    def _sums(self, levels: _Singles) -> _Singles:
         """The weighted sums, band by band, (B·R, M), clipped to levels; off by ``_error`` at most."""
         windows = sliding_window_view(levels, self._bands.shape[2], axis=0)[:: self._stride]
         sums = _scratch("sums", (*self._bands.shape[:2], levels.shape[1]))
         np.matmul(self._bands, windows.transpose(0, 2, 1), out=sums)
         return np.clip(sums, 0, 255, out=sums).reshape(-1, levels.shape[1])
 
-    def _exact(self, outputs: _Indices, across: _Indices, levels: _Sums) -> Pixels:
+    def _exact(self, outputs: _Indices, across: _Indices, levels: _Singles) -> Pixels:
         """The outputs at some places, from sums that no rounding touches."""
         inputs = self._places[outputs][:, None] + np.arange(self._taps.shape[1])
         sums: _Floats = (self._taps[outputs] * levels[inputs, across[:, None]]).sum(axis=1)
@@ -162,9 +162,9 @@ class _Scratch(threading.local):
     """A thread's memory for what it works on, used again: to get a megabyte anew can take longer than to fill it."""
 
     def __init__(self) -> None:
-        self._memory: dict[str, _Sums] = {}
+        self._memory: dict[str, _Singles] = {}
 
-    def __call__(self, name: str, shape: tuple[int, ...]) -> _Sums:
+    def __call__(self, name: str, shape: tuple[int, ...]) -> _Singles:
         """An array of this shape, whatever is in it; valid until the thread asks for the next one of that name."""
         size = math.prod(shape)
         if name not in self._memory or self._memory[name].size < size:
