@@ -60,7 +60,7 @@ class MissingDependencyError(DatumaroClipError, ImportError):
 
     Parameters
     ----------
-    library : str
+    package : str
         The module that could not be imported.
     extra : str or None
         The extra of datumaro-clip that installs it; None for a library that datumaro-clip itself requires.
@@ -68,10 +68,10 @@ class MissingDependencyError(DatumaroClipError, ImportError):
         What it is needed for, as in "exporting a checkpoint".
     """
 
-    def __init__(self, library: str, extra: str | None, purpose: str) -> None:
-        target = f"'datumaro-clip[{extra}]'" if extra else library
-        super().__init__(f"{purpose} needs {library}: pip install {target}")
-        self.library = library
+    def __init__(self, package: str, extra: str | None, purpose: str) -> None:
+        target = f"'datumaro-clip[{extra}]'" if extra else package
+        super().__init__(f"{purpose} needs {package}: pip install {target}")
+        self.package = package
         self.extra = extra
 
 
