@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -112,10 +112,19 @@ def test_a_batch_whose_future_has_not_called_back_yet_is_kept(tmp_path: Path) ->
         np.testing.assert_array_equal(cache.get([b"key"])[0], np.ones(4))
 
 
-def test_computing_waits_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However slow the disk is, a kill loses what is being computed and a batch that is being written."""
+def test_a_thread_computes_nothing_before_its_last_batch_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the disk is, a kill loses what is being computed, and nothing else."""
+    written: list[bytes] = []
+    behind: list[int] = []
+
+    def compute(number: int) -> FloatArray:
+        behind.append(number - len(written))
+        return np.ones((1, 4), np.float32)
+
     with VectorCache(tmp_path) as cache:
-        put, written = cache.put, []
+        put = cache.put
 
         def put_slowly(keys: Sequence[bytes], vectors: Iterable[FloatArray]) -> None:
             time.sleep(0.02)
@@ -124,13 +133,11 @@ def test_computing_waits_for_writing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(cache, "put", put_slowly)
         keeper = Keeper(cache)
-        for number in range(6):
-            vectors = Future[FloatArray]()
-            vectors.set_result(np.ones((1, 4), np.float32))
-            keeper.keep([b"%d" % number], vectors)
-            assert len(written) >= number - 1
+        with ThreadPoolExecutor(1) as thread:
+            for number in range(6):
+                keeper.keep([b"%d" % number], thread.submit(compute, number))
         keeper.close()
-        assert len(written) == 6
+    assert (behind, len(written)) == ([0] * 6, 6)
 
 
 def test_a_batch_that_is_done_after_an_interruption_is_waited_for_by_nobody(tmp_path: Path) -> None:
