@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 _BLOCK = 1 << 20
@@ -38,7 +38,7 @@ def cache_root() -> Path:
 
 def temporary_sibling(path: Path) -> Path:
     """A hidden name beside ``path`` that no other process chooses."""
-    return path.with_name(f".{path.name[:_NAME_BYTES]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{_cut(path.name, _NAME_BYTES)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
@@ -108,24 +108,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 @contextmanager
-def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """An empty directory beside ``path`` that becomes it when the block ends without an error.
 
     Parameters
     ----------
     path : path
         Where the directory shall be; an empty directory there is replaced.
-    overwrite : bool
-        Replace a directory that has something in it, too; the old one is removed only after the new one is
-        in its place.
 
     Raises
     ------
     FileExistsError
-        If something is there and ``overwrite`` is false; at once, before anything is done.
+        If something else is there; at once, before anything is done.
     """
     target = Path(path)
-    if not overwrite and (target.is_file() or (target.is_dir() and any(target.iterdir()))):
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
         raise FileExistsError(f"{target} exists and is not empty")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
@@ -135,24 +132,12 @@ def atomic_directory(path: str | os.PathLike[str], *, overwrite: bool = False) -
             yield temporary
             for file in filter(Path.is_file, temporary.rglob("*")):
                 _sync(file)
-            _swap(temporary, target)
+            with suppress(FileNotFoundError):
+                target.rmdir()
+            os.replace(temporary, target)
+            _sync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _swap(new: Path, target: Path) -> None:
-    """Put a directory in the place of another, which is removed afterwards."""
-    old = temporary_sibling(target)
-    with suppress(FileNotFoundError):
-        os.replace(target, old)
-    try:
-        os.replace(new, target)
-    except OSError:
-        with suppress(OSError):
-            os.replace(old, target)
-        raise
-    _sync_directory(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:
@@ -212,7 +197,7 @@ def is_safe_relative(name: str) -> bool:
 
 def _is_reserved(part: str) -> bool:
     """Whether Windows takes a file name for a device."""
-    return bool(re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)", PureWindowsPath(part).stem))
+    return bool(re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d) *", part.partition(".")[0]))
 
 
 def safe_file_name(text: str) -> str:
@@ -224,5 +209,10 @@ def safe_file_name(text: str) -> str:
     name = _UNSAFE.sub("-", text).strip(".-")
     if name and name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
         return name
-    short = name.encode()[: _NAME_BYTES - 9].decode(errors="ignore")
-    return f"{short or 'x'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{_cut(name, _NAME_BYTES - 9) or 'x'}-{digest[:8]}"
+
+
+def _cut(name: str, size: int) -> str:
+    """The beginning of a name, in UTF-8 no longer than ``size`` bytes."""
+    return name.encode(errors="surrogatepass")[:size].decode(errors="ignore")

@@ -62,15 +62,30 @@ def test_a_failed_directory_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
-def test_a_directory_with_contents_is_replaced_only_when_asked(tmp_path: Path) -> None:
+def test_a_directory_with_contents_is_not_replaced(tmp_path: Path) -> None:
     with atomic_directory(tmp_path / "dir") as path:
         (path / "old").write_text("")
     with pytest.raises(FileExistsError), atomic_directory(tmp_path / "dir"):
         pytest.fail("the block must not be entered")
-    with atomic_directory(tmp_path / "dir", overwrite=True) as path:
-        (path / "new").write_text("")
+    assert os.listdir(tmp_path / "dir") == ["old"]
+
+
+def test_what_comes_into_a_directory_meanwhile_is_not_lost(tmp_path: Path) -> None:
+    def fill(path: Path) -> None:
+        with atomic_directory(path):
+            path.mkdir()
+            (path / "other").write_text("")
+
+    with pytest.raises(OSError, match="dir"):
+        fill(tmp_path / "dir")
     assert os.listdir(tmp_path) == ["dir"]
-    assert os.listdir(tmp_path / "dir") == ["new"]
+    assert os.listdir(tmp_path / "dir") == ["other"]
+
+
+@pytest.mark.parametrize("name", ["写" * 80, "é" * 120, "a" * 250])
+def test_names_as_long_as_a_file_system_takes_can_be_written(name: str, tmp_path: Path) -> None:
+    write_text(tmp_path / name, "here")
+    assert (tmp_path / name).read_text() == "here"
 
 
 def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
@@ -98,6 +113,9 @@ def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
         ("a\0b", False),
         ("a\nb", False),
         ("nul.txt", False),
+        ("nul.tar.gz", False),
+        ("con .1.jpg", False),
+        ("null.txt", True),
         ("dir/COM1", False),
         ("a/...", False),
     ],
@@ -112,6 +130,10 @@ def test_any_text_becomes_one_safe_file_name(text: str) -> None:
     assert is_safe_relative(name)
     assert "/" not in name
     assert len(name.encode()) <= 180
+
+
+def test_bytes_that_are_no_text_get_a_safe_name() -> None:
+    assert is_safe_relative(safe_file_name(os.fsdecode(b"mod\xe9le")))
 
 
 def test_texts_that_differ_get_names_that_differ() -> None:
