@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Lock
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -12,6 +14,8 @@ from datumaro_clip.processors import available_processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
+
+_LIMITING = Lock()
 
 
 def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
@@ -23,5 +27,18 @@ def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list
     threads = min(available_processors(), len(tasks))
     if threads < 2:
         return [work(task) for task in tasks]
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with _single_threaded_blas(), ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, tasks))
+
+
+@contextmanager
+def _single_threaded_blas() -> Iterator[None]:
+    """BLAS with one thread; set by one caller at a time, since the last to restore would leave what another had set."""
+    if not _LIMITING.acquire(blocking=False):
+        yield
+        return
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        _LIMITING.release()

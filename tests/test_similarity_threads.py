@@ -1,0 +1,45 @@
+"""Threads of our own: BLAS has one thread while they multiply, and then what it had."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from datumaro_clip.similarity import threads as module
+from datumaro_clip.similarity.threads import in_threads
+
+
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "available_processors", lambda: 2)
+
+
+def test_results_come_in_the_order_of_their_tasks() -> None:
+    assert in_threads(lambda number: number * 2, range(20)) == list(range(0, 40, 2))
+
+
+def test_products_that_overlap_leave_blas_as_it_was() -> None:
+    first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first(task: int) -> set[int]:
+        first_in.set()
+        second_in.wait(30)
+        return blas_threads()
+
+    def second(task: int) -> None:
+        second_in.set()
+        first_out.wait(30)
+
+    with threadpool_limits(2, user_api="blas"):
+        later = threading.Thread(target=lambda: (first_in.wait(30), in_threads(second, range(2))))
+        later.start()
+        assert in_threads(first, range(2)) == [{1}] * 2
+        first_out.set()
+        later.join()
+        assert blas_threads() == {2}
