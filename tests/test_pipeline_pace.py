@@ -59,6 +59,17 @@ def test_the_fastest_size_is_kept(seconds: dict[int, float], fastest: int, clock
     assert set(sizes[-20:]) == {fastest}
 
 
+class OneByOne(FakeEncoder):
+    batch_size = 1
+
+
+def test_an_encoder_of_single_pictures_has_batches_of_one_or_two(caplog: pytest.LogCaptureFixture) -> None:
+    requests = [ImageRequest(np.zeros((8, 8, 3), np.uint8))] * 80
+    with caplog.at_level("INFO"):
+        assert len(list(embed_images(requests, OneByOne()))) == len(requests)
+    assert "batches of" in caplog.text
+
+
 def test_a_short_run_tries_nothing(clock: Clock) -> None:
     assert set(sizes_of(Pace(16, (8, 32)), clock, {16: 1.0}, 22)) == {16}
 

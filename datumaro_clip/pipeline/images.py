@@ -93,7 +93,8 @@ def _embed(
 
 def _measured_pace(usual: int) -> Pace:
     """Half the usual size to begin with: on a CPU as fast, and half is lost by a kill, or waited for at the end."""
-    return Pace(max(usual // 2, 1), (usual, 2 * usual))
+    half = max(usual // 2, 1)
+    return Pace(half, [size for size in (usual, 2 * usual) if size > half])
 
 
 def _default_threads() -> int:
