@@ -73,6 +73,11 @@ def test_each_thing_that_changes_a_vector_changes_its_key() -> None:
     assert vector_key(content, Provenance(SPACE, "f32", "GPU.0")) == keys[0]
 
 
+def test_a_box_is_always_decoded_exactly() -> None:
+    content, box = content_digest(b"picture"), (0, 0, 5, 5)
+    assert vector_key(content, F32, box) == vector_key(content, F32, box, exact_decode=True)
+
+
 def test_a_picture_has_one_digest_however_it_is_given(tmp_path: Path) -> None:
     """A path and its bytes are the same picture; pixels of another shape are not."""
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -207,6 +212,36 @@ def test_one_damaged_vector_is_a_miss_and_counted(tmp_path: Path) -> None:
         assert cache.corrupt == 2
         assert cache.verify() == 2
         assert (cache.verify(), cache.info().vectors) == (0, 1)
+
+
+def test_damaged_vectors_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    filled(tmp_path, 1).close()
+    with sqlite3.connect(tmp_path / "vectors.sqlite") as database:
+        database.execute("UPDATE vectors SET checksum = 0")
+    database.close()
+    with caplog.at_level(logging.WARNING), VectorCache(tmp_path) as cache:
+        cache.get(keys_of(1))
+    assert "1 damaged vectors" in caplog.text
+
+
+def test_a_key_of_another_type_costs_the_cache_nothing(tmp_path: Path) -> None:
+    with filled(tmp_path, 1) as cache:
+        with pytest.raises(TypeError, match="keys are bytes"):
+            cache.get([("key",)])  # type: ignore[list-item]
+        assert cache.get(keys_of(1))[0] is not None
+
+
+def test_a_damaged_database_is_set_aside_once_by_all_who_use_it(tmp_path: Path) -> None:
+    filled(tmp_path, 400).close()
+    path = tmp_path / "vectors.sqlite"
+    with VectorCache(tmp_path) as one, VectorCache(tmp_path) as other:
+        content = path.read_bytes()
+        with path.open("rb+") as file:
+            file.write(b"\xff" * len(content))
+        for cache in (one, other):
+            cache.put([b"new"], vectors_of(1))
+        assert one.get([b"new"])[0] is not None
+    assert len(list(tmp_path.glob("*.damaged"))) == 1
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -55,6 +55,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
+        self._file = 0
         self.run(lambda: None)
 
     def run(self, operation: Callable[[], _Result]) -> _Result:
@@ -73,6 +74,8 @@ class Database:
             if self._connection is None:
                 self._open()
             return operation()
+        except (sqlite3.ProgrammingError, sqlite3.InterfaceError) as exc:
+            raise TypeError(f"a vector cache's keys are bytes: {exc}") from exc
         except (sqlite3.OperationalError, OSError) as exc:
             raise CacheError(
                 f"the vector cache {self.path} cannot be used: {exc}; "
@@ -152,6 +155,7 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
+            self._file = self.path.stat().st_ino
             _prepare(connection, self.path)
         except BaseException:
             connection.close()
@@ -160,8 +164,10 @@ class Database:
         weakref.finalize(self, connection.close)  # For whoever forgets to; Python 3.13 warns otherwise.
 
     def _set_aside(self, exc: Exception) -> None:
-        """Rename a damaged database, so that the next operation begins a new one."""
+        """Rename a damaged database, unless another process has, so that the next operation begins a new one."""
         self.close()
+        if not self.path.exists() or self.path.stat().st_ino != self._file:
+            return
         aside = temporary_sibling(self.path).with_suffix(".damaged")
         _log.warning("the vector cache %s is damaged (%s); set aside as %s, begun anew", self.path, exc, aside.name)
         try:
@@ -171,14 +177,17 @@ class Database:
         except OSError as failure:
             raise CacheError(f"the vector cache {self.path} is damaged ({exc}); delete it") from failure
 
-    def _do(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+    @property
+    def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
             raise CacheError(f"the vector cache {self.path} is closed")
-        return self._connection.execute(statement, values)
+        return self._connection
+
+    def _do(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        return self._opened.execute(statement, values)
 
     def _many(self, statement: str, values: Iterable[tuple[object, ...]]) -> None:
-        if self._connection is not None:
-            self._connection.executemany(statement, values)
+        self._opened.executemany(statement, values)
 
     def _number(self, statement: str) -> int:
         return int(self._do(statement).fetchone()[0])

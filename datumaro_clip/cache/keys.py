@@ -1,4 +1,4 @@
-"""Keys of the vector cache: what decides which vector comes out, and nothing else."""
+"""Keys of the vector cache: what decides which vector comes out."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def vector_key(content: bytes, provenance: Provenance, box: Box | None = None, *
     box : tuple of float, optional
         (x, y, w, h) in pixels, where only a part of the picture is embedded.
     exact_decode : bool
-        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors.
+        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors. For a box they always are.
     """
     crop = b"" if box is None else np.asarray(box, "<f8").tobytes()
     parts = [_SCHEME, content, provenance.space.fingerprint.encode(), provenance.precision.encode(), crop]
-    state = hashlib.blake2b(bytes([exact_decode]), digest_size=32)
+    state = hashlib.blake2b(bytes([exact_decode or box is not None]), digest_size=32)
     for part in parts:
         state.update(len(part).to_bytes(8, "little") + part)
     return state.digest()

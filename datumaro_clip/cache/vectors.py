@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -28,6 +29,8 @@ _KEPT_SHARE = 0.9
 _ROW_OVERHEAD = 1024
 # Uses that are noted together; each note is a write.
 _TOUCHED_LIMIT = 10_000
+
+_log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
 
@@ -126,10 +129,12 @@ class VectorCache:
         return self._do(self._database.clear)
 
     def close(self) -> None:
-        """Note the last uses and close the database."""
+        """Note the last uses, tell of damaged vectors, and close the database."""
         with self._lock:
             self.flush()
             self._database.close()
+        if self.corrupt:
+            _log.warning("%d damaged vectors in the cache %s were made again", self.corrupt, self._database.path)
 
     def __enter__(self) -> VectorCache:
         return self
