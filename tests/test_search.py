@@ -78,6 +78,33 @@ def test_hits_are_ranked_scored_and_limited(index: SearchIndex) -> None:
     assert len(index.search(query[None], k=10, min_score=hits[1].score)[0]) == 2
 
 
+class Counted:
+    """Rows that are read when they are asked for; remembers the most that were asked for at once."""
+
+    ndim = 2
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self.rows, self.shape, self.dtype, self.most = rows, rows.shape, rows.dtype, 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: slice | np.ndarray, /) -> np.ndarray:
+        self.most = max(self.most, len(self.rows[which]))
+        return self.rows[which]
+
+
+def test_a_filter_does_not_read_all_that_it_lets_through() -> None:
+    rows = unit_rows(np.random.default_rng(0).normal(size=(20_000, 8)))
+    matrix, space = Counted(rows), VectorSpace("name:mine", 8)
+    keys = [ItemKey(str(row), "train") for row in range(len(rows))]
+    where = np.arange(len(rows)) % 3 > 0
+    hits = SearchIndex(matrix, keys, space).search(rows[:4], 3, where=where)
+    wanted = SearchIndex(rows[where], [key for key, kept in zip(keys, where, strict=True) if kept], space)
+    assert hits == wanted.search(rows[:4], 3)
+    assert matrix.most < len(rows) / 4
+
+
 @pytest.mark.parametrize(
     ("where", "wanted"),
     [
