@@ -103,8 +103,11 @@ class Embedding:
 
     def __post_init__(self) -> None:
         vector = np.array(self.vector, dtype=np.float32)
-        if vector.ndim != 1 or not is_unit_rows(vector[None]):
-            raise InvalidVectorError(f"an embedding is one finite unit vector (D,), got shape {vector.shape}")
+        if vector.ndim != 1:
+            raise InvalidVectorError(f"an embedding is one vector (D,), got shape {vector.shape}")
+        if not is_unit_rows(vector[None]):
+            length = np.linalg.norm(vector)
+            raise InvalidVectorError(f"an embedding is finite and of length 1, got length {length:.6g}; see unit_rows")
         vector.setflags(write=False)
         object.__setattr__(self, "vector", vector)
 
