@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,15 +140,14 @@ class Tokenizer:
         TextError
             For the first value that is not a text, or has a lone surrogate in it.
         """
-        for index, text in enumerate(texts):
-            _require_text(text, index)
+        require_texts(texts)
         prepared = [text.lower() for text in texts] if self.settings.lowercase else list(texts)
         encodings = self._backend.encode_batch_fast(prepared)
         ids = [encoding.ids for encoding in encodings]
         return Tokens(ids, sum(bool(encoding.overflowing) for encoding in encodings), self.settings)
 
 
-def length_batches(tokens: Tokens, batch_size: int) -> list[tuple[npt.NDArray[np.int64], TokenBatch]]:
+def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], TokenBatch]]:
     """Batches of texts of like length, so that little is computed for padding; the longest first.
 
     Where several batches are computed at a time, the last ones, which the others do not wait for, are then short.
@@ -159,14 +158,21 @@ def length_batches(tokens: Tokens, batch_size: int) -> list[tuple[npt.NDArray[np
     batch_size : int
         Most texts a batch.
 
-    Returns
-    -------
-    list of (indices, TokenBatch)
+    Yields
+    ------
+    (indices, TokenBatch)
         ``indices`` (B,) int64 says which text each row of the batch is.
     """
     order = np.argsort([-len(ids) for ids in tokens.ids], kind="stable").astype(np.int64)
-    pieces = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-    return [(indices, tokens.batch(indices.tolist())) for indices in pieces]
+    for start in range(0, len(order), batch_size):
+        indices = order[start : start + batch_size]
+        yield indices, tokens.batch(indices.tolist())
+
+
+def require_texts(texts: Sequence[object]) -> None:
+    """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate in it."""
+    for index, text in enumerate(texts):
+        _require_text(text, index)
 
 
 def _require_text(text: object, index: int) -> None:

@@ -18,7 +18,7 @@ from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.carried import ATTRIBUTE, attach
 from datumaro_clip.adapters.embedding import with_embeddings
 from datumaro_clip.adapters.options import EmbeddingOptions
-from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError
+from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError, TextError
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding
 
@@ -145,6 +145,14 @@ def test_captions_are_scored_against_their_picture(encoder: FakeEncoder, options
     [found] = with_embeddings([item], EmbeddingOptions(cache="off", texts="captions"))
     assert [caption.annotation_index for caption in found.captions] == [1, 2]
     assert found.captions[0].score > found.captions[1].score
+
+
+def test_a_caption_that_is_no_text_is_named_by_its_item(encoder: FakeEncoder):
+    items = [
+        DatasetItem(name, annotations=[Caption("a"), Caption(text)]) for name, text in [("x", "b"), ("y", "\ud800")]
+    ]
+    with pytest.raises(TextError, match=r"item 'y'.*surrogate"):
+        list(with_embeddings(items, EmbeddingOptions(cache="off", texts="captions")))
 
 
 def test_labels_are_embedded_once_each_through_the_prompt(encoder: FakeEncoder):

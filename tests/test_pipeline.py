@@ -325,6 +325,31 @@ def test_texts_that_fail_raise(tmp_path: Path) -> None:
             embed_texts(["\ud800"], FakeEncoder(), cache=cache)
 
 
+@pytest.mark.parametrize("wrong", [1, ["list"], "\ud800"])
+def test_what_is_no_text_is_named_by_its_place(wrong: str, tmp_path: Path) -> None:
+    texts = ["a", "a", "b", wrong]
+    with VectorCache(tmp_path) as cache, pytest.raises(TextError, match="text 3"):
+        embed_texts(texts, FakeEncoder(), cache=cache)
+    with pytest.raises(TextError, match="text 3"):
+        FakeEncoder().embed_texts(texts)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_of_no_text_are_refused(batch_size: int) -> None:
+    with pytest.raises(OptionError, match="at least 1"):
+        embed_texts(["a"], FakeEncoder(), batch_size=batch_size)
+
+
+def test_boxes_of_one_picture_that_is_not_loaded_yet(tmp_path: Path) -> None:
+    """Pillow reads a file wrong that two threads load at once."""
+    pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    boxes = [(0, 0, 20 + size, 30) for size in range(16)]
+    with Image.open(tmp_path / "a.png") as lazy:
+        results = list(embed_images([ImageRequest(lazy, box) for box in boxes], FakeEncoder(), threads=8))
+    assert [result.error for result in results] == [None] * len(boxes)
+
+
 def test_workers_pass_on_what_their_function_raises() -> None:
     workers: Workers[int, float] = Workers(lambda number: 1 / number, threads=2)
     assert list(workers.map([1, 2, 4], ahead=2)) == [1, 0.5, 0.25]

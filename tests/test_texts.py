@@ -95,7 +95,7 @@ def test_a_lone_surrogate_is_refused(fake: Tokenizer) -> None:
 
 
 def test_no_texts_make_no_batches(fake: Tokenizer) -> None:
-    assert length_batches(fake.encode([]), 4) == []
+    assert list(length_batches(fake.encode([]), 4)) == []
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(1, 5))
@@ -103,7 +103,7 @@ def test_batches_hold_each_text_once_longest_first_and_pad_no_more_than_needed(
     texts: list[str], batch_size: int
 ) -> None:
     tokens = FakeEncoder().tokenizer.encode(texts)
-    batches = length_batches(tokens, batch_size)
+    batches = list(length_batches(tokens, batch_size))
     assert sorted(int(i) for indices, _ in batches for i in indices) == list(range(len(texts)))
     lengths = [batch.attention_mask.sum(axis=1).tolist() for _, batch in batches]
     assert list(chain.from_iterable(lengths)) == sorted(map(len, tokens.ids), reverse=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -15,9 +15,10 @@ from datumaro_clip.adapters.options import EmbeddingOptions
 from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.adapters.summary import progress
 from datumaro_clip.adapters.texts import ItemText, item_texts
-from datumaro_clip.errors import ImageError
+from datumaro_clip.errors import ImageError, TextError
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.store import CaptionVector
+from datumaro_clip.texts import require_texts
 from datumaro_clip.vectors import Embedding, FloatArray
 
 # Items whose texts are embedded together: enough to sort by length and fill batches, few enough to hold.
@@ -171,6 +172,8 @@ class Embedder:
 
     def _embed_texts(self, window: list[ItemEmbedding]) -> Iterator[ItemEmbedding]:
         texts = [item_texts(found.item, self._categories, self.options) for found in window]
+        for found, of_item in zip(window, texts, strict=True):
+            _require_texts(of_item, found.item)
         flat = [text.text for of_item in texts for text in of_item]
         rows = iter(self._text_vectors(flat) if flat else ())
         for found, of_item in zip(window, texts, strict=True):
@@ -179,6 +182,14 @@ class Embedder:
 
     def _text_vectors(self, texts: list[str]) -> FloatArray:
         return embed_texts(texts, self.model.encoder, cache=self.model.cache, on_cut=self.model.summary.count_cut)
+
+
+def _require_texts(texts: Sequence[ItemText], item: DatasetItem) -> None:
+    """Raise TextError, naming the item, unless the tokenizer can take its texts."""
+    try:
+        require_texts([text.text for text in texts])
+    except TextError as exc:
+        raise TextError(f"item '{item.id}' (subset '{item.subset}'): {exc}") from exc
 
 
 def _caption(image: Embedding | None, text: ItemText, row: Any) -> CaptionVector:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import InferenceError
 from datumaro_clip.images import ImageLike, Preprocessing, decode
-from datumaro_clip.texts import TokenBatch, Tokenizer, length_batches
+from datumaro_clip.texts import TokenBatch, Tokenizer, length_batches, require_texts
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 PixelBatch = npt.NDArray[np.uint8]
@@ -91,9 +92,9 @@ class Encoder(ABC):
         InferenceError
             If the device fails.
         """
-        rows = [self.preprocessing(decode(image)) for image in images]
-        batches = [np.stack(rows[i : i + self.batch_size]) for i in range(0, len(rows), self.batch_size)]
-        return self._gather([self.submit_pixels(batch) for batch in batches])
+        rows = (self.preprocessing(decode(image)) for image in images)
+        batches = iter(lambda: list(islice(rows, self.batch_size)), [])
+        return self._gather([self.submit_pixels(np.stack(batch)) for batch in batches])
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts; equal texts are computed once.
@@ -110,13 +111,17 @@ class Encoder(ABC):
 
         Raises
         ------
+        TextError
+            For the first value that is not a text.
         InferenceError
             If the device fails.
         """
+        require_texts(texts)
         unique = list(dict.fromkeys(texts))
         batches = length_batches(self.tokenizer.encode(unique), self.batch_size)
-        rows = self._gather([self.submit_tokens(batch) for _, batch in batches])
-        order = np.concatenate([indices for indices, _ in batches]) if batches else np.empty(0, np.int64)
+        submitted = [(indices, self.submit_tokens(batch)) for indices, batch in batches]
+        rows = self._gather([future for _, future in submitted])
+        order = [index for indices, _ in submitted for index in indices.tolist()]
         position = {unique[index]: row for row, index in enumerate(order)}
         return rows[[position[text] for text in texts]] if len(texts) else rows
 

@@ -7,6 +7,7 @@ import os
 import stat
 from contextlib import AbstractContextManager, nullcontext
 from io import BytesIO
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ MAX_PIXELS = 178_956_970
 
 # Pillow runs an outside program (Ghostscript) for this one.
 _UNSAFE_FORMATS = frozenset({"EPS"})
+
+# Held while a caller's picture is loaded; by its address, so that few others wait for it.
+_LOADING = tuple(Lock() for _ in range(64))
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (FileNotFoundError, "missing"),
@@ -77,7 +81,9 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
     try:
         with _opened(image) as picture:
             _refuse_unsafe(picture)
-            if target is not None and box is None and picture is not image:
+            if picture is image:
+                _load_alone(picture)
+            elif target is not None and box is None:
                 _scale_while_decoding(picture, target)
             rgb = to_rgb(picture)
             return rgb if box is None else _crop(rgb, box)
@@ -146,6 +152,12 @@ def _refuse_unsafe(picture: Image.Image) -> None:
         raise Image.DecompressionBombError(f"{picture.width}x{picture.height} pixels")
     if picture.format in _UNSAFE_FORMATS:
         raise ImageError("unreadable", f"{picture.format} is not decoded; convert it to PNG first")
+
+
+def _load_alone(picture: Image.Image) -> None:
+    """Load a caller's picture, which several threads may be asked for; Pillow misreads it if two of them load it."""
+    with _LOADING[id(picture) // 16 % len(_LOADING)]:
+        picture.load()
 
 
 def _scale_while_decoding(picture: Image.Image, target: int) -> None:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from datumaro_clip.cache import VectorCache, text_digest, vector_key
 from datumaro_clip.encoders.base import Encoder
+from datumaro_clip.errors import OptionError
 from datumaro_clip.pipeline.keeping import Keeper
-from datumaro_clip.texts import TokenBatch, length_batches
+from datumaro_clip.texts import TokenBatch, length_batches, require_texts
 from datumaro_clip.vectors import FloatArray
 
 IndexArray = npt.NDArray[np.int64]
@@ -52,6 +53,8 @@ def embed_texts(
 
     Raises
     ------
+    OptionError
+        If ``batch_size`` is below 1.
     TextError
         For the first value that is not a text.
     InferenceError
@@ -59,11 +62,15 @@ def embed_texts(
     CacheError
         If the cache cannot be read or written.
     """
+    batch_size = encoder.batch_size if batch_size is None else batch_size
+    if batch_size < 1:
+        raise OptionError(f"the batch size must be at least 1, got {batch_size}")
+    require_texts(texts)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     unique = list(place)
     rows = np.empty((len(unique), encoder.space.dimension), np.float32)
     with closing(_TextRun(encoder, cache, unique, rows)) as run:
-        cut = run.compute(run.look_up(), batch_size or encoder.batch_size)
+        cut = run.compute(run.look_up(), batch_size)
     if on_cut is not None:
         on_cut(cut)
     return rows[[place[text] for text in texts]]
