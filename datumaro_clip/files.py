@@ -209,8 +209,9 @@ def safe_file_name(text: str) -> str:
     name = _UNSAFE.sub("-", text).strip(".-")
     if name and name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
         return name
+    readable = f"x-{name}" if not name or _is_reserved(name) else name
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
-    return f"{_cut(name, _NAME_BYTES - 9) or 'x'}-{digest[:8]}"
+    return f"{_cut(readable, _NAME_BYTES - 9)}-{digest[:8]}"
 
 
 def _cut(name: str, size: int) -> str:
