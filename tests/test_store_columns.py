@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datumaro_clip.errors import InvalidVectorError
+from datumaro_clip.errors import InvalidVectorError, StoreWriteError
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnWriter, checksum
-from datumaro_clip.store.unit import UnitRows
+from datumaro_clip.store.unit import require_unit_rows
+from datumaro_clip.vectors import ItemKey
 
 WIDTH = BLOCK_BYTES // 2 // 4
 ROWS = np.random.default_rng(0).standard_normal((40, WIDTH)).astype("<f2")
@@ -85,11 +86,17 @@ def test_however_many_rows_come_few_are_written_at_once() -> None:
 
 
 def test_a_block_that_is_refused_is_not_given_again() -> None:
-    sink = Kept()
-    column = ColumnWriter("rows", "<f2", (WIDTH,), UnitRows(sink))
-    with pytest.raises(InvalidVectorError):
-        column.extend(np.concatenate([ROWS[:2], ROWS[:2]])[:4])
-    column.extend(np.eye(3, WIDTH))
+    class Full(Kept):
+        def write(self, column: str, rows: Array, block_rows: int) -> None:
+            if len(rows) == 4:
+                raise StoreWriteError
+            super().write(column, rows, block_rows)
+
+    sink = Full()
+    column = ColumnWriter("rows", "<f2", (WIDTH,), sink)
+    with pytest.raises(StoreWriteError):
+        column.extend(ROWS[:4])
+    column.extend(ROWS[:3])
     column.flush()
     assert [len(block) for block in sink.blocks] == [3]
 
@@ -97,13 +104,15 @@ def test_a_block_that_is_refused_is_not_given_again() -> None:
 @pytest.mark.parametrize("dtype", ["<f2", "<f4"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 0.9, 1.01, 6e4])
 def test_only_finite_unit_rows_pass(dtype: str, value: Any) -> None:
-    """One bad row among good ones, wherever it is."""
+    """One bad row among good ones, wherever it is, and whose it is."""
+    keys = [ItemKey(str(row), "train") for row in range(1000)]
+    require_unit_rows([], np.empty((0, 8), dtype))
     for row in (0, 500, 999):
         rows = np.eye(1, 8).repeat(1000, axis=0).astype(dtype)
-        UnitRows(Kept()).write("embeddings", rows, 10)
+        require_unit_rows(keys, rows)
         rows[row, 0] = value
-        with pytest.raises(InvalidVectorError, match="unit length"):
-            UnitRows(Kept()).write("embeddings", rows, 10)
+        with pytest.raises(InvalidVectorError, match=f"a vector of {row}@train has length .*unit length"):
+            require_unit_rows(keys, rows)
 
 
 @given(st.integers(1, 600), st.integers(0, 2**32 - 1))
@@ -111,4 +120,4 @@ def test_rounded_unit_rows_pass_whatever_the_dimension(dimension: int, seed: int
     rows = np.random.default_rng(seed).standard_normal((3, dimension)) + 1e-3
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     for dtype in ("<f2", "<f4"):
-        UnitRows(Kept()).write("embeddings", rows.astype(dtype), 10)
+        require_unit_rows([ItemKey("a", "train")] * 3, rows.astype(dtype))

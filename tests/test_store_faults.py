@@ -137,6 +137,14 @@ def test_an_unknown_version_is_named(store: Path) -> None:
         append_to_store(store)
 
 
+def test_a_version_of_more_digits_than_python_reads_is_refused(tmp_path: Path) -> None:
+    version = b"9" * 5000
+    first = b'{"format":"clip_mmap","format_version":%b,"sha256":"%b",' % (version, b"0" * 64)
+    (tmp_path / "clip_mmap.json").write_bytes(first + b"\n}")
+    with pytest.raises(StoreFormatError, match="first line is damaged"):
+        open_store(tmp_path)
+
+
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"not json", b'{"format":"coco"}', pickle.dumps({"format": 1})])
 def test_a_foreign_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "clip_mmap.json").write_bytes(content)

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datumaro_clip.errors import InvalidVectorError, StoreError
-from datumaro_clip.store import KIND_NAMES, Header, StoreWriter, create_store, open_store
+from datumaro_clip.errors import InvalidVectorError, StoreWriteError
+from datumaro_clip.store import KIND_NAMES, CaptionVector, Header, Record, StoreWriter, create_store, open_store
 from datumaro_clip.store import guarded as module
 from datumaro_clip.testing.records import files_of
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
@@ -52,12 +52,28 @@ def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: 
     before, rows = files_of(tmp_path / "s"), ROWS.copy()
     rows[bad] = np.nan
     writer = create_store(tmp_path / "s", kind, HEADER, overwrite=True)
-    with pytest.raises(InvalidVectorError):
+    with pytest.raises(InvalidVectorError, match=f"a vector of train {bad}@train has length nan"):
         add_and_commit(writer, "train", rows)
-    with pytest.raises(StoreError):
-        add_and_commit(writer, "more", ROWS[:5])
+    for refused in (lambda: add_and_commit(writer, "more", ROWS[:5]), lambda: writer.remove(keys(1)[0]), writer.commit):
+        with pytest.raises(StoreWriteError, match=r"an item could not be written.*begin another"):
+            refused()
     writer.abort()
     assert files_of(tmp_path / "s") == before
+
+
+@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("is_caption", [False, True])
+def test_a_bad_vector_is_refused_at_once_and_spoils_nothing(tmp_path: Path, kind: str, is_caption: bool) -> None:
+    """Not a thousand items later, when nobody knows whose it was; who drops the item may go on."""
+    good, *_ = ROWS
+    vectors = (good, CaptionVector(0, 2 * good)) if is_caption else (2 * good, CaptionVector(0, good))
+    with create_store(tmp_path / "s", kind, HEADER) as writer:
+        writer.add(Record(ItemKey("good", "train"), {}, good))
+        with pytest.raises(InvalidVectorError, match=r"a vector of dir/bad@train has length 2;.*unit_rows"):
+            writer.add(Record(ItemKey("dir/bad", "train"), {}, vectors[0], vectors[1:]))
+    with open_store(tmp_path / "s") as reader:
+        reader.check()
+        assert list(reader.keys()) == [ItemKey("good", "train")]
 
 
 def test_hdf5_calls_back_in_its_own_thread_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

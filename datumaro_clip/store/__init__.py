@@ -79,7 +79,8 @@ def create_store(
     OptionError
         If the kind does not exist, or cannot compress so.
     StoreWriteError
-        If the directory cannot be written, another process writes there, or a store is there already.
+        If the directory cannot be written, another process writes there, a store is there already, or something
+        else with a ``media`` folder or names like a segment's.
     """
     root = Path(path)
     if compression is not None:

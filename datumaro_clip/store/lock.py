@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from datumaro_clip.errors import StoreWriteError
+from datumaro_clip.errors import StoreError, StoreWriteError
 from datumaro_clip.store.base import write_errors
-from datumaro_clip.store.manifest import find_kind
+from datumaro_clip.store.manifest import find_kind, segment_number
+from datumaro_clip.store.media import FOLDER
 
 LOCK_NAME = ".clip-store.lock"
 
@@ -18,23 +20,21 @@ LOCK_NAME = ".clip-store.lock"
 class WriterLock:
     """The right to write a store, held until released; the directory is made if need be.
 
-    Attributes
-    ----------
-    owns_media : bool
-        Whether the directory was a store's, or an interrupted write's, before: then its media are ours.
+    Its file stays where a store is, or where a first write was killed: there, the media folder and whatever is
+    called a segment are ours, to be used again or removed.
 
     Raises
     ------
     StoreWriteError
-        If another writer holds it, or the directory cannot be written.
+        If another writer holds it, the directory cannot be written, or it holds such names of something else.
     """
 
     def __init__(self, root: Path) -> None:
-        self._file = root / LOCK_NAME
+        self._root, self._file = root, root / LOCK_NAME
         with write_errors(root):
             self._is_new_folder = not root.exists()
             root.mkdir(parents=True, exist_ok=True)
-            self.owns_media = self._file.exists() or find_kind(root) is not None
+            _require_ours(root)
             self._lock = FileLock(self._file, thread_local=False)
             try:
                 self._lock.acquire(timeout=0)
@@ -43,11 +43,11 @@ class WriterLock:
 
     @contextmanager
     def released_on_error(self) -> Iterator[None]:
-        """Give the lock back if the block fails."""
+        """Give up if the block fails."""
         try:
             yield
         except BaseException:
-            self.release()
+            self.give_up()
             raise
 
     @property
@@ -60,9 +60,25 @@ class WriterLock:
         self._lock.release()
 
     def give_up(self) -> None:
-        """Release, and remove a directory that was made for nothing."""
+        """Release; where nothing of a store is left, the lock's file goes, and a directory that was made for it."""
+        with suppress(OSError, StoreError):
+            if find_kind(self._root) is None and not _belongings(self._root):
+                self._file.unlink()
         self.release()
         if self._is_new_folder:
             with suppress(OSError):
-                self._file.unlink()
-                self._file.parent.rmdir()
+                self._root.rmdir()
+
+
+def _require_ours(root: Path) -> None:
+    """Refuse a directory in which a write would take another's files for its own."""
+    is_ours = (root / LOCK_NAME).exists() or find_kind(root) is not None
+    others = [] if is_ours else _belongings(root)
+    if others:
+        raise StoreWriteError(f"{root} holds {others[0]} of something else; choose another directory")
+
+
+def _belongings(root: Path) -> list[str]:
+    """What a directory holds under the names that a store gives to its segments and its media folder."""
+    segments = sorted(path.name for path in root.iterdir() if segment_number(path.name.removesuffix(".h5")))
+    return [FOLDER, *segments] if os.path.lexists(root / FOLDER) else segments

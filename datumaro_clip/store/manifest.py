@@ -28,7 +28,7 @@ from datumaro_clip.vectors import VectorSpace
 FORMAT_VERSION = 1
 KIND_NAMES = ("clip_hdf5", "clip_mmap")
 
-_FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d+),"sha256":"([0-9a-f]{64})",')
+_FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d{1,9}),"sha256":"([0-9a-f]{64})",')
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
 # numpy's own limit on a dimension is smaller than what JSON can say.
 _MOST_ROWS = 2**48

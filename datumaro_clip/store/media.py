@@ -103,11 +103,12 @@ class MediaFolder:
                 os.fsync(file.fileno())
 
     def discard(self) -> None:
-        """Remove every new file."""
+        """Remove every new file, and the directories that are empty without it."""
         for reference in self._new():
             with suppress(OSError):
                 (self._root / reference).unlink()
-                (self._root / reference).parent.rmdir()
+                for directory in Path(reference).parents[:-1]:
+                    (self._root / directory).rmdir()
 
     def remove_others(self) -> None:
         """Remove the files of the media folder that this write did not use; another's, behind a link, stay."""
@@ -141,6 +142,7 @@ class MediaFolder:
 
     def _places(self, name: str, content: Path) -> Iterator[tuple[str, bool]]:
         """Names under which the content is already, or can be put."""
+        (self._root / FOLDER).mkdir(exist_ok=True)
         for candidate in _candidates(name):
             path = self._root / FOLDER / candidate
             if not _stays_inside(self._root, path):
@@ -169,12 +171,13 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """The name itself, then one without directories, then numbered ones."""
+    """The name itself, then one without directories, which files cannot be in the way of, then that one numbered."""
     stem, extension = _split(name)
+    flat = safe_file_name(stem)
     yield name
-    yield safe_file_name(stem) + extension
+    yield flat + extension
     for number in count(2):
-        yield f"{stem}-{number}{extension}"
+        yield f"{flat}-{number}{extension}"
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -84,9 +84,10 @@ class StoreReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files; arrays handed out keep theirs."""
         for segment in self.segments:
             segment.close()
+        vars(self).pop("embeddings", None)
 
     def keys(self) -> Iterator[ItemKey]:
         """The items' keys, in row order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.errors import InvalidVectorError, StoreCorruptError
+from datumaro_clip.errors import InvalidVectorError, StoreCorruptError, StoreError
 from datumaro_clip.store.base import (
     DTYPES,
     Array,
@@ -27,7 +27,7 @@ from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
 from datumaro_clip.store.hashes import HashIndex
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import SegmentEntry
-from datumaro_clip.store.unit import UnitRows
+from datumaro_clip.store.unit import require_unit_rows
 from datumaro_clip.vectors import ItemKey
 
 # Rows that are gathered before they become arrays.
@@ -51,7 +51,6 @@ class SegmentWriter:
 
     def __init__(self, sink: SegmentSink, dtype: str) -> None:
         self._sink = sink
-        self._vectors = UnitRows(sink)
         self._vector_dtype = DTYPES[dtype]
         self._columns: dict[str, ColumnWriter] = {}
         self._pending: list[tuple[int, Record]] = []
@@ -61,19 +60,21 @@ class SegmentWriter:
         self.subsets: Counter[str] = Counter()
 
     def add(self, record: Record) -> None:
-        """Append a record."""
+        """Append a record whose vectors are unit rows."""
         self._pending.append((self.items, record))
         self.items += 1
         if len(self._pending) == _PENDING:
             self._flush()
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
-        """Append records that have a vector and nothing else; ``vectors`` is (n, D)."""
+        """Append records that have a vector and nothing else; ``vectors`` is (n, D), checked here, a part at a time."""
         self._flush()
         for start in range(0, len(keys), _KEYS):
             part = slice(start, start + _KEYS)
+            rows = np.ascontiguousarray(vectors[part], self._vector_dtype)
+            require_unit_rows(keys[part], rows)
             # First, so that they are written while the keys become lines.
-            self._extend("embeddings", self._vector_dtype, vectors[part])
+            self._extend("embeddings", self._vector_dtype, rows)
             runs = subset_runs(keys[part])
             self._write_lines(b"".join([to_lines(subset, ids) for subset, ids in runs]))
             self._count_and_hash(runs)
@@ -129,8 +130,7 @@ class SegmentWriter:
 
     def _extend(self, column: str, dtype: str, rows: Array) -> None:
         if len(rows) and column not in self._columns:
-            sink = self._vectors if column.endswith("embeddings") else self._sink
-            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], sink)
+            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._sink)
         if len(rows):
             self._columns[column].extend(rows)
 
@@ -151,7 +151,16 @@ class SegmentReader:
         self._path = root / entry.name
         self._source = source
         rows = source.columns
-        self.columns = {name: Column(f"{self._path}/{name}", spec, rows[name]) for name, spec in entry.columns.items()}
+        self._columns: Mapping[str, Column] | None = {
+            name: Column(f"{self._path}/{name}", spec, rows[name]) for name, spec in entry.columns.items()
+        }
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        """The columns, by name; raises :class:`StoreError` once they are closed."""
+        if self._columns is None:
+            raise StoreError(f"{self._path} was closed; open the store again")
+        return self._columns
 
     @cached_property
     def live(self) -> Rows:
@@ -207,8 +216,11 @@ class SegmentReader:
             self._parsed(row)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Let go of the files; arrays handed out keep theirs."""
         self._source.close()
+        self._columns = None
+        for rows in ("embedding_item", "caption_item"):
+            vars(self).pop(rows, None)
 
     def _parsed(self, row: int) -> tuple[ItemKey, dict[str, Any]]:
         line = self.line(row)

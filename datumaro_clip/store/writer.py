@@ -12,7 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError, StoreWriteError
-from datumaro_clip.store.base import Array, Header, Record, write_errors
+from datumaro_clip.store.base import DTYPES, Array, Header, Record, write_errors
 from datumaro_clip.store.kinds import StoreKind
 from datumaro_clip.store.leftovers import clear_leftovers, named_segments
 from datumaro_clip.store.lock import WriterLock
@@ -21,6 +21,7 @@ from datumaro_clip.store.media import MediaFolder
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.repeats import is_stored
 from datumaro_clip.store.segments import SegmentReader, SegmentWriter
+from datumaro_clip.store.unit import require_unit_rows
 from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
 
 
@@ -50,6 +51,7 @@ class StoreWriter:
         self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
         self._embeddings = self._captions = 0
         self._segment: SegmentWriter | None = None
+        self._is_half_made = False
         with write_errors(path):
             self._name = segment_name(1 + clear_leftovers(path))
 
@@ -82,23 +84,32 @@ class StoreWriter:
         Raises
         ------
         StoreWriteError
-            If the disk does not take it.
+            If the disk does not take it; the write can then only be aborted.
         InvalidVectorError
-            If a vector is not a unit row of the store's dimension.
+            If a vector is not a unit row of the store's dimension; nothing was added.
         """
         for vector in (record.embedding, *(caption.vector for caption in record.captions)):
             if vector is not None:
                 self._require_fitting(np.shape(vector))
+                require_unit_rows([record.key], np.asarray(vector, DTYPES[self.header.dtype])[None])
         with write_errors(self.path):
             segment = self._begin()
             if self._previous is not None:
                 self._remove_row(self._previous, record.key.subset, self._previous.find(record.key))
             segment.add(record)
+        self._is_half_made = False
         self._embeddings += record.embedding is not None
         self._captions += len(record.captions)
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
-        """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one."""
+        """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one.
+
+        Raises
+        ------
+        StoreWriteError, InvalidVectorError
+            As :meth:`add`, but a row that is not of unit length is found when others have been written: after that,
+            too, the write can only be aborted.
+        """
         if np.ndim(vectors) != 2 or len(keys) != len(vectors):
             raise InvalidVectorError(f"wanted {len(keys)} vectors (N, D), got shape {np.shape(vectors)}")
         self._require_fitting(np.shape(vectors)[1:])
@@ -108,11 +119,12 @@ class StoreWriter:
                 for key, row in zip(keys, self._previous.find_all(keys), strict=True):
                     self._remove_row(self._previous, key.subset, row)
             segment.add_rows(keys, vectors)
+        self._is_half_made = False
         self._embeddings += len(keys)
 
     def remove(self, key: ItemKey) -> bool:
         """Remove an item that an earlier write stored; whether there was one."""
-        self._require_begun()
+        self._require_usable()
         return self._previous is not None and self._remove_row(self._previous, key.subset, self._previous.find(key))
 
     def _remove_row(self, previous: StoreReader, subset: str, row: int | None) -> bool:
@@ -126,10 +138,17 @@ class StoreWriter:
         return is_news
 
     def commit(self) -> None:
-        """Make what was written the store; nothing more can be written. A second time, it does nothing."""
+        """Make what was written the store; nothing more can be written. A second time, it does nothing.
+
+        Raises
+        ------
+        StoreWriteError
+            If the disk does not take it, two items share a key, or an item could not be added whole.
+        """
         if not self._lock.is_held:
             return
         try:
+            self._require_usable()
             with write_errors(self.path):
                 segment = self._finish_segment()
                 self.media.sync()
@@ -139,11 +158,11 @@ class StoreWriter:
         except BaseException:
             self.abort()
             raise
+        self._close_previous()
         with suppress(OSError):
             clear_leftovers(self.path)
-            if self._previous is None and self._lock.owns_media:
+            if self._previous is None:
                 self.media.remove_others()
-        self._close_previous()
         self._lock.release()
 
     def abort(self) -> None:
@@ -152,24 +171,31 @@ class StoreWriter:
             return
         if self._segment is not None:
             self._segment.discard()
+        self._close_previous()
         # An interruption may come after the rename that made this write the store.
         if self._name not in (named_segments(self.path) or ()):
             self.media.discard()
         with suppress(OSError):
             clear_leftovers(self.path)
-        self._close_previous()
         self._lock.give_up()
 
     def _close_previous(self) -> None:
+        """Let go of the files of the store before, which not every system removes while they are open."""
         if self._previous is not None:
             self._previous.close()
 
-    def _require_begun(self) -> None:
+    def _require_usable(self) -> None:
         if not self._lock.is_held:
             raise StoreWriteError(f"this write to {self.path} has ended; begin another with append_to_store")
+        if self._is_half_made:
+            raise StoreWriteError(
+                f"an item could not be written, so nothing of this write to {self.path} can be stored; begin another"
+            )
 
     def _begin(self) -> SegmentWriter:
-        self._require_begun()
+        """The segment, to add to; what begins here is half made until the caller says otherwise."""
+        self._require_usable()
+        self._is_half_made = True
         if self._segment is None:
             sink = self._kind.create_segment(self.path, self._name, self.header.compression)
             self._segment = SegmentWriter(sink, self.header.dtype)

@@ -1,0 +1,47 @@
+"""Media find a place in a store, whatever is there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from datumaro_clip.errors import StoreWriteError
+from datumaro_clip.store import MediaFolder
+
+
+def contents(root: Path, references: list[str]) -> list[bytes]:
+    return [(root / reference).read_bytes() for reference in references]
+
+
+@pytest.mark.parametrize("names", [["a"], ["a/b"], ["a", "a/b"], ["a/b", "a"]])
+def test_every_content_has_a_place(tmp_path: Path, names: list[str]) -> None:
+    """A file where another name wants a directory, and the contents changed again and again."""
+    data = [f"{name} {write}".encode() for write in range(4) for name in names]
+    references = []
+    for start in range(0, len(data), len(names)):
+        folder = MediaFolder(tmp_path)
+        references += map(folder.add_bytes, data[start : start + len(names)], names)
+    assert len(set(references)) == len(data)
+    assert contents(tmp_path, references) == data
+    assert list(map(MediaFolder(tmp_path).add_bytes, data, names * 4)) == references
+
+
+def test_a_file_where_the_media_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "media").write_bytes(b"another's")
+    with pytest.raises(StoreWriteError, match=r"media: .*it is in the way"):
+        MediaFolder(tmp_path).add_bytes(b"ours", "a.jpg")
+    assert [path.name for path in tmp_path.iterdir()] == ["media"]
+
+
+def test_what_is_discarded_leaves_no_empty_directories(tmp_path: Path) -> None:
+    old = MediaFolder(tmp_path).add_bytes(b"old", "train/a.jpg")
+    new = MediaFolder(tmp_path)
+    for name in ("train/b.jpg", "train/deep/c.jpg", "val/deep/d.jpg"):
+        new.add_bytes(name.encode(), name)
+    new.discard()
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "media",
+        "media/train",
+        old,
+    ]
