@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
@@ -25,12 +27,25 @@ def image_request(item: DatasetItem) -> ImageRequest:
     """
     media = item.media
     if isinstance(media, VideoFrame):
-        return ImageRequest(_pixels(media))
+        return _read_now(ImageRequest(lambda: _pixels(media)))
     if type(media) is ImageFromFile:
         return ImageRequest(media.path)
     if isinstance(media, ImageFromBytes):
         return ImageRequest(lambda: _encoded(media))
     return ImageRequest(lambda: _pixels(media))
+
+
+def _read_now(request: ImageRequest) -> ImageRequest:
+    """A request for the same picture, read already; where that fails, asking for it fails in the same way."""
+    try:
+        return ImageRequest(request.fetch())
+    except ImageError as exc:
+        return ImageRequest(partial(fail, exc))
+
+
+def fail(error: ImageError) -> ImageLike:
+    """Raise an error: what is asked for a picture that cannot be had."""
+    raise error
 
 
 def _encoded(media: ImageFromBytes) -> ImageLike:

@@ -6,7 +6,6 @@ import argparse
 import math
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from datumaro.components.annotation import Caption
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.curation.apply import key_of
-from datumaro_clip.adapters.curation.pictures import open_picture
+from datumaro_clip.adapters.curation.pictures import seen_by
 from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.curate.captions import CAPTION_REASONS, CaptionRules, judge_caption
 from datumaro_clip.curate.clean import (
@@ -28,6 +27,8 @@ from datumaro_clip.curate.clean import (
 )
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.errors import ImageError
+from datumaro_clip.images import decode
+from datumaro_clip.pipeline import ImageRequest
 from datumaro_clip.vectors import ItemKey
 
 _REASONS = (*PICTURE_REASONS, *CAPTION_REASONS, "no_caption")
@@ -88,14 +89,13 @@ class ClipClean(CurationTransform):
         )
         seen: Counter[ItemKey] = Counter()
         decisions: list[Decision] = []
-        with ThreadPoolExecutor(2) as pool:
-            for item, facts in zip(items, pool.map(_facts, items), strict=True):
-                found = judge_picture(facts, picture_rules)
-                repeated = seen[key_of(item)] and "repeated_id" in picture_rules.checks
-                seen[key_of(item)] += 1
-                if repeated:
-                    found = Finding("repeated_id", None, None, "an item before has the same id and subset")
-                decisions += [_about(item, found)] if found else self._about_captions(item, caption_rules)
+        for item, facts in zip(items, seen_by(_facts, items), strict=True):
+            found = judge_picture(facts, picture_rules)
+            repeated = seen[key_of(item)] and "repeated_id" in picture_rules.checks
+            seen[key_of(item)] += 1
+            if repeated:
+                found = Finding("repeated_id", None, None, "an item before has the same id and subset")
+            decisions += [_about(item, found)] if found else self._about_captions(item, caption_rules)
         return decisions, []
 
     def _about_captions(self, item: DatasetItem, rules: CaptionRules) -> Iterator[Decision]:
@@ -110,9 +110,9 @@ class ClipClean(CurationTransform):
             yield _about(item, finding, index)
 
 
-def _facts(item: DatasetItem) -> PictureFacts:
+def _facts(item: DatasetItem, request: ImageRequest) -> PictureFacts:
     try:
-        picture = open_picture(item)
+        picture = decode(request.fetch())
     except ImageError as exc:
         return PictureFacts(error=exc.reason, message=_without_folder(str(exc), item))
     return PictureFacts(None, picture.width, picture.height, spread(picture))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from datumaro.components.annotation import Caption
@@ -13,7 +12,7 @@ from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.curation.apply import key_of
 from datumaro_clip.adapters.curation.conflicts import conflicts, leaks
-from datumaro_clip.adapters.curation.pictures import file_digest, open_picture
+from datumaro_clip.adapters.curation.pictures import seen_by, source_digest
 from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.decisions import Decision
@@ -29,6 +28,8 @@ from datumaro_clip.curate.exact import pixel_digest
 from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import ImageError
+from datumaro_clip.images import decode
+from datumaro_clip.pipeline import ImageRequest
 
 
 class ClipDedup(CurationTransform):
@@ -83,12 +84,7 @@ class ClipDedup(CurationTransform):
         )
         found = self._found(items, rules)
         with ThumbnailFile() as thumbnails:
-            pictures = list(_read_all([each.item for each in found]))
-            shown = [n for n, picture in enumerate(pictures) if picture.thumbnail is not None]
-            for picture in pictures:
-                if picture.thumbnail is not None:
-                    thumbnails.append(picture.thumbnail)
-            candidates = [self._candidate(each, picture) for each, picture in zip(found, pictures, strict=True)]
+            candidates, shown = self._candidates(found, thumbnails)
             duplicates = find_duplicates(candidates, thumbnails, shown, rules)
         return self._told([each.item for each in found], duplicates)
 
@@ -99,6 +95,17 @@ class ClipDedup(CurationTransform):
         captioned = any(isinstance(note, Caption) for item in items for note in item.annotations)
         wanted = "captions" if "alignment" in rules.keep and captioned else "none"
         return self.embedded(items, texts=wanted)
+
+    def _candidates(self, found: list[ItemEmbedding], thumbnails: ThumbnailFile) -> tuple[list[Candidate], list[int]]:
+        """What is known of each item, and which ones have a thumbnail, which goes to the file at once."""
+        candidates, shown = [], []
+        pictures = seen_by(_read, [each.item for each in found])
+        for number, (each, picture) in enumerate(zip(found, pictures, strict=True)):
+            candidates.append(self._candidate(each, picture))
+            if picture.thumbnail is not None:
+                shown.append(number)
+                thumbnails.append(picture.thumbnail)
+        return candidates, shown
 
     def _candidate(self, each: ItemEmbedding, picture: _Picture) -> Candidate:
         scores = [text.score for text in each.captions if text.score is not None]
@@ -163,17 +170,13 @@ class _Picture:
     thumbnail: Thumbnail | None = None
 
 
-def _read_all(items: Sequence[DatasetItem]) -> Iterator[_Picture]:
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(_read, items)
-
-
-def _read(item: DatasetItem) -> _Picture:
+def _read(item: DatasetItem, request: ImageRequest) -> _Picture:
     try:
-        picture = open_picture(item)
+        source = request.fetch()
+        picture = decode(source)
     except ImageError:
         return _Picture()
-    digests = (file_digest(item), pixel_digest(picture))
+    digests = (source_digest(source), pixel_digest(picture))
     return _Picture(digests, picture.width * picture.height, square_thumbnail(picture))
 
 

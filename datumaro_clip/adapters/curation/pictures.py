@@ -4,35 +4,51 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 from PIL import Image
 
 from datumaro_clip.adapters.curation.apply import key_of
-from datumaro_clip.adapters.images import has_picture, image_request
+from datumaro_clip.adapters.images import fail, has_picture, image_request
 from datumaro_clip.errors import ImageError
 from datumaro_clip.files import blake2b_bytes, blake2b_file
 from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.pipeline import ImageRequest
+from datumaro_clip.pipeline.workers import Workers
+from datumaro_clip.processors import available_processors
 from datumaro_clip.vectors import ItemKey
+
+_Seen = TypeVar("_Seen")
 
 # Twice what a high-resolution display shows of a report's thumbnail.
 _REPORT_SIDE = 240
 
 
-def picture_source(item: DatasetItem) -> ImageLike:
-    """A path, encoded bytes or an array, undecoded where possible.
-
-    Raises
-    ------
-    ImageError
-        If the item has no picture.
-    """
+def picture_request(item: DatasetItem) -> ImageRequest:
+    """Ask for an item's picture; for an item without one, the answer is an :class:`ImageError`."""
     if not has_picture(item):
-        raise ImageError("no_image", f"item '{key_of(item)}' has no picture")
-    image = image_request(item).image
-    return image() if callable(image) else image
+        return ImageRequest(partial(fail, ImageError("no_image", f"item '{key_of(item)}' has no picture")))
+    return image_request(item)
+
+
+def seen_by(look: Callable[[DatasetItem, ImageRequest], _Seen], items: Iterable[DatasetItem]) -> Iterator[_Seen]:
+    """What a function makes of each item and its picture, in the items' order.
+
+    A thread for each processor calls it; pictures are asked for in the caller's, a few ahead, since a video is read in
+    order by one reader.
+    """
+    threads = available_processors()
+    workers: Workers[tuple[DatasetItem, ImageRequest], _Seen] = Workers(lambda task: look(*task), threads)
+    try:
+        with closing(workers.map(((item, picture_request(item)) for item in items), 2 * threads)) as seen:
+            yield from seen
+    finally:
+        workers.stop()
 
 
 def open_picture(item: DatasetItem, target: int | None = None) -> Image.Image:
@@ -43,18 +59,11 @@ def open_picture(item: DatasetItem, target: int | None = None) -> Image.Image:
     ImageError
         Whatever is wrong with it; the reason says which.
     """
-    return decode(picture_source(item), target=target)
+    return decode(picture_request(item).fetch(), target=target)
 
 
-def file_digest(item: DatasetItem) -> bytes:
-    """A digest of an item's encoded picture, or of its array's shape and values.
-
-    Raises
-    ------
-    ImageError
-        If the item has no picture.
-    """
-    source = picture_source(item)
+def source_digest(source: ImageLike) -> bytes:
+    """A digest of an encoded picture, 32 bytes, or of an array's shape and values."""
     if isinstance(source, str | os.PathLike):
         return blake2b_file(source)
     if isinstance(source, bytes):
