@@ -158,7 +158,7 @@ class Embedder:
     def _made(self, item: DatasetItem, result: EmbedResult) -> ItemEmbedding:
         self.model.summary.sources[result.source] += 1
         if result.vector is None:
-            return ItemEmbedding(item, None, error=_named(result.error, item))
+            return ItemEmbedding(item, None, error=named(result.error, item))
         provenance = self.model.encoder.provenance
         space = provenance.space
         vector = Embedding(result.vector, space.fingerprint, space.model, provenance.precision)
@@ -198,6 +198,7 @@ def _caption(image: Embedding | None, text: ItemText, row: Any) -> CaptionVector
     return CaptionVector(text.annotation_index, row, score)
 
 
-def _named(error: ImageError | None, item: DatasetItem) -> ImageError:
+def named(error: ImageError | None, item: DatasetItem) -> ImageError:
+    """A picture's error, with the item that has it in its message."""
     reason, text = (error.reason, str(error)) if error else ("unreadable", "no vector was computed")
     return ImageError(reason, f"item '{item.id}' (subset '{item.subset}'): {text}")

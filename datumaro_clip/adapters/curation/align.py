@@ -85,6 +85,9 @@ class _Scores:
         self.by_text = options["drop_captions"] or options["against"] == "boxes"
         self.cosines = np.array([text.score for _, text in self.texts], np.float64)
         self.owner = np.array([n for n, _ in self.texts], np.int64)
+        self.item_cosines: dict[ItemKey, list[float]] = {}
+        for n, cosine in zip(self.owner.tolist(), self.cosines.tolist(), strict=True):
+            self.item_cosines.setdefault(key_of(found[n].item), []).append(cosine)
         self.judged, self.subjects = self._judged()
         self.values = np.array(self.judged, np.float64)
 
@@ -120,34 +123,36 @@ class _Scores:
         return self.values >= limit, np.full(len(self.values), limit)
 
     def _class_of(self, subject: int) -> int:
+        """The label of the text that is judged, else the first of its item; -1 where there is none."""
         item = self.found[int(self.owner[subject]) if self.by_text else subject].item
-        return next((note.label for note in item.annotations if getattr(note, "label", None) is not None), -1)
+        judged = [item.annotations[self.texts[subject][1].annotation_index]] if self.by_text else []
+        notes = [*judged, *item.annotations]
+        return next((note.label for note in notes if getattr(note, "label", None) is not None), -1)
 
     def decisions(self) -> list[Decision]:
         """One decision an item, and one a text where texts are judged."""
         kept, limits = self.thresholds()
-        by_item: dict[int, list[Decision]] = {n: [] for n in range(len(self.found))}
-        told: set[ItemKey] = set()
+        by_item: dict[ItemKey, list[Decision]] = {key_of(each.item): [] for each in self.found}
         for place, subject in enumerate(self.subjects):
             item = int(self.owner[subject]) if self.by_text else subject
-            by_item[item].append(self._decision(item, subject, place, bool(kept[place]), float(limits[place])))
-        for n, decided in by_item.items():
-            key = key_of(self.found[n].item)
-            if key not in told and (self.by_text or not decided):
-                decided.insert(0, self._of_item(n, bool(decided)))
-            told.add(key)
+            decision = self._decision(item, subject, place, bool(kept[place]), float(limits[place]))
+            by_item[decision.key].append(decision)
+        for key, decided in by_item.items():
+            if self.by_text or not decided:
+                decided.insert(0, self._of_item(key, bool(decided)))
         return [one for decided in by_item.values() for one in decided]
 
-    def _of_item(self, n: int, has_texts: bool) -> Decision:
-        score = combine(self.cosines[self.owner == n].tolist(), self.options["captions_score"])
+    def _of_item(self, key: ItemKey, has_texts: bool) -> Decision:
+        score = combine(self.item_cosines.get(key, []), self.options["captions_score"])
         marks = {} if score is None else {"clip_score": round(score, 6)}
-        return Decision(key_of(self.found[n].item), "keep", "" if has_texts else "no_text", attributes=marks)
+        return Decision(key, "keep", "" if has_texts else "no_text", attributes=marks)
 
     def _decision(self, item: int, subject: int, place: int, kept: bool, limit: float) -> Decision:
-        of_item = self.cosines[self.owner == item] if not self.by_text else self.cosines[[subject]]
-        cosine = combine(of_item.tolist(), self.options["captions_score"]) or 0.0
+        key = key_of(self.found[item].item)
+        cosines = [float(self.cosines[subject])] if self.by_text else self.item_cosines[key]
+        cosine = combine(cosines, self.options["captions_score"]) or 0.0
         return Decision(
-            key_of(self.found[item].item),
+            key,
             "keep" if kept else "drop",
             "aligned" if kept else "mismatch",
             score=round(float(self.values[place]), 6),

@@ -9,7 +9,7 @@ import numpy as np
 from datumaro.components.annotation import AnnotationType, Bbox
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.adapters.embedding import ItemEmbedding
+from datumaro_clip.adapters.embedding import ItemEmbedding, named
 from datumaro_clip.adapters.images import has_picture, image_request
 from datumaro_clip.adapters.run_model import RunModel
 from datumaro_clip.pipeline import EmbedResult, ImageRequest, embed_images, embed_texts
@@ -22,6 +22,11 @@ def embed_boxes(items: list[DatasetItem], model: RunModel, categories: Any) -> l
 
     Crops are cut out of the pictures as they are stored, not out of the encoder's input. An item without such a box
     gets one entry with neither.
+
+    Raises
+    ------
+    ImageError
+        With ``on_error="fail"``, for the first box whose picture cannot be embedded.
     """
     names = label_names(categories)
     boxes = [(item, index, box) for item in items for index, box in _labelled(item, len(names))]
@@ -30,9 +35,9 @@ def embed_boxes(items: list[DatasetItem], model: RunModel, categories: Any) -> l
         return bare
     texts = _prompt_vectors(model, names)
     requests = (ImageRequest(image_request(item).image, (box.x, box.y, box.w, box.h)) for item, _, box in boxes)
-    results = embed_images(requests, model.encoder, cache=model.cache)
-    found = zip(boxes, results, strict=True)
+    found = zip(boxes, _embedded(requests, model), strict=True)
     entries = [_entry(item, index, texts[box.label], result, model) for (item, index, box), result in found]
+    model.summary.log()
     return [*entries, *bare]
 
 
@@ -50,9 +55,27 @@ def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:
             yield index, annotation
 
 
+def _embedded(requests: Iterator[ImageRequest], model: RunModel) -> Iterator[EmbedResult]:
+    """The crops' vectors, computed as the run's options say."""
+    options = model.options
+    return embed_images(
+        requests,
+        model.encoder,
+        cache=model.cache,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        exact_decode=options.exact_decode,
+    )
+
+
 def _entry(item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, model: RunModel) -> ItemEmbedding:
+    model.summary.sources[result.source] += 1
     if result.vector is None:
-        return ItemEmbedding(item, None, error=result.error)
+        error = named(result.error, item)
+        model.summary.count(error)
+        if model.options.on_error == "fail":
+            raise error
+        return ItemEmbedding(item, None, error=error)
     provenance = model.encoder.provenance
     space = provenance.space
     crop = Embedding(result.vector, space.fingerprint, space.model, provenance.precision)
