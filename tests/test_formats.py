@@ -226,6 +226,42 @@ def test_saving_in_place_writes_what_changed(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.get("item 4", "train").media.data, picture(4).data)
 
 
+def test_saving_with_media_keeps_those_that_were_not_kept_before(kind: str, tmp_path: Path) -> None:
+    """The pictures of a store without media are files elsewhere."""
+    for number in range(4):
+        picture(number).save(str(tmp_path / f"{number}.png"))
+    items = [DatasetItem(f"i{n}", media=dm.Image.from_file(str(tmp_path / f"{n}.png"))) for n in range(4)]
+    path = tmp_path / "store"
+    dataset = Dataset.from_iterable(items[:3])
+    dataset.export(str(path), kind, no_embed=True)
+    dataset = read(path)
+    dataset.put(items[3])
+    dataset.save(no_embed=True, save_media=True)
+    for number in range(4):
+        (tmp_path / f"{number}.png").unlink()
+    for number, item in enumerate(read(path)):
+        np.testing.assert_array_equal(item.media.data, picture(number).data)
+
+
+def test_saving_with_another_compression_writes_anew(tmp_path: Path) -> None:
+    path = stored(tmp_path / "store", "clip_hdf5", make_items(4))
+    for compression, wanted in ((None, "none"), ("gzip", "gzip"), (None, "gzip")):
+        dataset = read(path)
+        dataset.put(DatasetItem(f"added for {compression} {wanted}", subset="train"))
+        dataset.save(no_embed=True, compression=compression)
+        assert open_store(path).header.compression == wanted
+
+
+def test_a_picture_whose_data_were_not_kept_is_missing(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, again = tmp_path / "store", tmp_path / "again"
+    Dataset.from_iterable([DatasetItem("a", media=picture(1))]).export(str(path), kind, no_embed=True)
+    read(path).export(str(again), kind, no_embed=True, save_media=True)
+    assert "1 media were to be saved" in caplog.text
+    assert len(read(again)) == 1
+
+
 def test_saving_where_everything_changed_writes_anew(kind: str, tmp_path: Path) -> None:
     """Every label renamed, and the vectors of another model: one segment, with the media that were there."""
     path = stored(tmp_path / "store", kind, make_items(4))
@@ -268,7 +304,7 @@ def test_media_that_are_not_saved_are_referred_to(kind: str, tmp_path: Path, cap
     assert not back.get("memory").media.has_data
     with caplog.at_level(logging.WARNING):
         back = read(stored(tmp_path / "two", kind, items))
-    assert "1 media files were to be saved, but are not there" in caplog.text
+    assert "1 media were to be saved, but are not there" in caplog.text
     assert (back.get("gone").media.path, back.get("gone").media.size) == (str(tmp_path / "gone.png"), (3, 4))
     assert back.get("memory").media == items[1].media
 

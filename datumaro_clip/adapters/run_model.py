@@ -60,7 +60,8 @@ class RunModel:
     def fix_space(self, items: Iterable[DatasetItem]) -> None:
         """Before the first item: the space of the model that was named, else of the vectors among the items.
 
-        Items before the first that carries a vector then get theirs from the same model.
+        Items before the first that carries a vector then get theirs from the same model; where items come one by one
+        and are not a sequence, the first one decides.
         """
         if self.options.model is not None:
             self._space = self.encoder.space

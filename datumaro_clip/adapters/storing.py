@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _KEPT_ELSEWHERE = frozenset({ATTRIBUTE})
 
 _LOSSES = {
-    "missing": "%d media files were to be saved, but are not there; the store keeps where they were",
+    "missing": "%d media were to be saved, but are not there; the store keeps where they were, if in files",
     "unsaved": "%d media live only in memory and are not in the store; keep them with --save-media",
 }
 

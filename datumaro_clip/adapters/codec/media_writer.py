@@ -23,7 +23,6 @@ from datumaro.util.image import encode_image
 
 from datumaro_clip.adapters.codec.pixels import NpyFile, exact_png, npy
 from datumaro_clip.adapters.codec.tables import TableWriter
-from datumaro_clip.adapters.codec.values import CodecError
 from datumaro_clip.store import MediaFolder
 
 Payload = dict[str, Any]
@@ -44,8 +43,8 @@ class MediaWriter:
     Attributes
     ----------
     counts : Counter
-        ``missing``: files that were to be saved and are not there. ``unsaved``: pictures without a file, which
-        are lost unless ``save`` is true.
+        ``missing``: files, or data, that were to be saved and are not there. ``unsaved``: pictures without a file,
+        which are lost unless ``save`` is true.
     """
 
     def __init__(self, folder: MediaFolder, *, save: bool, image_ext: str | None = None) -> None:
@@ -85,23 +84,28 @@ class MediaWriter:
         if path and not (keep and self._image_ext and image.ext != self._image_ext):
             source = self._source(path, name + (image.ext or ""), keep=keep)
         elif keep:
-            source = {"file": self._pixels(image, name)}
+            source = self._pixels(image, name)
         else:
             source = {}
             self.counts["unsaved"] += 1
         return {"type": kind, **source, **roi, **_size(image), **_extension(image, path), **_dtype(image)}
 
-    def _pixels(self, image: Image, name: str) -> str:
-        """Keep a picture that has no file, or that is to be encoded anew."""
+    def _pixels(self, image: Image, name: str) -> Payload:
+        """Keep a picture that has no file, or that is to be encoded anew; one without data is missing."""
         data = image.data if self._image_ext and not isinstance(image, RoIImage) else _raw(image)
-        if isinstance(data, bytes):
-            return self._folder.add_bytes(data, name + (image.ext or ".png"))
         if data is None:
-            raise CodecError("a picture without data")
+            self.counts["missing"] += 1
+            return {}
+        return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name))}
+
+    def _encoded(self, data: Any, extension: str | None, name: str) -> tuple[bytes, str]:
+        """A picture's bytes, and the name of their file."""
+        if isinstance(data, bytes):
+            return data, name + (extension or ".png")
         if self._image_ext:
-            return self._folder.add_bytes(encode_image(data, self._image_ext), name + self._image_ext)
+            return encode_image(data, self._image_ext), name + self._image_ext
         png = exact_png(data)
-        return self._folder.add_bytes(png or npy(data), name + (".png" if png else ".npy"))
+        return png or npy(data), name + (".png" if png else ".npy")
 
     def _point_cloud(self, cloud: PointCloud, name: str) -> Payload:
         path = getattr(cloud, "path", None)

@@ -49,7 +49,7 @@ class _StoreExporter(Exporter):
         save_dir: str,
         *,
         dtype: str | None = None,
-        compression: str = "none",
+        compression: str | None = None,
         no_embed: bool = False,
         **options: Any,
     ) -> None:
@@ -87,7 +87,10 @@ class _StoreExporter(Exporter):
         """Whether adding is cheaper than writing anew, and gives the same."""
         with open_store(self._save_dir) as reader:
             same_dtype = self._dtype in (None, reader.header.dtype)
-            return same_dtype and reader.kind.supports_append and len(patch.updated_items) < len(reader)
+            same_bytes = self._compression in (None, reader.header.compression)
+            media_too = not self._save_media or (reader.path / "media").is_dir()
+            is_less = reader.kind.supports_append and len(patch.updated_items) < len(reader)
+            return same_dtype and same_bytes and media_too and is_less
 
     def _write(self, writer: StoreWriter, items: Iterable[DatasetItem], total: int | None) -> None:
         storer = ItemStorer(writer, MediaOptions(bool(self._save_media), self._image_ext))
@@ -99,7 +102,7 @@ class _StoreExporter(Exporter):
 
     def _header(self) -> Header:
         kind = store_kind(self.NAME)
-        if self._compression not in kind.compressions:
+        if self._compression not in (None, *kind.compressions):
             raise OptionError(f"--compression must be one of {', '.join(kind.compressions)}; got {self._compression!r}")
         source = self._extractor
         return describe_dataset(
@@ -107,7 +110,7 @@ class _StoreExporter(Exporter):
             source.infos(),
             source.media_type(),
             dtype=self._dtype or "float32",
-            compression=self._compression,
+            compression=self._compression or "none",
         )
 
 
@@ -124,7 +127,7 @@ class ClipHdf5Exporter(_StoreExporter):
         """Declare the options."""
         parser = super().build_cmdline_parser(**kwargs)
         choices = store_kind(cls.NAME).compressions
-        parser.add_argument("--compression", choices=choices, default="none", help="default: %(default)s")
+        parser.add_argument("--compression", choices=choices, help="default: none, or as the store has it")
         return parser
 
 
