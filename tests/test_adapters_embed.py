@@ -13,8 +13,10 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.errors import RepeatedItemError
 from datumaro.components.media import Image
 
+from datumaro_clip.adapters import embed as embed_module
 from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.carried import ATTRIBUTE
+from datumaro_clip.adapters.embed import ClipEmbed
 from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
@@ -132,3 +134,35 @@ def test_two_items_with_one_id_are_named_and_leave_no_store(tmp_path: Path, kind
         twins.export(str(tmp_path / "out"), kind, no_embed=True)
     with pytest.raises(StoreNotFoundError):
         open_store(tmp_path / "out")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_store_is_written_once_however_often_a_transform_behind_looks(
+    tmp_path: Path, overwrite: bool, monkeypatch: pytest.MonkeyPatch
+):
+    written: list[Path] = []
+    create = embed_module.create_store
+    monkeypatch.setattr(
+        embed_module, "create_store", lambda path, *a, **k: written.append(path) or create(path, *a, **k)
+    )
+    source = dataset("a", "b", "c")
+    source.transform("clip_embed", store=tmp_path / "s", overwrite=overwrite)
+    source.transform("clip_search", item="b", k=2, report=str(tmp_path / "report"))
+    hits = list(source)
+    assert hits[0].id == "b"
+    assert all(ATTRIBUTE in hit.attributes for hit in hits)
+    assert written == [tmp_path / "s"]
+    with open_store(tmp_path / "s") as reader:
+        assert len(reader) == 3
+
+
+def test_a_look_that_ends_early_leaves_the_store_to_the_next(tmp_path: Path):
+    embed = ClipEmbed(dataset("a", "b"), store=tmp_path / "s")
+    looks = iter(embed)
+    next(looks)
+    looks.close()
+    with pytest.raises(StoreNotFoundError):
+        open_store(tmp_path / "s")
+    assert len(list(embed)) == len(list(embed)) == 2
+    with open_store(tmp_path / "s") as reader:
+        assert len(reader) == 2

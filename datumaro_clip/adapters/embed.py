@@ -113,6 +113,7 @@ class ClipEmbed(Transform):
         # Datumaro drops a transform that raises here, and goes on without it: options are read when items are wanted.
         self._given = options
         self._length = "parent" if options.get("on_error") != "skip" else None
+        self._stored = False
 
     @cached_property
     def _options(self) -> EmbedOptions:
@@ -134,9 +135,9 @@ class ClipEmbed(Transform):
 
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
-        """What adds items to the store; the store appears when the last item is in it."""
+        """What adds items to the store; the store appears when the last item is in it, and is not written again."""
         options, source = self._options, self._extractor
-        if options.store is None:
+        if options.store is None or self._stored:
             yield None
             return
         header = describe_dataset(source.categories(), source.infos(), source.media_type())
@@ -145,4 +146,5 @@ class ClipEmbed(Transform):
             storer = ItemStorer(writer, MediaOptions())
             yield storer
             storer.report()
+        self._stored = True
         log.info("Store written to '%s'", options.store)

@@ -98,6 +98,10 @@ class ClipClean(CurationTransform):
             decisions += [_about(item, found)] if found else self._about_captions(item, caption_rules)
         return decisions, []
 
+    def tells_repeated_ids_apart(self) -> bool:
+        """The first item of an id stays, the others go, unless that check is left out."""
+        return "repeated_id" not in self.options["skip"]
+
     def _about_captions(self, item: DatasetItem, rules: CaptionRules) -> Iterator[Decision]:
         captions = [(i, note.caption) for i, note in enumerate(item.annotations) if isinstance(note, Caption)]
         found = [(index, judge_caption(text, rules)) for index, text in captions]

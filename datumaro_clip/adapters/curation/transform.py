@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ class CurationTransform(Transform):
         self._log: DecisionLog | None = None
         self._kept: int | None = None
         self._model: RunModel | None = None
+        self._failed: dict[ItemKey, str] = {}
         self.space: str | None = None
 
     @property
@@ -110,7 +112,10 @@ class CurationTransform(Transform):
     def embedded(self, items: Iterable[DatasetItem], *, texts: str | None = None) -> list[ItemEmbedding]:
         """The items that remain after ``--on-error``, with their vectors and those of their texts."""
         options = self.embedding_options if texts is None else replace(self.embedding_options, texts=texts)
-        return self._in_space(list(Embedder(options, self.categories(), self.model).run(items)))
+        if options.on_error == "skip":
+            options = replace(options, on_error="keep")  # the embedder would pass over in silence what failed
+        found = list(Embedder(options, self.categories(), self.model).run(items))
+        return self._in_space(self._without_failed(found))
 
     @property
     def model(self) -> RunModel:
@@ -121,7 +126,16 @@ class CurationTransform(Transform):
 
     def boxes_embedded(self, items: list[DatasetItem]) -> list[ItemEmbedding]:
         """One entry a labelled box; see :func:`embed_boxes`."""
-        return self._in_space(embed_boxes(items, self.model, self.categories()))
+        return self._in_space(self._without_failed(embed_boxes(items, self.model, self.categories())))
+
+    def _without_failed(self, found: list[ItemEmbedding]) -> list[ItemEmbedding]:
+        """With ``--on-error skip``, remember the items of which nothing could be embedded, and leave them out."""
+        if self.embedding_options.on_error != "skip":
+            return found
+        able = {key_of(each.item) for each in found if each.error is None}
+        failed = {key_of(each.item): each.error.reason for each in found if each.error is not None}
+        self._failed = {key: reason for key, reason in failed.items() if key not in able}
+        return [each for each in found if key_of(each.item) not in self._failed]
 
     def _in_space(self, found: list[ItemEmbedding]) -> list[ItemEmbedding]:
         spaces = [each.embedding.space for each in found if each.embedding is not None]
@@ -130,11 +144,10 @@ class CurationTransform(Transform):
 
     def _decide(self) -> DecisionLog:
         self._read_options()
-        decisions, notes = self.decide([item for item in self._extractor if self._chosen(item)])
+        decisions, notes = self.decide(self._items())
         self._model = None  # nothing is computed any more: its memory is free
-        decisions = except_items([self._shielded(decision) for decision in decisions], self._excepted)
-        decisions = [self._acted(decision) for decision in decisions]
-        made = DecisionLog(self.NAME, self._told_options(), self.space, tuple(decisions), tuple(notes))
+        settled = self._settled(decisions)
+        made = DecisionLog(self.NAME, self._told_options(), self.space, tuple(settled), tuple(notes))
         log_summary(made)
         if self.options["report"]:
             self._write_report(Path(self.options["report"]), made)
@@ -169,6 +182,26 @@ class CurationTransform(Transform):
     def _chosen(self, item: DatasetItem) -> bool:
         return not self._subset_names or item.subset in self._subset_names
 
+    def _items(self) -> list[DatasetItem]:
+        """The items of the chosen subsets, each with a key of its own."""
+        items = [item for item in self._extractor if self._chosen(item)]
+        if not self.tells_repeated_ids_apart():
+            _require_own_keys(items)
+        return items
+
+    def tells_repeated_ids_apart(self) -> bool:
+        """Whether items of one id and subset get decisions of their own."""
+        return False
+
+    def _settled(self, decisions: list[Decision]) -> list[Decision]:
+        """What the common options make of decisions, then those about items that ``--on-error skip`` drops."""
+        judged = [decision for decision in decisions if decision.key not in self._failed]
+        failed = [Decision(key, "drop", f"failed_{reason}") for key, reason in self._failed.items()]
+        return [*map(self._acted, self._spared(judged)), *self._spared(failed)]
+
+    def _spared(self, decisions: list[Decision]) -> list[Decision]:
+        return except_items([self._shielded(decision) for decision in decisions], self._excepted)
+
     def _shielded(self, decision: Decision) -> Decision:
         if decision.action == "drop" and decision.key.subset in self._protected:
             return replace(decision, action="keep", reason=f"protected_{decision.reason}")
@@ -179,7 +212,7 @@ class CurationTransform(Transform):
         action = self.options["action"]
         if decision.action != "drop" or action == "drop":
             return decision
-        marks = {**decision.attributes, **_marks(decision)}
+        marks = {**_marks(decision), **decision.attributes}
         if action.startswith(MOVE) and decision.annotation is None:
             return replace(decision, action="move", subset=action[len(MOVE) :], attributes=marks)
         return replace(decision, action="mark", attributes=marks)
@@ -209,6 +242,16 @@ def log_summary(made: DecisionLog) -> None:
 def keys_of(items: Iterable[DatasetItem]) -> list[ItemKey]:
     """The keys of items, in order."""
     return [key_of(item) for item in items]
+
+
+def _require_own_keys(items: list[DatasetItem]) -> None:
+    """Refuse items that would share a decision, which is about an id and a subset."""
+    key, count = next(iter(Counter(keys_of(items)).most_common(1)), (None, 0))
+    if count > 1:
+        raise OptionError(
+            f"{count} items are called {key}, and an item's id and subset must be its own: rename the others, or "
+            "let clip_clean drop them first, as repeated_id"
+        )
 
 
 def _marks(decision: Decision) -> dict[str, Any]:
