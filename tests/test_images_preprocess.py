@@ -134,6 +134,16 @@ def test_the_pixels_are_writable_and_contiguous() -> None:
         ({k: v for k, v in CLIP.items() if k != "image_mean"}, "lacks 'image_mean'"),
         (CLIP | {"image_std": [0.5]}, "3 numbers"),
         (CLIP | {"image_std": [0.5, 0.0, 0.5]}, "deviation is zero"),
+        (CLIP | {"image_mean": [0.5, float("nan"), 0.5]}, "3 numbers"),
+        (CLIP | {"rescale_factor": None}, "rescale_factor None is not a finite number"),
+        (CLIP | {"rescale_factor": "bright"}, "rescale_factor 'bright' is not a finite number"),
+        (CLIP | {"rescale_factor": float("inf")}, "rescale_factor inf is not a finite number"),
+        (CLIP | {"rescale_factor": 0}, "rescale_factor is 0.0, wanted one above zero"),
+        (CLIP | {"size": {"shortest_edge": None}}, "size None is not a finite number"),
+        (CLIP | {"size": {"shortest_edge": 10**400}}, "size 1000.* is not a finite number"),
+        (CLIP | {"size": 0}, "has a side without pixels"),
+        (CLIP | {"crop_size": {"height": 0, "width": 224}}, r"crop \(0, 224\) has a side without pixels"),
+        (SIGLIP | {"size": {"height": 256, "width": -1}}, r"size \(256, -1\) .* has a side without pixels"),
         (CLIP | {"resample": 99}, "resample 99"),
         (CLIP | {"crop_rounding": "up"}, "crop_rounding 'up' is none of down, half_to_even"),
     ],
@@ -151,6 +161,19 @@ def test_a_file_that_is_no_configuration_is_named(text: str, tmp_path: Path) -> 
         Preprocessing.from_file(path)
     with pytest.raises(ModelFormatError, match="none"):
         Preprocessing.from_file(tmp_path / "none.json")
+
+
+def test_a_file_with_a_value_that_cannot_be_is_named_with_the_cure(tmp_path: Path) -> None:
+    path = tmp_path / "preprocessor_config.json"
+    path.write_text(json.dumps(CLIP | {"rescale_factor": None}))
+    with pytest.raises(ModelFormatError, match=r"preprocessor_config.json: .*rescale_factor.*copy the model's own"):
+        Preprocessing.from_file(path)
+
+
+def test_a_factor_of_zero_is_refused_wherever_it_comes_from() -> None:
+    """The graph divides by it."""
+    with pytest.raises(ModelFormatError, match="rescale_factor"):
+        Preprocessing(224, (224, 224), rescale_factor=0.0)
 
 
 def test_a_file_is_read_as_its_mapping_is(tmp_path: Path) -> None:

@@ -137,6 +137,21 @@ def test_a_killed_download_is_taken_up_by_the_next_process(hub: Hub, random_clip
     assert fetched == {"text_encoder.bin"}
 
 
+def test_weights_beside_an_onnx_graph_that_had_not_arrived_are_asked_for_again(hub: Hub, tmp_path: Path) -> None:
+    """The graph alone looks like a whole model, and would be found unreadable for ever."""
+    names = ("config.json", "preprocessor_config.json", "tokenizer.json", "onnx/text_model.onnx")
+    hub.files = dict.fromkeys(names, b"{}") | {
+        "onnx/vision_model.onnx": b"\n\x08location\x12\x16vision_model.onnx_data",
+        "onnx/vision_model.onnx_data": b"weights",
+    }
+    hub.stuck = "onnx/vision_model.onnx_data"
+    assert ask(hub, tmp_path, REPOSITORY).returncode == 1
+    hub.stuck = ""
+    hub.requests.clear()
+    ask(hub, tmp_path, REPOSITORY)
+    assert [line for line in hub.requests if line.startswith("GET") and line.endswith("vision_model.onnx_data")]
+
+
 @pytest.mark.parametrize(
     ("name", "complaint"),
     [

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 
 from datumaro_clip.encoders.openvino import OpenVINOEncoder
-from datumaro_clip.errors import MissingDependencyError, ModelExportError
+from datumaro_clip.errors import MissingDependencyError, ModelExportError, ModelFormatError
 from datumaro_clip.models.build import Origin
 from datumaro_clip.models.golden import GOLDEN_TEXTS, golden_pixels
 from datumaro_clip.models.jsonfile import read_json
@@ -194,6 +195,21 @@ def test_an_image_encoder_of_timm_needs_openclip(
     with pytest.raises(MissingDependencyError, match=r"needs open_clip: pip install 'datumaro-clip\[openclip\]'"):
         export_openclip(other, tmp_path / "out", Origin("", "openclip"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff\xfe", b'{"model": null}'])
+def test_a_damaged_tokenizer_is_refused_by_its_name(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "tokenizer.json").write_bytes(text)
+    config = OpenClipConfig.parse({"model_cfg": MODEL, "preprocess_cfg": STEPS}, tmp_path)
+    with pytest.raises(ModelFormatError, match=r"tokenizer.json cannot be .*copy the model's own"):
+        config.assets(tmp_path)
+
+
+def test_a_tokenizer_that_knows_no_word_is_not_the_models_own(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(tokenizers.Tokenizer(tokenizers.models.BPE()).to_str())
+    config = OpenClipConfig.parse({"model_cfg": MODEL, "preprocess_cfg": STEPS}, tmp_path)
+    with pytest.raises(ModelExportError, match="ends texts with token None, the model looks for 649"):
+        config.assets(tmp_path)
 
 
 def test_a_configuration_of_something_else_is_refused(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from datumaro_clip.errors import DeviceNotFoundError, ModelFormatError, ModelNot
 from datumaro_clip.models import find_by_space, load_model, resolve
 from datumaro_clip.models.golden import GoldenVectors
 from datumaro_clip.models.manifest import read_manifest, write_manifest
+from datumaro_clip.models.resolve import BUNDLED
 
 pytestmark = pytest.mark.export
 
@@ -175,6 +176,16 @@ def test_a_model_is_loaded_by_its_directory(random_clip: Path) -> None:
     golden = GoldenVectors.load(random_clip)
     assert encoder.space == read_manifest(random_clip).vector_space
     np.testing.assert_allclose(encoder.embed_texts(["a photo of a cat"])[0], golden.texts[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("revision", [None, "", 5, "0123456789abcdef"])
+def test_an_export_whose_commit_is_not_known_is_found_by_its_id(cache: Path, revision: object) -> None:
+    export = shutil.copytree(BUNDLED / "tiny", cache / "models" / "someone-small")
+    source = {"kind": "hub", "id": "someone/small", "revision": revision}
+    write_manifest(export, replace(read_manifest(export), source=source))
+    found = resolve("someone/small", local_files_only=True)
+    assert found.path == export
+    assert found.route == f"exported before, commit {str(revision or 'unknown')[:12]}"
 
 
 def test_an_f32_form_is_preferred_by_its_space(random_clip_combined: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from datumaro_clip.encoders.devices import list_devices
@@ -13,6 +12,7 @@ from datumaro_clip.encoders.openvino import core
 from datumaro_clip.errors import MissingDependencyError, with_cure
 from datumaro_clip.files import cache_root
 from datumaro_clip.models.resolve import default_model, models_at_hand
+from datumaro_clip.versions import library_version, library_versions
 
 NAME = "doctor"
 HELP = "versions, devices, models and caches here, and what is missing"
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{title}:", *(f"  {line}" for line in _as_far_as_readable(lines)), sep="\n")
     missing = list(_missing())
     print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
-    return int(any(_version(name) is None for name in _REQUIRED))
+    return int(any(library_version(name) is None for name in _REQUIRED))
 
 
 def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
@@ -50,21 +50,12 @@ def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
         yield with_cure(exc)
 
 
-def _version(name: str) -> str | None:
-    """A distribution's version, None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def _versions() -> Iterator[str]:
     """Python, this package and the libraries that are installed."""
     yield f"Python {platform.python_version()}, {platform.platform()}"
     optional = (name for names in _OPTIONAL.values() for name in names)
-    for name in ("datumaro-clip", *_REQUIRED, *optional):
-        if found := _version(name):
-            yield f"{name} {found}"
+    for name, found in library_versions(("datumaro-clip", *_REQUIRED, *optional)).items():
+        yield f"{name} {found}"
 
 
 def _devices() -> Iterator[str]:
@@ -97,10 +88,10 @@ def _caches(root: Path) -> Iterator[str]:
 
 def _missing() -> Iterator[str]:
     """What is not installed, and how to install it."""
-    required = [name for name in _REQUIRED if _version(name) is None]
+    required = [name for name in _REQUIRED if library_version(name) is None]
     if required:
         yield f"{', '.join(required)}: pip install --force-reinstall datumaro-clip"
     for extra, names in _OPTIONAL.items():
-        absent = [name for name in names if _version(name) is None]
+        absent = [name for name in names if library_version(name) is None]
         if absent:
             yield f"{', '.join(absent)} (optional): pip install 'datumaro-clip[{extra}]'"

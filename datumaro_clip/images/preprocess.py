@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -56,8 +58,12 @@ class Preprocessing:
     def __post_init__(self) -> None:
         if self.crop is None and not isinstance(self.resize, tuple):
             raise ModelFormatError("the processor's configuration fixes no picture size: no crop, no exact resize")
+        if any(np.min(size) < 1 for size in (self.resize, self.crop) if size is not None):
+            raise ModelFormatError(f"the processor's size {self.resize} or crop {self.crop} has a side without pixels")
         if 0.0 in self.std:
             raise ModelFormatError("the processor's deviation is zero")
+        if not self.rescale_factor > 0:
+            raise ModelFormatError(f"the processor's rescale_factor is {self.rescale_factor}, wanted one above zero")
 
     @classmethod
     def from_file(cls, path: Path) -> Preprocessing:
@@ -71,11 +77,17 @@ class Preprocessing:
         try:
             return cls.from_config(read_json(path))
         except (OSError, ValueError) as exc:
-            raise ModelFormatError(f"{path}: {exc}") from exc
+            raise ModelFormatError(f"{path}: {exc}; copy the model's own there") from exc
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Preprocessing:
-        """Read the mapping that transformers' ``CLIPImageProcessor`` and ``SiglipImageProcessor`` write."""
+        """Read the mapping that transformers' ``CLIPImageProcessor`` and ``SiglipImageProcessor`` write.
+
+        Raises
+        ------
+        ModelFormatError
+            If it lacks something, has values that cannot be, or asks for a step that is not known here.
+        """
         if not isinstance(config, Mapping):
             raise ModelFormatError("the processor's configuration is not a mapping")
         unsupported = [step for step in _UNSUPPORTED_STEPS if config.get(step)]
@@ -151,15 +163,16 @@ def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
         return size
     keys = set(size) if isinstance(size, Mapping) else set()
     if keys == {"shortest_edge"}:
-        return int(size["shortest_edge"])
+        return int(_number(size["shortest_edge"], "size"))
     if keys != {"height", "width"}:
         raise ModelFormatError(f"the processor's size {size!r} is neither a shortest edge nor height and width")
-    return int(size["height"]), int(size["width"])
+    return int(_number(size["height"], "size")), int(_number(size["width"], "size"))
 
 
 def _normalisation(config: Mapping[str, Any]) -> tuple[Channels, Channels, float]:
     """(mean, std, rescale_factor) of a configuration."""
-    factor = float(config.get("rescale_factor", _DEFAULT_RESCALE)) if config.get("do_rescale", True) else 1.0
+    factor = config.get("rescale_factor", _DEFAULT_RESCALE) if config.get("do_rescale", True) else 1.0
+    factor = _number(factor, "rescale_factor")
     if not config.get("do_normalize", True):
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), factor
     return _channels(config["image_mean"]), _channels(config["image_std"]), factor
@@ -168,10 +181,18 @@ def _normalisation(config: Mapping[str, Any]) -> tuple[Channels, Channels, float
 def _channels(values: Sequence[float]) -> Channels:
     """One number for each of R, G and B."""
     try:
-        red, green, blue = map(float, values)
+        red, green, blue = (_number(value, "channel") for value in values)
     except (TypeError, ValueError) as exc:
         raise ModelFormatError(f"the processor's mean or deviation {values!r} is not 3 numbers") from exc
     return red, green, blue
+
+
+def _number(value: Any, name: str) -> float:
+    """A finite number; ``name`` names it in errors."""
+    with suppress(OverflowError, TypeError, ValueError):
+        if math.isfinite(number := float(value)):
+            return number
+    raise ModelFormatError(f"the processor's {name} {value!r} is not a finite number")
 
 
 def _resample(config: Mapping[str, Any]) -> Image.Resampling:

@@ -112,14 +112,17 @@ def _family(directory: Path, config: Mapping[str, Any]) -> str:
 
 
 def read_tokenizer(directory: Path) -> str:
-    """Text of ``tokenizer.json``."""
+    """Text of ``tokenizer.json``; raise :class:`ModelFormatError` if there is none."""
     path = directory / TOKENIZER
     if not path.is_file():
         raise ModelFormatError(
             f"{directory} has no {TOKENIZER}; save it with transformers: "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
-    return path.read_text(encoding="utf-8")
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ModelFormatError(f"{path} cannot be read: {exc}; copy the model's own there") from exc
 
 
 def read_preprocessor(directory: Path) -> dict[str, Any]:
@@ -151,7 +154,7 @@ def _lowercases(settings: Mapping[str, Any]) -> bool:
 
 def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: str) -> int:
     """The token that fills: the tokenizer's own, else the configuration's, else CLIP's end of text."""
-    backend = _backend(tokenizer)
+    backend = parse_tokenizer(tokenizer)
     token = settings.get("pad_token")
     content = token.get("content") if isinstance(token, dict) else token
     for candidate in (content and backend.token_to_id(content), (backend.padding or {}).get("pad_id")):
@@ -163,9 +166,9 @@ def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: s
     return int(fallback)
 
 
-def _backend(tokenizer: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer, or ModelFormatError."""
+def parse_tokenizer(tokenizer: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of the text of ``tokenizer.json``; raise :class:`ModelFormatError` if it is none."""
     try:
         return tokenizers.Tokenizer.from_str(tokenizer)
     except Exception as exc:  # The library raises bare Exception for every kind of unreadable text.
-        raise ModelFormatError(f"{TOKENIZER} cannot be used: {exc}") from exc
+        raise ModelFormatError(f"{TOKENIZER} cannot be used: {exc}; copy the model's own there") from exc

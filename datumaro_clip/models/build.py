@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from datumaro_clip.errors import ModelFormatError
@@ -32,6 +30,7 @@ from datumaro_clip.models.manifest import (
     write_manifest,
 )
 from datumaro_clip.texts import Tokenizer
+from datumaro_clip.versions import library_versions
 
 # Libraries whose version can decide a vector's last bits.
 _LIBRARIES = ("datumaro-clip", "openvino", "optimum-intel", "transformers", "torch", "tokenizers", "pillow")
@@ -139,16 +138,3 @@ def golden_vectors(encoders: RawEncoders, size: tuple[int, int], tokenizer: Toke
         texts["attention_mask"] = tokens.attention_mask
     pixels = {"pixels": golden_pixels(size)}
     return GoldenVectors(compute_f32(encoders.image, pixels), compute_f32(encoders.text, texts))
-
-
-def library_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of those of the libraries that are installed."""
-    return {name: found for name in names if (found := _version(name))}
-
-
-def _version(name: str) -> str:
-    """A library's version, empty where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from datumaro_clip.encoders.requests import gist
 from datumaro_clip.errors import MissingDependencyError, ModelExportError
 from datumaro_clip.models.assets import read_assets
 from datumaro_clip.models.build import Origin
-from datumaro_clip.models.graphs import first_line
 from datumaro_clip.models.manifest import PREPROCESSOR, TOKENIZER, Manifest
 from datumaro_clip.models.optimum_ir import import_optimum
 
@@ -123,7 +123,7 @@ def _run_optimum(checkpoint: Path, out: Path, library: str) -> None:
                 library_name=library,
             )
         except Exception as exc:  # Anything between a missing tensor and an unknown operation.
-            raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {first_line(exc)}") from exc
+            raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {gist(exc)}") from exc
 
 
 def _exporter() -> tuple[Any, Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from filelock import FileLock
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.files import cache_root, safe_file_name
 from datumaro_clip.models.layouts import relative_names
-from datumaro_clip.models.manifest import Manifest, read_manifest
+from datumaro_clip.models.manifest import Manifest, is_of_newer_release, read_manifest
 
 
 def exports_root() -> Path:
@@ -30,13 +31,18 @@ def cached_export(key: str, make: Callable[[Path], object]) -> Path:
         Names what the export depends on.
     make : callable
         Makes a model directory at the path that it is given.
+
+    Raises
+    ------
+    ModelFormatError
+        If a newer release has made it, in a format that this one does not read; it stays.
     """
     target = exports_root() / safe_file_name(key)
     if not _is_whole(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(target.name + ".lock")):
             if not _is_whole(target):
-                shutil.rmtree(target, ignore_errors=True)
+                _clear(target)
                 make(target)
     return target
 
@@ -45,9 +51,23 @@ def _is_whole(path: Path) -> bool:
     """Whether a model directory is there with all its files; one that was damaged is made again."""
     try:
         read_manifest(path)
-    except ModelFormatError:
+    except ModelFormatError as exc:
+        if is_of_newer_release(path):
+            raise ModelFormatError(
+                f"{path} was made by a newer release of datumaro-clip, which this one does not read; "
+                "update datumaro-clip, or set DATUMARO_CLIP_CACHE to another directory"
+            ) from exc
         return False
     return True
+
+
+def _clear(target: Path) -> None:
+    """Remove what is damaged there, and what killed processes left beside it; needs the target's lock."""
+    # As files.temporary_sibling names what will become the target.
+    temporary = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]+\.tmp")
+    for path in target.parent.iterdir():
+        if path == target or temporary.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def source_key(directory: Path) -> str:
@@ -63,9 +83,18 @@ def source_key(directory: Path) -> str:
 def local_models() -> Iterator[tuple[Path, Manifest]]:
     """Exports that are there, and can be read, newest first."""
     root = exports_root()
-    paths = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True):
+    # A hidden directory is an export that some process has not finished, whatever is in it already.
+    paths = [path for path in root.iterdir() if path.is_dir() and path.name[0] != "."] if root.is_dir() else []
+    for path in sorted(paths, key=_changed_at, reverse=True):
         try:
             yield path, read_manifest(path)
         except ModelFormatError:
-            continue  # A temporary of another process, or a version of another release: not ours to judge.
+            continue  # Damaged, removed meanwhile, or of another release: not ours to judge.
+
+
+def _changed_at(path: Path) -> float:
+    """When a directory was last changed; long ago where another process has removed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

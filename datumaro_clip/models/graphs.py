@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.encoders.requests import gist
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.images import Preprocessing
 from datumaro_clip.models.narrowing import narrow_to_used_token
@@ -48,7 +49,7 @@ def read_graph(path: Path) -> Any:
     try:
         return openvino.Core().read_model(path)
     except RuntimeError as exc:
-        raise ModelFormatError(f"{path} cannot be read by OpenVINO: {first_line(exc)}") from exc
+        raise ModelFormatError(f"{path} cannot be read by OpenVINO: {gist(exc)}") from exc
 
 
 def save_graph(model: Any, path: Path, *, half: bool = False) -> None:
@@ -85,7 +86,7 @@ def cut(model: Any, inputs: Sequence[str], output: str) -> Any:
         source = model.output(output).get_node().input_value(0)
         return openvino.Model([source], parameters, output)
     except RuntimeError as exc:
-        raise ModelFormatError(f"no encoder of {output!r} can be cut out of the model: {first_line(exc)}") from exc
+        raise ModelFormatError(f"no encoder of {output!r} can be cut out of the model: {gist(exc)}") from exc
 
 
 def finish_image(model: Any, preprocessing: Preprocessing) -> Any:
@@ -173,9 +174,3 @@ def dimension(model: Any) -> int:
     if len(shape) != 2 or shape[1].is_dynamic:
         raise ModelFormatError(f"the encoder {model.get_friendly_name()!r} puts out {shape}, wanted (B, D)")
     return int(shape[1].get_length())
-
-
-def first_line(exc: Exception) -> str:
-    """The last line of an OpenVINO error that says something; the others tell where in its source."""
-    lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
-    return lines[-1] if lines else type(exc).__name__

@@ -149,7 +149,7 @@ def relative_names(directory: Path) -> set[str]:
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether what was downloaded has tokenizer, image processor, and all parts of weights that are in parts."""
+    """Whether what was downloaded has tokenizer, image processor, and all files of weights that the others name."""
     names = relative_names(directory)
     if MANIFEST in names:
         return set(REQUIRED_FILES) <= names
@@ -159,10 +159,19 @@ def is_complete(directory: Path) -> bool:
         processor = {"config.json"}
     elif "open_clip_config.json" in names and "config.json" not in names:
         processor = {"open_clip_config.json"}
-    return bool(names & processor) and bool(names & tokenizer) and _shards(directory) <= names
+    return bool(names & processor) and bool(names & tokenizer) and _parts(directory, names) <= names
 
 
-def _shards(directory: Path) -> set[str]:
-    """Files that the weights' index names, if there is one."""
+def _parts(directory: Path, names: set[str]) -> set[str]:
+    """Files of weights that an index or an ONNX graph names."""
     index = directory / "model.safetensors.index.json"
-    return set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
+    shards = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
+    graphs = names & {onnx_encoders.VISION, onnx_encoders.TEXT}
+    return shards | {f"{graph}_data" for graph in graphs if _names_its_data(directory / graph)}
+
+
+def _names_its_data(graph: Path) -> bool:
+    """Whether an ONNX graph keeps weights in the file beside it."""
+    name = f"{graph.name}_data".encode()
+    with graph.open("rb") as file:
+        return any(name in line for line in file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,28 @@ def read_manifest(directory: Path) -> Manifest:
     manifest = parse_manifest(read_json(directory / MANIFEST), str(directory / MANIFEST))
     for name, entry in manifest.files.items():
         path = directory / name
-        size = path.stat().st_size if path.is_file() else None
+        size = _size(path)
         if size != entry.size:
             found = "is missing" if size is None else f"has {size} bytes, not {entry.size}"
             raise ModelFormatError(f"{path} {found}; copy the model again, or export it again")
     return manifest
+
+
+def _size(path: Path) -> int | None:
+    """Bytes of a file; None where there is none, or it has just been removed."""
+    with suppress(FileNotFoundError):
+        return path.stat().st_size if path.is_file() else None
+    return None
+
+
+def is_of_newer_release(directory: Path) -> bool:
+    """Whether a manifest has a version of the format that is newer than this release's."""
+    try:
+        values = read_json(directory / MANIFEST)
+    except ModelFormatError:
+        return False
+    version = values.get("format_version")
+    return values.get("format") == FORMAT and isinstance(version, int) and version > FORMAT_VERSION
 
 
 def parse_manifest(values: Mapping[str, Any], where: str) -> Manifest:

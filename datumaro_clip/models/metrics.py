@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
+BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 NEIGHBOURS = 10
 RECALLS = (1, 5, 10)
+WAYS = ("image_to_text", "text_to_image")
 
 #: Names of all figures, in the order in which :func:`compare` gives those that the samples allow.
 METRICS = (
@@ -21,7 +24,7 @@ METRICS = (
     f"overlap@{NEIGHBOURS}",
     "duplicates_changed",
     *(f"text_{part}_cosine" for part in ("min", "p1", "mean")),
-    *(f"{way}_recall@{k}" for k in RECALLS for way in ("image_to_text", "text_to_image")),
+    *(f"{way}_recall@{k}" for k in RECALLS for way in WAYS),
     "alignment_changed",
     "zero_shot_top1",
 )
@@ -126,36 +129,29 @@ def _neighbours(reference: FloatArray, candidate: FloatArray) -> dict[str, Metri
 
 def _nearest_others(rows: FloatArray, k: int) -> list[list[int]]:
     """The k rows most like each row, itself left out."""
-    scores = rows @ rows.T
-    np.fill_diagonal(scores, -np.inf)
-    found: list[list[int]] = np.argsort(-scores, axis=1, kind="stable")[:, :k].tolist()
-    return found
+    found, _ = top_k(rows, rows, k + 1)
+    return [[other for other in others if other != row][:k] for row, others in enumerate(found.tolist())]
 
 
 def _recalls(reference: Vectors, candidate: Vectors, owners: IntArray) -> dict[str, Metric]:
     """Share of pictures that find a caption of theirs, and of captions that find their picture, among the k best."""
-    figures = {}
-    for k in RECALLS:
-        figures[f"image_to_text_recall@{k}"] = Metric(
-            _image_to_text(candidate, owners, k), _image_to_text(reference, owners, k)
-        )
-        figures[f"text_to_image_recall@{k}"] = Metric(
-            _text_to_image(candidate, owners, k), _text_to_image(reference, owners, k)
-        )
-    return figures
+    found, expected = _hits(candidate, owners), _hits(reference, owners)
+    return {
+        f"{way}_recall@{k}": Metric(_recall(found[way], k), _recall(expected[way], k)) for k in RECALLS for way in WAYS
+    }
 
 
-def _image_to_text(vectors: Vectors, owners: IntArray, k: int) -> float:
-    """Recall@k over the pictures that have captions."""
-    pictures = np.unique(owners)
-    best = np.argsort(-(vectors.images[pictures] @ vectors.captions.T), axis=1, kind="stable")[:, :k]
-    return float(np.mean(np.any(owners[best] == pictures[:, None], axis=1)))
+def _hits(vectors: Vectors, owners: IntArray) -> dict[str, BoolArray]:
+    """Which of the best for each picture with captions, and for each caption, are its own, the best first."""
+    pictures, most = np.unique(owners), max(RECALLS)
+    captions, _ = top_k(vectors.images[pictures], vectors.captions, most)
+    images, _ = top_k(vectors.captions, vectors.images, most)
+    return dict(zip(WAYS, (owners[captions] == pictures[:, None], images == owners[:, None]), strict=True))
 
 
-def _text_to_image(vectors: Vectors, owners: IntArray, k: int) -> float:
-    """Recall@k over the captions."""
-    best = np.argsort(-(vectors.captions @ vectors.images.T), axis=1, kind="stable")[:, :k]
-    return float(np.mean(np.any(best == owners[:, None], axis=1)))
+def _recall(hits: BoolArray, k: int) -> float:
+    """Share of the queries with a hit among the k best."""
+    return float(np.mean(np.any(hits[:, :k], axis=1)))
 
 
 def _top1(vectors: Vectors, labels: IntArray) -> float:

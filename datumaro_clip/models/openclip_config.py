@@ -10,7 +10,7 @@ from typing import Any
 import tokenizers
 
 from datumaro_clip.errors import ModelExportError
-from datumaro_clip.models.assets import Assets, architecture_of, read_tokenizer
+from datumaro_clip.models.assets import Assets, architecture_of, parse_tokenizer, read_tokenizer
 from datumaro_clip.texts import TextSettings
 
 CONFIG = "open_clip_config.json"
@@ -92,15 +92,16 @@ class OpenClipConfig:
             If texts do not end where the model looks for their end, or the configuration cannot be used.
         """
         tokenizer = read_tokenizer(directory)
+        backend = parse_tokenizer(tokenizer)
         try:
-            self._require_end(tokenizer)
+            self._require_end(backend)
             return Assets("clip", tokenizer, image_processor(self), text_settings(self), _architecture(self))
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise ModelExportError(f"{self.where} is not such an OpenCLIP model as is known: {exc!r}") from exc
 
-    def _require_end(self, tokenizer: str) -> None:
+    def _require_end(self, tokenizer: tokenizers.Tokenizer) -> None:
         """Raise ModelExportError unless texts end with the highest token, whose vector is the text's."""
-        last = tokenizers.Tokenizer.from_str(tokenizer).encode("a").ids[-1]
+        last = next(reversed(tokenizer.encode("a").ids), None)
         if last != end_token(self):
             raise ModelExportError(
                 f"{self.where}: its tokenizer ends texts with token {last}, the model looks for {end_token(self)}; "

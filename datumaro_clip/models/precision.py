@@ -10,7 +10,7 @@ from types import MappingProxyType
 from datumaro_clip.errors import OptionError
 from datumaro_clip.files import atomic_directory
 from datumaro_clip.images import Preprocessing
-from datumaro_clip.models.build import golden_vectors, library_versions
+from datumaro_clip.models.build import golden_vectors
 from datumaro_clip.models.graphs import RawEncoders, read_graph, save_graph
 from datumaro_clip.models.manifest import (
     GOLDEN,
@@ -25,6 +25,7 @@ from datumaro_clip.models.manifest import (
 )
 from datumaro_clip.models.quantize import Calibration, quantize_encoders
 from datumaro_clip.texts import Tokenizer
+from datumaro_clip.versions import library_versions
 
 # Half precision can be quantised, but nothing gives back what rounding took.
 _MADE_OF = {"f32": ("f16", "bf16", "int8"), "f16": ("bf16", "int8"), "bf16": ("f16", "int8")}

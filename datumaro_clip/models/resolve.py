@@ -160,7 +160,8 @@ def _exported(wanted: HubId) -> ModelDirectory | None:
     for path, manifest in local_models():
         source = manifest.source
         if source.get("id") == wanted.id and wanted.revision in (None, source.get("revision")):
-            return ModelDirectory(path, manifest, f"exported before, commit {source.get('revision', '')[:12]}")
+            commit = str(source.get("revision") or "unknown")[:12]
+            return ModelDirectory(path, manifest, f"exported before, commit {commit}")
     return None
 
 

@@ -7,8 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -19,26 +18,15 @@ import orjson
 
 from datumaro_clip.errors import OptionError, StoreError, StoreWriteError, with_cure
 from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
+from datumaro_clip.versions import library_versions
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
 COMPRESSIONS = ("none", "gzip", "lzf")
 
+# Libraries that decide what a store holds.
 _LIBRARIES = ("datumaro", "datumaro-clip", "h5py", "numpy", "openvino")
 
 Array = npt.NDArray[Any]
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that decide what a store holds, by name; those not installed are left out."""
-    return {name: found for name in _LIBRARIES if (found := _version(name)) is not None}
-
-
-@cache
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class Header:
     categories: Mapping[str, Any] = field(default_factory=dict)
     infos: Mapping[str, Any] = field(default_factory=dict)
     compression: str = "none"
-    versions: Mapping[str, str] = field(default_factory=library_versions)
+    versions: Mapping[str, str] = field(default_factory=partial(library_versions, _LIBRARIES))
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
