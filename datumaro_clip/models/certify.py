@@ -18,7 +18,7 @@ from datumaro_clip.models.manifest import CERTIFICATE
 from datumaro_clip.models.metrics import Metric, Thresholds, Truth, Vectors, compare, owners_of
 from datumaro_clip.models.requirement import Requirement
 from datumaro_clip.models.samples import Sample
-from datumaro_clip.vectors import FloatArray, require_same_space
+from datumaro_clip.vectors import require_same_space
 
 FORMAT = "datumaro-clip-certificate"
 FORMAT_VERSION = 1
@@ -26,7 +26,6 @@ PROMPT = "a photo of a {}"
 
 # Pictures that are compared all with all; a matrix of float32 of this side takes 256 MB.
 MOST_SAMPLES = 8000
-_PIECE = 256
 
 
 @dataclass(frozen=True)
@@ -178,16 +177,10 @@ def _truth(samples: Sequence[Sample], classes: Sequence[str]) -> Truth:
 def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]) -> Vectors:
     """Everything embedded by one encoder."""
     return Vectors(
-        images=_embed_pictures(encoder, samples),
+        images=encoder.embed_images(sample.picture for sample in samples),
         captions=encoder.embed_texts([caption for sample in samples for caption in sample.captions]),
         prompts=encoder.embed_texts([PROMPT.format(name) for name in classes]),
     )
-
-
-def _embed_pictures(encoder: Encoder, samples: Sequence[Sample]) -> FloatArray:
-    """Pictures some hundred at a time, so that their pixels need not all be held."""
-    pieces = [samples[start : start + _PIECE] for start in range(0, len(samples), _PIECE)]
-    return np.concatenate([encoder.embed_images(sample.picture for sample in piece) for piece in pieces])
 
 
 def _side(encoder: Encoder) -> dict[str, str]:
