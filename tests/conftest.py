@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from datumaro_clip.adapters import run_model
 from datumaro_clip.store import KIND_NAMES
+from datumaro_clip.testing import FakeEncoder
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
@@ -33,6 +35,15 @@ def export_extra() -> None:
     for library in ("torch", "transformers", "optimum", "nncf"):
         if find_spec(library) is None:
             pytest.skip(f"needs {library}, of the extra 'export'")
+
+
+@pytest.fixture
+def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
+    """The encoder of every run, whatever model it asks for; with a cache of its own."""
+    encoder = FakeEncoder()
+    monkeypatch.setattr(run_model, "load_model", lambda *args, **kwargs: encoder)
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+    return encoder
 
 
 @pytest.fixture(scope="session")

@@ -12,18 +12,10 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.curation.align import ClipAlign
 from datumaro_clip.errors import ImageError
-from datumaro_clip.testing import FakeEncoder
 
-
-@pytest.fixture(autouse=True)
-def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
-    encoder = FakeEncoder()
-    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
-    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
-    return encoder
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 def halves(name: str, *labels: int) -> DatasetItem:

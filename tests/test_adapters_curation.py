@@ -33,12 +33,7 @@ EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers
 ENOUGH = {ClipSample: {"count": 5}, ClipSearch: {"query": "a cat"}, ClipAlign: {"min_score": -1.0}}
 
 
-@pytest.fixture(autouse=True)
-def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
-    encoder = FakeEncoder()
-    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
-    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
-    return encoder
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 def pixels(seed: int) -> np.ndarray:

@@ -13,7 +13,6 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 from PIL import Image as Pictures
 
-from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.curation.align import ClipAlign
 from datumaro_clip.adapters.curation.classify import ClipClassify
 from datumaro_clip.adapters.curation.clean import ClipClean
@@ -40,12 +39,7 @@ KEEPING = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
-    encoder = FakeEncoder()
-    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
-    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
-    return encoder
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 def pixels(seed: int) -> np.ndarray:

@@ -14,7 +14,6 @@ from datumaro.components.errors import RepeatedItemError
 from datumaro.components.media import Image
 
 from datumaro_clip.adapters import embed as embed_module
-from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.carried import ATTRIBUTE
 from datumaro_clip.adapters.embed import ClipEmbed
 from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
@@ -22,13 +21,7 @@ from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding
 
-
-@pytest.fixture(autouse=True)
-def encoder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeEncoder:
-    encoder = FakeEncoder()
-    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
-    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
-    return encoder
+pytestmark = pytest.mark.usefixtures("encoder")
 
 
 def dataset(*names: str, value: int = 0) -> Dataset:

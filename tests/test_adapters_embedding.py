@@ -30,13 +30,6 @@ def picture(name: str, colour: tuple[int, int, int] = RED, **kwargs: object) -> 
 
 
 @pytest.fixture
-def encoder(monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
-    encoder = FakeEncoder()
-    monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: encoder)
-    return encoder
-
-
-@pytest.fixture
 def options(tmp_path: Path) -> EmbeddingOptions:
     return EmbeddingOptions(cache=str(tmp_path / "cache"))
 
