@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datumaro.components.annotation import Bbox, Caption, Label
+from datumaro.components.annotation import AnnotationType, Bbox, Caption, Label, LabelCategories
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
@@ -172,3 +172,43 @@ def test_marked_items_carry_the_same_quantity_as_kept_ones():
     for name, decision in marked.items():
         assert decision.detail == f"cosine similarity {found[name]['clip_score']:.3f}"
         assert found[name]["clip_reason"] == "mismatch"
+
+
+@pytest.mark.parametrize(
+    ("transform", "one", "several"),
+    [
+        (ClipDedup, {"levels": "exact"}, {"levels": ["exact"]}),
+        (ClipDedup, {"keep": "resolution", "no_vectors": True}, {"keep": ["resolution"], "no_vectors": True}),
+        (ClipClean, {"skip": "blank"}, {"skip": ["blank"]}),
+        (ClipSample, {"count": 2, "start_from": "train"}, {"count": 2, "start_from": ["train"]}),
+        (ClipClassify, {"labels": "hat"}, {"labels": ["hat"]}),
+    ],
+)
+def test_one_name_is_as_good_as_a_list_of_one(transform: type, one: dict, several: dict) -> None:
+    found = [dataset(good("a", 0), good("b", 1, "val")).transform(transform, **options) for options in (one, several)]
+    assert [list(each.categories().values()) for each in found[:1]] == [list(found[1].categories().values())]
+    assert [(item.id, item.annotations) for item in found[0]] == [(item.id, item.annotations) for item in found[1]]
+
+
+def test_labels_that_are_added_leave_the_others_as_they_were(tmp_path: Path) -> None:
+    labels = LabelCategories()
+    labels.add("cat", parent="animal", attributes={"furry"})
+    labels.add_label_group("pets", ["cat"], group_type=0)
+    items = [good("a", 0), good("b", 1)]
+    given = Dataset.from_iterable(items, categories={AnnotationType.label: labels})
+    found = given.transform(ClipClassify, labels=["hat", "cat", "hat"], report=str(tmp_path))
+    added = found.categories()[AnnotationType.label]
+    assert [(each.name, each.parent, each.attributes) for each in added.items] == [
+        ("cat", "animal", {"furry"}),
+        ("hat", "", set()),
+    ]
+    assert added.label_groups == labels.label_groups
+    assert [each.name for each in labels.items] == ["cat"]
+    again = Dataset.from_iterable(items, categories={AnnotationType.label: labels})
+    again.transform(Replay, log=read_decisions(tmp_path / "decisions.jsonl"))
+    assert again.categories()[AnnotationType.label].items[0] == labels.items[0]
+
+
+def test_a_class_without_a_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="needs a name"):
+        dataset(good("a", 0)).transform(ClipClassify, labels=["", "x"]).init_cache()

@@ -6,16 +6,16 @@ import argparse
 from typing import Any
 
 import numpy as np
-from datumaro.components.annotation import AnnotationType, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.curation.apply import key_of
-from datumaro_clip.adapters.curation.crops import label_names
+from datumaro_clip.adapters.curation.crops import label_names, with_labels
 from datumaro_clip.adapters.curation.transform import CurationTransform
 from datumaro_clip.adapters.curation.vectors import class_matrix
 from datumaro_clip.adapters.embedding import ItemEmbedding
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, classify, prompts
 from datumaro_clip.curate.decisions import Decision, Scalar
+from datumaro_clip.errors import OptionError
 
 
 class ClipClassify(CurationTransform):
@@ -49,15 +49,20 @@ class ClipClassify(CurationTransform):
 
     def categories(self) -> Any:
         """The dataset's categories, with the classes that it did not have."""
-        known = dict(self._extractor.categories())
-        missing = [name for name in self._given.get("labels", ()) if name not in label_names(known)]
-        if missing and self._given.get("action") != "mark":
-            known[AnnotationType.label] = LabelCategories.from_iterable([*label_names(known), *missing])
-        return known
+        return with_labels(self._extractor.categories(), () if self._given.get("action") == "mark" else self._classes)
+
+    @property
+    def _classes(self) -> list[str]:
+        """The classes that were named, each once."""
+        named = self._given.get("labels", ())
+        classes = [named] if isinstance(named, str) else list(dict.fromkeys(named))
+        if not all(classes):
+            raise OptionError("--labels: a class needs a name, got an empty one")
+        return classes
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
         """Propose a label for each picture that has a vector."""
-        names = list(self.options["labels"]) or label_names(self.categories())
+        names = self._classes or label_names(self.categories())
         sentences = prompts(names, self.options["templates"])
         found = self.embedded(items)
         able = [each for each in found if each.embedding is not None]

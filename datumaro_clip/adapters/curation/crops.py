@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from datumaro.components.annotation import AnnotationType, Bbox
+from datumaro.components.annotation import AnnotationType, Bbox, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.adapters.embedding import ItemEmbedding, named
@@ -45,6 +46,17 @@ def label_names(categories: Any) -> list[str]:
     """Names of the dataset's label categories, in their order."""
     found = categories.get(AnnotationType.label)
     return [] if found is None else [category.name for category in found.items]
+
+
+def with_labels(categories: Any, names: Iterable[str]) -> dict[Any, Any]:
+    """The categories, with the labels at their end that they lacked; what they say of the others stays."""
+    known = dict(categories)
+    there = label_names(known)
+    if missing := [name for name in dict.fromkeys(names) if name not in there]:
+        known[AnnotationType.label] = labels = deepcopy(known.get(AnnotationType.label, LabelCategories()))
+        for name in missing:
+            labels.add(name)
+    return known
 
 
 def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:

@@ -76,7 +76,7 @@ class ClipDedup(CurationTransform):
         """Describe every item, find the groups, and say who stays for whom."""
         rules = DuplicateRules(
             tuple(self.options["levels"]),
-            _several(self.options["keep"]),
+            tuple(self.options["keep"]),
             self.options["threshold"],
             self.options["keep_ratio"],
             self.options["clusters"],
@@ -178,7 +178,3 @@ def _read(item: DatasetItem, request: ImageRequest) -> _Picture:
         return _Picture()
     digests = (source_digest(source), pixel_digest(picture))
     return _Picture(digests, picture.width * picture.height, square_thumbnail(picture))
-
-
-def _several(value: str | Sequence[str]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value)

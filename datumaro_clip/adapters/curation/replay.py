@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from datumaro.components.annotation import AnnotationType, LabelCategories
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
 from datumaro_clip.adapters.curation.apply import DecidedItems, key_of
-from datumaro_clip.adapters.curation.crops import label_names
+from datumaro_clip.adapters.curation.crops import with_labels
 from datumaro_clip.adapters.sources import open_dataset
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.errors import OptionError
@@ -62,12 +61,8 @@ class Replay(Transform):
 
     def categories(self) -> Any:
         """The dataset's categories, with the labels that decisions add."""
-        known = dict(self._extractor.categories())
-        names = label_names(known)
-        told = list(dict.fromkeys(one.label for one in self._log.decisions if one.action == "label" and one.label))
-        if missing := [name for name in told if name not in names]:
-            known[AnnotationType.label] = LabelCategories.from_iterable([*names, *missing])
-        return known
+        told = [one.label for one in self._log.decisions if one.action == "label" and one.label]
+        return with_labels(self._extractor.categories(), told)
 
     def __iter__(self) -> Iterator[DatasetItem]:
         yield from DecidedItems(self._log, self.categories()).apply(self._extractor)

@@ -162,7 +162,8 @@ class CurationTransform(Transform):
         unknown = sorted(set(own) - {*self.DEFAULTS, *COMMON_DEFAULTS})
         if unknown:
             raise OptionError(f"{self.NAME} has no option {', '.join(unknown)}")
-        self.options: dict[str, Any] = {**COMMON_DEFAULTS, **self.DEFAULTS, **own}
+        defaults = {**COMMON_DEFAULTS, **self.DEFAULTS}
+        self.options: dict[str, Any] = {**defaults, **{name: _alike(own[name], defaults[name]) for name in own}}
         self._subset_names = names_of(self.options["subset"])
         self._protected = names_of(self.options["protect"])
         self._require_subsets()
@@ -242,6 +243,11 @@ def log_summary(made: DecisionLog) -> None:
 def keys_of(items: Iterable[DatasetItem]) -> list[ItemKey]:
     """The keys of items, in order."""
     return [key_of(item) for item in items]
+
+
+def _alike(value: Any, default: Any) -> Any:
+    """An option's value; a single name, where several may be given, is a tuple of one."""
+    return (value,) if isinstance(default, tuple) and isinstance(value, str) else value
 
 
 def _require_own_keys(items: list[DatasetItem]) -> None:
