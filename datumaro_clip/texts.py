@@ -170,7 +170,12 @@ def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArra
 
 
 def require_texts(texts: Sequence[object]) -> None:
-    """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate in it."""
+    """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate in it.
+
+    A single text, which would be as many as it has letters, is refused, too.
+    """
+    if isinstance(texts, str):
+        raise TextError(f"wanted a list of texts, got the text {texts[:40]!r}; put it in a list")
     for index, text in enumerate(texts):
         _require_text(text, index)
 

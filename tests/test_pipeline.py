@@ -334,6 +334,13 @@ def test_what_is_no_text_is_named_by_its_place(wrong: str, tmp_path: Path) -> No
         FakeEncoder().embed_texts(texts)
 
 
+def test_a_single_text_is_not_taken_for_its_letters() -> None:
+    with pytest.raises(TextError, match="put it in a list"):
+        FakeEncoder().embed_texts("a red hat")
+    with pytest.raises(TextError, match="put it in a list"):
+        embed_texts("a red hat", FakeEncoder())
+
+
 @pytest.mark.parametrize("batch_size", [0, -1])
 def test_batches_of_no_text_are_refused(batch_size: int) -> None:
     with pytest.raises(OptionError, match="at least 1"):
