@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_ID = re.compile(r"[\w.-]+/[\w.-]+|[\w-][\w.-]*")
+_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 
 
 @dataclass(frozen=True)

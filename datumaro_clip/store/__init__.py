@@ -90,7 +90,7 @@ def create_store(
         there = find_kind(root)
         if there is not None and not (overwrite and there == kind):
             raise StoreWriteError(
-                f"{root} holds a {there} store already: overwrite it with its own kind, or choose another directory"
+                f"{root} holds a {there} store already: choose another directory, or overwrite it, by its own kind"
             )
         return StoreWriter(root, store_kind(kind), header, lock)
 
