@@ -28,7 +28,10 @@ _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{2,}")
 _LOWER_WORD = re.compile(r"(?<![^\W\d_])[a-z]{4,}(?![^\W\d_])")
 _VOWEL = re.compile(r"[aeiouy]")
 # Marks that ordinary prose, prices, sizes and names are written with.
-_ORDINARY = frozenset(" \t\r\n.,;:!?'\"()-/&%$€£+’‘“”«»…–—°·")
+_ORDINARY = frozenset(" \t\r\n.,;:!?'\"()-/&%$€£+’‘“”«»…–—°·\u3000")
+# Where the punctuation of scripts other than Latin begins, and the signs and dingbats of Unicode that are no script's.
+_OTHER_SCRIPTS = 0x370
+_SIGNS = range(0x2000, 0x2E00)
 _STRANGE_SHARE = 0.15
 _UNSPEAKABLE_SHARE = 0.5
 # Signs that stand in a word with letters and digits by accident only; prices, measures and names do without.
@@ -71,9 +74,16 @@ def _empty(text: str, _: CaptionRules) -> Finding | None:
 
 
 def _control(text: str, _: CaptionRules) -> Finding | None:
-    bad = {char for char in text if unicodedata.category(char) in ("Cc", "Co", "Cn") and char not in "\t\r\n"}
+    bad = {char for char in text if _is_control(char)}
     names = ", ".join(f"U+{ord(char):04X}" for char in sorted(bad))
     return Finding("control_characters", None, None, f"control characters {names} in {text!r}") if bad else None
+
+
+def _is_control(char: str) -> bool:
+    """Whether a character is a control, private, or one that Unicode will never assign; new ones are unknown here."""
+    point = ord(char)
+    is_never_assigned = 0xFDD0 <= point <= 0xFDEF or point & 0xFFFE == 0xFFFE
+    return is_never_assigned or (unicodedata.category(char) in ("Cc", "Co") and char not in "\t\r\n")
 
 
 def _replacement(text: str, _: CaptionRules) -> Finding | None:
@@ -121,8 +131,13 @@ def _strange_share(text: str) -> float:
     """Share of characters that are neither letters, marks of letters, digits nor ordinary punctuation."""
     if len(text) < _FEWEST_CHARACTERS:
         return 0.0
-    strange = sum(char not in _ORDINARY and unicodedata.category(char)[0] not in "LMN" for char in text)
-    return strange / len(text)
+    return sum(map(_is_strange, text)) / len(text)
+
+
+def _is_strange(char: str) -> bool:
+    kind, point = unicodedata.category(char)[0], ord(char)
+    is_punctuation = kind == "P" and point >= _OTHER_SCRIPTS and point not in _SIGNS
+    return not (char in _ORDINARY or kind in "LMN" or is_punctuation)
 
 
 def _unspeakable_share(text: str) -> float:
