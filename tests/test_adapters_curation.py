@@ -10,7 +10,7 @@ import pytest
 from datumaro.components.annotation import Bbox, Caption, Label
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
-from datumaro.components.media import Image
+from datumaro.components.media import Image, PointCloud
 
 from datumaro_clip.adapters import run_model as module
 from datumaro_clip.adapters.carried import attach
@@ -155,10 +155,19 @@ def test_clean_drops_pictures_and_captions_by_name(caplog: pytest.LogCaptureFixt
     blank = item("blank", np.full((64, 64, 3), 128, np.uint8))
     bad = item("bad", pixels(1), caption="q#z@^^|{x} 0=7*k")
     with caplog.at_level(logging.INFO):
-        found = dataset(blank, bad, item("good", pixels(2)), item("none", None)).transform(ClipClean)
+        found = dataset(blank, bad, item("good", pixels(2)), item("none", None))
+        found = found.transform(ClipClean, require_picture=True)
         assert ids(found) == ["bad", "good"]
     assert [type(note) for note in found.get("bad", "train").annotations] == [Label]
     assert "drop blank 1, drop garbled_caption 1, drop no_image 1" in caplog.text
+
+
+def test_clean_keeps_what_is_no_picture_unless_pictures_are_required(tmp_path: Path):
+    cloud = DatasetItem("cloud", media=PointCloud.from_file(str(tmp_path / "a.pcd")))
+    for each, kind in ((cloud, PointCloud), (item("caption", None), Image)):
+        for required, kept in ((False, [each.id]), (True, [])):
+            given = Dataset.from_iterable([each], media_type=kind)
+            assert ids(given.transform(ClipClean, require_picture=required)) == kept
 
 
 def test_clean_decides_the_same_wherever_the_pictures_lie(tmp_path: Path):

@@ -54,6 +54,7 @@ class ClipClean(CurationTransform):
         "min_words": CaptionRules.min_words,
         "skip": (),
         "require_caption": False,
+        "require_picture": False,
     }
 
     RANGES = {  # noqa: RUF012
@@ -72,6 +73,11 @@ class ClipClean(CurationTransform):
         add("--min-spread", type=float, default=defaults["min_spread"], help="grey levels (default: %(default)s)")
         add("--min-words", type=int, default=defaults["min_words"], help="words a caption (default: %(default)s)")
         add("--skip", nargs="+", default=(), metavar="REASON", help=f"checks to leave out, of {', '.join(_REASONS)}")
+        add(
+            "--require-picture",
+            action="store_true",
+            help="drop items without a picture, as point clouds, videos, tables",
+        )
         add("--require-caption", action="store_true", help="drop items that have no caption, or none that is good")
 
     def decide(self, items: list[DatasetItem]) -> tuple[list[Decision], list[str]]:
@@ -82,7 +88,7 @@ class ClipClean(CurationTransform):
             self.options["min_side"],
             self.options["max_aspect"],
             self.options["min_spread"],
-            [reason for reason in PICTURE_REASONS if reason not in skip],
+            [reason for reason in PICTURE_REASONS if reason not in self._left_out],
         )
         caption_rules = CaptionRules(
             self.options["min_words"], [reason for reason in CAPTION_REASONS if reason not in skip]
@@ -97,6 +103,11 @@ class ClipClean(CurationTransform):
                 found = Finding("repeated_id", None, None, "an item before has the same id and subset")
             decisions += [_about(item, found)] if found else self._about_captions(item, caption_rules)
         return decisions, []
+
+    @property
+    def _left_out(self) -> set[str]:
+        """The checks of pictures that are not made."""
+        return {*self.options["skip"], *([] if self.options["require_picture"] else ["no_image"])}
 
     def tells_repeated_ids_apart(self) -> bool:
         """The first item of an id stays, the others go, unless that check is left out."""
