@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from datumaro_clip.cli import main
 from datumaro_clip.curate.decisions import (
     Decision,
     DecisionLog,
@@ -15,6 +16,7 @@ from datumaro_clip.curate.decisions import (
     write_decisions,
 )
 from datumaro_clip.errors import DecisionError
+from datumaro_clip.report import plan_report, write_report
 from datumaro_clip.vectors import ItemKey
 
 KEY = ItemKey("a/b @ c", "träin")
@@ -74,3 +76,35 @@ def test_an_exception_without_a_subset_is_named(tmp_path: Path):
     (tmp_path / "e").write_text("lonely\n")
     with pytest.raises(DecisionError, match="line 1: wanted id@subset"):
         read_exceptions(tmp_path / "e")
+
+
+def test_an_id_of_bytes_that_are_no_text_is_written_and_read_back(tmp_path: Path):
+    made = log(Decision(ItemKey("caf\udce9", "train"), "drop", "blank"))
+    write_report(tmp_path, plan_report(made), {})
+    assert read_decisions(tmp_path / "decisions.jsonl") == made
+    assert r"caf\udce9" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("text", "line"), [("\n\n\nno subset", 4), ('a@b\n\n{"id": "a"}', 3)])
+def test_a_wrong_exception_is_named_by_its_line_in_the_file(text: str, line: int, tmp_path: Path):
+    (tmp_path / "except.txt").write_text(text)
+    with pytest.raises(DecisionError, match=rf"line {line}.*id@subset"):
+        read_exceptions(tmp_path / "except.txt")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Decision(KEY, "label", "classified", label="dog"),
+        Decision(KEY, "label", "classified", label="cat", subset="val"),
+        Decision(KEY, "label", "classified", label="cat", representative=ItemKey("b", "train")),
+    ],
+)
+def test_decisions_that_differ_in_what_they_do_are_told(
+    other: Decision, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    for name, one in (("one", Decision(KEY, "label", "classified", label="cat")), ("other", other)):
+        write_decisions(tmp_path / name, log(one))
+    assert main(["decisions", "diff", str(tmp_path / "one"), str(tmp_path / "other")]) == 1
+    assert "label classified cat -> label classified" in capsys.readouterr().out
+    assert main(["decisions", "diff", str(tmp_path / "one"), str(tmp_path / "one")]) == 0

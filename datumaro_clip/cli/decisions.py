@@ -56,7 +56,7 @@ def _diff(args: argparse.Namespace) -> int:
         print(f"{name}{part}: {_said(one)} -> {_said(two)}")
     if len(changed) > _SHOWN:
         print(f"... and {len(changed) - _SHOWN} more")
-    totals = Counter(f"{_said(one)} -> {_said(two)}" for _, one, two in changed)
+    totals = Counter(f"{_brief(one)} -> {_brief(two)}" for _, one, two in changed)
     for change, count in sorted(totals.items()):
         print(f"{count:6d}  {change}", file=sys.stderr)
     return 1 if changed else 0
@@ -67,4 +67,12 @@ def _by_subject(log: DecisionLog) -> dict[tuple[str, int | None], Decision]:
 
 
 def _said(decision: Decision | None) -> str:
+    """What becomes of a subject, and why: what two runs may differ in."""
+    if decision is None:
+        return "absent"
+    told = (_brief(decision), decision.label, decision.subset, decision.representative)
+    return " ".join(str(part) for part in told if part)
+
+
+def _brief(decision: Decision | None) -> str:
     return "absent" if decision is None else f"{decision.action} {decision.reason}".strip()

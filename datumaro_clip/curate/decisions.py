@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -18,6 +19,7 @@ from datumaro_clip.vectors import ItemKey
 FORMAT = "datumaro-clip decisions"
 VERSION = 1
 _WANTED = "wanted decisions.jsonl, as --report DIR writes it"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 ACTIONS = ("keep", "drop", "mark", "move", "label")
 
 Scalar: TypeAlias = str | int | float | bool
@@ -127,9 +129,9 @@ def read_decisions(path: str | os.PathLike[str]) -> DecisionLog:
         If there is no such file, or it holds something else; the line is named.
     """
     lines = _lines(path)
-    header = _parse(path, 1, lines[0]) if lines else {}
+    header = _parse(path, *lines[0]) if lines else {}
     _check_header(path, header, len(lines) - 1)
-    decisions = tuple(_decode(path, number, line) for number, line in enumerate(lines[1:], start=2))
+    decisions = tuple(_decode(path, number, line) for number, line in lines[1:])
     notes = tuple(map(str, header.get("notes", ())))
     return DecisionLog(
         str(header.get("transform")), dict(header.get("options", {})), header.get("space"), decisions, notes
@@ -142,7 +144,7 @@ def read_exceptions(path: str | os.PathLike[str]) -> frozenset[ItemKey]:
     Each line is ``id@subset``, or a JSON object with ``id`` and ``subset`` (lines copied from a decisions file).
     Empty lines and lines that begin with ``#`` say nothing.
     """
-    rows = enumerate(_lines(path), start=1)
+    rows = _lines(path)
     keys = (_exception(path, number, line.strip()) for number, line in rows if not line.lstrip().startswith("#"))
     return frozenset(key for key in keys if key is not None)
 
@@ -158,10 +160,10 @@ def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> 
 
 
 def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey | None:
-    if not line:
-        return None
     if line.startswith("{"):
         record = _parse(path, number, line)
+        if "id" in record and "subset" not in record:
+            raise DecisionError(f"{os.fspath(path)}, line {number}: an id without a subset: add it, or write id@subset")
         return ItemKey(str(record["id"]), str(record["subset"])) if "id" in record else None
     name, _, subset = line.rpartition("@")
     if not name:
@@ -169,14 +171,15 @@ def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey 
     return ItemKey(name, subset)
 
 
-def _lines(path: str | os.PathLike[str]) -> list[str]:
+def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers, from 1."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as exc:
         raise DecisionError(with_cure(exc)) from exc
     except UnicodeDecodeError as exc:
         raise DecisionError(f"{os.fspath(path)} is no text: {exc}; {_WANTED}") from exc
-    return [line for line in text.split("\n") if line.strip()]
+    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
 def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, Any]:
@@ -233,4 +236,6 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
 
 
 def _dump(record: Mapping[str, Any]) -> str:
-    return json.dumps(record, ensure_ascii=False, allow_nan=False)
+    """A line; bytes of a name that are no UTF-8 are escaped, as JSON can and a file cannot hold them."""
+    line = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", line)

@@ -34,7 +34,9 @@ def write_report(directory: str | os.PathLike[str], report: Report, thumbnails: 
         JPEG bytes by item; an item without any gets an empty frame.
     """
     write_decisions(Path(directory) / "decisions.jsonl", report.log)
-    write_text(Path(directory) / "report.html", render(report, thumbnails))
+    page = render(report, thumbnails)
+    # The bytes of a name that is no UTF-8 are shown escaped.
+    write_text(Path(directory) / "report.html", page.encode(errors="backslashreplace").decode())
 
 
 def render(report: Report, thumbnails: Thumbnails) -> str:
