@@ -344,6 +344,16 @@ def test_integrity_is_reported_in_datumaros_form():
     assert ClipIntegrityValidator().validate(dataset())["summary"]["errors"] == 0
 
 
+@pytest.mark.parametrize("value", ["hello", {"vector": [[1], [1, 2]]}, {"vector": None}, {}])
+def test_integrity_reports_what_is_no_vector(value: object, caplog: pytest.LogCaptureFixture):
+    odd = item("odd", pixels(1))
+    odd.attributes["clip_embedding"] = value
+    with caplog.at_level(logging.INFO):
+        found = ClipIntegrityValidator().validate(dataset(odd))
+    assert [report["item_id"] for report in found["validation_reports"]] == ["odd"]
+    assert "clip_integrity: 1 items; NonFiniteVector 1" in caplog.text
+
+
 def test_errors_of_curation_are_of_the_tree():
     assert issubclass(OptionError, DatumaroClipError)
 

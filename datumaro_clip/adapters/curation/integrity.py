@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,8 @@ from datumaro_clip.adapters.images import has_picture
 from datumaro_clip.curate.integrity import SEVERITIES, ItemRecord, NumberedBox, find_faults
 from datumaro_clip.errors import ImageError
 from datumaro_clip.vectors import Embedding, VectorSpace
+
+log = logging.getLogger(__name__)
 
 
 class ClipIntegrityValidator(Validator):
@@ -49,6 +52,8 @@ class ClipIntegrityValidator(Validator):
         records = (self._record(item) for item in dataset)
         faults = find_faults(records, len(label_names(dataset.categories())), self._subsets)
         by_kind = Counter(fault.kind for fault in faults)
+        told = ", ".join(f"{kind} {count}" for kind, count in sorted(by_kind.items()))
+        log.info("clip_integrity: %d items; %s", len(dataset), told or "no fault")
         return {
             "items": len(dataset),
             "by_kind": {kind: by_kind.get(kind, 0) for kind in SEVERITIES},
@@ -118,6 +123,9 @@ def _vector(item: DatasetItem) -> tuple[Any, VectorSpace | None]:
         return None, None
     if isinstance(value, Embedding):
         return value.vector, value.vector_space
-    vector = np.asarray(value.get("vector") if isinstance(value, dict) else value, dtype=np.float32).ravel()
     said = value if isinstance(value, dict) else {}
+    try:
+        vector = np.asarray(said.get("vector") if said else value, dtype=np.float32).ravel()
+    except (TypeError, ValueError):  # What is no vector is a fault, too: it has no finite values.
+        vector = np.array([np.nan], np.float32)
     return vector, VectorSpace(str(said.get("space", "unknown")), len(vector), str(said.get("model", "")))
