@@ -98,6 +98,7 @@ def test_options_that_make_no_sense_are_refused_and_not_passed_over(transform: t
     ("transform", "wrong", "message"),
     [
         (ClipClean, {"max_aspect": 0.5}, "--max-aspect must be at least 1, got 0.5"),
+        (ClipClean, {"max_aspect": float("inf")}, "--max-aspect must be at least 1, and finite, got inf"),
         (ClipClean, {"except_file": "nowhere"}, "nowhere: No such file or directory; check the path"),
         (ClipClean, {"report": "/proc/report"}, "--report /proc/report: No such file or directory; check the path"),
         (ClipAlign, {"keep_top": 3}, "--keep-top must be from 0 to 1, got 3"),

@@ -89,11 +89,11 @@ def require_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def require_range(option: str, value: float | None, low: float, high: float = math.inf) -> None:
-    """Raise :class:`OptionError` unless an option's value is in its range, or the option is not given."""
-    if value is not None and not low <= value <= high:
+    """Raise :class:`OptionError` unless an option's value is finite and in its range, or the option is not given."""
+    if value is not None and not (low <= value <= high and math.isfinite(value)):
         flag = f"-{option}" if len(option) == 1 else f"--{option.replace('_', '-')}"
         wanted = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-        raise OptionError(f"{flag} must be {wanted}, got {value}")
+        raise OptionError(f"{flag} must be {wanted}{', and finite' if math.isinf(value) else ''}, got {value}")
 
 
 def add_embedding_options(parser: argparse.ArgumentParser, *, overwrite: bool = False) -> None:
