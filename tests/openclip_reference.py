@@ -17,11 +17,11 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch.library import Library
+from torch import library
 
 # A registry's torchvision does not load its operators beside a torch that was built without CUDA, and then stops at
 # the first one that it misses; OpenCLIP uses none of them.
-OPERATORS = Library("torchvision", "DEF")
+OPERATORS = library.Library("torchvision", "DEF")
 for name in ("nms", "qnms"):
     OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
