@@ -55,7 +55,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection | None = None
-        self._file = 0
+        self._inode = 0
         self.run(lambda: None)
 
     def run(self, operation: Callable[[], _Result]) -> _Result:
@@ -155,7 +155,7 @@ class Database:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
-            self._file = self.path.stat().st_ino
+            self._inode = self.path.stat().st_ino
             _prepare(connection, self.path)
         except BaseException:
             connection.close()
@@ -166,7 +166,7 @@ class Database:
     def _set_aside(self, exc: Exception) -> None:
         """Rename a damaged database, unless another process has, so that the next operation begins a new one."""
         self.close()
-        if not self.path.exists() or self.path.stat().st_ino != self._file:
+        if not self.path.exists() or self.path.stat().st_ino != self._inode:
             return
         aside = temporary_sibling(self.path).with_suffix(".damaged")
         _log.warning("the vector cache %s is damaged (%s); set aside as %s, begun anew", self.path, exc, aside.name)
