@@ -9,9 +9,9 @@ from pathlib import Path
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import model_directory
 from benchmarks.photos import photos
-from datumaro_clip.cache import VectorCache
-from datumaro_clip.models import load_model
-from datumaro_clip.pipeline import ImageRequest, embed_images
+from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.model.loading import load_model
 
 PHOTOS = 1000
 

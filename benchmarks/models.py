@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from datumaro_clip.cli import main
-from datumaro_clip.files import cache_root
+from datumaro_clip.system.files import cache_root
 
 ROOT = Path(__file__).resolve().parents[1]
 TOKENIZER = ROOT.parent / "shared" / "models" / "clip_tokenizer"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from datumaro_clip.catalogue.painting import draw_item
-from datumaro_clip.catalogue.spec import sample_spec
+from datumaro_clip.demo.catalogue.painting import draw_item
+from datumaro_clip.demo.catalogue.spec import sample_spec
 
 SIZE = (640, 480)
 _DRAWN = 40

@@ -12,9 +12,9 @@ from PIL import Image
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import PRECISIONS, checkpoint, model_directory
 from benchmarks.photos import photos
-from datumaro_clip.encoders.base import Encoder
-from datumaro_clip.models import load_model
-from datumaro_clip.pipeline import ImageRequest, embed_images
+from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
 
 PHOTOS, PEER_PHOTOS = 1000, 128
 READY_GOALS = {"f32": 0.95, "bf16": 0.95, "int8": 0.90}

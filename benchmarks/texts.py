@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import PRECISIONS, checkpoint, model_directory
-from datumaro_clip.models import load_model
-from datumaro_clip.pipeline import embed_texts
+from datumaro_clip.embed import embed_texts
+from datumaro_clip.model.loading import load_model
 
 CAPTIONS, PEER_CAPTIONS = 2000, 500
 GOALS = {"f32": 2.7, "bf16": None, "int8": 8.0}

@@ -5,9 +5,9 @@ from datumaro_clip import _autoload
 TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process
 
 if TYPE_CHECKING:
-    from datumaro_clip.adapters.registration import register
-    from datumaro_clip.encoders.base import Encoder
-    from datumaro_clip.models import load_model
+    from datumaro_clip.host.registration import register
+    from datumaro_clip.model.encoder import Encoder
+    from datumaro_clip.model.loading import load_model
     from datumaro_clip.store import open_store
     from datumaro_clip.vectors import Embedding, VectorSpace
 
@@ -20,11 +20,11 @@ _autoload.install()
 # Imported on first use: the start-up hook imports this package in every Python process.
 _HOMES = {
     "Embedding": "datumaro_clip.vectors",
-    "Encoder": "datumaro_clip.encoders.base",
+    "Encoder": "datumaro_clip.model.encoder",
     "VectorSpace": "datumaro_clip.vectors",
-    "load_model": "datumaro_clip.models",
+    "load_model": "datumaro_clip.model.loading",
     "open_store": "datumaro_clip.store",
-    "register": "datumaro_clip.adapters.registration",
+    "register": "datumaro_clip.host.registration",
 }
 
 

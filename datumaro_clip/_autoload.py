@@ -90,7 +90,7 @@ def _extend_specs(module: "Any") -> None:
     def get_lazy_plugins() -> "list[Any]":
         plugins: "list[Any]" = builtin()
         try:
-            from datumaro_clip.adapters.registration import lazy_plugins
+            from datumaro_clip.host.registration import lazy_plugins
 
             plugins += lazy_plugins()
         except Exception as exc:
@@ -103,7 +103,7 @@ def _extend_specs(module: "Any") -> None:
 def _register_late(module: "Any") -> None:
     """Join an environment whose built-in plugins were read before this package was imported."""
     if module.Environment._builtin_plugins is not None:
-        from datumaro_clip.adapters.registration import lazy_plugins, register
+        from datumaro_clip.host.registration import lazy_plugins, register
 
         module.Environment._builtin_plugins += lazy_plugins()
         register(module.DEFAULT_ENVIRONMENT)
@@ -115,7 +115,7 @@ def _extend_commands(module: "Any") -> None:
     def get_non_project_commands() -> "list[Any]":
         commands: "list[Any]" = builtin()
         try:
-            from datumaro_clip.adapters import export_command
+            from datumaro_clip.host import export_command
 
             commands.append(("export", export_command, export_command.HELP))
         except Exception as exc:
@@ -131,7 +131,7 @@ def _extend_main(module: "Any") -> None:
     def main(args: "Sequence[str] | None" = None) -> int:
         arguments = list(sys.argv[1:] if args is None else args)
         if any(word == "export" or "clip_" in word for word in arguments):
-            from datumaro_clip.adapters.datum_main import run
+            from datumaro_clip.host.datum_main import run
 
             return run(builtin, args)
         try:
@@ -139,7 +139,7 @@ def _extend_main(module: "Any") -> None:
             return code
         except Exception as exc:
             # A store need not be named: Datumaro finds out what a directory holds.
-            from datumaro_clip.adapters.datum_main import explain, is_ours
+            from datumaro_clip.host.datum_main import explain, is_ours
 
             if not is_ours(exc):
                 raise
@@ -153,7 +153,7 @@ def _extend_tasks(module: "Any") -> None:
     """Let ``datum validate -t`` take our validators beside the tasks that it lists; it only asks for names."""
     from enum import Enum
 
-    from datumaro_clip.adapters.specs import PLUGINS
+    from datumaro_clip.host.specs import PLUGINS
 
     names = [task.name for task in module.TaskType]
     names += [plugin.name for plugin in PLUGINS if plugin.kind == "Validator"]
@@ -164,7 +164,7 @@ def _widen_merged_masks(module: "Any") -> None:
     builtin = module.merge_masks
 
     def merge_masks(masks: "Any", start: "Any" = None) -> "Any":
-        from datumaro_clip.adapters.repairs import widened
+        from datumaro_clip.host.repairs import widened
 
         return builtin(widened(masks), start)
 

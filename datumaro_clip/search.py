@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
+from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import MatrixLike
 from datumaro_clip.store import StoreReader

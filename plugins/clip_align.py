@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datumaro_clip.adapters.requirements import require_libraries
+from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.adapters.curation.align import ClipAlign  # noqa: E402
+from datumaro_clip.host.curation.align import ClipAlign  # noqa: E402
 
 exports = [ClipAlign]

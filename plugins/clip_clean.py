@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datumaro_clip.adapters.requirements import require_libraries
+from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("cv2")
 
-from datumaro_clip.adapters.curation.clean import ClipClean  # noqa: E402
+from datumaro_clip.host.curation.clean import ClipClean  # noqa: E402
 
 exports = [ClipClean]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datumaro_clip.adapters.requirements import require_libraries
+from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino", "h5py")
 
-from datumaro_clip.adapters.formats import ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer  # noqa: E402
+from datumaro_clip.host.formats import ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer  # noqa: E402
 
 exports = [ClipHdf5Base, ClipHdf5Exporter, ClipHdf5Importer]

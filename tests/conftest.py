@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from datumaro_clip.adapters import run_model
+from datumaro_clip.host import run_model
 from datumaro_clip.store import KIND_NAMES
 from datumaro_clip.testing import FakeEncoder
 
@@ -66,7 +66,7 @@ def random_clip_checkpoint(export_extra: None, tools: Path, tmp_path_factory: py
 @pytest.fixture(scope="session")
 def random_clip_combined(random_clip_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What optimum-cli makes of :func:`random_clip_checkpoint`; not to be changed."""
-    from datumaro_clip.models.export import export_combined
+    from datumaro_clip.model.making.export import export_combined
 
     out = tmp_path_factory.mktemp("combined") / "small"
     export_combined(random_clip_checkpoint, out)
@@ -76,8 +76,8 @@ def random_clip_combined(random_clip_checkpoint: Path, tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def random_clip(random_clip_combined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of :func:`random_clip_checkpoint`; not to be changed."""
-    from datumaro_clip.models.build import Origin
-    from datumaro_clip.models.optimum_ir import import_optimum
+    from datumaro_clip.model.making.build import Origin
+    from datumaro_clip.model.making.optimum_ir import import_optimum
 
     out = tmp_path_factory.mktemp("model") / "small"
     import_optimum(random_clip_combined, out, Origin("random/small", "checkpoint"))

@@ -42,8 +42,8 @@ SPARE = ((0, 0), (1, 0), (0, 2), (3, 0), (0, 5), (7, 0), (0, 11), (70, 45), (91,
 
 def main(tokenizer: Path, out: Path) -> None:
     """Make everything of every model."""
-    from datumaro_clip.models.build import Origin
-    from datumaro_clip.models.openclip import export_openclip
+    from datumaro_clip.model.making.build import Origin
+    from datumaro_clip.model.making.openclip import export_openclip
 
     for kind, config in MODELS.items():
         folder = out / kind / "checkpoint"
@@ -86,7 +86,7 @@ def vectors(model: Any, folder: Path, size: int) -> dict[str, Any]:
     """Unit rows of the golden inputs, texts filled with 0 as OpenCLIP's own tokenizer does."""
     from tokenizers import Tokenizer
 
-    from datumaro_clip.models.golden import GOLDEN_TEXTS, golden_pixels
+    from datumaro_clip.model.golden import GOLDEN_TEXTS, golden_pixels
 
     pixels = (golden_pixels((size, size)) / 255 - np.array(STEPS["mean"])) / np.array(STEPS["std"])
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from mutations import MUTATIONS, become_huge_array, files_in, rewritten
 
-from datumaro_clip.cache import VectorCache
+from datumaro_clip.embed.cache import VectorCache
 from datumaro_clip.errors import DatumaroClipError
-from datumaro_clip.models import load_model
-from datumaro_clip.models.manifest import verify_files
-from datumaro_clip.models.resolve import BUNDLED
+from datumaro_clip.model.directory import verify_files
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.model.resolve import BUNDLED
 from datumaro_clip.store import create_store, open_store
 from datumaro_clip.testing.records import HEADER, make_records
 

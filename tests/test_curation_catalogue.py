@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import pytest
 from datumaro.components.dataset import Dataset
 
-from datumaro_clip.adapters.curation.align import ClipAlign
-from datumaro_clip.adapters.curation.clean import ClipClean
-from datumaro_clip.adapters.curation.dedup import ClipDedup
-from datumaro_clip.adapters.curation.integrity import ClipIntegrityValidator
-from datumaro_clip.adapters.curation.outliers import ClipOutliers
-from datumaro_clip.catalogue import write_catalogue
 from datumaro_clip.curate.decisions import Decision
+from datumaro_clip.demo.catalogue import write_catalogue
+from datumaro_clip.host.curation.align import ClipAlign
+from datumaro_clip.host.curation.clean import ClipClean
+from datumaro_clip.host.curation.dedup import ClipDedup
+from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
+from datumaro_clip.host.curation.outliers import ClipOutliers
 
 ITEMS = 400
 COPIES = ("exact_copy", "reencoded_copy", "resized_copy", "cropped_copy", "brightened_copy")

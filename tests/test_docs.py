@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from commands import BIN, run_python
 
-from datumaro_clip.catalogue import write_catalogue
+from datumaro_clip.demo.catalogue import write_catalogue
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

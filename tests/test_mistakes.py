@@ -12,8 +12,8 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 from PIL import Image as Pictures
 
-from datumaro_clip.adapters.embedding import with_embeddings
-from datumaro_clip.adapters.options import EmbeddingOptions
+from datumaro_clip.host.embedding import with_embeddings
+from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.store import Header, Record, create_store
 from datumaro_clip.vectors import ItemKey
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datumaro_clip.catalogue.spec import ATTRIBUTES
-from datumaro_clip.encoders.base import Encoder
-from datumaro_clip.models import load_model
-from datumaro_clip.models.resolve import resolve
-from datumaro_clip.pipeline import ImageRequest, embed_images, embed_texts
+from datumaro_clip.demo.catalogue.spec import ATTRIBUTES
+from datumaro_clip.embed import ImageRequest, embed_images, embed_texts
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.model.resolve import resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "datumaro_clip" / "bundled" / "tiny"

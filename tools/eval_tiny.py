@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_exam import GOALS, examine
 
-from datumaro_clip.models import load_model
-from datumaro_clip.pipeline import ImageRequest, embed_images, embed_texts
+from datumaro_clip.embed import ImageRequest, embed_images, embed_texts
+from datumaro_clip.model.loading import load_model
 
 
 def main() -> int:

@@ -22,15 +22,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from datumaro_clip.cache import VectorCache
 from datumaro_clip.cli import main as datum_clip
+from datumaro_clip.embed.cache import VectorCache
 from datumaro_clip.testing.stores import files_of
 
 # ``datum``, telling how many pictures each batch has when its computing begins and when it has ended.
 DATUM = """
 import os, sys
 from datumaro.cli.__main__ import main
-from datumaro_clip.encoders.requests import RequestQueue
+from datumaro_clip.model.requests import RequestQueue
 
 told = os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 compute = RequestQueue._run

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_pictures import held_out
 
-from datumaro_clip.catalogue.captions import LANGUAGES, describe
-from datumaro_clip.catalogue.painting import draw_item
-from datumaro_clip.catalogue.spec import ATTRIBUTES, ItemSpec, sample_spec
+from datumaro_clip.demo.catalogue.captions import LANGUAGES, describe
+from datumaro_clip.demo.catalogue.painting import draw_item
+from datumaro_clip.demo.catalogue.spec import ATTRIBUTES, ItemSpec, sample_spec
 
 Vectors = NDArray[np.float32]
 EmbedImages = Callable[[Sequence[Image.Image]], Vectors]

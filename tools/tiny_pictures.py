@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from datumaro_clip.catalogue.captions import LANGUAGES, describe, some_of
-from datumaro_clip.catalogue.painting import draw_item
-from datumaro_clip.catalogue.spec import ATTRIBUTES, ItemSpec, sample_attributes, sample_spec
+from datumaro_clip.demo.catalogue.captions import LANGUAGES, describe, some_of
+from datumaro_clip.demo.catalogue.painting import draw_item
+from datumaro_clip.demo.catalogue.spec import ATTRIBUTES, ItemSpec, sample_attributes, sample_spec
 
 # Shortest side after resizing, as the image processor does it before it crops.
 RESIZED_SIDE = 112

@@ -12,7 +12,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, CLIPConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from datumaro_clip.catalogue import ATTRIBUTES
+from datumaro_clip.demo.catalogue import ATTRIBUTES
 
 IMAGE_SIDE = 96
 CONTEXT_LENGTH = 32

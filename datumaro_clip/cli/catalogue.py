@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from datumaro_clip.catalogue import write_catalogue
-from datumaro_clip.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.demo.catalogue import write_catalogue
+from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 
 NAME = "catalogue"
 HELP = "draw a product catalogue with planted defects, as a COCO dataset"

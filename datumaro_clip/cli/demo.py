@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from datumaro_clip.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.demo_truth import Truth
+from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.errors import DatumaroClipError
 
 NAME = "demo"

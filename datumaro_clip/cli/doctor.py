@@ -7,12 +7,12 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-from datumaro_clip.encoders.devices import list_devices
-from datumaro_clip.encoders.openvino import core
 from datumaro_clip.errors import MissingDependencyError, with_cure
-from datumaro_clip.files import cache_root
-from datumaro_clip.models.resolve import default_model, models_at_hand
-from datumaro_clip.versions import library_version, library_versions
+from datumaro_clip.model.devices import list_devices
+from datumaro_clip.model.openvino import core
+from datumaro_clip.model.resolve import default_model, models_at_hand
+from datumaro_clip.system.files import cache_root
+from datumaro_clip.system.versions import library_version, library_versions
 
 NAME = "doctor"
 HELP = "versions, devices, models and caches here, and what is missing"

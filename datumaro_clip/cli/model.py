@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.adapters.samples import image_text_samples
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.errors import OptionError
-from datumaro_clip.models.certify import Certificate, check_requirement
-from datumaro_clip.models.making import NO_REQUIREMENT, Trial, certify_directory, export_model
-from datumaro_clip.models.manifest import PRECISIONS, Manifest, read_manifest, verify_files
-from datumaro_clip.models.requirement import DEFAULT, Requirement
-from datumaro_clip.models.resolve import at_hand, models_at_hand, resolve
+from datumaro_clip.host.samples import image_text_samples
+from datumaro_clip.model.directory import PRECISIONS, Manifest, read_manifest, verify_files
+from datumaro_clip.model.making.certify import Certificate, check_requirement
+from datumaro_clip.model.making.making import NO_REQUIREMENT, Trial, certify_directory, export_model
+from datumaro_clip.model.making.requirement import DEFAULT, Requirement
+from datumaro_clip.model.resolve import at_hand, models_at_hand, resolve
 
 NAME = "model"
 HELP = "export, list, inspect, verify and certify models"

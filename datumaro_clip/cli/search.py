@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least, cosine, some_text
-from datumaro_clip.encoders.base import Encoder
 from datumaro_clip.errors import OptionError
-from datumaro_clip.models import load_model
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
 from datumaro_clip.search import Hit, SearchIndex, item_vector
 from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from datumaro_clip.errors import DecisionError, with_cure
-from datumaro_clip.files import write_text
+from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 FORMAT = "datumaro-clip decisions"

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.near.rings import SIDE, Thumbnail
-from datumaro_clip.scratch import scratch_errors
+from datumaro_clip.system.scratch import scratch_errors
 
 _BYTES = SIDE * SIDE * 3
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.errors import ModelFormatError
-from datumaro_clip.files import read_json
 from datumaro_clip.images.resampling import resize_window
+from datumaro_clip.system.files import read_json
 
 # Steps of transformers' processors that no CLIP-like model uses and that would change the pixels.
 _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_align_long_axis")

@@ -11,9 +11,9 @@ from importlib import resources
 from pathlib import Path
 
 from datumaro_clip.curate.decisions import Decision, write_decisions
-from datumaro_clip.files import write_text
 from datumaro_clip.report import histogram
 from datumaro_clip.report.plan import Group, Histogram, Report, Section
+from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 Thumbnails = Mapping[ItemKey, bytes]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from datumaro_clip.processors import available_processors
+from datumaro_clip.system.processors import available_processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
-from datumaro_clip.processors import available_processors
 from datumaro_clip.similarity.scores import (
     FloatArray,
     IndexArray,
@@ -21,6 +20,7 @@ from datumaro_clip.similarity.scores import (
     sieve_for,
 )
 from datumaro_clip.similarity.threads import in_threads
+from datumaro_clip.system.processors import available_processors
 
 #: Queries answered in one pass over the matrix.
 QUERY_ROWS = 256

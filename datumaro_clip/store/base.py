@@ -17,8 +17,8 @@ import numpy.typing as npt
 import orjson
 
 from datumaro_clip.errors import OptionError, StoreError, StoreWriteError, with_cure
+from datumaro_clip.system.versions import library_versions
 from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
-from datumaro_clip.versions import library_versions
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
 COMPRESSIONS = ("none", "gzip", "lzf")

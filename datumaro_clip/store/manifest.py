@@ -20,9 +20,9 @@ from datumaro_clip.errors import (
     StoreNotFoundError,
     with_cure,
 )
-from datumaro_clip.files import atomic_write, is_safe_relative
 from datumaro_clip.store.base import DTYPES, Header
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
+from datumaro_clip.system.files import atomic_write, is_safe_relative
 from datumaro_clip.vectors import VectorSpace
 
 FORMAT_VERSION = 1

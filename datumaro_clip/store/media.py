@@ -12,8 +12,8 @@ from itertools import count
 from pathlib import Path
 
 from datumaro_clip.errors import StoreCorruptError, StoreWriteError
-from datumaro_clip.files import is_safe_relative, safe_file_name, temporary_sibling
 from datumaro_clip.store.base import write_errors
+from datumaro_clip.system.files import is_safe_relative, safe_file_name, temporary_sibling
 
 FOLDER = "media"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datumaro_clip.encoders.base import Encoder, PixelBatch
+from datumaro_clip.model.encoder import Encoder, PixelBatch
 from datumaro_clip.texts import TokenBatch
 from datumaro_clip.vectors import is_unit_rows
 

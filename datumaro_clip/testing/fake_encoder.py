@@ -11,9 +11,9 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, processors
 
-from datumaro_clip.encoders.base import Encoder, PixelBatch
 from datumaro_clip.errors import InferenceError
 from datumaro_clip.images import Preprocessing
+from datumaro_clip.model.encoder import Encoder, PixelBatch
 from datumaro_clip.texts import TextSettings, TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace, unit_rows
 

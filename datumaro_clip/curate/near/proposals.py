@@ -17,8 +17,8 @@ from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.rings import VIEWS, describe
 from datumaro_clip.curate.near.thumbnails import Thumbnails
-from datumaro_clip.scratch import scratch_errors
 from datumaro_clip.similarity import top_k
+from datumaro_clip.system.scratch import scratch_errors
 from datumaro_clip.vectors import FloatArray
 
 # What two views of copies have in common at least, whatever the noise, and how many neighbours are looked at.

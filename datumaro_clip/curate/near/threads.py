@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from threadpoolctl import threadpool_limits
 
 from datumaro_clip.curate.near.alignment import one_thread
-from datumaro_clip.processors import available_processors
+from datumaro_clip.system.processors import available_processors
 
 
 @contextmanager

@@ -1,0 +1,93 @@
+"""Keys of the vector cache: what decides which vector comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+
+import numpy as np
+from PIL import Image
+
+from datumaro_clip.errors import ImageError
+from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.system.files import blake2b_bytes, blake2b_file
+from datumaro_clip.vectors import Provenance
+
+Box = tuple[float, float, float, float]
+
+# A change of how pictures are decoded or prepared that changes vectors takes a new name here.
+_SCHEME = b"datumaro-clip vector 1"
+
+
+def content_digest(image: ImageLike) -> bytes:
+    """BLAKE2b-256 of what a picture is made of: the file's bytes, or pixels with their shape.
+
+    Parameters
+    ----------
+    image : ImageLike
+        A path, encoded bytes, a PIL image or an array.
+
+    Returns
+    -------
+    bytes
+        32 bytes. A path and its bytes give the same ones.
+
+    Raises
+    ------
+    ImageError
+        If there is no regular file, it may not be read, or a PIL image cannot be decoded.
+    """
+    if isinstance(image, bytes):
+        return blake2b_bytes(image)
+    if isinstance(image, str | os.PathLike):
+        return _file_digest(os.fspath(image))
+    if isinstance(image, Image.Image):
+        image = np.asarray(decode(image))
+    if isinstance(image, np.ndarray):
+        header = f"{image.dtype.str} {image.shape} ".encode()
+        return blake2b_bytes(header + np.ascontiguousarray(image).tobytes())
+    raise ImageError("unreadable", f"object of type {type(image).__name__} is not a picture")
+
+
+def text_digest(text: str) -> bytes:
+    """BLAKE2b-256 of a text; never that of a file that holds the same bytes."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, person=b"text").digest()
+
+
+def vector_key(content: bytes, provenance: Provenance, box: Box | None = None, *, exact_decode: bool = False) -> bytes:
+    """The key of a vector: 32 bytes over everything that it depends on.
+
+    Parameters
+    ----------
+    content : bytes
+        :func:`content_digest` or :func:`text_digest`.
+    provenance : Provenance
+        Its space and precision count; its device does not.
+    box : tuple of float, optional
+        (x, y, w, h) in pixels, where only a part of the picture is embedded.
+    exact_decode : bool
+        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors. For a box they always are.
+    """
+    crop = b"" if box is None else np.asarray(box, "<f8").tobytes()
+    parts = [_SCHEME, content, provenance.space.fingerprint.encode(), provenance.precision.encode(), crop]
+    state = hashlib.blake2b(bytes([exact_decode or box is not None]), digest_size=32)
+    for part in parts:
+        state.update(len(part).to_bytes(8, "little") + part)
+    return state.digest()
+
+
+def _file_digest(path: str) -> bytes:
+    """The digest of a regular file; a pipe or a device, which could block for ever, is never opened."""
+    try:
+        is_regular = stat.S_ISREG(os.stat(path).st_mode)
+        digest = blake2b_file(path) if is_regular else b""
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise ImageError("missing", f"{path}: there is no such file; check the path") from exc
+    except PermissionError as exc:
+        raise ImageError("permission", f"{path}: it may not be read; check the file's permissions") from exc
+    except (OSError, ValueError) as exc:
+        raise ImageError("unreadable", f"{path!r}: it cannot be read ({exc})") from exc
+    if not is_regular:
+        raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
+    return digest

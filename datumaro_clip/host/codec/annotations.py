@@ -1,0 +1,158 @@
+"""Datumaro's annotations, every kind of them, as JSON and back.
+
+An annotation is its class's name and its class's fields. It is put together again field by field, past the
+constructors: those round, convert and recompute, and what comes back must be what was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attr
+from datumaro.components.annotation import (
+    Annotation,
+    Bbox,
+    Caption,
+    Cuboid2D,
+    Cuboid3d,
+    DepthAnnotation,
+    Ellipse,
+    ExtractedMask,
+    Label,
+    Mask,
+    Points,
+    Polygon,
+    PolyLine,
+    RleMask,
+    RotatedBbox,
+    SuperResolutionAnnotation,
+    Tabular,
+)
+from datumaro.components.media import Image
+
+from datumaro_clip.host.codec.masks import decode_mask, encode_mask
+from datumaro_clip.host.codec.media_reader import MediaReader
+from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
+
+ANNOTATIONS: dict[str, Any] = {
+    kind.__name__: kind
+    for kind in (
+        Bbox,
+        Caption,
+        Cuboid2D,
+        Cuboid3d,
+        DepthAnnotation,
+        Ellipse,
+        Label,
+        Mask,
+        Points,
+        Polygon,
+        PolyLine,
+        RleMask,
+        RotatedBbox,
+        SuperResolutionAnnotation,
+        Tabular,
+    )
+}
+
+# The fields of each class; a mask of run lengths has no other pixels.
+_FIELDS: dict[str, tuple[str, ...]] = {
+    name: tuple(field.name for field in attr.fields(kind) if (name, field.name) != ("RleMask", "_image"))
+    for name, kind in ANNOTATIONS.items()
+}
+
+_DEFAULTS: dict[str, Any] = {"id": 0, "attributes": {}, "group": 0, "object_id": -1, "z_order": 0, "label": None}
+
+
+def encode_annotation(annotation: Annotation, media: MediaWriter, name: str) -> dict[str, Any]:
+    """An annotation as JSON.
+
+    Parameters
+    ----------
+    annotation : Annotation
+    media : MediaWriter
+        Keeps the picture of an annotation that is one.
+    name : str
+        What to call such a picture.
+
+    Raises
+    ------
+    CodecError
+        If it is of a class, or holds a value, that is not Datumaro's.
+    """
+    kind = _kind_of(type(annotation))
+    fields: dict[str, Any] = {}
+    if kind == "Mask":
+        fields = {"_image": encode_mask(annotation.image)}
+    elif isinstance(annotation, RleMask):
+        fields = {"_rle": encode_value(annotation.rle)}
+    elif isinstance(annotation, Points):
+        fields = {"visibility": [int(visible) for visible in annotation.visibility]}
+    elif isinstance(getattr(annotation, "image", None), Image):
+        fields = {"image": media.encode_annotation_image(annotation.image, name)}
+    return {"type": kind, **_plain_fields(kind, annotation, fields)}
+
+
+def decode_annotation(value: Mapping[str, Any], media: MediaReader) -> Annotation:
+    """The annotation that was encoded.
+
+    Raises
+    ------
+    CodecError
+        If it was not made by :func:`encode_annotation`.
+    """
+    kind = ANNOTATIONS.get(value.get("type", ""))
+    if kind is None:
+        raise CodecError(f"an annotation of the unknown kind {value.get('type')!r}")
+    annotation = kind.__new__(kind)
+    for field in _FIELDS[kind.__name__]:
+        setattr(annotation, field, _decode_field(field, value, media))
+    return annotation
+
+
+def _plain_fields(kind: str, annotation: Annotation, known: dict[str, Any]) -> dict[str, Any]:
+    """Each field under its public name; defaults left out."""
+    encoded = {}
+    for field in _FIELDS[kind]:
+        if field in known:
+            encoded[field.lstrip("_")] = known[field]
+        elif not _is_default(field, value := getattr(annotation, field)):
+            encoded[field.lstrip("_")] = encode_value(value)
+    return encoded
+
+
+def _decode_field(field: str, value: Mapping[str, Any], media: MediaReader) -> Any:
+    name = field.lstrip("_")
+    if name not in value:
+        default = _DEFAULTS.get(name)
+        return dict(default) if isinstance(default, dict) else default
+    decode = _FIELD_DECODERS.get(field)
+    if decode is not None:
+        return decode(value[name])
+    is_medium = field == "image" and isinstance(value[name], dict) and "type" in value[name]
+    return media.decode(value[name]) if is_medium else decode_value(value[name])
+
+
+def _is_default(field: str, value: Any) -> bool:
+    missing = object()
+    default = _DEFAULTS.get(field, missing)
+    return type(value) is type(default) and bool(value == default)
+
+
+def _decode_visibility(value: list[int]) -> list[Points.Visibility]:
+    return [Points.Visibility(visible) for visible in value]
+
+
+_FIELD_DECODERS: dict[str, Callable[[Any], Any]] = {"_image": decode_mask, "visibility": _decode_visibility}
+
+
+def _kind_of(cls: type) -> str:
+    """The name under which a class's annotations are kept: its own, or the nearest that is Datumaro's."""
+    if issubclass(cls, ExtractedMask):
+        return "Mask"
+    name: str | None = next((base.__name__ for base in cls.__mro__ if ANNOTATIONS.get(base.__name__) is base), None)
+    if name is not None:
+        return name
+    raise CodecError(f"an annotation of the class {cls.__name__}, which is not Datumaro's")

@@ -1,0 +1,149 @@
+"""Datumaro's items as the payloads of records, and back: what a store keeps of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from datumaro.components.annotation import AnnotationType, Categories
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import MediaElement, MediaType
+
+from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
+from datumaro_clip.host.codec.annotations import decode_annotation, encode_annotation
+from datumaro_clip.host.codec.categories import decode_categories, encode_categories
+from datumaro_clip.host.codec.media_reader import MediaReader
+from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
+from datumaro_clip.store import Header, MediaFolder, StoreReader
+from datumaro_clip.vectors import ItemKey
+
+# What a damaged or foreign payload can make the constructors of Datumaro raise.
+_NONSENSE = (CodecError, AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+class ItemEncoder:
+    """Turns items into payloads.
+
+    Parameters
+    ----------
+    folder : MediaFolder
+        Where media are kept.
+    save_media : bool
+    image_ext : str, optional
+    """
+
+    def __init__(self, folder: MediaFolder, *, save_media: bool, image_ext: str | None = None) -> None:
+        self.media = MediaWriter(folder, save=save_media, image_ext=image_ext)
+
+    def encode(self, item: DatasetItem, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """An item's payload, without the attributes named.
+
+        Raises
+        ------
+        StoreWriteError
+            If the item holds something that is not data.
+        """
+        try:
+            return {name: value for name, value in self._parts(item, leave_out) if value}
+        except CodecError as exc:
+            raise StoreWriteError(
+                f"item '{item.id}' (subset '{item.subset}') cannot be stored: it holds {exc}. "
+                "Remove it from the item, or turn it into numbers, texts or arrays"
+            ) from exc
+
+    def _parts(self, item: DatasetItem, leave_out: frozenset[str]) -> Any:
+        name = f"{item.subset}/{item.id}"
+        if item.media is not None:
+            yield "media", self.media.encode(item.media, name)
+        annotations = enumerate(item.annotations)
+        yield "annotations", [encode_annotation(a, self.media, f"{name}.annotation-{i}") for i, a in annotations]
+        yield "attributes", encode_value({k: v for k, v in item.attributes.items() if k not in leave_out})
+
+
+class ItemDecoder:
+    """Turns payloads into items.
+
+    Parameters
+    ----------
+    root : Path
+        The store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._media = MediaReader(root)
+
+    def decode(self, key: ItemKey, payload: Mapping[str, Any]) -> DatasetItem:
+        """The item that was encoded; its pictures and masks are not decoded yet.
+
+        Raises
+        ------
+        StoreCorruptError
+            If the payload was not made by :class:`ItemEncoder`.
+        """
+        try:
+            media = payload.get("media")
+            return DatasetItem(
+                id=key.id,
+                subset=key.subset,
+                media=None if media is None else self._media.decode(media),
+                annotations=[decode_annotation(value, self._media) for value in payload.get("annotations", [])],
+                attributes=decode_value(payload.get("attributes", {})),
+            )
+        except StoreCorruptError:
+            raise
+        except _NONSENSE as exc:
+            raise StoreCorruptError(f"item {key} of the store cannot be read: {exc}") from exc
+
+
+def describe_dataset(
+    categories: Mapping[AnnotationType, Categories],
+    infos: Mapping[str, Any],
+    media_type: type[MediaElement],
+    *,
+    dtype: str = "float32",
+    compression: str = "none",
+) -> Header:
+    """The header of a store for a dataset; its vectors are declared when they come.
+
+    Raises
+    ------
+    StoreWriteError
+        If categories or infos hold something that is not data.
+    """
+    try:
+        return Header(
+            dtype=dtype,
+            compression=compression,
+            media_type=media_type._type.name.lower(),
+            categories=encode_categories(categories),
+            infos=encode_value(dict(infos)),
+        )
+    except CodecError as exc:
+        raise StoreWriteError(f"the dataset cannot be stored: its categories or infos hold {exc}") from exc
+
+
+class DatasetDescription:
+    """What a store's header says of the dataset.
+
+    Attributes
+    ----------
+    categories : dict
+    infos : dict
+    media_type : type
+
+    Raises
+    ------
+    StoreFormatError
+        If another program wrote something there that Datumaro has no word for.
+    """
+
+    def __init__(self, reader: StoreReader) -> None:
+        header = reader.header
+        try:
+            self.categories = decode_categories(header.categories)
+            self.infos: dict[str, Any] = decode_value(dict(header.infos))
+            self.media_type: type[MediaElement] = MediaType[header.media_type.upper()].media or MediaElement
+        except (*_NONSENSE, NotImplementedError) as exc:
+            raise StoreFormatError(f"the dataset in {reader.path} is not one that Datumaro knows: {exc!r}") from exc

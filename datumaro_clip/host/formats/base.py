@@ -1,0 +1,78 @@
+"""Stores as datasets, read lazily."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from datumaro.components.dataset_base import DatasetBase, DatasetItem
+from datumaro.components.importer import ImportContext
+
+from datumaro_clip.errors import StoreFormatError
+from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder
+from datumaro_clip.store import open_store
+from datumaro_clip.store.segments import SegmentReader
+from datumaro_clip.vectors import Embedding, ItemKey
+
+
+class _StoreBase(DatasetBase):
+    """A store as a dataset: opening reads the manifest, iterating reads items and vectors block by block."""
+
+    def __init__(self, url: str, stream: bool = False, ctx: ImportContext | None = None) -> None:
+        self._url, self._stream = url, stream
+        self._reader = open_store(url)
+        if self._reader.kind.name != self.NAME:
+            raise StoreFormatError(f"{url} holds a {self._reader.kind.name} store, not {self.NAME}")
+        self._description = DatasetDescription(self._reader)
+        self._decoder = ItemDecoder(Path(url))
+        super().__init__(
+            length=len(self._reader),
+            subsets=list(self._reader.subsets),
+            media_type=self._description.media_type,
+            ctx=ctx,
+        )
+
+    def __reduce__(self) -> tuple[type[_StoreBase], tuple[str, bool]]:
+        return type(self), (self._url, self._stream)
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        for segment in self._reader.segments:
+            for row in segment.live:
+                yield self._item(segment, int(row))
+
+    def get(self, id: str, subset: str | None = None) -> DatasetItem | None:
+        """One item, found without reading the others."""
+        row = self._reader.find(ItemKey(str(id), subset or "default"))
+        return None if row is None else self._item(*self._reader.locate(row))
+
+    def infos(self) -> dict[str, Any]:
+        """What the dataset says of itself."""
+        return self._description.infos
+
+    def categories(self) -> dict[Any, Any]:
+        """Categories by annotation type."""
+        return self._description.categories
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether items shall not be kept by who reads them."""
+        return self._stream
+
+    def _item(self, segment: SegmentReader, row: int) -> DatasetItem:
+        record = segment.record(row)
+        item = self._decoder.decode(record.key, record.payload)
+        space = self._reader.header.space
+        if record.embedding is not None and space is not None:
+            precision = str(record.payload.get("precision", segment.entry.precision))
+            item.attributes[ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, precision)
+        return item
+
+
+class ClipHdf5Base(_StoreBase):
+    """A ``clip_hdf5`` store, read lazily."""
+
+
+class ClipMmapBase(_StoreBase):
+    """A ``clip_mmap`` store, read lazily."""

@@ -1,0 +1,141 @@
+"""Datasets to stores, written anew or appended to."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.exporter import Exporter
+
+from datumaro_clip.errors import OptionError
+from datumaro_clip.host.codec.items import describe_dataset
+from datumaro_clip.host.embedding import Embedder
+from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options
+from datumaro_clip.host.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
+from datumaro_clip.store import (
+    DTYPES,
+    Header,
+    StoreWriter,
+    append_to_store,
+    create_store,
+    open_store,
+    store_kind,
+)
+from datumaro_clip.store.manifest import find_kind
+from datumaro_clip.vectors import ItemKey
+
+
+class _StoreExporter(Exporter):
+    """What both exporters share."""
+
+    DEFAULT_IMAGE_EXT = ".png"
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the options that both formats have."""
+        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
+        add = parser.add_argument
+        add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
+        add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
+        add_embedding_options(parser, overwrite=True)
+        return parser
+
+    def __init__(
+        self,
+        extractor: Any,
+        save_dir: str,
+        *,
+        dtype: str | None = None,
+        compression: str | None = None,
+        no_embed: bool = False,
+        **options: Any,
+    ) -> None:
+        self._options = EmbeddingOptions.take_from(options)
+        self._dtype, self._compression, self._no_embed = dtype, compression, no_embed
+        super().__init__(extractor, save_dir, **options)
+
+    @classmethod
+    def patch(cls, dataset: Any, patch: Any, save_dir: str, **options: Any) -> None:
+        """Write what changed to the store that is there."""
+        exporter = cls(dataset, save_dir, **options)
+        if find_kind(Path(save_dir)) == cls.NAME and exporter._can_append(patch):
+            exporter._append(patch)
+        else:
+            exporter.apply()
+
+    @property
+    def can_stream(self) -> bool:
+        """Items are written one by one."""
+        return True
+
+    def _apply_impl(self) -> None:
+        with create_store(self._save_dir, self.NAME, self._header(), overwrite=True) as writer:
+            self._write(writer, self._extractor, None if self._stream else len(self._extractor))
+
+    def _append(self, patch: Any) -> None:
+        with append_to_store(self._save_dir, self._header()) as writer:
+            changed = []
+            for id_and_subset in patch.updated_items:
+                item = patch.data.get(*id_and_subset)
+                writer.remove(ItemKey(*id_and_subset)) if item is None else changed.append(item)
+            self._write(writer, changed, len(changed))
+
+    def _can_append(self, patch: Any) -> bool:
+        """Whether adding is cheaper than writing anew, and gives the same."""
+        with open_store(self._save_dir) as reader:
+            same_dtype = self._dtype in (None, reader.header.dtype)
+            same_bytes = self._compression in (None, reader.header.compression)
+            media_too = not self._save_media or (reader.path / "media").is_dir()
+            is_less = reader.kind.supports_append and len(patch.updated_items) < len(reader)
+            return same_dtype and same_bytes and media_too and is_less
+
+    def _write(self, writer: StoreWriter, items: Iterable[DatasetItem], total: int | None) -> None:
+        storer = ItemStorer(writer, MediaOptions(bool(self._save_media), self._image_ext))
+        if self._no_embed:
+            store_as_they_are(storer, items)
+        else:
+            store_embedded(storer, items, Embedder(self._options, self._extractor.categories()), total)
+        storer.report()
+
+    def _header(self) -> Header:
+        kind = store_kind(self.NAME)
+        if self._compression not in (None, *kind.compressions):
+            raise OptionError(f"--compression must be one of {', '.join(kind.compressions)}; got {self._compression!r}")
+        source = self._extractor
+        return describe_dataset(
+            source.categories(),
+            source.infos(),
+            source.media_type(),
+            dtype=self._dtype or "float32",
+            compression=self._compression or "none",
+        )
+
+
+class ClipHdf5Exporter(_StoreExporter):
+    """
+    Writes a dataset, without loss, and its CLIP vectors to HDF5; vectors that items lack are computed.|n
+    |n
+    Example:|n
+    |s|sdatum export -i path/to/coco:coco -f clip_hdf5 -o STORE -- --model tiny --save-media
+    """
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the options."""
+        parser = super().build_cmdline_parser(**kwargs)
+        choices = store_kind(cls.NAME).compressions
+        parser.add_argument("--compression", choices=choices, help="default: none, or as the store has it")
+        return parser
+
+
+class ClipMmapExporter(_StoreExporter):
+    """
+    Writes a dataset, without loss, and its CLIP vectors to NumPy files that are mapped when read; vectors that items
+    lack are computed.|n
+    |n
+    Example:|n
+    |s|sdatum export -i path/to/coco:coco -f clip_mmap -o STORE -- --model tiny --save-media
+    """

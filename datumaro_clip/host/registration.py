@@ -1,0 +1,40 @@
+"""Making the plugins known to a Datumaro environment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from datumaro.components.environment import DEFAULT_ENVIRONMENT, Environment
+from datumaro.components.lazy_plugin import get_lazy_plugin
+
+from datumaro_clip.host.specs import PLUGINS, PluginSpec
+
+
+def lazy_plugins() -> list[Any]:
+    """Every plugin of this package, in the lazy form in which Datumaro keeps its own."""
+    return [_lazy_plugin(spec) for spec in PLUGINS]
+
+
+def register(env: Environment | None = None) -> Environment:
+    """Add the plugins to an environment.
+
+    Parameters
+    ----------
+    env : datumaro.components.environment.Environment, optional
+        The default environment where omitted.
+
+    Returns
+    -------
+    datumaro.components.environment.Environment
+        The same environment.
+    """
+    env = DEFAULT_ENVIRONMENT if env is None else env
+    registries = (env.extractors, env.importers, env.exporters, env.transforms, env.validators)
+    known = {name for registry in registries for name in registry}
+    env.register_plugins([_lazy_plugin(spec) for spec in PLUGINS if spec.name not in known])
+    return env
+
+
+def _lazy_plugin(spec: PluginSpec) -> Any:
+    metadata = {"file_extensions": list(spec.file_extensions)} if spec.kind == "Importer" else {}
+    return get_lazy_plugin(spec.import_path, spec.name, spec.kind, [], metadata)

@@ -1,0 +1,111 @@
+"""The model of one run over a dataset, with the one vector space and the cache that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from datumaro.components.dataset_base import DatasetItem
+
+from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.errors import SpaceMismatchError
+from datumaro_clip.host.carried import carried, space_among
+from datumaro_clip.host.options import EmbeddingOptions
+from datumaro_clip.host.summary import EmbeddingSummary
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.vectors import Embedding, VectorSpace
+
+
+class RunModel:
+    """Found once in a run, and only if something needs it; every vector of the run is of its space.
+
+    Attributes
+    ----------
+    options : EmbeddingOptions
+    summary : EmbeddingSummary
+        What has happened so far.
+    """
+
+    def __init__(self, options: EmbeddingOptions) -> None:
+        self.options = options
+        self.summary = EmbeddingSummary()
+        self._space: VectorSpace | None = None
+        self._encoder: Encoder | None = None
+        self._cache: VectorCache | None = None
+
+    @property
+    def encoder(self) -> Encoder:
+        """The model, found on first use."""
+        if self._encoder is None:
+            self._encoder = self._load()
+        return self._encoder
+
+    @property
+    def device(self) -> str:
+        """Where this run computes; ``unknown`` as long as nothing needed a model."""
+        return "unknown" if self._encoder is None else self._encoder.provenance.device
+
+    @property
+    def cache(self) -> VectorCache | None:
+        """The vector cache, opened on first use; None where it is off."""
+        if self._cache is None and self.options.cache != "off":
+            self._cache = VectorCache(self.options.cache)
+        return self._cache
+
+    def flush(self) -> None:
+        """Keep in the cache what this run computed."""
+        if self._cache is not None:
+            self._cache.flush()
+
+    def fix_space(self, items: Iterable[DatasetItem]) -> None:
+        """Before the first item: the space of the model that was named, else of the vectors among the items.
+
+        Items before the first that carries a vector then get theirs from the same model; where items come one by one
+        and are not a sequence, the first one decides.
+        """
+        if self.options.model is not None:
+            self._space = self.encoder.space
+        elif isinstance(items, Sequence):
+            self._space = self._space or space_among(items)
+
+    def kept(self, item: DatasetItem) -> Embedding | None:
+        """The vector that an item carries and keeps; None where one has to be computed.
+
+        Raises
+        ------
+        SpaceMismatchError
+            If it is of another space than the run's.
+        """
+        embedding = carried(item)
+        if embedding is None or (self.options.overwrite and self._space not in (None, embedding.vector_space)):
+            return None
+        self._require_space(embedding.vector_space, f"item '{item.id}' (subset '{item.subset}') carries a vector of")
+        return embedding
+
+    def _load(self) -> Encoder:
+        options = self.options
+        encoder = load_model(
+            options.model or self._model_of_items(),
+            device=options.device,
+            precision=options.precision,
+            local_files_only=options.local_files_only,
+            self_check=options.self_check,
+            streams=options.streams,
+        )
+        self._require_space(encoder.space, "the model computes vectors of")
+        self.summary.computed_by(encoder)
+        return encoder
+
+    def _model_of_items(self) -> str | None:
+        """The space that the items' own vectors are of, by which their model is found; None where they have none."""
+        space = self._space
+        return space.fingerprint if space is not None and space.fingerprint.startswith("sha256:") else None
+
+    def _require_space(self, space: VectorSpace, who: str) -> None:
+        if self._space is None:
+            self._space = space
+        if self._space != space:
+            raise SpaceMismatchError(
+                f"{who} {space}, but this run is in {self._space}. "
+                "Name one model with --model, and compute the others again with --overwrite"
+            )

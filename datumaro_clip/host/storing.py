@@ -1,0 +1,116 @@
+"""Items and their vectors into a store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from datumaro.components.dataset_base import DatasetItem
+
+from datumaro_clip.errors import SpaceMismatchError
+from datumaro_clip.host.carried import ATTRIBUTE, carried
+from datumaro_clip.host.codec.items import ItemEncoder
+from datumaro_clip.host.embedding import Embedder, ItemEmbedding
+from datumaro_clip.store import Record, StoreWriter
+from datumaro_clip.vectors import Embedding, ItemKey, Provenance
+
+log = logging.getLogger(__name__)
+
+# The store keeps the vector in its own column.
+_KEPT_ELSEWHERE = frozenset({ATTRIBUTE})
+
+_LOSSES = {
+    "missing": "%d media were to be saved, but are not there; the store keeps where they were, if in files",
+    "unsaved": "%d media live only in memory and are not in the store; keep them with --save-media",
+}
+
+
+@dataclass(frozen=True)
+class MediaOptions:
+    """Whether media are kept inside the store, and pictures encoded anew, as ``.jpg``, on the way."""
+
+    save: bool = False
+    image_ext: str | None = None
+
+
+class ItemStorer:
+    """Adds items with their vectors to a store.
+
+    Parameters
+    ----------
+    writer : StoreWriter
+    media : MediaOptions
+    """
+
+    def __init__(self, writer: StoreWriter, media: MediaOptions) -> None:
+        self._writer = writer
+        self._encoder = ItemEncoder(writer.media, save_media=media.save, image_ext=media.image_ext)
+        self._declared = False
+
+    def add(self, found: ItemEmbedding, provenance: Provenance | None) -> None:
+        """Add an item.
+
+        Parameters
+        ----------
+        found : ItemEmbedding
+        provenance : Provenance or None
+            What computed its vectors; None if it has none.
+
+        Raises
+        ------
+        SpaceMismatchError
+            If its vectors are of another space than the store's.
+        StoreWriteError
+            If it cannot be kept.
+        """
+        key = ItemKey(found.item.id, found.item.subset)
+        payload = self._encoder.encode(found.item, leave_out=_KEPT_ELSEWHERE)
+        if provenance is not None:
+            self._declare(provenance, key)
+            if provenance.precision != self._writer.header.precision:
+                payload["precision"] = provenance.precision
+        vector = None if found.embedding is None else found.embedding.vector
+        self._writer.add(Record(key, payload, vector, found.captions))
+
+    def report(self) -> None:
+        """Warn of media that the store does not have, by number."""
+        for reason, message in _LOSSES.items():
+            if self._encoder.media.counts[reason]:
+                log.warning(message, self._encoder.media.counts[reason])
+
+    def _declare(self, provenance: Provenance, key: ItemKey) -> None:
+        """Say what computes the vectors of this write: the first item's provenance."""
+        space = self._writer.header.space
+        if space not in (None, provenance.space):
+            raise SpaceMismatchError(
+                f"item {key} has a vector of {provenance.space}, but the store is of {space}. "
+                "Compute the others again with --overwrite, or export to another directory"
+            )
+        if not self._declared:
+            self._writer.declare(provenance)
+            self._declared = True
+
+
+def store_embedded(storer: ItemStorer, items: Iterable[DatasetItem], embedder: Embedder, total: int | None) -> None:
+    """Add items, computing the vectors that they lack."""
+    for found in embedder.run(items, total):
+        storer.add(found, provenance_of(found, embedder))
+
+
+def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:
+    """Add items with the vectors that they carry; nothing is computed."""
+    for item in items:
+        embedding = carried(item)
+        storer.add(ItemEmbedding(item, embedding), None if embedding is None else _provenance(embedding, "unknown"))
+
+
+def provenance_of(found: ItemEmbedding, embedder: Embedder) -> Provenance | None:
+    """What computed an item's vectors; the device is known of vectors that this run computes."""
+    if found.embedding is not None:
+        return _provenance(found.embedding, embedder.model.device)
+    return embedder.model.encoder.provenance if found.captions else None
+
+
+def _provenance(embedding: Embedding, device: str) -> Provenance:
+    return Provenance(embedding.vector_space, embedding.precision, device)

@@ -1,0 +1,89 @@
+"""What a run tells: a progress bar while it lasts, one summary at its end."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections import Counter
+
+from tqdm import tqdm
+
+from datumaro_clip.errors import ImageError
+from datumaro_clip.model.encoder import Encoder
+
+log = logging.getLogger(__name__)
+
+# Failures that are named one by one; the others are only counted.
+_NAMED_FAILURES = 20
+
+
+def progress(total: int | None, unit: str = "item") -> tqdm:
+    """A progress bar on standard error; silent where that is no terminal."""
+    return tqdm(total=total, unit=unit, desc="Embedding", disable=not sys.stderr.isatty(), leave=False)
+
+
+class EmbeddingSummary:
+    """Counts where vectors came from, and why some are not there.
+
+    Attributes
+    ----------
+    sources : collections.Counter
+        Items by source: ``computed``, ``cache``, ``kept`` (the item brought it), ``no picture``, ``failed``.
+    failures : collections.Counter
+        Failed items by reason.
+    cut_texts : int
+        Texts computed without their ends, being longer than the model reads.
+    """
+
+    def __init__(self) -> None:
+        self.sources: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
+        self.cut_texts = 0
+        self._encoder: Encoder | None = None
+        self._started = time.monotonic()
+
+    def computed_by(self, encoder: Encoder) -> None:
+        """Name the model that computes; timing starts here."""
+        self._encoder = encoder
+        self._started = time.monotonic()
+
+    def count(self, error: ImageError | None) -> None:
+        """Count, and name in the log, an item whose picture could not be embedded."""
+        if error is None:
+            return
+        self.failures[error.reason] += 1
+        if self.failures.total() <= _NAMED_FAILURES:
+            log.warning("Not embedded: %s", error)
+
+    def count_cut(self, texts: int) -> None:
+        """Count texts of which the model reads the beginning only."""
+        self.cut_texts += texts
+
+    def log(self) -> None:
+        """Write the summary to the log."""
+        log.info("%s", self)
+        if self.cut_texts:
+            log.warning("Texts longer than the model reads, and cut: %d", self.cut_texts)
+
+    def __str__(self) -> str:
+        parts = [
+            f"embedded {self.sources['computed']}",
+            f"from the cache {self.sources['cache']}",
+            f"kept {self.sources['kept']}",
+            f"without a picture {self.sources['no picture']}",
+            f"failed {self.failures.total()}{self._reasons()}",
+        ]
+        return "; ".join([", ".join(parts), *self._computer()])
+
+    def _reasons(self) -> str:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.failures.items()))
+        return f" ({reasons})" if reasons else ""
+
+    def _computer(self) -> list[str]:
+        if self._encoder is None:
+            return []
+        where, computed = self._encoder.provenance, self.sources["computed"]
+        rate = computed / max(time.monotonic() - self._started, 1e-9)
+        speed = f", {rate:.1f} images/s" if computed else ""
+        return [f"model {where.space.model}, device {where.device}, precision {where.precision}{speed}"]

@@ -1,0 +1,124 @@
+"""Models of the Hugging Face hub: from its local cache, else downloaded, pinned by commit."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datumaro_clip.errors import ModelNotFoundError
+from datumaro_clip.model.layouts import Layout, find_layout, is_complete, relative_names
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+log = logging.getLogger(__name__)
+
+_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class HubId:
+    """A model on the hub: its id, and a revision (branch, tag or commit) or None for the newest."""
+
+    id: str
+    revision: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> HubId | None:
+        """``owner/name`` or ``owner/name@revision``; None for what cannot be an id."""
+        name, _, revision = text.partition("@")
+        return cls(name, revision or None) if _ID.fullmatch(name) else None
+
+    def __str__(self) -> str:
+        return f"{self.id}@{self.revision}" if self.revision else self.id
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A model's files on this machine: their directory, and the commit that they are of."""
+
+    path: Path
+    commit: str
+    layout: Layout
+
+
+def fetch(wanted: HubId, *, local_files_only: bool = False) -> Snapshot:
+    """A model's files, from the hub's cache on this machine, else from the hub.
+
+    A dropped connection goes on where it stopped. What another process began is taken up at the files that had not
+    arrived whole: the hub's own client gives a part of a file up with its process. ``HF_HOME``, ``HF_ENDPOINT``,
+    ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` are honoured, as that client honours them.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it can be had from neither; says why.
+    """
+    from huggingface_hub import constants
+
+    if cached := find_cached(wanted):
+        return cached
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        ask = "--local-files-only" if local_files_only else "HF_HUB_OFFLINE"
+        raise ModelNotFoundError(f"{wanted} is not on this machine, and {ask} forbids to download it")
+    return _download(wanted)
+
+
+def find_cached(wanted: HubId) -> Snapshot | None:
+    """The files in the hub's cache on this machine, if all that are needed are there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        path = Path(snapshot_download(wanted.id, revision=wanted.revision, local_files_only=True))
+    except (OSError, ValueError):  # The client's errors for what is not there, and for an id that cannot be one.
+        return None
+    layout = find_layout(relative_names(path))
+    return Snapshot(path, path.name, layout) if layout and is_complete(path) else None
+
+
+def _download(wanted: HubId) -> Snapshot:
+    """Download what is needed of a model's newest commit, or of the revision."""
+    from huggingface_hub import HfApi
+
+    api = HfApi(library_name="datumaro-clip")
+    try:
+        return _download_with(api, wanted)
+    except ModelNotFoundError:
+        raise
+    except Exception as exc:  # HTTP, sockets, a full disk: the client has no common base for its errors.
+        raise ModelNotFoundError(f"{wanted} cannot be had from {api.endpoint}: {_reason(exc)}") from exc
+
+
+def _download_with(api: HfApi, wanted: HubId) -> Snapshot:
+    """Ask for the list of files first, so that only one layout's files are downloaded."""
+    info = api.model_info(wanted.id, revision=wanted.revision)
+    names = {entry.rfilename for entry in info.siblings or []}
+    layout = find_layout(names)
+    if layout is None or info.sha is None:
+        raise ModelNotFoundError(f"{wanted} on {api.endpoint} holds no model that can be read")
+    files = layout.wanted(names)
+    log.info("downloading %s (commit %s, %d files) from %s", wanted.id, info.sha[:12], len(files), api.endpoint)
+    path = Path(api.snapshot_download(wanted.id, revision=info.sha, allow_patterns=files))
+    return Snapshot(path, info.sha, layout)
+
+
+def _reason(exc: Exception) -> str:
+    """Why a download failed, in a few words."""
+    from huggingface_hub import errors
+
+    reasons: list[tuple[type[Exception], str]] = [
+        (errors.GatedRepoError, "its owner grants access on request; ask there, then log in with: hf auth login"),
+        (errors.RevisionNotFoundError, "it has no such revision"),
+    ]
+    for kind, reason in reasons:
+        if isinstance(exc, kind):
+            return reason
+    status = getattr(getattr(exc, "response", None), "status_code", None)
+    if status in (401, 403):
+        return "there is no such model, or it is private; log in with: hf auth login"
+    if isinstance(exc, errors.RepositoryNotFoundError):
+        return "there is no such model"
+    return f"{type(exc).__name__}: {str(exc).strip().splitlines()[0] if str(exc).strip() else 'no details'}"

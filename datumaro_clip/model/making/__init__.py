@@ -1,0 +1,1 @@
+"""Making model directories: exporting, converting the precision, fingerprints and certificates."""

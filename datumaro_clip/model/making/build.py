@@ -1,0 +1,140 @@
+"""Model directories out of raw encoders: the one place where such a directory is made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from datumaro_clip.errors import ModelFormatError
+from datumaro_clip.model.directory import (
+    IMAGE_ENCODER,
+    PREPROCESSOR,
+    TEXT_ENCODER,
+    TOKENIZER,
+    Manifest,
+    describe_files,
+    write_manifest,
+)
+from datumaro_clip.model.golden import GoldenVectors, golden_pixels, golden_tokens
+from datumaro_clip.model.making.assets import Assets
+from datumaro_clip.model.making.fingerprint import fingerprint
+from datumaro_clip.model.making.graphs import (
+    RawEncoders,
+    compute_f32,
+    dimension,
+    finish_image,
+    finish_text,
+    save_graph,
+    takes_any_length,
+)
+from datumaro_clip.system.files import atomic_directory, write_text
+from datumaro_clip.system.versions import library_versions
+from datumaro_clip.texts import Tokenizer
+
+# Libraries whose version can decide a vector's last bits.
+_LIBRARIES = ("datumaro-clip", "openvino", "optimum-intel", "transformers", "torch", "tokenizers", "pillow")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a model came from, for its manifest.
+
+    Attributes
+    ----------
+    name : str
+        The model's name, as a person would ask for it.
+    kind : str
+        ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
+    id, revision : str
+        Hugging Face id and commit hash, where there are such.
+    note : str
+        What whoever uses the model must know; every run that loads it says so.
+    """
+
+    name: str
+    kind: str
+    id: str = ""
+    revision: str = ""
+    note: str = ""
+
+    def to_manifest(self) -> dict[str, str]:
+        """The manifest's ``source``."""
+        note = {"note": self.note} if self.note else {}
+        return {"kind": self.kind, "id": self.id, "revision": self.revision, **note}
+
+
+def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Origin) -> Manifest:
+    """Make a model directory of precision f32; it appears whole or not at all.
+
+    Parameters
+    ----------
+    encoders : RawEncoders
+        Changed by this; of no use afterwards.
+    assets : Assets
+    out : Path
+        A new or empty directory.
+    origin : Origin
+
+    Raises
+    ------
+    FileExistsError
+        If ``out`` holds something.
+    ModelFormatError
+        If the graphs are not those of such a model.
+    """
+    with atomic_directory(out) as directory:
+        space = fingerprint(encoders, assets)
+        assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1, dynamic=takes_any_length(encoders.text))
+        finished = _finish(encoders, assets)
+        save_graph(finished.image, directory / IMAGE_ENCODER)
+        save_graph(finished.text, directory / TEXT_ENCODER)
+        write_text(directory / TOKENIZER, assets.tokenizer)
+        write_text(directory / PREPROCESSOR, json.dumps(assets.preprocessor, indent=2) + "\n")
+        tokenizer = Tokenizer.from_file(directory / TOKENIZER, assets.text)
+        golden_vectors(finished, assets.preprocessing.size, tokenizer).save(directory)
+        manifest = Manifest(
+            name=origin.name,
+            family=assets.family,
+            space=space,
+            dimension=dimension(finished.image),
+            precision="f32",
+            image_size=assets.preprocessing.size,
+            text=assets.text,
+            source=origin.to_manifest(),
+            versions=library_versions(_LIBRARIES),
+            files=describe_files(directory),
+        )
+        write_manifest(directory, manifest)
+    return manifest
+
+
+def _finish(encoders: RawEncoders, assets: Assets) -> RawEncoders:
+    """The encoders as they are kept; raise ModelFormatError unless both have one dimension."""
+    image = finish_image(encoders.image, assets.preprocessing)
+    text = finish_text(encoders.text, assets.text)
+    if dimension(image) != dimension(text):
+        raise ModelFormatError(
+            f"pictures have vectors of {dimension(image)} dimensions and texts of {dimension(text)}: "
+            "the two encoders are not of one model"
+        )
+    return RawEncoders(image, text)
+
+
+def golden_vectors(encoders: RawEncoders, size: tuple[int, int], tokenizer: Tokenizer) -> GoldenVectors:
+    """What finished encoders make of the golden inputs on the CPU, in f32 wherever they are not quantised.
+
+    Parameters
+    ----------
+    encoders : RawEncoders
+        As a model directory keeps them.
+    size : tuple of int
+        (H, W) of the model's pictures.
+    tokenizer : Tokenizer
+    """
+    tokens = golden_tokens(tokenizer)
+    texts = {"input_ids": tokens.input_ids}
+    if tokenizer.settings.attention_mask:
+        texts["attention_mask"] = tokens.attention_mask
+    pixels = {"pixels": golden_pixels(size)}
+    return GoldenVectors(compute_f32(encoders.image, pixels), compute_f32(encoders.text, texts))

@@ -1,0 +1,200 @@
+"""The certificate of a model: what its precision costs, on the user's own data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datumaro_clip.errors import CertificateError, ModelFormatError, OptionError
+from datumaro_clip.model.directory import CERTIFICATE
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.jsonfile import read_json
+from datumaro_clip.model.making.metrics import Metric, Thresholds, Truth, Vectors, compare, owners_of
+from datumaro_clip.model.making.requirement import Requirement
+from datumaro_clip.model.making.samples import Sample
+from datumaro_clip.system.files import write_text
+from datumaro_clip.vectors import require_same_space
+
+FORMAT = "datumaro-clip-certificate"
+FORMAT_VERSION = 1
+PROMPT = "a photo of a {}"
+
+# Pictures that are compared all with all; a matrix of float32 of this side takes 256 MB.
+MOST_SAMPLES = 8000
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was measured.
+
+    Attributes
+    ----------
+    model, space : str
+        Name and fingerprint.
+    reference, candidate : mapping
+        ``precision`` and ``device`` of each.
+    data : mapping
+        ``name``; numbers of ``pictures``, ``captions`` and ``classes``; ``held_out``: whether nothing of it was
+        used for calibration (null where that is not known).
+    thresholds : Thresholds
+        Of the decisions that are counted.
+    metrics : mapping of str to Metric
+        As :func:`datumaro_clip.model.making.metrics.compare` names them.
+    """
+
+    model: str
+    space: str
+    reference: Mapping[str, str]
+    candidate: Mapping[str, str]
+    data: Mapping[str, Any]
+    thresholds: Thresholds
+    metrics: Mapping[str, Metric]
+
+    def to_json(self) -> str:
+        """The text of ``certificate.json``."""
+        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    def table(self) -> str:
+        """The figures for people, one a line."""
+        head = f"{'':<26}{self.reference['precision']:>12}{self.candidate['precision']:>12}"
+        lines = [f"{name:<26}{_cell(m.reference):>12}{_cell(m.value):>12}" for name, m in self.metrics.items()]
+        return "\n".join([self.title(), head, *lines])
+
+    def title(self) -> str:
+        """What was compared, on what."""
+        used = {True: ", not used for calibration", False: ", also used for calibration", None: ""}
+        data = self.data
+        return (
+            f"{self.model}: {_where(self.candidate)} against {_where(self.reference)}; {data['name']}: "
+            f"{data['pictures']} pictures, {data['captions']} captions, {data['classes']} classes"
+            f"{used[data['held_out']]}"
+        )
+
+    def save(self, directory: Path) -> None:
+        """Write ``certificate.json`` into a model directory."""
+        write_text(directory / CERTIFICATE, self.to_json())
+
+    @classmethod
+    def load(cls, directory: Path) -> Certificate | None:
+        """Read a model directory's certificate, None where it has none.
+
+        Raises
+        ------
+        ModelFormatError
+            If it cannot be read, or is of an unknown version.
+        """
+        path = directory / CERTIFICATE
+        if not path.is_file():
+            return None
+        values = read_json(path)
+        if values.pop("format", None) != FORMAT or values.pop("format_version", None) != FORMAT_VERSION:
+            raise ModelFormatError(f"{path} is not a certificate of version {FORMAT_VERSION}; certify the model again")
+        try:
+            metrics = {name: Metric(**metric) for name, metric in values.pop("metrics").items()}
+            return cls(thresholds=Thresholds(**values.pop("thresholds")), metrics=metrics, **values)
+        except (AttributeError, KeyError, TypeError) as exc:
+            raise ModelFormatError(f"{path} cannot be used: {exc}; certify the model again") from exc
+
+
+def certify(
+    reference: Encoder,
+    candidate: Encoder,
+    samples: Sequence[Sample],
+    *,
+    data: str,
+    held_out: bool | None = None,
+    thresholds: Thresholds | None = None,
+) -> Certificate:
+    """Compare two encoders of one model on the user's samples.
+
+    Parameters
+    ----------
+    reference : Encoder
+        The model in f32.
+    candidate : Encoder
+        The model as it will be used: its precision, on its device.
+    samples : sequence of Sample
+        At least 1, at most :data:`MOST_SAMPLES`.
+    data : str
+        What the samples are, for people.
+    held_out : bool, optional
+        Whether calibration has seen none of them.
+    thresholds : Thresholds, optional
+
+    Raises
+    ------
+    OptionError
+        If there are no samples, or too many.
+    SpaceMismatchError
+        If the two are not of one model.
+    ImageError
+        For the first picture that cannot be decoded.
+    """
+    if not 1 <= len(samples) <= MOST_SAMPLES:
+        raise OptionError(f"a certificate needs 1 to {MOST_SAMPLES} pictures, {data} gave {len(samples)}")
+    require_same_space(reference.space, candidate.space)
+    thresholds = thresholds or Thresholds()
+    classes = sorted({sample.label for sample in samples if sample.label})
+    truth = _truth(samples, classes)
+    metrics = compare(_vectors(reference, samples, classes), _vectors(candidate, samples, classes), truth, thresholds)
+    return Certificate(
+        model=candidate.space.model,
+        space=candidate.space.fingerprint,
+        reference=_side(reference),
+        candidate=_side(candidate),
+        data={
+            "name": data,
+            "pictures": len(samples),
+            "captions": len(truth.owners),
+            "classes": len(classes),
+            "held_out": held_out,
+        },
+        thresholds=thresholds,
+        metrics=metrics,
+    )
+
+
+def check_requirement(certificate: Certificate, requirement: Requirement, cure: str) -> None:
+    """Raise :class:`CertificateError`, naming what is missed and by how much, unless the requirement is met."""
+    missed = requirement.missed({name: metric.value for name, metric in certificate.metrics.items()})
+    if missed:
+        where = _where(certificate.candidate)
+        raise CertificateError(f"{certificate.model}, {where}, misses {'; '.join(missed)}: {cure}")
+
+
+def _truth(samples: Sequence[Sample], classes: Sequence[str]) -> Truth:
+    """What belongs together in the samples."""
+    index = {name: position for position, name in enumerate(classes)}
+    labels = [index[sample.label] if sample.label else -1 for sample in samples]
+    return Truth(owners_of([len(sample.captions) for sample in samples]), np.asarray(labels, np.int64))
+
+
+def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]) -> Vectors:
+    """Everything embedded by one encoder."""
+    return Vectors(
+        images=encoder.embed_images(sample.picture for sample in samples),
+        captions=encoder.embed_texts([caption for sample in samples for caption in sample.captions]),
+        prompts=encoder.embed_texts([PROMPT.format(name) for name in classes]),
+    )
+
+
+def _side(encoder: Encoder) -> dict[str, str]:
+    """Precision and device of an encoder."""
+    return {"precision": encoder.provenance.precision, "device": encoder.provenance.device}
+
+
+def _where(side: Mapping[str, str]) -> str:
+    """Precision and device, for people."""
+    return f"{side['precision']} on {side['device']}"
+
+
+def _cell(value: float | None) -> str:
+    """A figure in the table: counts whole, others to five decimals."""
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.5f}"

@@ -1,0 +1,153 @@
+"""The fingerprint of a vector space: equal for every form of one model, different for any other.
+
+It is a SHA-256 over a canonical JSON text of four parts:
+
+``weights``
+    Per encoder, the sorted SHA-256 of each floating-point constant of the graph as an exporter leaves it: before
+    normalisation is taken in, before compression, before quantisation. A constant is taken in float32, without its
+    unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that neither names, nor order,
+    nor the exporter's habit of transposing or broadcasting matters; one that is marked as query, key and value in one
+    counts as three. Scalars (epsilons, scales), constants that are
+    all zero or all one (which optimisers drop), and masks (which stand for minus infinity) do not count.
+``tokenizer``
+    Vocabulary, merges, and what the tokenizer makes of some difficult texts: not its file, which each version of
+    transformers writes its own way.
+``preprocessing``, ``text``, ``architecture``
+    Resizing, cropping, normalisation; padding and context length; activation, heads and epsilon of the towers.
+    Whether the graph takes an attention mask is the exporter's choice, and does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+
+from datumaro_clip.model.making.assets import Assets
+from datumaro_clip.model.making.graphs import PACKED, RawEncoders
+from datumaro_clip.texts import Tokenizer
+
+# Exporters write the smallest float32 or float16, or minus infinity.
+_MASK = -6e4
+_PROBES = (
+    "",
+    "a photo of a cat",
+    "A Photo  of\ta CAT.\n",
+    "can't won't I'm they'll we've he'd",
+    "naïve café, Ångström, Straße, İstanbul",
+    "12,345.67 km/h @ 50% — “quoted” (x²)",
+    "写真の猫 고양이 кошка γάτα قطة",
+    "👩‍👩‍👧 ☕️ é e\u0301 ﬁ \u00a0\u200b",
+    "<|startoftext|> <|endoftext|> </s> <pad> <eos>",
+    "word " * 200,
+)
+
+
+def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
+    """The fingerprint of a model.
+
+    Parameters
+    ----------
+    encoders : RawEncoders
+        Graphs before anything is taken in, compressed or quantised.
+    assets : Assets
+        Tokenizer, preprocessing, text settings and architecture.
+
+    Returns
+    -------
+    str
+        ``sha256:`` and 64 hexadecimal digits.
+    """
+    parts = {
+        "weights": {"image": weight_digests(encoders.image), "text": weight_digests(encoders.text)},
+        "tokenizer": _tokenizer_digest(assets),
+        "preprocessing": _preprocessing(assets),
+        "text": _text(assets),
+        "architecture": assets.architecture,
+    }
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
+    return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def weight_digests(model: Any) -> list[str]:
+    """Sorted digests of the constants of a graph that carry what was learnt."""
+    constants = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
+    real = (node for node in constants if node.get_element_type().is_real())
+    return sorted({digest for node in real for part in _parts(node) if (digest := tensor_digest(part))})
+
+
+def _parts(node: Any) -> list[npt.NDArray[Any]]:
+    """The tensors that a constant holds."""
+    if not node.get_friendly_name().endswith(PACKED):
+        return [node.data]
+    return np.split(np.squeeze(node.data), 3)
+
+
+def tensor_digest(values: npt.NDArray[Any]) -> str | None:
+    """Digest of one constant, or None for one that does not count (see the module's text)."""
+    tensor = np.squeeze(np.asarray(values, dtype=np.float32))
+    if tensor.ndim == 0 or tensor.size == 0 or _is_neutral(tensor) or _is_mask(tensor):
+        return None
+    orientations = [tensor, tensor.T] if tensor.ndim == 2 else [tensor]
+    return min(_digest(np.ascontiguousarray(orientation)) for orientation in orientations)
+
+
+def _is_neutral(tensor: npt.NDArray[np.float32]) -> bool:
+    """Whether adding, or multiplying with, the tensor changes nothing."""
+    first = float(tensor.flat[0])
+    return first in (0.0, 1.0) and bool(np.all(tensor == first))
+
+
+def _is_mask(tensor: npt.NDArray[np.float32]) -> bool:
+    """Whether the tensor stands for minus infinity somewhere, as no weight does."""
+    return float(tensor.min()) < _MASK
+
+
+def _digest(tensor: npt.NDArray[np.float32]) -> str:
+    """SHA-256 over shape and little-endian values."""
+    state = hashlib.sha256(json.dumps(tensor.shape).encode())
+    state.update(tensor.astype("<f4", copy=False).data)
+    return state.hexdigest()
+
+
+def _preprocessing(assets: Assets) -> dict[str, Any]:
+    """What decides the pixels, key by key: a field that a later release adds must not change fingerprints."""
+    steps = assets.preprocessing
+    rounding = {} if steps.crop_rounding == "down" else {"crop_rounding": steps.crop_rounding}
+    return {
+        "resize": steps.resize,
+        "crop": steps.crop,
+        "resample": int(steps.resample),
+        "rescale_factor": steps.rescale_factor,
+        "mean": steps.mean,
+        "std": steps.std,
+        **rounding,
+    }
+
+
+def _text(assets: Assets) -> dict[str, Any]:
+    """What decides the tokens, key by key."""
+    text = assets.text
+    return {
+        "context_length": text.context_length,
+        "padding": text.padding,
+        "pad_id": text.pad_id,
+        "lowercase": text.lowercase,
+    }
+
+
+def _tokenizer_digest(assets: Assets) -> str:
+    """SHA-256 over vocabulary, merges and the tokens of the probes."""
+    backend = tokenizers.Tokenizer.from_str(assets.tokenizer)
+    model = json.loads(assets.tokenizer)["model"]
+    merges = [pair.split(" ", 1) if isinstance(pair, str) else pair for pair in model.get("merges", [])]
+    parts = {
+        "vocabulary": sorted(backend.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1]),
+        "merges": merges,
+        "probes": Tokenizer(backend, assets.text).encode(_PROBES).ids,
+    }
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

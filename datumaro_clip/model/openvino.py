@@ -1,0 +1,162 @@
+"""The encoder that computes: two OpenVINO graphs of a model directory, on any device that OpenVINO has."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from functools import cache, cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any, Protocol
+
+from datumaro_clip.errors import InferenceError, MissingDependencyError, ModelFormatError
+from datumaro_clip.images import Preprocessing
+from datumaro_clip.model.devices import check_device, choose_precision, is_composite
+from datumaro_clip.model.encoder import Encoder, PixelBatch
+from datumaro_clip.model.requests import RequestQueue, gist
+from datumaro_clip.texts import TextSettings, TokenBatch, Tokenizer
+from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
+
+_IMAGE_ENCODER = "image_encoder.xml"
+_TEXT_ENCODER = "text_encoder.xml"
+
+
+class Manifest(Protocol):
+    """What the encoder asks of a model directory's manifest."""
+
+    @property
+    def vector_space(self) -> VectorSpace: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def text(self) -> TextSettings: ...
+
+
+@cache
+def core() -> Any:
+    """The process's ``openvino.Core``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If OpenVINO is not installed.
+    """
+    try:
+        import openvino
+    except ImportError as exc:
+        raise MissingDependencyError("openvino", None, "running a model") from exc
+    return openvino.Core()
+
+
+class OpenVINOEncoder(Encoder):
+    """A model directory's two encoders on a device.
+
+    What decides :attr:`provenance` is settled when it is made; each graph is read and compiled when it is first
+    needed, so that a run that finds all its vectors in a cache loads none. For ``AUTO``, ``MULTI`` and ``HETERO`` the
+    device is known only once the image encoder is compiled, so asking for :attr:`provenance` compiles it.
+
+    Parameters
+    ----------
+    path : Path
+        The model directory.
+    manifest : Manifest
+        Its manifest, checked already.
+    device : str
+        As :func:`~datumaro_clip.model.devices.check_device` takes it.
+    precision : str
+        As :func:`~datumaro_clip.model.devices.choose_precision` takes it.
+    streams : int, optional
+        Batches computed at a time; OpenVINO's own choice for throughput by default.
+
+    Raises
+    ------
+    DeviceNotFoundError
+        If the device is not here.
+    OptionError
+        If it does not compute in that precision.
+    ModelFormatError
+        If the tokenizer or the processor's configuration cannot be read; on first use, if a graph cannot.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        device: str = "CPU",
+        precision: str = "auto",
+        *,
+        streams: int | None = None,
+    ) -> None:
+        self.preprocessing = Preprocessing.from_file(path / "preprocessor_config.json")
+        self.tokenizer = Tokenizer.from_file(path / "tokenizer.json", manifest.text)
+        self._path = path
+        self._space = manifest.vector_space
+        self._device = check_device(core(), device)
+        self._precision = choose_precision(core(), self._device, manifest.precision, precision)
+        self._streams = streams
+        self._queues: dict[str, RequestQueue] = {}
+        self._lock = Lock()
+
+    @cached_property
+    def provenance(self) -> Provenance:  # type: ignore[override]  # found out when first asked for
+        """Vector space, precision and device; the device is the one that computes, whatever was asked for."""
+        device = self._queue(_IMAGE_ENCODER).device if is_composite(self._device) else self._device
+        return Provenance(self._space, self._precision, device)
+
+    @property
+    def space(self) -> VectorSpace:
+        """The vector space, for which nothing needs to be compiled."""
+        return self._space
+
+    def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
+        """Start encoding a batch of pictures; block while all requests are busy."""
+        self.require_pixels(pixels)
+        return self._queue(_IMAGE_ENCODER).submit({"pixels": pixels})
+
+    def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
+        """Start encoding a batch of texts; block while all requests are busy."""
+        inputs = {"input_ids": tokens.input_ids}
+        if self.tokenizer.settings.attention_mask:
+            inputs["attention_mask"] = tokens.attention_mask
+        return self._queue(_TEXT_ENCODER).submit(inputs)
+
+    def _queue(self, graph: str) -> RequestQueue:
+        """The graph's requests; the first call compiles it, while other threads wait."""
+        with self._lock:
+            if graph not in self._queues:
+                self._queues[graph] = RequestQueue(self._compile(self._path / graph), self._space.dimension)
+            return self._queues[graph]
+
+    def _compile(self, graph: Path) -> Any:
+        """Read and compile a graph."""
+        try:
+            model = core().read_model(graph)
+        except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
+            raise ModelFormatError(f"OpenVINO cannot read {graph}; export the model again: {gist(exc)}") from exc
+        try:
+            compiled = core().compile_model(model, self._device, self._options())
+        except RuntimeError as exc:
+            raise InferenceError(f"{self._device} cannot run {graph}: {gist(exc)}") from exc
+        self._require_precision(compiled)
+        return compiled
+
+    def _options(self) -> dict[str, Any]:
+        """What OpenVINO is asked for beside the device."""
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
+        if self._precision != "int8":
+            options["INFERENCE_PRECISION_HINT"] = self._precision
+        if self._streams is not None:
+            options["NUM_STREAMS"] = self._streams
+        if self._device.startswith("AUTO"):
+            # Otherwise the first batches, or those after a failure, would come from another device unsaid.
+            options |= {"ENABLE_STARTUP_FALLBACK": False, "ENABLE_RUNTIME_FALLBACK": False}
+        return options
+
+    def _require_precision(self, compiled: Any) -> None:
+        """Raise if the device took another precision than the one that the provenance names, where it tells."""
+        if "INFERENCE_PRECISION_HINT" not in compiled.get_property("SUPPORTED_PROPERTIES"):
+            return
+        got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if self._precision not in ("int8", got):
+            raise InferenceError(f"{self._device} computes in {got} though asked for {self._precision}")

@@ -1,0 +1,197 @@
+"""From what a person calls a model to a model directory on this machine; nothing ever falls back by itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from datumaro_clip.errors import ModelNotFoundError
+from datumaro_clip.model.directory import MANIFEST, Manifest, read_manifest, verify_files
+from datumaro_clip.model.exports import cached_export, local_models, source_key
+from datumaro_clip.model.hub import HubId, fetch
+from datumaro_clip.model.layouts import LAYOUTS, Layout, find_layout, relative_names
+from datumaro_clip.model.making.build import Origin
+
+DEFAULT_MODEL = "openai/clip-vit-base-patch32"
+MODEL_VARIABLE = "DATUMARO_CLIP_MODEL"
+BUNDLED = Path(__file__).resolve().parents[1] / "bundled"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelDirectory:
+    """A model that is at hand.
+
+    Attributes
+    ----------
+    path : Path
+        A directory as ``docs/model-directory.md`` describes it.
+    manifest : Manifest
+    route : str
+        How it was come by, for people.
+    """
+
+    path: Path
+    manifest: Manifest
+    route: str
+
+
+def default_model() -> str:
+    """The model where none is named: ``DATUMARO_CLIP_MODEL``, else CLIP ViT-B/32."""
+    return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
+
+
+def bundled_names() -> list[str]:
+    """Models that came with this package."""
+    return sorted(path.parent.name for path in BUNDLED.glob(f"*/{MANIFEST}"))
+
+
+def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bool = False) -> ModelDirectory:
+    """Find a model, or make it.
+
+    The first of these that applies wins: a directory (ours, optimum-cli's, ONNX encoders, a checkpoint); a bundled
+    name; a vector space's fingerprint, for models at hand; a Hugging Face id, from its cache or downloaded.
+
+    Parameters
+    ----------
+    model : path or str, optional
+        A directory, ``tiny``, ``sha256:…``, ``owner/name`` or ``owner/name@revision``; the default where omitted.
+    local_files_only : bool
+        Never ask a hub.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If it cannot be had; says why, and lists the ways out.
+    ModelFormatError, ModelExportError
+        If a directory of the user's is damaged, or cannot be exported.
+    """
+    name = os.fspath(model) if model is not None else default_model()
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        found = _from_directory(directory)
+    elif name in bundled_names():
+        found = _ready(BUNDLED / name, "bundled")
+    elif name.startswith("sha256:"):
+        found = find_by_space(name)
+    else:
+        found = _from_hub(name, local_files_only)
+    log.info("model %s: %s, %s", found.manifest.name, found.route, found.path)
+    if note := found.manifest.source.get("note"):
+        log.info("model %s: %s", found.manifest.name, note)
+    return found
+
+
+def models_at_hand() -> list[ModelDirectory]:
+    """Models that need nothing: those bundled, then exports made before, newest first."""
+    bundled = [_ready(BUNDLED / name, "bundled") for name in bundled_names()]
+    return bundled + [ModelDirectory(path, manifest, "exported before") for path, manifest in local_models()]
+
+
+def at_hand(model: str) -> Path:
+    """The directory of a model that needs nothing: itself, or that of a model by its name or its vector space.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If none of :func:`models_at_hand` is called so.
+    """
+    directory = Path(model).expanduser()
+    if directory.exists():
+        return directory
+    for found in models_at_hand():
+        if model in (found.manifest.name, found.manifest.space):
+            return found.path
+    raise ModelNotFoundError(
+        f"{model} is no model directory, nor the name of a model at hand: datum-clip model list shows those"
+    )
+
+
+def find_by_space(space: str) -> ModelDirectory:
+    """The model at hand (bundled or exported before) whose vectors are of that space, f32 before other precisions.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If none is; says which space is wanted.
+    """
+    fitting = [model for model in models_at_hand() if model.manifest.space == space]
+    for model in sorted(fitting, key=lambda model: model.manifest.precision != "f32"):
+        return model
+    raise ModelNotFoundError(
+        f"no model at hand has the vector space {space}; name the one that made the vectors with --model"
+    )
+
+
+def _from_directory(directory: Path) -> ModelDirectory:
+    """A directory of the user's."""
+    layout = find_layout(relative_names(directory))
+    if layout is None:
+        known = "; ".join(layout.description for layout in LAYOUTS)
+        hidden = "; it hides the bundled model of that name: rename it" if str(directory) in bundled_names() else ""
+        raise ModelNotFoundError(f"the directory {directory.resolve()} is none of: {known}{hidden}{ways_out()}")
+    origin = Origin(directory.resolve().name, layout.kind)
+    return _made(directory, layout, source_key(directory), origin)
+
+
+def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
+    """A model by its Hugging Face id."""
+    wanted = HubId.parse(name)
+    if wanted is None:
+        raise ModelNotFoundError(f"there is no directory {name}, nor can it be a model's name on a hub{ways_out()}")
+    if exported := _exported(wanted):
+        return exported
+    try:
+        snapshot = fetch(wanted, local_files_only=local_files_only)
+        if snapshot.layout.make is None:
+            verify_files(snapshot.path)
+        origin = Origin(wanted.id, "hub", wanted.id, snapshot.commit)
+        return _made(snapshot.path, snapshot.layout, f"{wanted.id}@{snapshot.commit}", origin)
+    except (ModelNotFoundError, ImportError) as exc:
+        raise ModelNotFoundError(f"the model {name} cannot be had: {exc}{ways_out()}") from exc
+
+
+def _exported(wanted: HubId) -> ModelDirectory | None:
+    """An export made before of a hub's model; where no commit is asked for, the one made last."""
+    for path, manifest in local_models():
+        source = manifest.source
+        if source.get("id") == wanted.id and wanted.revision in (None, source.get("revision")):
+            commit = str(source.get("revision") or "unknown")[:12]
+            return ModelDirectory(path, manifest, f"exported before, commit {commit}")
+    return None
+
+
+def _made(directory: Path, layout: Layout, key: str, origin: Origin) -> ModelDirectory:
+    """The model directory that a directory is, or that is made of it."""
+    if layout.make is None:
+        return _ready(directory, "a model directory")
+    log.info("%s is %s", directory, layout.description)
+    target = cached_export(key, partial(_make, layout, directory, origin))
+    return _ready(target, f"made of {layout.description}, {directory}")
+
+
+def _make(layout: Layout, directory: Path, origin: Origin, out: Path) -> None:
+    """Make a model directory, said beforehand, since it takes a while."""
+    assert layout.make is not None
+    log.info("making a model directory of %s, once; it is kept at %s", directory, out)
+    layout.make(directory, out, origin)
+
+
+def _ready(directory: Path, route: str) -> ModelDirectory:
+    """A model directory as it is."""
+    return ModelDirectory(directory, read_manifest(directory), route)
+
+
+def ways_out() -> str:
+    """What can be done when a model cannot be had."""
+    choices = [f"--model {name} (comes with datumaro-clip)" for name in bundled_names()]
+    choices += [
+        "--model DIR (a model directory, an optimum-cli export, ONNX encoders or a checkpoint)",
+        "datum-clip model export NAME -o DIR on a machine that has it, and copy DIR here",
+        "HF_ENDPOINT=URL for another hub",
+    ]
+    return ". Ways out: " + "; ".join(choices)

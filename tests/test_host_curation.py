@@ -1,0 +1,374 @@
+"""The curation transforms through Datumaro: what they drop, mark, move and report; what they refuse."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datumaro.components.annotation import Bbox, Caption, Label
+from datumaro.components.dataset import Dataset
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image, PointCloud
+
+from datumaro_clip.curate.decisions import read_decisions
+from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
+from datumaro_clip.host import run_model as module
+from datumaro_clip.host.carried import attach
+from datumaro_clip.host.curation.align import ClipAlign
+from datumaro_clip.host.curation.classify import ClipClassify
+from datumaro_clip.host.curation.clean import ClipClean
+from datumaro_clip.host.curation.dedup import ClipDedup
+from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
+from datumaro_clip.host.curation.outliers import ClipOutliers
+from datumaro_clip.host.curation.replay import Replay
+from datumaro_clip.host.curation.sample import ClipSample
+from datumaro_clip.host.curation.search import ClipSearch
+from datumaro_clip.host.embedding import with_embeddings
+from datumaro_clip.host.options import EmbeddingOptions
+from datumaro_clip.testing import FakeEncoder
+
+EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]
+ENOUGH = {ClipSample: {"count": 5}, ClipSearch: {"query": "a cat"}, ClipAlign: {"min_score": -1.0}}
+
+
+pytestmark = pytest.mark.usefixtures("encoder")
+
+
+def pixels(seed: int) -> np.ndarray:
+    """A picture of large coloured tiles."""
+    tiles = np.random.default_rng(seed).integers(0, 255, (6, 6, 3))
+    return np.kron(tiles, np.ones((12, 12, 1))).astype(np.uint8)
+
+
+def item(name: str, picture: np.ndarray | None, subset: str = "train", caption: str = "a red cat", label: int = 0):
+    media = None if picture is None else Image.from_numpy(picture)
+    return DatasetItem(name, subset=subset, media=media, annotations=[Label(label), Caption(caption)])
+
+
+def dataset(*items: DatasetItem) -> Dataset:
+    return Dataset.from_iterable(items, categories=["cat", "dog"])
+
+
+def several(count: int = 6) -> Dataset:
+    return dataset(*(item(f"i{n}", pixels(n), caption=f"a red cat number {n}") for n in range(count)))
+
+
+def ids(found: Dataset) -> list[str]:
+    return [str(each.id) for each in found]
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_no_items_stay_no_items(transform: type):
+    assert len(dataset().transform(transform, **ENOUGH.get(transform, {}))) == 0
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_one_item_gets_a_result(transform: type):
+    assert len(several(1).transform(transform, **ENOUGH.get(transform, {}))) == 1
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_items_without_pictures_get_a_result(transform: type):
+    options = {**ENOUGH.get(transform, {}), "action": "mark"}
+    assert len(dataset(item("a", None), item("b", None)).transform(transform, **options)) == 2
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_every_run_can_be_reported_and_replayed_exactly(transform: type, tmp_path: Path):
+    options = {**ENOUGH.get(transform, {}), "report": str(tmp_path)}
+    once = several().transform(transform, **options)
+    once.init_cache()
+    again = several().transform(Replay, log=read_decisions(tmp_path / "decisions.jsonl"))
+    assert ids(once) == ids(again)
+    assert [each.annotations for each in once] == [each.annotations for each in again]
+    assert [dict(each.attributes) for each in once] == [dict(each.attributes) for each in again]
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("transform", EVERY)
+@pytest.mark.parametrize("wrong", [{"action": "eat"}, {"action": "subset:"}, {"subset": "nowhere"}, {"colour": 1}])
+def test_options_that_make_no_sense_are_refused_and_not_passed_over(transform: type, wrong: dict):
+    with pytest.raises(OptionError):
+        several().transform(transform, **{**ENOUGH.get(transform, {}), **wrong}).init_cache()
+
+
+@pytest.mark.parametrize(
+    ("transform", "wrong", "message"),
+    [
+        (ClipClean, {"max_aspect": 0.5}, "--max-aspect must be at least 1, got 0.5"),
+        (ClipClean, {"max_aspect": float("inf")}, "--max-aspect must be at least 1, and finite, got inf"),
+        (ClipClean, {"except_file": "nowhere"}, "nowhere: No such file or directory; check the path"),
+        (ClipClean, {"report": "/proc/report"}, "--report /proc/report: No such file or directory; check the path"),
+        (ClipAlign, {"keep_top": 3}, "--keep-top must be from 0 to 1, got 3"),
+        (ClipDedup, {"threshold": 3}, "--threshold must be from -1 to 1, got 3"),
+        (ClipSample, {}, "give either --count or --ratio"),
+        (ClipSample, {"ratio": 3}, "--ratio must be from 0 to 1, got 3"),
+        (ClipSample, {"count": 3, "clusters": 0}, "--clusters must be at least 1, got 0"),
+        (ClipClassify, {"min_confidence": 3}, "--min-confidence must be from 0 to 1, got 3"),
+        (ClipOutliers, {"neighbours": 0}, "--neighbours must be at least 1, got 0"),
+        (ClipOutliers, {"min_doubt": 7}, "--min-doubt must be from 0 to 1, got 7"),
+        (ClipSearch, {"query": "x", "k": 0}, "-k must be at least 1, got 0"),
+        (ClipSearch, {"query": "x", "min_score": float("nan")}, "--min-score must be from -1 to 1, got nan"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_picture_is_read(
+    transform: type, wrong: dict, message: str, encoder: FakeEncoder
+):
+    with pytest.raises(DatumaroClipError) as caught:
+        several().transform(transform, **wrong).init_cache()
+    assert str(caught.value) == message
+    assert not encoder.pictures_computed
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_the_command_line_has_the_defaults_of_python(transform: type):
+    parsed = transform.parse_cmdline([])
+    found = transform(several(), **parsed)
+    found._read_options()
+    plain = transform(several())
+    plain._read_options()
+    listed = {name: tuple(v) if isinstance(v, list) else v for name, v in found.options.items()}
+    assert listed == plain.options
+
+
+@pytest.mark.parametrize(
+    ("transform", "options"),
+    [
+        (ClipOutliers, {}),
+        (ClipClassify, {}),
+        (ClipSearch, {"query": "a cat"}),
+        (ClipSample, {"strategy": "query", "query": "a cat", "count": 5}),
+    ],
+)
+def test_one_model_answers_for_pictures_and_texts(transform: type, options: dict, monkeypatch: pytest.MonkeyPatch):
+    """A second one costs its loading, says its notes again, and may be of another space than the items' vectors."""
+    carrying = [attach(each.item, each.embedding) for each in with_embeddings(several(16), EmbeddingOptions())]
+    loaded: list[object] = []
+    monkeypatch.setattr(module, "load_model", lambda model, **kwargs: loaded.append(model) or FakeEncoder())
+    several(16).transform(transform, **options).init_cache()
+    dataset(*carrying).transform(transform, **options).init_cache()
+    assert loaded == [None, FakeEncoder().space.fingerprint]
+
+
+def test_clean_drops_pictures_and_captions_by_name(caplog: pytest.LogCaptureFixture):
+    blank = item("blank", np.full((64, 64, 3), 128, np.uint8))
+    bad = item("bad", pixels(1), caption="q#z@^^|{x} 0=7*k")
+    with caplog.at_level(logging.INFO):
+        found = dataset(blank, bad, item("good", pixels(2)), item("none", None))
+        found = found.transform(ClipClean, require_picture=True)
+        assert ids(found) == ["bad", "good"]
+    assert [type(note) for note in found.get("bad", "train").annotations] == [Label]
+    assert "drop blank 1, drop garbled_caption 1, drop no_image 1" in caplog.text
+
+
+def test_clean_keeps_what_is_no_picture_unless_pictures_are_required(tmp_path: Path):
+    cloud = DatasetItem("cloud", media=PointCloud.from_file(str(tmp_path / "a.pcd")))
+    for each, kind in ((cloud, PointCloud), (item("caption", None), Image)):
+        for required, kept in ((False, [each.id]), (True, [])):
+            given = Dataset.from_iterable([each], media_type=kind)
+            assert ids(given.transform(ClipClean, require_picture=required)) == kept
+
+
+def test_clean_decides_the_same_wherever_the_pictures_lie(tmp_path: Path):
+    told = []
+    for folder in ("here", "there"):
+        gone = DatasetItem("gone", subset="train", media=Image.from_file(path=str(tmp_path / folder / "gone.jpg")))
+        told.append(ClipClean(dataset(gone)).decisions)
+    assert told[0] == told[1]
+    assert "gone.jpg" in told[0].decisions[0].detail
+
+
+def test_clean_leaves_out_checks_and_can_require_captions():
+    blank = item("blank", np.full((64, 64, 3), 128, np.uint8), caption=" ")
+    assert len(dataset(blank).transform(ClipClean, skip=["blank"])) == 1
+    assert len(dataset(blank).transform(ClipClean, skip=["blank"], require_caption=True)) == 0
+
+
+def copies() -> Dataset:
+    one = pixels(1)
+    return dataset(
+        item("small", one[::2, ::2]),
+        item("first", one, "val", caption="first"),
+        item("same", one, caption="same", label=1),
+        item("mirrored", one[:, ::-1]),
+        item("other", pixels(2)),
+    )
+
+
+def test_dedup_keeps_the_largest_and_reports_leaks_and_conflicts():
+    made = ClipDedup(copies(), no_vectors=True)
+    assert ids(made) == ["first", "other"]
+    assert len(made) == 2
+    reasons = {one.key.id: one.reason for one in made.decisions.decisions}
+    assert reasons["same"] == "exact_duplicate"
+    assert reasons["small"] == reasons["mirrored"] == "near_duplicate"
+    assert any("across subsets" in note for note in made.decisions.notes)
+    assert any("labels differ" in note for note in made.decisions.notes)
+
+
+def test_dedup_never_drops_what_is_protected():
+    made = ClipDedup(copies(), no_vectors=True, protect=["train"])
+    assert set(ids(made)) == {"small", "same", "mirrored", "other"}
+
+
+def test_dedup_uses_vectors_and_captions_where_it_may(encoder: FakeEncoder):
+    made = ClipDedup(copies())
+    assert len(made) == 2
+    assert made.decisions.space == encoder.provenance.space.fingerprint
+    assert encoder.pictures_computed > 0
+
+
+def test_dedup_moves_and_marks():
+    moved = copies().transform(ClipDedup, no_vectors=True, action="subset:copies")
+    assert set(moved.subsets()) == {"train", "val", "copies"}
+    assert len(moved.get_subset("copies")) == 3
+    marked = copies().transform(ClipDedup, no_vectors=True, action="mark")
+    assert marked.get("same", "train").attributes["clip_reason"] == "exact_duplicate"
+    assert marked.get("same", "train").attributes["clip_representative"] == "first@val"
+
+
+def test_dedup_honours_exceptions(tmp_path: Path):
+    (tmp_path / "keep").write_text("mirrored@train\n")
+    found = copies().transform(ClipDedup, no_vectors=True, except_file=str(tmp_path / "keep"))
+    assert ids(found) == ["first", "mirrored", "other"]
+
+
+def test_dedup_merges_what_dropped_items_had():
+    found = copies().transform(ClipDedup, no_vectors=True, merge_annotations=True)
+    notes = found.get("first", "val").annotations
+    assert sorted(note.caption for note in notes if isinstance(note, Caption)) == ["a red cat", "first", "same"]
+    assert sorted(note.label for note in notes if isinstance(note, Label)) == [0, 1]
+
+
+def test_dedup_keeps_a_share_at_the_semantic_level():
+    assert len(several(10).transform(ClipDedup, levels=["semantic"], keep_ratio=0.5, clusters=1)) == 5
+
+
+def test_all_items_identical_leave_one():
+    same = dataset(*(item(f"i{n}", pixels(1)) for n in range(9)))
+    assert len(same.transform(ClipDedup, no_vectors=True)) == 1
+
+
+def test_align_keeps_the_best_share_and_prints_the_distribution(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        assert len(several(10).transform(ClipAlign, keep_top=0.3)) == 3
+    assert "median" in caplog.text
+    assert "keeps" in caplog.text
+
+
+def test_align_drops_only_captions_where_asked():
+    found = several(4).transform(ClipAlign, min_score=1.1, drop_captions=True)
+    assert len(found) == 4
+    assert not any(isinstance(note, Caption) for each in found for note in each.annotations)
+
+
+def test_align_writes_scores_and_leaves_items_without_captions_alone():
+    bare = DatasetItem("bare", subset="train", media=Image.from_numpy(pixels(3)))
+    found = dataset(item("a", pixels(1)), bare).transform(ClipAlign, min_score=-1.0)
+    assert -1 <= found.get("a", "train").attributes["clip_score"] <= 1
+    assert len(found) == 2
+
+
+def test_align_scores_boxes_against_their_labels():
+    boxed = item("a", pixels(1))
+    boxed.annotations.append(Bbox(0, 0, 20, 20, label=1))
+    found = dataset(boxed, item("b", pixels(2))).transform(ClipAlign, against="boxes", min_score=1.1)
+    assert [type(note) for note in found.get("a", "train").annotations] == [Label, Caption]
+    assert len(found) == 2
+
+
+def test_align_without_enough_texts_asks_for_a_threshold():
+    with pytest.raises(OptionError, match="min-score"):
+        several(3).transform(ClipAlign).init_cache()
+
+
+@pytest.mark.parametrize("method", ["random", "stratified", "k_center", "centroid", "cluster_random", "typical"])
+def test_samples_have_their_size_whatever_the_batch(method: str):
+    one = ids(several(12).transform(ClipSample, strategy=method, count=5))
+    two = ids(several(12).transform(ClipSample, strategy=method, count=5, batch_size=1))
+    assert len(one) == 5
+    assert one == two
+
+
+def test_sample_starts_from_a_subset_and_works_per_subset():
+    mixed = [item(f"i{n}", pixels(n), "train" if n < 4 else "val") for n in range(8)]
+    assert len(dataset(*mixed).transform(ClipSample, count=2, start_from=["train"]).get_subset("train")) == 4
+    halves = dataset(*mixed).transform(ClipSample, strategy="random", ratio=0.5, per_subset=True)
+    assert [len(halves.get_subset(name)) for name in ("train", "val")] == [2, 2]
+
+
+def test_classify_adds_labels_and_new_categories():
+    found = several(3).transform(ClipClassify, labels=["cat", "bird"])
+    names = [category.name for category in next(iter(found.categories().values())).items]
+    assert names == ["cat", "dog", "bird"]
+    added = [note for each in found for note in each.annotations if "clip_confidence" in note.attributes]
+    assert len(added) == 3
+
+
+def test_classify_only_marks_where_asked():
+    found = several(3).transform(ClipClassify, action="mark")
+    assert all(each.attributes["clip_label"] in ("cat", "dog") for each in found)
+    assert all(len(each.annotations) == 2 for each in found)
+
+
+def test_search_gives_hits_in_rank_order():
+    found = list(several(8).transform(ClipSearch, item="i3", k=4))
+    assert found[0].id == "i3"
+    scores = [each.attributes["clip_score"] for each in found]
+    assert scores == sorted(scores, reverse=True)
+    assert [each.attributes["clip_rank"] for each in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"query": "a", "item": "b"}, {"item": "nobody"}, {"query": "a", "k": 0}])
+def test_searches_that_ask_nothing_are_refused(wrong: dict):
+    with pytest.raises(OptionError):
+        several().transform(ClipSearch, **wrong).init_cache()
+
+
+def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
+    from datumaro_clip.host.curation.apply import DecidedItems, key_of
+
+    made = ClipDedup(copies(), no_vectors=True).decisions
+    with pytest.raises(DecisionError, match="no item"):
+        DecidedItems(made, {}).require_keys(key_of(each) for each in several())
+
+
+def test_integrity_is_reported_in_datumaros_form():
+    bad = item("bad", pixels(1), caption="")
+    bad.annotations.append(Bbox(60, 60, 40, 40, label=7))
+    found = ClipIntegrityValidator().validate(dataset(bad, item("none", None), item("good", pixels(2))))
+    kinds = sorted(report["anomaly_type"] for report in found["validation_reports"])
+    assert kinds == ["BoxOutsidePicture", "EmptyCaption", "LabelOutsideCategories", "MissingMedia"]
+    assert found["summary"] == {"errors": 3, "warnings": 1, "infos": 0}
+    assert ClipIntegrityValidator().validate(dataset())["summary"]["errors"] == 0
+
+
+@pytest.mark.parametrize("value", ["hello", {"vector": [[1], [1, 2]]}, {"vector": None}, {}])
+def test_integrity_reports_what_is_no_vector(value: object, caplog: pytest.LogCaptureFixture):
+    odd = item("odd", pixels(1))
+    odd.attributes["clip_embedding"] = value
+    with caplog.at_level(logging.INFO):
+        found = ClipIntegrityValidator().validate(dataset(odd))
+    assert [report["item_id"] for report in found["validation_reports"]] == ["odd"]
+    assert "clip_integrity: 1 items; NonFiniteVector 1" in caplog.text
+
+
+def test_errors_of_curation_are_of_the_tree():
+    assert issubclass(OptionError, DatumaroClipError)
+
+
+def test_every_copy_among_real_products_is_found_and_nothing_else(shared: Path):
+    folder = shared / "data/products"
+    names = [line.rpartition(",")[2] for line in (folder / "products.csv").read_text().splitlines()[1:]]
+    items = [
+        DatasetItem(name, subset="train", media=Image.from_file(path=str(folder / name))) for name in names if name
+    ]
+    made = ClipDedup(dataset(*items), levels=["exact"])
+    assert len(items) == 12_348
+    assert made.decisions.counts()["drop exact_duplicate"] == 197
+    seen: dict[bytes, str] = {}
+    first = {name: seen.setdefault((folder / name).read_bytes(), name) for name in names if name}
+    found = {one.key.id for one in made.decisions.decisions if one.action == "drop"}
+    assert found == {name for name, owner in first.items() if name != owner}

@@ -1,0 +1,87 @@
+"""The pictures of items, for checks that look at pixels: files, arrays, a video's frames, and what cannot be had."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from datumaro.components.dataset import Dataset
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image, Video, VideoFrame
+
+from datumaro_clip.curate.duplicates import find_duplicates
+from datumaro_clip.embed import ImageRequest
+from datumaro_clip.errors import ImageError
+from datumaro_clip.host.curation import dedup
+from datumaro_clip.host.curation.pictures import open_picture, seen_by
+from datumaro_clip.host.embedding import with_embeddings
+from datumaro_clip.host.options import EmbeddingOptions
+from datumaro_clip.images import decode
+
+FRAMES = 40
+
+
+@pytest.fixture
+def video(tmp_path: Path) -> Video:
+    """Frames that grow brighter."""
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 64))
+    for number in range(FRAMES):
+        writer.write(np.full((64, 64, 3), 5 * number, np.uint8))
+    writer.release()
+    return Video(str(tmp_path / "v.avi"))
+
+
+def frames_of(video: Video) -> list[DatasetItem]:
+    return [DatasetItem(f"frame-{number}", media=VideoFrame(video, number)) for number in range(FRAMES)]
+
+
+def brightness(item: DatasetItem, request: ImageRequest) -> float:
+    return float(np.asarray(decode(request.fetch())).mean())
+
+
+def broken() -> np.ndarray:
+    raise RuntimeError("no such camera")
+
+
+def test_frames_of_a_video_are_read_in_order(video: Video) -> None:
+    found = list(seen_by(brightness, frames_of(video)))
+    np.testing.assert_allclose(found, [5 * number for number in range(FRAMES)], atol=3)
+
+
+@pytest.mark.parametrize("name", ["clip_clean", "clip_dedup"])
+def test_a_video_can_be_curated(name: str, video: Video) -> None:
+    options = {"skip": ["blank"]} if name == "clip_clean" else {"no_vectors": True}
+    assert len(Dataset.from_iterable(frames_of(video)).transform(name, **options)) > 0
+
+
+@pytest.mark.parametrize(
+    "media",
+    [lambda video: VideoFrame(video, 999), lambda video: Image.from_numpy(broken, size=(8, 8))],
+    ids=["frame", "array"],
+)
+def test_a_picture_that_cannot_be_had_harms_no_other(media: Callable[[Video], Image], video: Video) -> None:
+    items = [DatasetItem("bad", media=media(video)), DatasetItem("good", media=Image.from_numpy(np.eye(32) * 255))]
+    with pytest.raises(ImageError, match="cannot be had"):
+        open_picture(items[0])
+    options = EmbeddingOptions(model="tiny", cache="off", self_check=False)
+    assert [found.embedding is None for found in with_embeddings(items, options)] == [True, False]
+    [kept] = Dataset.from_iterable(items).transform("clip_clean", skip=["too_small"])
+    assert kept.id == "good"
+
+
+def test_thumbnails_are_not_held_while_duplicates_are_sought(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    def counting(*args: object) -> object:
+        held.append(sum(isinstance(each, dedup._Picture) for each in gc.get_objects()))
+        return find_duplicates(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dedup, "find_duplicates", counting)
+    noise = np.random.default_rng(0).integers(0, 255, (20, 64, 64, 3), np.uint8)
+    items = [DatasetItem(str(number), media=Image.from_numpy(pixels)) for number, pixels in enumerate(noise)]
+    assert len(Dataset.from_iterable(items).transform("clip_dedup", no_vectors=True)) == len(items)
+    assert held[0] <= 2
