@@ -9,8 +9,8 @@ from pathlib import Path
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import model_directory
 from benchmarks.photos import photos
-from datumaro_clip.embed import ImageRequest, embed_images
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding import ImageRequest, embed_images
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.model.loading import load_model
 
 PHOTOS = 1000

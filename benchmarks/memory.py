@@ -27,7 +27,7 @@ import sys
 from collections import deque
 from pathlib import Path
 from datumaro_clip import load_model
-from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.embedding import ImageRequest, embed_images
 deque(embed_images(map(ImageRequest, sorted(Path(sys.argv[1]).iterdir())), load_model("tiny")), 0)
 """
 EXPORT = READ + 'data.export(sys.argv[2], sys.argv[3], model="tiny", save_media=True, cache="off")\n'

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import PRECISIONS, checkpoint, model_directory
 from benchmarks.photos import photos
-from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.embedding import ImageRequest, embed_images
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, seconds
 from benchmarks.models import PRECISIONS, checkpoint, model_directory
-from datumaro_clip.embed import embed_texts
+from datumaro_clip.embedding import embed_texts
 from datumaro_clip.model.loading import load_model
 
 CAPTIONS, PEER_CAPTIONS = 2000, 500

@@ -5,6 +5,7 @@ from datumaro_clip import _autoload
 TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process
 
 if TYPE_CHECKING:
+    from datumaro_clip.embedding import embed, embed_texts
     from datumaro_clip.host.registration import register
     from datumaro_clip.model.encoder import Encoder
     from datumaro_clip.model.loading import load_model
@@ -13,7 +14,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Embedding", "Encoder", "VectorSpace", "__version__", "load_model", "open_store", "register"]
+__all__ = [
+    "Embedding",
+    "Encoder",
+    "VectorSpace",
+    "__version__",
+    "embed",
+    "embed_texts",
+    "load_model",
+    "open_store",
+    "register",
+]
 
 _autoload.install()
 
@@ -22,6 +33,8 @@ _HOMES = {
     "Embedding": "datumaro_clip.vectors",
     "Encoder": "datumaro_clip.model.encoder",
     "VectorSpace": "datumaro_clip.vectors",
+    "embed": "datumaro_clip.embedding",
+    "embed_texts": "datumaro_clip.embedding",
     "load_model": "datumaro_clip.model.loading",
     "open_store": "datumaro_clip.store",
     "register": "datumaro_clip.host.registration",
@@ -34,3 +47,7 @@ def __getattr__(name: str) -> object:
     from importlib import import_module
 
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mutations import MUTATIONS, become_huge_array, files_in, rewritten
 
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.model.directory import verify_files
 from datumaro_clip.model.loading import load_model

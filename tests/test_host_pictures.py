@@ -14,7 +14,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, Video, VideoFrame
 
 from datumaro_clip.curate.duplicates import find_duplicates
-from datumaro_clip.embed import ImageRequest
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.host.curation import dedup
 from datumaro_clip.host.curation.pictures import open_picture, seen_by

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -366,3 +368,52 @@ def test_a_large_jpeg_is_decoded_scaled_but_never_below_the_target(
 
 def test_no_other_format_is_scaled() -> None:
     assert decode(encoded(Image.new("RGB", (640, 480))), target=16).size == (640, 480)
+
+
+def test_pictures_under_way_are_bounded_by_their_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of 169 megapixels in each of eight threads took 20 GB."""
+    monkeypatch.setattr(decoding, "_turn_for", decoding._Turns(1000))
+    sides = [10, 40, 20, 30, 10, 50, 20, 10] * 40
+    under_way: dict[int, int] = {}
+    seen: list[list[int]] = []
+
+    def look(number: int) -> None:
+        side = sides[number]
+        with decoding.decoded(np.zeros((side, side, 3), np.uint8)):
+            under_way[number] = side * side
+            seen.append(list(under_way.values()))
+            del under_way[number]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(look, range(len(sides))))
+    assert len(seen) == len(sides)
+    assert [together for together in seen if len(together) > 1 and sum(together) > 1000] == []
+
+
+def test_small_pictures_are_decoded_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each waits inside its block until the other is there, which a queue of one would never let it be."""
+    monkeypatch.setattr(decoding, "_turn_for", decoding._Turns(200))
+    both = Barrier(2, timeout=60)
+
+    def look(_: int) -> None:
+        with decoding.decoded(np.zeros((10, 10, 3), np.uint8)):
+            both.wait()
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(look, range(2)))
+
+
+def test_a_picture_that_fails_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Otherwise the first broken large picture ends decoding for good."""
+    monkeypatch.setattr(decoding, "_turn_for", decoding._Turns(100))
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ImageError):
+        decode(path)
+    assert decoding._turn_for._taken == 0
+
+
+def test_what_fails_inside_the_block_is_not_the_pictures_fault() -> None:
+    with pytest.raises(ZeroDivisionError), decoding.decoded(np.zeros((4, 4, 3), np.uint8)):
+        1 / 0  # noqa: B018

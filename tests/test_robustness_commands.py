@@ -12,7 +12,7 @@ import pytest
 from commands import run_command
 from PIL import Image
 
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.store import create_store, open_store
 from datumaro_clip.testing.records import HEADER, files_of
 

@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datumaro_clip.embed.cache import VectorCache
-from datumaro_clip.embed.keeping import Keeper
+from datumaro_clip.embedding.cache import Keeper, VectorCache
 from datumaro_clip.vectors import FloatArray
 
 PICTURES, BATCH = 240, 8
@@ -24,8 +23,8 @@ PICTURES, BATCH = 240, 8
 RUN = f"""
 import sys
 import numpy as np
-from datumaro_clip.embed.cache import VectorCache
-from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.embedding.cache import VectorCache
+from datumaro_clip.embedding import ImageRequest, embed_images
 from datumaro_clip.testing import FakeEncoder
 
 class Telling(FakeEncoder):
@@ -46,7 +45,7 @@ np.save(sys.argv[2], np.stack(rows), allow_pickle=False)
 # A process started in the background inherits that Ctrl-C is ignored; a user's is not.
 STUCK = """
 import signal, sys, threading
-from datumaro_clip.embed import ImageRequest, embed_images
+from datumaro_clip.embedding import ImageRequest, embed_images
 from datumaro_clip.testing import FakeEncoder
 
 signal.signal(signal.SIGINT, signal.default_int_handler)

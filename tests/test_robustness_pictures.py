@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datumaro_clip.embed import EmbedResult, ImageRequest, embed_images
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import FloatArray, is_unit_rows
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store import KIND_NAMES, Header, Record, StoreWriter, append_to_store, create_store, open_store
 from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from datumaro_clip.demo.catalogue.spec import ATTRIBUTES
-from datumaro_clip.embed import ImageRequest, embed_images, embed_texts
+from datumaro_clip.embedding import ImageRequest, embed_images, embed_texts
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.resolve import resolve

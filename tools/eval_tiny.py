@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_exam import GOALS, examine
 
-from datumaro_clip.embed import ImageRequest, embed_images, embed_texts
+from datumaro_clip.embedding import ImageRequest, embed_images, embed_texts
 from datumaro_clip.model.loading import load_model
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datumaro_clip.cli import main as datum_clip
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.testing.stores import files_of
 
 # ``datum``, telling how many pictures each batch has when its computing begins and when it has ended.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.embed.cache import VectorCache, cache_directory
+from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.errors import OptionError
 
 NAME = "cache"

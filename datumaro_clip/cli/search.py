@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least, cosine, some_text
+from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
@@ -71,7 +72,12 @@ def _encoded(args: argparse.Namespace, space: VectorSpace) -> FloatArray:
     """The query's vector, (1, D)."""
     encoder = load_model(args.model or space.fingerprint, device=args.device, precision=args.precision)
     _require_comparable(space, encoder, named=args.model is not None)
-    return encoder.embed_texts([args.text]) if args.image is None else encoder.embed_images([args.image])
+    if args.image is None:
+        return embed_texts([args.text], encoder)
+    vectors, errors = embed([args.image], encoder, cache="off")
+    for error in errors.values():
+        raise error
+    return vectors
 
 
 def _require_comparable(space: VectorSpace, encoder: Encoder, *, named: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.embed import EmbedResult, ImageRequest, embed_images, embed_texts
+from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.errors import ImageError, TextError
 from datumaro_clip.host.images import has_picture, image_request
 from datumaro_clip.host.options import EmbeddingOptions

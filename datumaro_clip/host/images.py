@@ -9,7 +9,7 @@ import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, ImageFromBytes, ImageFromFile, VideoFrame
 
-from datumaro_clip.embed import ImageRequest
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import ImageLike
 

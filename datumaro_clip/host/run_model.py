@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.embed.cache import VectorCache
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import SpaceMismatchError
 from datumaro_clip.host.carried import carried, space_among
 from datumaro_clip.host.options import EmbeddingOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datumaro_clip.images.decoding import ImageLike, decode
+from datumaro_clip.images.decoding import Box, ImageLike, decode
 from datumaro_clip.images.preprocess import Preprocessing
 
-__all__ = ["ImageLike", "Preprocessing", "decode"]
+__all__ = ["Box", "ImageLike", "Preprocessing", "decode"]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import stat
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from io import BytesIO
-from threading import Lock
+from threading import Condition, Lock
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,32 @@ _MESSAGES = {
 }
 
 
+@contextmanager
+def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = None) -> Iterator[Image.Image]:
+    """A picture as :func:`decode` gives it, for as long as a block needs it.
+
+    The blocks of all threads together hold :data:`MAX_PIXELS` at most: as many as the largest picture alone may have.
+    A thread waits for its turn before it decodes; a block must not enter another one.
+    """
+    with ExitStack() as stack:
+        try:
+            picture = stack.enter_context(_opened(image))
+            _refuse_unsafe(picture)
+            if picture is not image and target is not None and box is None:
+                _scale_while_decoding(picture, target)
+            stack.enter_context(_turn_for(picture.width * picture.height))
+            if picture is image:
+                _load_alone(picture)
+            rgb = to_rgb(picture)
+            rgb = rgb if box is None else _crop(rgb, box)
+        except ImageError as exc:
+            raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
+        except Exception as exc:  # Pillow's readers raise almost any type on a malformed file.
+            reason = _reason_of(exc)
+            raise ImageError(reason, f"{describe(image)}: {_MESSAGES[reason]}{_detail(exc)}") from exc
+        yield rgb
+
+
 def decode(image: ImageLike, *, target: int | None = None, box: Box | None = None) -> Image.Image:
     """Decode a picture to RGB.
 
@@ -78,20 +105,8 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
     ImageError
         For anything that stands in the way; ``reason`` says which.
     """
-    try:
-        with _opened(image) as picture:
-            _refuse_unsafe(picture)
-            if picture is image:
-                _load_alone(picture)
-            elif target is not None and box is None:
-                _scale_while_decoding(picture, target)
-            rgb = to_rgb(picture)
-            return rgb if box is None else _crop(rgb, box)
-    except ImageError as exc:
-        raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
-    except Exception as exc:  # Pillow's readers raise almost any type on a malformed file.
-        reason = _reason_of(exc)
-        raise ImageError(reason, f"{describe(image)}: {_MESSAGES[reason]}{_detail(exc)}") from exc
+    with decoded(image, target=target, box=box) as picture:
+        return picture
 
 
 def describe(image: object) -> str:
@@ -158,6 +173,28 @@ def _load_alone(picture: Image.Image) -> None:
     """Load a caller's picture, which several threads may be asked for; Pillow misreads it if two of them load it."""
     with _LOADING[id(picture) // 16 % len(_LOADING)]:
         picture.load()
+
+
+class _Turns:
+    """Lets threads decode at the same time as long as their pixels together stay below a bound, or one alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._taken, self._changed = most, 0, Condition()
+
+    @contextmanager
+    def __call__(self, pixels: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._taken or self._taken + pixels <= self._most)
+            self._taken += pixels
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken -= pixels
+                self._changed.notify_all()
+
+
+_turn_for = _Turns(MAX_PIXELS)
 
 
 def _scale_while_decoding(picture: Image.Image, target: int) -> None:

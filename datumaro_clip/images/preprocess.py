@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.errors import ModelFormatError
+from datumaro_clip.images.decoding import Box, ImageLike, decoded
 from datumaro_clip.images.resampling import resize_window
 from datumaro_clip.system.files import read_json
 
@@ -113,6 +114,31 @@ class Preprocessing:
         """
         wanted = self.resize or self.size
         return 2 * (wanted if isinstance(wanted, int) else max(wanted))
+
+    def read(self, image: ImageLike, *, box: Box | None = None, exact: bool = False) -> npt.NDArray[np.uint8]:
+        """Decode, resize and crop a picture: the one way to what an encoder takes.
+
+        Parameters
+        ----------
+        image : ImageLike
+            As :func:`~datumaro_clip.images.decode` takes it.
+        box : tuple of float, optional
+            ``(x, y, w, h)`` in pixels: only this part of it.
+        exact : bool
+            Decode a large JPEG whole instead of scaled to :attr:`decode_target`.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (H, W, 3), uint8, RGB.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be decoded.
+        """
+        with decoded(image, target=None if exact else self.decode_target, box=box) as picture:
+            return self(picture)
 
     def __call__(self, picture: Image.Image) -> npt.NDArray[np.uint8]:
         """Resize and crop a picture of mode ``RGB``.

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InferenceError
-from datumaro_clip.images import ImageLike, Preprocessing, decode
+from datumaro_clip.images import ImageLike, Preprocessing
 from datumaro_clip.texts import TokenBatch, Tokenizer, length_batches, require_texts
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
@@ -73,7 +73,7 @@ class Encoder(ABC):
             raise InferenceError(f"wanted uint8 (B, {height}, {width}, 3), got {pixels.dtype} {pixels.shape}")
 
     def embed_images(self, images: Iterable[ImageLike]) -> FloatArray:
-        """Embed pictures.
+        """Embed pictures, one after another; :func:`datumaro_clip.embed` decodes several at a time, and has a cache.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Encoder(ABC):
         InferenceError
             If the device fails.
         """
-        rows = (self.preprocessing(decode(image)) for image in images)
+        rows = map(self.preprocessing.read, images)
         batches = iter(lambda: list(islice(rows, self.batch_size)), [])
         return self._gather([self.submit_pixels(np.stack(batch)) for batch in batches])
 

@@ -15,7 +15,7 @@ from datumaro_clip.model.verified import VerifiedEncoder
 
 
 def load_model(
-    model: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | Encoder | None = None,
     device: str = "CPU",
     precision: str = "auto",
     *,
@@ -27,8 +27,9 @@ def load_model(
 
     Parameters
     ----------
-    model : path or str, optional
-        As :func:`resolve` takes it: a directory, ``tiny``, a Hugging Face id, or a vector space's fingerprint.
+    model : path, str or Encoder, optional
+        As :func:`resolve` takes it: a directory, ``tiny``, a Hugging Face id, or a vector space's fingerprint. An
+        encoder is returned as it is.
     device : str
         OpenVINO's name: ``CPU``, ``GPU``, ``GPU.1``, ``NPU``, ``AUTO``, ``MULTI:GPU,CPU``.
     precision : str
@@ -49,6 +50,8 @@ def load_model(
     DeviceNotFoundError, OptionError
         If there is no such device here, or it cannot compute so.
     """
+    if isinstance(model, Encoder):
+        return model
     found = resolve(model, local_files_only=local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
     computing = OpenVINOEncoder(found.path, manifest, device, precision, streams=streams)

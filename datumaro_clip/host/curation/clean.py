@@ -23,7 +23,7 @@ from datumaro_clip.curate.clean import (
     spread,
 )
 from datumaro_clip.curate.decisions import Decision
-from datumaro_clip.embed import ImageRequest
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.host.curation.apply import key_of
 from datumaro_clip.host.curation.pictures import seen_by

@@ -10,7 +10,7 @@ import numpy as np
 from datumaro.components.annotation import AnnotationType, Bbox, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.embed import EmbedResult, ImageRequest, embed_images, embed_texts
+from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.host.embedding import ItemEmbedding, named
 from datumaro_clip.host.images import has_picture, image_request
 from datumaro_clip.host.run_model import RunModel

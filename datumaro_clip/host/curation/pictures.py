@@ -13,8 +13,8 @@ import numpy as np
 from datumaro.components.dataset_base import DatasetItem
 from PIL import Image
 
-from datumaro_clip.embed import ImageRequest
-from datumaro_clip.embed.workers import Workers
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError
 from datumaro_clip.host.curation.apply import key_of
 from datumaro_clip.host.images import fail, has_picture, image_request

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import MissingDependencyError, OptionError
-from datumaro_clip.images import ImageLike, Preprocessing, decode
+from datumaro_clip.images import ImageLike, Preprocessing
 from datumaro_clip.model.making.graphs import RawEncoders
 from datumaro_clip.texts import Tokenizer
 
@@ -57,7 +57,7 @@ def quantize_encoders(
     ImageError
         For the first picture that cannot be decoded.
     """
-    pictures = [{"pixels": preprocessing(decode(picture))[None]} for picture in calibration.pictures]
+    pictures = [{"pixels": preprocessing.read(picture)[None]} for picture in calibration.pictures]
     names = {name for port in encoders.text.inputs for name in port.get_names()}
     texts = [_text_inputs(tokenizer, text, names) for text in calibration.texts]
     return RawEncoders(_quantize(encoders.image, pictures), _quantize(encoders.text, texts))

@@ -8,6 +8,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +17,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.embed.database import Database
-from datumaro_clip.embed.keys import vector_key
+from datumaro_clip.embedding.database import Database
 from datumaro_clip.system.files import cache_root
 from datumaro_clip.vectors import FloatArray
 
@@ -85,8 +85,6 @@ class VectorCache:
     CacheError
         If the directory or the database in it cannot be used.
     """
-
-    key = staticmethod(vector_key)
 
     def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.path = Path(path) if path is not None else cache_directory()
@@ -181,6 +179,64 @@ class VectorCache:
             return np.frombuffer(row[1], np.float32)
         self.corrupt += 1
         return None
+
+
+class Keeper:
+    """Puts the vectors of a batch into a cache in the thread that computed them, before it computes others.
+
+    So a killed run loses only what was being computed, however slow the disk is.
+
+    Parameters
+    ----------
+    cache : VectorCache or None
+        Nothing is kept where there is none.
+    """
+
+    def __init__(self, cache: VectorCache | None) -> None:
+        self._cache = cache
+        self._lock = threading.Lock()
+        self._unkept: dict[Future[FloatArray], Sequence[bytes | None]] = {}
+        self._error: Exception | None = None
+
+    def keep(self, keys: Sequence[bytes | None], vectors: Future[FloatArray]) -> None:
+        """Keep the rows of a batch under their keys, once it is done; rows whose key is None are not kept.
+
+        Raises the error of an earlier batch that could not be kept.
+        """
+        if self._cache is None:
+            return
+        self._raise()
+        with self._lock:
+            self._unkept[vectors] = keys
+        vectors.add_done_callback(self._write)
+
+    def close(self) -> None:
+        """Keep what is done, give up what is not, and note what was used."""
+        with self._lock:
+            done = [vectors for vectors in self._unkept if vectors.done()]
+        for vectors in done:
+            self._write(vectors)
+        with self._lock:
+            self._unkept.clear()
+        self._raise()
+        if self._cache is not None:
+            self._cache.flush()
+
+    def _write(self, vectors: Future[FloatArray]) -> None:
+        """Put a batch into the cache, once: a future wakes those who wait for it before it calls us."""
+        with self._lock:
+            keys = self._unkept.pop(vectors, ())
+            if self._cache is None or not keys or vectors.cancelled() or vectors.exception() is not None:
+                return
+            rows = [(key, vector) for key, vector in zip(keys, vectors.result(), strict=True) if key is not None]
+            try:
+                self._cache.put([key for key, _ in rows], [vector for _, vector in rows])
+            except Exception as exc:  # A future logs what its callbacks raise, and goes on.
+                self._error = exc
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
 
 
 def _checksum(key: bytes, blob: bytes) -> int:

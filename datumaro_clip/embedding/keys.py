@@ -10,11 +10,9 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.errors import ImageError
-from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.images import Box, ImageLike, decode
 from datumaro_clip.system.files import blake2b_bytes, blake2b_file
 from datumaro_clip.vectors import Provenance
-
-Box = tuple[float, float, float, float]
 
 # A change of how pictures are decoded or prepared that changes vectors takes a new name here.
 _SCHEME = b"datumaro-clip vector 1"

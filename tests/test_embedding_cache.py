@@ -17,8 +17,8 @@ from PIL import Image
 
 from datumaro_clip.cli import cache as cache_command
 from datumaro_clip.cli.cache import configure
-from datumaro_clip.embed.cache import VectorCache, cache_directory
-from datumaro_clip.embed.keys import content_digest, text_digest, vector_key
+from datumaro_clip.embedding.cache import VectorCache, cache_directory
+from datumaro_clip.embedding.keys import content_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
@@ -127,7 +127,7 @@ def test_a_cache_smaller_than_one_batch_still_works(tmp_path: Path) -> None:
 def test_several_processes_and_threads_write_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
-        "from datumaro_clip.embed.cache import VectorCache\n"
+        "from datumaro_clip.embedding.cache import VectorCache\n"
         "with VectorCache(sys.argv[1]) as cache:\n"
         "    for i in range(40):\n"
         "        cache.put([bytes([i]) * 32], [np.full(8, i)])\n"

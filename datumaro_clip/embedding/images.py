@@ -1,25 +1,30 @@
-"""Prepared pictures to results: in batches through the encoder, and out again in order."""
+"""Embedding pictures, however many there are: in batches through the encoder, and out again in order."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from functools import partial
 from math import ceil
 from typing import Any
 
 import numpy as np
 
-from datumaro_clip.embed.keeping import Keeper
-from datumaro_clip.embed.pace import Pace
-from datumaro_clip.embed.prepare import Prepared
-from datumaro_clip.embed.requests import EmbedResult
-from datumaro_clip.embed.workers import Ordered
-from datumaro_clip.errors import ImageError, InferenceError
+from datumaro_clip.embedding.cache import Keeper, VectorCache
+from datumaro_clip.embedding.pace import Pace
+from datumaro_clip.embedding.requests import EmbedResult, ImageRequest, Preparation, Prepared
+from datumaro_clip.embedding.workers import Ordered, Workers
+from datumaro_clip.errors import ImageError, InferenceError, OptionError
 from datumaro_clip.model.encoder import Encoder, PixelBatch
+from datumaro_clip.system.processors import available_processors
 from datumaro_clip.vectors import FloatArray
 
+# At least two threads: one can read while the other decodes. Beyond 16, they keep any one device busy.
+_FEWEST_THREADS, _MOST_THREADS = 2, 16
+# Pictures prepared ahead of the encoder, in batches: one that is filling, one that waits.
+_BATCHES_AHEAD = 2
 # Results that may wait for an earlier one, in batches; enough for every stream of a device to have its own.
 _BATCHES_WAITING = 8
 # Towards the end each batch takes this part of what each stream would have of the rest, so that all end together; but
@@ -28,7 +33,83 @@ _PART_OF_THE_REST = 1 / 2
 _LEAST_AT_THE_END = 4
 
 
-class Batch:
+def embed_images(
+    requests: Iterable[ImageRequest],
+    encoder: Encoder,
+    *,
+    cache: VectorCache | None = None,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    exact_decode: bool = False,
+) -> Iterator[EmbedResult]:
+    """Embed pictures, one result a request, in the order of the requests.
+
+    Lazy: requests are taken a few batches ahead of the results, and memory does not grow with their number. A
+    picture that cannot be embedded is a result with an error; the others do not notice. Vectors are in the cache
+    as soon as their batch is done.
+
+    Parameters
+    ----------
+    requests : iterable of ImageRequest
+        Taken in the caller's thread.
+    encoder : Encoder
+        Not called where the cache holds everything.
+    cache : VectorCache, optional
+        Where vectors are looked up and kept.
+    batch_size : int, optional
+        Pictures a batch; where omitted, half the encoder's own size, and in longer runs that or twice as much where
+        it turns out to be faster.
+    threads : int, optional
+        Threads that read and decode; one for each CPU that this process may use where omitted, from 2 to 16.
+    exact_decode : bool
+        Decode large JPEGs whole instead of scaled.
+
+    Returns
+    -------
+    iterator of EmbedResult
+        Closing it, or an exception such as Ctrl-C, stops its threads without waiting for their pictures.
+
+    Raises
+    ------
+    OptionError
+        If ``batch_size`` or ``threads`` is below 1.
+    CacheError
+        If the cache cannot be read or written any more.
+    """
+    if threads is None:
+        threads = min(max(available_processors(), _FEWEST_THREADS), _MOST_THREADS)
+    if threads < 1 or (batch_size is not None and batch_size < 1):
+        raise OptionError(f"batch size and threads must be at least 1, got {batch_size} and {threads}")
+    pace = _measured_pace(encoder.batch_size) if batch_size is None else Pace(batch_size)
+    return _results(requests, encoder, cache, pace, Preparation(encoder, cache, exact_decode), threads)
+
+
+def _results(
+    requests: Iterable[ImageRequest],
+    encoder: Encoder,
+    cache: VectorCache | None,
+    pace: Pace,
+    preparation: Preparation,
+    threads: int,
+) -> Iterator[EmbedResult]:
+    """The threads' lifetime around the results."""
+    workers: Workers[ImageRequest, Prepared] = Workers(preparation, threads)
+    keeper = Keeper(cache)
+    try:
+        with closing(workers.map(requests, _BATCHES_AHEAD * pace.largest + threads)) as prepared:
+            yield from _Batching(encoder, keeper, pace).run(prepared)
+    finally:
+        workers.stop()
+        keeper.close()
+
+
+def _measured_pace(usual: int) -> Pace:
+    """Half the usual size to begin with: on a CPU as fast, and half is lost by a kill, or waited for at the end."""
+    half = max(usual // 2, 1)
+    return Pace(half, [size for size in (usual, 2 * usual) if size > half])
+
+
+class _Batch:
     """Pictures that the encoder was given together.
 
     Parameters
@@ -67,14 +148,11 @@ class Batch:
         """What became of each picture; where the batch fails, each is tried alone."""
         # Not functools.cached_property: before Python 3.12 it lets one batch of a process wait at a time.
         if self._results is None:
-            self._results = self._finish()
+            try:
+                self._results = [EmbedResult(vector, None, "computed") for vector in self._vectors.result()]
+            except InferenceError:
+                self._results = [self._alone(row) for row in range(len(self._keys))]
         return self._results
-
-    def _finish(self) -> list[EmbedResult]:
-        try:
-            return [EmbedResult(vector, None, "computed") for vector in self._vectors.result()]
-        except InferenceError:
-            return [self._alone(row) for row in range(len(self._keys))]
 
     def _submit(self, rows: slice) -> Future[FloatArray]:
         vectors = self._encoder.submit_pixels(self._pixels[rows])
@@ -88,12 +166,12 @@ class Batch:
             return EmbedResult(None, ImageError("inference", f"the encoder fails on this picture: {exc}"), "failed")
 
 
-class Slot:
+class _Slot:
     """A prepared request's place in the order, and in its batch if it has one."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
-        self.batch: Batch | None = None
+        self.batch: _Batch | None = None
         self.row = 0
 
     @property
@@ -111,7 +189,7 @@ class Slot:
         return EmbedResult(self.prepared.vector, None, "cache")
 
 
-class Batching:
+class _Batching:
     """Fills batches with prepared pictures, and gives results in the order of the requests.
 
     Parameters
@@ -126,25 +204,24 @@ class Batching:
     def __init__(self, encoder: Encoder, keeper: Keeper, pace: Pace) -> None:
         self._encoder, self._keeper, self._pace = encoder, keeper, pace
         self._size = pace.next()
-        self._waiting: deque[Slot] = deque()
-        self._filling: list[Slot] = []
-        self._computing: list[Batch] = []
+        self._waiting: deque[_Slot] = deque()
+        self._filling: list[_Slot] = []
+        self._computing: list[_Batch] = []
 
     def run(self, prepared: Ordered[Any, Prepared]) -> Iterator[EmbedResult]:
-        """One result a request, in order."""
+        """One result a request, in order; the device is waited for only where too many results wait, and at the end."""
         for one in prepared:
-            self._add(Slot(one), prepared.left)
-            yield from self._ready()
+            slot = _Slot(one)
+            self._waiting.append(slot)
+            if one.pixels is not None:
+                self._filling.append(slot)
+            if len(self._filling) >= self._wanted(prepared.left) or self._is_full:
+                self._dispatch()
+            while self._waiting and (self._waiting[0].done or self._is_full):
+                yield self._waiting.popleft().result
         self._dispatch()
         while self._waiting:
             yield self._waiting.popleft().result
-
-    def _add(self, slot: Slot, left: int | None) -> None:
-        self._waiting.append(slot)
-        if slot.prepared.pixels is not None:
-            self._filling.append(slot)
-        if len(self._filling) >= self._wanted(left) or self._is_full:
-            self._dispatch()
 
     def _wanted(self, left: int | None) -> int:
         """Pictures that the batch which is filling shall have, where so many requests are still to come."""
@@ -158,11 +235,6 @@ class Batching:
     def _is_full(self) -> bool:
         return len(self._waiting) >= _BATCHES_WAITING * self._pace.largest
 
-    def _ready(self) -> Iterator[EmbedResult]:
-        """The results whose turn has come; the device is waited for only where too many wait."""
-        while self._waiting and (self._waiting[0].done or self._is_full):
-            yield self._waiting.popleft().result
-
     def _dispatch(self) -> None:
         """Give the encoder the batch that is filling."""
         slots, self._filling = self._filling, []
@@ -170,7 +242,7 @@ class Batching:
             return
         pixels = np.stack([slot.prepared.pixels for slot in slots if slot.prepared.pixels is not None])
         ended = partial(self._pace.ended, self._size, len(slots))
-        batch = Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots], ended)
+        batch = _Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots], ended)
         self._size = self._pace.next()
         self._computing = [*(other for other in self._computing if not other.done), batch]
         for row, slot in enumerate(slots):

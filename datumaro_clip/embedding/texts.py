@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -10,11 +11,11 @@ from contextlib import closing
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.embed.cache import VectorCache
-from datumaro_clip.embed.keeping import Keeper
-from datumaro_clip.embed.keys import text_digest, vector_key
+from datumaro_clip.embedding.cache import Keeper, VectorCache
+from datumaro_clip.embedding.keys import text_digest, vector_key
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
 from datumaro_clip.texts import TokenBatch, length_batches, require_texts
 from datumaro_clip.vectors import FloatArray
 
@@ -26,7 +27,7 @@ _BATCHES_WAITING = 8
 
 def embed_texts(
     texts: Sequence[str],
-    encoder: Encoder,
+    model: str | os.PathLike[str] | Encoder | None = None,
     *,
     cache: VectorCache | None = None,
     batch_size: int | None = None,
@@ -38,8 +39,8 @@ def embed_texts(
     ----------
     texts : sequence of str
         Longer ones are cut as the model's own tokenizer cuts them.
-    encoder : Encoder
-        Not called where the cache holds everything.
+    model : path, str or Encoder, optional
+        As :func:`datumaro_clip.load_model` takes it. Nothing is computed where the cache holds everything.
     cache : VectorCache, optional
         Where vectors are looked up and kept.
     batch_size : int, optional
@@ -62,7 +63,10 @@ def embed_texts(
         If the device fails.
     CacheError
         If the cache cannot be read or written.
+    ModelError
+        If the model cannot be had.
     """
+    encoder = load_model(model)
     batch_size = encoder.batch_size if batch_size is None else batch_size
     if batch_size < 1:
         raise OptionError(f"the batch size must be at least 1, got {batch_size}")

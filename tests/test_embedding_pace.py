@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datumaro_clip.embed import ImageRequest, embed_images
-from datumaro_clip.embed import pace as module
-from datumaro_clip.embed.pace import Pace
+from datumaro_clip.embedding import ImageRequest, embed_images
+from datumaro_clip.embedding import pace as module
+from datumaro_clip.embedding.pace import Pace
 from datumaro_clip.testing import FakeEncoder
 
 

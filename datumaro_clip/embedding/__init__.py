@@ -1,0 +1,10 @@
+"""From pictures and texts to vectors: bounded, in order, nothing computed that the cache holds."""
+
+from __future__ import annotations
+
+from datumaro_clip.embedding.images import embed_images
+from datumaro_clip.embedding.matrix import embed
+from datumaro_clip.embedding.requests import EmbedResult, ImageRequest
+from datumaro_clip.embedding.texts import embed_texts
+
+__all__ = ["EmbedResult", "ImageRequest", "embed", "embed_images", "embed_texts"]
