@@ -77,7 +77,7 @@ def test_thumbnails_are_not_held_while_duplicates_are_sought(monkeypatch: pytest
     held: list[int] = []
 
     def counting(*args: object) -> object:
-        held.append(sum(isinstance(each, dedup._Picture) for each in gc.get_objects()))
+        held.append(sum(type(each) is dedup._Picture for each in gc.get_objects()))
         return find_duplicates(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dedup, "find_duplicates", counting)
