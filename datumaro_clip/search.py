@@ -191,4 +191,4 @@ def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:
 
 def _store_key(store: StoreReader, row: int) -> ItemKey:
     """The key of a row of a store's matrix."""
-    return store.key(int(store.embedding_rows[row]))
+    return store.key(int(store.vector_rows()[row]))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -125,7 +128,7 @@ class Embedding:
     def __len__(self) -> int:
         return len(self.vector)
 
-    def __reduce__(self) -> tuple[type[Embedding], tuple[FloatArray, str, str, str]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles are made anew, so that theirs is read-only too."""
         return type(self), (self.vector, self.space, self.model, self.precision)
 
@@ -138,7 +141,7 @@ class Embedding:
         return VectorSpace(self.space, len(self), self.model)
 
     @classmethod
-    def from_attribute(cls, value: object) -> Embedding:
+    def from_attribute(cls, value: object) -> Self:
         """Read an item's attribute: an embedding, or the mapping that general formats write for it.
 
         Raises
@@ -154,6 +157,43 @@ class Embedding:
             return cls(**value)
         except (TypeError, ValueError) as exc:
             raise InvalidVectorError(f"clip_embedding does not describe an embedding: {exc}") from exc
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ObjectEmbedding(Embedding):
+    """The vector of one object, as annotations carry it in their attribute ``clip_embedding``.
+
+    It belongs to this box of this picture: where the annotation's box is another, the vector is not the object's.
+
+    Attributes
+    ----------
+    bbox : tuple of float
+        x1, y1, x2, y2 in pixels of the stored picture, as float32 has them: the box that the vector was computed of.
+    source : str
+        SHA-256, as 64 hexadecimal digits, of what it was computed from (picture, box, the crop's options); empty where
+        it is not known.
+    """
+
+    bbox: tuple[float, float, float, float]
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        box = np.asarray(self.bbox, np.float32)
+        if box.shape != (4,) or not np.isfinite(box).all():
+            raise InvalidVectorError(f"an object's box is four finite numbers x1, y1, x2, y2; got {self.bbox}")
+        object.__setattr__(self, "bbox", tuple(box.tolist()))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ObjectEmbedding):
+            return False
+        return (self.bbox, self.source) == (other.bbox, other.source) and super().__eq__(other)
+
+    def __hash__(self) -> int:
+        return hash((super().__hash__(), self.bbox))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.vector, self.space, self.model, self.precision, self.bbox, self.source)
 
 
 def is_unit_rows(matrix: npt.NDArray[Any]) -> bool:

@@ -30,8 +30,8 @@ def test_inspect_prints_the_facts(kind: str, tmp_path: Path, capsys: pytest.Capt
     assert printed["dtype"] == "float16"
     assert printed["space"] == SPACE
     assert printed["precision"] == "f32"
-    assert "item 0@train  norm 1.0000, shape (16,), 0 captions" in lines
-    assert "bare@train  no vector, 0 captions" in lines
+    assert "item 0@train  norm 1.0000, shape (16,), 0 captions, 0 objects" in lines
+    assert "bare@train  no vector, 0 captions, 0 objects" in lines
 
 
 def test_verify_reads_every_block(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

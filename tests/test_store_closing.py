@@ -32,8 +32,8 @@ def held(path: Path) -> int:
 
 def read_in_every_way(reader: StoreReader) -> np.ndarray:
     assert_same(next(reader.records()), RECORDS[0])
-    assert [len(block.rows) for block in reader.iter_captions()] == [6]
-    assert len(reader.embedding_rows) == len(reader.stored_rows()) == len(reader.embeddings[0].vectors)
+    assert len(reader.stored_rows("captions")[:]) == reader.caption_count == 6
+    assert len(reader.vector_rows()) == len(reader.stored_rows()[:]) == reader.embedding_count
     reader.find(RECORDS[0].key)
     return reader.matrix()
 
@@ -60,7 +60,7 @@ def test_a_closed_store_says_that_it_is_closed(store: Path) -> None:
     """Neither rows of nothing, nor an advice to restore what is sound."""
     with open_store(store) as reader:
         read_in_every_way(reader)
-    for read in (reader.matrix, lambda: reader.record(0), lambda: list(reader.iter_embeddings()), reader.check):
+    for read in (reader.matrix, lambda: reader.record(0), reader.stored_rows, reader.check):
         with pytest.raises(StoreError, match="was closed; open the store again"):
             read()
 

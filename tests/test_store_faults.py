@@ -97,7 +97,7 @@ def test_a_flipped_byte_of_a_vector_is_found_when_it_is_read(tmp_path: Path) -> 
         content[content.index(np.asarray(vector, "<f4").tobytes()) + 2] ^= 1
         (path / file).write_bytes(content)
         for read in (
-            lambda reader: list(reader.iter_embeddings()),
+            lambda reader: reader.stored_rows()[:],
             lambda reader: SearchIndex.from_store(reader).search(np.eye(1, HEADER.space.dimension)),
             lambda reader: list(reader.records()),
             lambda reader: reader.check(),
@@ -130,8 +130,8 @@ def test_a_truncated_manifest_is_an_error(store: Path) -> None:
 
 def test_an_unknown_version_is_named(store: Path) -> None:
     file = manifest_path(store, kind_of(store))
-    file.write_bytes(file.read_bytes().replace(b'"format_version":1', b'"format_version":2', 1))
-    with pytest.raises(StoreFormatError, match="version 2; this release reads version 1"):
+    file.write_bytes(file.read_bytes().replace(b'"format_version":2', b'"format_version":3', 1))
+    with pytest.raises(StoreFormatError, match="version 3; this release reads versions 1 and 2"):
         open_store(store)
     with pytest.raises(StoreFormatError):
         append_to_store(store)

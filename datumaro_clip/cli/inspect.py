@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datumaro_clip.cli.arguments import at_least
-from datumaro_clip.store import Record, StoreReader, open_store
+from datumaro_clip.store import VECTOR_GROUPS, Record, StoreReader, open_store
 
 NAME = "inspect"
 HELP = "print what a store holds: counts, vector space, dtype, and the first items"
@@ -40,6 +40,7 @@ def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
     yield "subsets", ", ".join(f"{name} {count}" for name, count in reader.subsets.items()) or "none"
     yield "embeddings", reader.embedding_count
     yield "captions", reader.caption_count
+    yield "objects", reader.object_count
     yield "dimension", "none" if space is None else space.dimension
     yield "dtype", header.dtype
     yield "space", "none" if space is None else space.fingerprint
@@ -52,12 +53,13 @@ def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
 
 def _of_segments(reader: StoreReader, attribute: str) -> list[str]:
     """An attribute of the segments that have vectors, each value once."""
-    vectors = [segment for segment in reader.segments if segment.columns.keys() & {"embeddings", "caption_embeddings"}]
+    vectors = [segment for segment in reader.segments if any(map(segment.live_count, VECTOR_GROUPS))]
     return list(dict.fromkeys(getattr(segment.entry, attribute) for segment in vectors))
 
 
 def _describe(record: Record) -> str:
+    parts = f"{len(record.captions)} captions, {len(record.objects)} objects"
     if record.embedding is None:
-        return f"{record.key}  no vector, {len(record.captions)} captions"
+        return f"{record.key}  no vector, {parts}"
     norm = float(np.linalg.norm(record.embedding))
-    return f"{record.key}  norm {norm:.4f}, shape {record.embedding.shape}, {len(record.captions)} captions"
+    return f"{record.key}  norm {norm:.4f}, shape {record.embedding.shape}, {parts}"

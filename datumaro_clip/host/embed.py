@@ -17,6 +17,7 @@ from datumaro.components.transformer import Transform
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.codec.items import describe_dataset
+from datumaro_clip.host.curation.crops import label_names
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options, require_choice
 from datumaro_clip.host.precomputed import PrecomputedVectors
@@ -143,7 +144,7 @@ class ClipEmbed(Transform):
         header = describe_dataset(source.categories(), source.infos(), source.media_type())
         overwrite = options.embedding.overwrite
         with create_store(options.store, options.store_format, header, overwrite=overwrite) as writer:
-            storer = ItemStorer(writer, MediaOptions())
+            storer = ItemStorer(writer, MediaOptions(), label_names(source.categories()))
             yield storer
             storer.report()
         self._stored = True

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import SpaceMismatchError
-from datumaro_clip.host.carried import ATTRIBUTE, carried
+from datumaro_clip.host.carried import ATTRIBUTE, carried, carried_objects, object_vector
 from datumaro_clip.host.codec.items import ItemEncoder
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
-from datumaro_clip.store import Record, StoreWriter
+from datumaro_clip.store import ObjectVector, Record, StoreWriter
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
@@ -41,10 +42,13 @@ class ItemStorer:
     ----------
     writer : StoreWriter
     media : MediaOptions
+    classes : sequence of str
+        Names of the dataset's labels.
     """
 
-    def __init__(self, writer: StoreWriter, media: MediaOptions) -> None:
-        self._writer = writer
+    def __init__(self, writer: StoreWriter, media: MediaOptions, classes: Sequence[str]) -> None:
+        self._writer, self._classes = writer, classes
+        self._moved = 0
         self._encoder = ItemEncoder(writer.media, save_media=media.save, image_ext=media.image_ext)
         self._declared = False
 
@@ -71,10 +75,23 @@ class ItemStorer:
             if provenance.precision != self._writer.header.precision:
                 payload["precision"] = provenance.precision
         vector = None if found.embedding is None else found.embedding.vector
-        self._writer.add(Record(key, payload, vector, found.captions))
+        self._writer.add(Record(key, payload, vector, found.captions, tuple(self._objects(found.item, key, payload))))
+
+    def _objects(self, item: DatasetItem, key: ItemKey, payload: dict[str, Any]) -> Iterator[ObjectVector]:
+        """The vectors that the item's annotations carry, but for those of boxes that have changed since."""
+        for index, annotation, embedding, is_its_own in carried_objects(item):
+            if not is_its_own:
+                self._moved += 1
+                continue
+            self._declare(_provenance(embedding, "unknown"), key)
+            if embedding.precision != self._writer.header.precision:
+                payload["object_precision"] = embedding.precision
+            yield object_vector(index, annotation, embedding, self._classes)
 
     def report(self) -> None:
-        """Warn of media that the store does not have, by number."""
+        """Warn of media and vectors that the store does not have, by number."""
+        if self._moved:
+            log.warning("%d boxes are not where their vectors are from; embed them again with clip_embed", self._moved)
         for reason, message in _LOSSES.items():
             if self._encoder.media.counts[reason]:
                 log.warning(message, self._encoder.media.counts[reason])

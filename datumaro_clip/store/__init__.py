@@ -10,24 +10,37 @@ from dataclasses import replace
 from pathlib import Path
 
 from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.store.base import COMPRESSIONS, DTYPES, CaptionBlock, CaptionVector, Header, Record
+from datumaro_clip.store.archives import ArchiveMember
+from datumaro_clip.store.base import (
+    COMPRESSIONS,
+    DTYPES,
+    CaptionVector,
+    Header,
+    ObjectBlock,
+    ObjectVector,
+    Record,
+)
 from datumaro_clip.store.kinds import StoreKind, store_kind
 from datumaro_clip.store.lock import WriterLock
-from datumaro_clip.store.manifest import KIND_NAMES, find_kind, read_manifest
+from datumaro_clip.store.manifest import KIND_NAMES, VECTOR_GROUPS, find_kind, read_manifest, store_digest
 from datumaro_clip.store.media import MediaFolder, media_path
-from datumaro_clip.store.reader import SegmentVectors, StoreReader
+from datumaro_clip.store.reader import StoreReader
+from datumaro_clip.store.segments import SegmentReader
 from datumaro_clip.store.writer import StoreWriter
 
 __all__ = [
     "COMPRESSIONS",
     "DTYPES",
     "KIND_NAMES",
-    "CaptionBlock",
+    "VECTOR_GROUPS",
+    "ArchiveMember",
     "CaptionVector",
     "Header",
     "MediaFolder",
+    "ObjectBlock",
+    "ObjectVector",
     "Record",
-    "SegmentVectors",
+    "SegmentReader",
     "StoreKind",
     "StoreReader",
     "StoreWriter",
@@ -35,6 +48,7 @@ __all__ = [
     "create_store",
     "media_path",
     "open_store",
+    "store_digest",
     "store_kind",
 ]
 

@@ -97,6 +97,38 @@ class CaptionVector:
 
 
 @dataclass(frozen=True, eq=False)
+class ObjectVector:
+    """The vector of one object in an item's picture: of the part of the picture inside its box.
+
+    Attributes
+    ----------
+    annotation_index : int
+        Position of the object's annotation among the item's annotations.
+    vector : numpy.ndarray
+        Shape (D,), unit length.
+    bbox : tuple of float
+        x1, y1, x2, y2 in pixels of the stored picture, kept as float32; the box that the vector was computed of.
+    class_name : str
+        The object's class; empty where it has none.
+    confidence : float or None
+        The detector's, in [0, 1]; None for a box that no detector made.
+    detector : str
+        Fingerprint of the detector; empty for a box that no detector made.
+    source : str
+        SHA-256, as 64 hexadecimal digits, of what the vector was computed from (picture, box, the crop's options):
+        another digest, another vector. Empty where it is not known.
+    """
+
+    annotation_index: int
+    vector: FloatArray
+    bbox: tuple[float, float, float, float]
+    class_name: str = ""
+    confidence: float | None = None
+    detector: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """One item of a store.
 
@@ -108,21 +140,45 @@ class Record:
     embedding : numpy.ndarray or None
         Shape (D,), unit length; float32 when read.
     captions : tuple of CaptionVector
+    objects : tuple of ObjectVector
     """
 
     key: ItemKey
     payload: Mapping[str, Any] = field(default_factory=dict)
     embedding: FloatArray | None = None
     captions: tuple[CaptionVector, ...] = ()
+    objects: tuple[ObjectVector, ...] = ()
 
 
-class CaptionBlock(NamedTuple):
-    """Caption vectors of consecutive rows: store rows (b,), annotation indices (b,), vectors (b, D), scores (b,)."""
+class ObjectBlock(NamedTuple):
+    """Object vectors of consecutive rows.
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        (b,) int64 rows of the items: of the store, or of the segment that was asked.
+    annotations : numpy.ndarray
+        (b,) int64, indices among the items' annotations.
+    vectors : numpy.ndarray
+        (b, D) in the store's dtype.
+    boxes : numpy.ndarray
+        (b, 4) float32: x1, y1, x2, y2 in pixels of the stored picture.
+    classes, detectors : numpy.ndarray
+        (b,) of str.
+    confidences : numpy.ndarray
+        (b,) float32 in [0, 1]; NaN where there is none.
+    sources : numpy.ndarray
+        (b, 32) uint8: SHA-256 of what the vectors were computed from; zeros where it is not known.
+    """
 
     rows: npt.NDArray[np.int64]
     annotations: npt.NDArray[np.int64]
     vectors: Array
-    scores: FloatArray
+    boxes: FloatArray
+    classes: npt.NDArray[np.str_]
+    confidences: FloatArray
+    detectors: npt.NDArray[np.str_]
+    sources: npt.NDArray[np.uint8]
 
 
 def key_hash(key: ItemKey) -> int:

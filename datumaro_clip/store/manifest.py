@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
 from datumaro_clip.system.files import atomic_write, is_safe_relative
 from datumaro_clip.vectors import VectorSpace
 
-FORMAT_VERSION = 1
+#: What is written, and what is read.
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 KIND_NAMES = ("clip_hdf5", "clip_mmap")
 
 _FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d{1,9}),"sha256":"([0-9a-f]{64})",')
@@ -34,6 +37,37 @@ _SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
 _MOST_ROWS = 2**48
 # Far above the checksums and removed rows of any store, far below what a hostile file may claim to be.
 _MOST_BYTES = 1 << 28
+_MOST_HEAD = 256
+#: Every column's dtypes, and the shape of its rows; None for vectors, (D,).
+COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
+    "items": (("|u1",), ()),
+    "item_offsets": (("<u8",), ()),
+    "item_hash": (("<u4",), ()),
+    "embeddings": (("<f4", "<f2"), None),
+    "embedding_item": (("<i8",), ()),
+    "caption_embeddings": (("<f4", "<f2"), None),
+    "caption_item": (("<i8",), ()),
+    "caption_annotation": (("<i8",), ()),
+    "caption_scores": (("<f4",), ()),
+    "object_embeddings": (("<f4", "<f2"), None),
+    "object_item": (("<i8",), ()),
+    "object_annotation": (("<i8",), ()),
+    "object_bbox": (("<f4",), (4,)),
+    "object_class": (("<u4",), ()),
+    "object_confidence": (("<f4",), ()),
+    "object_detector": (("<u4",), ()),
+    "object_source": (("|u1",), (32,)),
+}
+#: The columns that have a row for each vector: the vectors themselves, the row of each one's item, and the others.
+VECTOR_GROUPS: Mapping[str, tuple[str, ...]] = {
+    "embeddings": ("embeddings", "embedding_item"),
+    "captions": ("caption_embeddings", "caption_item", "caption_annotation", "caption_scores"),
+    "objects": (
+        *("object_embeddings", "object_item", "object_annotation", "object_bbox", "object_class"),
+        *("object_confidence", "object_detector", "object_source"),
+    ),
+}
+
 _UNLIKE_THE_FORMAT = (
     *(ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, RecursionError),
     OptionError,
@@ -52,6 +86,15 @@ class SegmentEntry:
     versions: Mapping[str, str]
     files: Mapping[str, int]
     columns: Mapping[str, ColumnSpec]
+    classes: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of what the segment's columns hold; removed rows change nothing in it."""
+        content = {name: vars(column) for name, column in sorted(self.columns.items())}
+        text = json.dumps([content, self.classes, self.detectors], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def number(self) -> int:
@@ -74,6 +117,8 @@ class Manifest:
     segments: tuple[SegmentEntry, ...] = ()
     embeddings: int = 0
     captions: int = 0
+    objects: int = 0
+    digest: str = field(default="", compare=False)
 
     @property
     def items(self) -> int:
@@ -146,11 +191,32 @@ def read_manifest(root: Path) -> Manifest:
     if kind is None:
         raise StoreNotFoundError(_why_there_is_none(root))
     path = manifest_path(root, kind)
-    body = _checked_body(path, kind)
+    body, digest = _checked_body(path, kind)
     try:
-        return _from_json(kind, json.loads(body))
+        return replace(_from_json(kind, json.loads(body)), digest=digest)
     except _UNLIKE_THE_FORMAT as exc:
         raise StoreCorruptError(f"{path} contradicts the format: {exc!r}") from exc
+
+
+def store_digest(path: str | os.PathLike[str]) -> str:
+    """What changes whenever the store at a path does: the digest in its manifest, read from the first line alone.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError
+        If there is no store, or a foreign one.
+    StoreError
+        If its manifest cannot be read.
+    """
+    root = Path(path)
+    kind = find_kind(root)
+    if kind is None:
+        raise StoreNotFoundError(_why_there_is_none(root))
+    try:
+        with manifest_path(root, kind).open("rb") as file:
+            return _head(manifest_path(root, kind), file.readline(_MOST_HEAD), kind)[1]
+    except OSError as exc:
+        raise StoreError(with_cure(exc)) from exc
 
 
 def _why_there_is_none(root: Path) -> str:
@@ -162,23 +228,29 @@ def _why_there_is_none(root: Path) -> str:
     return f"{root} holds no embedding store: there is no {names} in it; datum export -f clip_hdf5 -o DIR writes one"
 
 
-def _checked_body(path: Path, kind: str) -> bytes:
-    """The manifest's JSON without its first line, once format, version and digest are right."""
+def _checked_body(path: Path, kind: str) -> tuple[bytes, str]:
+    """The manifest's JSON without its first line, and its digest, once format, version and digest are right."""
     first, _, body = _content(path).partition(b"\n")
-    match = _FIRST_LINE.fullmatch(first)
+    version, digest = _head(path, first, kind)
+    if version not in READABLE_VERSIONS:
+        raise StoreFormatError(
+            f"{path} is of format version {version}; this release reads versions "
+            f"{' and '.join(map(str, READABLE_VERSIONS))}. Install a newer datumaro-clip"
+        )
+    if hashlib.sha256(body).hexdigest() != digest:
+        raise StoreCorruptError(f"{path} contradicts its digest: it was damaged or changed by hand")
+    return b"{" + body, digest
+
+
+def _head(path: Path, first: bytes, kind: str) -> tuple[int, str]:
+    """Format version and digest, from a manifest's first line."""
+    match = _FIRST_LINE.fullmatch(first.removesuffix(b"\n"))
     if match is None or match[1].decode() != kind:
         raise StoreFormatError(
             f"{path} is not the manifest of a {kind} store, or its first line is damaged: "
             "name another directory, or restore the store from a copy"
         )
-    if int(match[2]) != FORMAT_VERSION:
-        raise StoreFormatError(
-            f"{path} is of format version {int(match[2])}; this release reads version {FORMAT_VERSION}. "
-            "Install a newer datumaro-clip"
-        )
-    if hashlib.sha256(body).hexdigest().encode() != match[3]:
-        raise StoreCorruptError(f"{path} contradicts its digest: it was damaged or changed by hand")
-    return b"{" + body
+    return int(match[2]), match[3].decode()
 
 
 def _content(path: Path) -> bytes:
@@ -198,6 +270,7 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "items": manifest.items,
         "embeddings": manifest.embeddings,
         "captions": manifest.captions,
+        "objects": manifest.objects,
         "subsets": dict(manifest.subsets),
         "segments": [_segment_to_json(segment) for segment in manifest.segments],
     }
@@ -218,16 +291,17 @@ def _from_json(kind: str, value: dict[str, Any]) -> Manifest:
         segments=tuple(_segment(entry) for entry in value["segments"]),
         embeddings=int(value["embeddings"]),
         captions=int(value["captions"]),
+        objects=int(value.get("objects", 0)),
     )
     for entry in manifest.segments:
         _require_vectors_of(manifest.header, entry)
     _require(len({entry.name for entry in manifest.segments}) == len(manifest.segments), "a segment named twice")
-    _require(sum(manifest.subsets.values()) == manifest.items, "subsets of another number of items")
+    _require(sum(manifest.subsets.values()) == manifest.items == value["items"], "subsets of another number of items")
     return manifest
 
 
 def _require_vectors_of(header: Header, entry: SegmentEntry) -> None:
-    for name in entry.columns.keys() & {"embeddings", "caption_embeddings"}:
+    for name in entry.columns.keys() & {vectors for vectors, *_ in VECTOR_GROUPS.values()}:
         spec = entry.columns[name]
         dimension = None if header.space is None else header.space.dimension
         _require((spec.dtype, spec.shape[1]) == (DTYPES[header.dtype], dimension), f"{name} unlike the header")
@@ -235,41 +309,36 @@ def _require_vectors_of(header: Header, entry: SegmentEntry) -> None:
 
 def _segment(value: dict[str, Any]) -> SegmentEntry:
     columns = {name: _column(name, spec) for name, spec in value["columns"].items()}
-    entry = SegmentEntry(**{**value, "columns": columns, "removed": tuple(value["removed"])})
+    lists = {name: tuple(value.get(name, ())) for name in ("removed", "classes", "detectors")}
+    entry = SegmentEntry(**{**value, **lists, "columns": columns})
     _require(segment_number(entry.name) > 0, f"segment name {entry.name!r}")
     _require(all(is_safe_relative(name) for name in entry.files), "a file name that leaves the store")
+    _require(all(type(name) is str for name in (*entry.classes, *entry.detectors)), "a class that is no name")
     removed = np.array(entry.removed, dtype=np.int64)
     _require(bool(np.all(np.diff(removed) > 0)), "removed rows out of order")
     _require(not len(removed) or (removed[0] >= 0 and removed[-1] < entry.items), "removed rows that are not there")
+    _require("items" in columns, "no records")
     _require(columns["item_offsets"].shape == (entry.items + 1,), "offsets for another number of items")
     _require(columns["item_hash"].shape == (entry.items,), "hashes for another number of items")
+    for group in VECTOR_GROUPS.values():
+        lengths = {columns[name].shape[0] if name in columns else 0 for name in group}
+        _require(len(lengths) == 1, f"columns of different lengths: {', '.join(group)}")
     return entry
 
 
 def _column(name: str, value: dict[str, Any]) -> ColumnSpec:
     spec = ColumnSpec(value["dtype"], tuple(value["shape"]), value["block_rows"], tuple(value["crc32"]))
-    _require(name in COLUMN_DTYPES and spec.dtype in COLUMN_DTYPES[name], f"column {name!r} of {spec.dtype!r}")
-    _require(len(spec.shape) == (2 if name.endswith("embeddings") else 1), f"the shape of column {name!r}")
+    dtypes, row_shape = COLUMNS[name]
+    _require(spec.dtype in dtypes, f"column {name!r} of {spec.dtype!r}")
     _require(all(isinstance(n, int) and 0 < n < _MOST_ROWS for n in spec.shape), f"the shape of column {name!r}")
+    is_row = len(spec.shape) == 2 if row_shape is None else spec.shape[1:] == row_shape
+    _require(is_row, f"the shape of column {name!r}")
     _require(all(isinstance(n, int) for n in (spec.block_rows, *spec.crc32)), f"the blocks of column {name!r}")
     _require(spec.block_rows > 0, f"the blocks of column {name!r}")
     _require(-(-spec.shape[0] // spec.block_rows) == len(spec.crc32), f"the checksums of column {name!r}")
     row_bytes = spec.nbytes // spec.shape[0]
     _require(spec.block_rows == max(1, BLOCK_BYTES // row_bytes), f"the blocks of column {name!r}")
     return spec
-
-
-COLUMN_DTYPES: Mapping[str, tuple[str, ...]] = {
-    "items": ("|u1",),
-    "item_offsets": ("<u8",),
-    "item_hash": ("<u4",),
-    "embeddings": ("<f4", "<f2"),
-    "embedding_item": ("<i8",),
-    "caption_embeddings": ("<f4", "<f2"),
-    "caption_item": ("<i8",),
-    "caption_annotation": ("<i8",),
-    "caption_scores": ("<f4",),
-}
 
 
 def _require(condition: bool, what: str) -> None:

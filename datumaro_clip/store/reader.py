@@ -4,37 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import StoreCorruptError
-from datumaro_clip.store.base import DTYPES, Array, CaptionBlock, Header, Record, key_hash
-from datumaro_clip.store.columns import RowSource
+from datumaro_clip.store.base import DTYPES, Array, Header, ObjectBlock, Record, key_hash
 from datumaro_clip.store.hashes import HashIndex, possible_rows
 from datumaro_clip.store.kinds import store_kind
+from datumaro_clip.store.manifest import VECTOR_GROUPS
 from datumaro_clip.store.opening import open_segments
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.vectors import ItemKey
-
-
-class SegmentVectors(NamedTuple):
-    """One segment's vectors, unread and unchecked.
-
-    Attributes
-    ----------
-    rows : numpy.ndarray
-        (k,) int64, the store row of each vector's item; -1 where the item was removed.
-    vectors : array-like
-        (k, D) in the store's dtype: a read-only map, or a dataset that is read when sliced.
-    """
-
-    rows: Rows
-    vectors: RowSource
 
 
 class StoreReader:
@@ -52,7 +37,11 @@ class StoreReader:
     header : Header
     subsets : dict
         Live items by subset.
-    embedding_count, caption_count : int
+    digest : str
+        Changes with every write; :func:`~datumaro_clip.store.store_digest` says whether there was a later one.
+    segments : list of SegmentReader
+        What each write added, oldest first; their columns are read when they are asked for.
+    embedding_count, caption_count, object_count : int
         Live vectors.
 
     Raises
@@ -70,6 +59,12 @@ class StoreReader:
         self.subsets = dict(manifest.subsets)
         self.embedding_count = manifest.embeddings
         self.caption_count = manifest.captions
+        self.object_count = manifest.objects
+        self.digest = manifest.digest
+        for group in VECTOR_GROUPS:
+            if sum(segment.live_count(group) for segment in self.segments) != getattr(manifest, group):
+                raise StoreCorruptError(f"{path} holds another number of {group} than its manifest says")
+        self._vector_rows: dict[str, Rows] = {}
         self._starts = np.cumsum([0, *(segment.entry.live for segment in self.segments)])
 
     def __len__(self) -> int:
@@ -87,13 +82,11 @@ class StoreReader:
         """Let go of the files; arrays handed out keep theirs."""
         for segment in self.segments:
             segment.close()
-        vars(self).pop("embeddings", None)
 
     def keys(self) -> Iterator[ItemKey]:
         """The items' keys, in row order."""
         for segment in self.segments:
-            for local in segment.live:
-                yield segment.key(int(local))
+            yield from compress(segment.keys(), segment.is_live)
 
     def records(self) -> Iterator[Record]:
         """The items, in row order, holding a few blocks at a time."""
@@ -129,68 +122,53 @@ class StoreReader:
         segment = self.segments[index]
         return segment, int(segment.live[row - self._starts[index]])
 
-    @cached_property
-    def embeddings(self) -> tuple[SegmentVectors, ...]:
-        """The vectors, segment by segment, not yet read."""
-        return tuple(
-            SegmentVectors(self._store_rows(index, segment.embedding_item), segment.columns["embeddings"].rows)
-            for index, segment in enumerate(self.segments)
-            if "embeddings" in segment.columns
-        )
+    def vector_rows(self, group: str = "embeddings") -> Rows:
+        """The store row of each live vector of a group, (N,) int64: whose the rows of :meth:`stored_rows` are.
 
-    @cached_property
-    def embedding_rows(self) -> Rows:
-        """The store row of each live vector, (N,), in the order of :meth:`matrix`."""
-        rows = [vectors.rows[vectors.rows >= 0] for vectors in self.embeddings]
-        return np.concatenate([np.zeros(0, np.int64), *rows])
+        Parameters
+        ----------
+        group : str
+            ``embeddings`` (the pictures'; ascending, one an item at most), ``captions`` or ``objects``.
+        """
+        if group not in self._vector_rows:
+            rows = [self._store_rows(i, segment.item_rows(group)) for i, segment in enumerate(self.segments)]
+            self._vector_rows[group] = np.concatenate([np.zeros(0, np.int64), *(r[r >= 0] for r in rows)])
+        return self._vector_rows[group]
+
+    def stored_rows(self, group: str = "embeddings") -> StoredRows:
+        """All live vectors of a group, (N, D), read and checked when indexed; slices of a map are not copied."""
+        column = VECTOR_GROUPS[group][0]
+        parts = [
+            (segment.columns[column], np.flatnonzero(segment.is_live[segment.item_rows(group)]))
+            for segment in self.segments
+            if column in segment.columns
+        ]
+        dimension = 0 if self.header.space is None else self.header.space.dimension
+        return StoredRows(parts, dimension, DTYPES[self.header.dtype])
 
     def embedding_keys(self) -> Iterator[ItemKey]:
-        """The key of each live vector's item, in the order of :meth:`matrix`."""
-        return (self.key(int(row)) for row in self.embedding_rows)
+        """The key of each live picture vector's item, in the order of :meth:`matrix`."""
+        return (self.key(int(row)) for row in self.vector_rows())
 
-    def iter_embeddings(self, block_rows: int = 16384) -> Iterator[tuple[Rows, Array]]:
-        """Live vectors in blocks, checked as they are read.
-
-        Yields
-        ------
-        rows : numpy.ndarray
-            (b,) int64 store rows, b ≤ ``block_rows``.
-        block : numpy.ndarray
-            (b, D) in the store's dtype.
-        """
+    def objects(self) -> Iterator[ObjectBlock]:
+        """Live object vectors, a segment at a time, their columns read and checked; ``rows`` are the store's."""
         for index, segment in enumerate(self.segments):
-            if "embeddings" in segment.columns:
-                rows = self._store_rows(index, segment.embedding_item)
-                for keep, start, stop in _blocks(rows, block_rows):
-                    yield rows[start:stop][keep], segment.columns["embeddings"].read(start, stop)[keep]
-
-    def iter_captions(self, block_rows: int = 16384) -> Iterator[CaptionBlock]:
-        """Live caption vectors in blocks, checked as they are read."""
-        for index, segment in enumerate(self.segments):
-            if "caption_embeddings" in segment.columns:
-                rows = self._store_rows(index, segment.caption_item)
-                columns = [segment.columns[f"caption_{name}"] for name in ("annotation", "embeddings", "scores")]
-                for keep, start, stop in _blocks(rows, block_rows):
-                    annotations, vectors, scores = (column.read(start, stop)[keep] for column in columns)
-                    yield CaptionBlock(rows[start:stop][keep], annotations, vectors, scores)
+            if len(segment.item_rows("objects")):
+                rows = self._store_rows(index, segment.item_rows("objects"))
+                _, *columns = segment.objects()
+                yield ObjectBlock(rows[rows >= 0], *(column[rows >= 0] for column in columns))
 
     def matrix(self) -> Array:
-        """All live vectors, (N, D), in the store's dtype.
+        """All live picture vectors, (N, D), in the store's dtype.
 
         A ``clip_mmap`` store of one segment without removed items is mapped: nothing is copied, and nothing
         checked (``check`` does that). Any other store is read, block by block, each checked.
         """
-        mapped = self._mapped()
-        return self._copied() if mapped is None else mapped
-
-    def stored_rows(self) -> StoredRows:
-        """All live vectors, (N, D), read and checked when they are sliced; slices of a map are not copied."""
-        with_vectors = [(i, segment) for i, segment in enumerate(self.segments) if "embeddings" in segment.columns]
-        parts = [
-            (segment.columns["embeddings"], np.flatnonzero(self._store_rows(index, segment.embedding_item) >= 0))
-            for index, segment in with_vectors
-        ]
-        return StoredRows(parts, self._dimension, DTYPES[self.header.dtype])
+        if self.kind.supports_zero_copy and len(self.segments) == 1 and not self.segments[0].entry.removed:
+            column = self.segments[0].columns.get("embeddings")
+            if column is not None:
+                return np.asarray(column.rows)
+        return self.stored_rows()[:]
 
     def check(self) -> None:
         """Read everything.
@@ -198,32 +176,10 @@ class StoreReader:
         Raises
         ------
         StoreCorruptError
-            At the first block that contradicts its checksum, or count that contradicts the rows.
+            At the first block that contradicts its checksum, or record or number that contradicts the format.
         """
         for segment in self.segments:
             segment.check()
-        captions = sum(len(block.rows) for block in self.iter_captions())
-        if (len(self.embedding_rows), captions) != (self.embedding_count, self.caption_count):
-            raise StoreCorruptError(f"{self.path} holds other numbers of vectors than its manifest says")
-
-    @property
-    def _dimension(self) -> int:
-        return 0 if self.header.space is None else self.header.space.dimension
-
-    def _mapped(self) -> Array | None:
-        """All live vectors, where one map holds them and nothing else."""
-        if not (len(self.segments) == len(self.embeddings) == 1 and self.kind.supports_zero_copy):
-            return None
-        rows, vectors = self.embeddings[0]
-        return np.asarray(vectors) if len(rows) == self.embedding_count else None
-
-    def _copied(self) -> Array:
-        matrix = np.empty((self.embedding_count, self._dimension), DTYPES[self.header.dtype])
-        start = 0
-        for rows, block in self.iter_embeddings():
-            matrix[start : start + len(rows)] = block
-            start += len(rows)
-        return matrix
 
     def _store_rows(self, index: int, local: Rows) -> Rows:
         """Store rows of a segment's rows; -1 for removed ones."""
@@ -246,14 +202,3 @@ class StoreReader:
         """The hash of each row's key."""
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
-
-
-def _blocks(rows: Rows, block_rows: int) -> Iterator[tuple[npt.NDArray[np.bool_] | slice, int, int]]:
-    """What to keep of each block of rows that has live ones, and where the block is."""
-    for start in range(0, len(rows), block_rows):
-        stop = min(start + block_rows, len(rows))
-        live = rows[start:stop] >= 0
-        if live.all():
-            yield slice(None), start, stop
-        elif live.any():
-            yield live, start, stop

@@ -17,7 +17,7 @@ _NEAR = 1024
 
 
 class StoredRows:
-    """Live vectors, (N, D), read when they are sliced or indexed; a block is checked when it is first read.
+    """Live vectors, (N, D), read when they are indexed; a block is checked when it is first read.
 
     Parameters
     ----------
@@ -40,13 +40,31 @@ class StoredRows:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, rows: slice | Rows) -> Array:
-        """Rows ``start`` to ``stop`` of a slice without a step, or those of an array of indices."""
+    def __getitem__(self, rows: int | slice | npt.ArrayLike) -> Array:
+        """One row (D,), or the rows of a slice, an array of indices or a mask (N,), as an array of all would give them.
+
+        Raises
+        ------
+        IndexError
+            If an index is out of bounds, or is of a kind that does not choose rows.
+        """
         if isinstance(rows, slice):
-            start, stop, _ = rows.indices(len(self))
-            pieces = list(self._read(start, stop))
-            return pieces[0] if len(pieces) == 1 else np.concatenate([self._no_rows(), *pieces])
-        return self._gathered(np.asarray(rows, np.int64))
+            start, stop, step = rows.indices(len(self))
+            return self._consecutive(start, stop) if step == 1 else self._gathered(np.arange(start, stop, step))
+        indices = np.asarray(rows)
+        if indices.dtype == bool and indices.shape == (len(self),):
+            return self._gathered(np.flatnonzero(indices))
+        if indices.ndim > 1 or not (np.issubdtype(indices.dtype, np.integer) or indices.shape == (0,)):
+            raise IndexError(f"wanted a row, a slice, indices (n,) or a mask ({len(self)},), got {rows!r}")
+        outside = (indices < -len(self)) | (indices >= len(self))
+        if outside.any():
+            raise IndexError(f"row {indices[outside].flat[0]} of {len(self)} rows")
+        found = self._gathered(np.atleast_1d(np.where(indices < 0, indices + len(self), indices)).astype(np.int64))
+        return found[0] if indices.ndim == 0 else found
+
+    def _consecutive(self, start: int, stop: int) -> Array:
+        pieces = list(self._read(start, stop))
+        return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *pieces])
 
     def _read(self, start: int, stop: int) -> Iterator[Array]:
         """The pieces of consecutive rows, one a segment."""
@@ -62,8 +80,5 @@ class StoredRows:
         gathered = np.empty((len(rows), self.shape[1]), self.dtype)
         for near in np.split(order, np.flatnonzero(np.diff(rows[order] // _NEAR)) + 1) if len(rows) else []:
             first = int(rows[near[0]])
-            gathered[near] = self[first : int(rows[near[-1]]) + 1][rows[near] - first]
+            gathered[near] = self._consecutive(first, int(rows[near[-1]]) + 1)[rows[near] - first]
         return gathered
-
-    def _no_rows(self) -> Array:
-        return np.empty((0, self.shape[1]), self.dtype)

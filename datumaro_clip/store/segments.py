@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from datumaro_clip.store.base import (
     DTYPES,
     Array,
     CaptionVector,
+    Header,
+    ObjectBlock,
+    ObjectVector,
     Record,
     from_line,
     key_hashes,
@@ -23,10 +27,10 @@ from datumaro_clip.store.base import (
     to_line,
     to_lines,
 )
-from datumaro_clip.store.columns import Column, ColumnSpec, ColumnWriter
+from datumaro_clip.store.columns import Column, ColumnWriter
 from datumaro_clip.store.hashes import HashIndex
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
-from datumaro_clip.store.manifest import SegmentEntry
+from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
 from datumaro_clip.store.unit import require_unit_rows
 from datumaro_clip.vectors import ItemKey
 
@@ -34,6 +38,7 @@ from datumaro_clip.vectors import ItemKey
 _PENDING = 1024
 # Keys that become lines and hashes at once.
 _KEYS = 16384
+_SHA256_BYTES = 32
 
 Rows = npt.NDArray[np.int64]
 
@@ -53,6 +58,9 @@ class SegmentWriter:
         self._sink = sink
         self._vector_dtype = DTYPES[dtype]
         self._columns: dict[str, ColumnWriter] = {}
+        # Names that objects share, each with its number.
+        self._classes: dict[str, int] = {}
+        self._detectors: dict[str, int] = {}
         self._pending: list[tuple[int, Record]] = []
         self._extend("item_offsets", "<u8", np.zeros(1, np.uint64))
         self._bytes = 0
@@ -82,12 +90,31 @@ class SegmentWriter:
         self._sink.wait()
         self.items += len(keys)
 
-    def finish(self) -> tuple[dict[str, ColumnSpec], dict[str, int]]:
-        """Write what is pending; what each column is, and the files with their sizes."""
+    def finish(self, name: str, header: Header) -> SegmentEntry:
+        """Write what is pending; what the manifest says of this segment.
+
+        Parameters
+        ----------
+        name : str
+            The segment's.
+        header : Header
+            Whose precision, device and versions its vectors are of.
+        """
         self._flush()
         for _, column in sorted(self._columns.items()):
             column.flush()
-        return {name: column.spec for name, column in sorted(self._columns.items())}, self._sink.close()
+        return SegmentEntry(
+            name=name,
+            items=self.items,
+            removed=(),
+            precision=header.precision,
+            device=header.device,
+            versions=header.versions,
+            files=self._sink.close(),
+            columns={name: column.spec for name, column in sorted(self._columns.items())},
+            classes=tuple(self._classes),
+            detectors=tuple(self._detectors),
+        )
 
     def discard(self) -> None:
         """Let go of the files, whatever they hold."""
@@ -99,6 +126,7 @@ class SegmentWriter:
         self._count_and_hash(subset_runs([record.key for _, record in pending]))
         self._write_embeddings([(row, r.embedding) for row, r in pending if r.embedding is not None])
         self._write_captions([(row, caption) for row, record in pending for caption in record.captions])
+        self._write_objects([(row, found) for row, record in pending for found in record.objects])
 
     def _write_lines(self, lines: bytes) -> None:
         characters = np.frombuffer(lines, np.uint8)
@@ -128,6 +156,23 @@ class SegmentWriter:
         scores = [np.nan if c.score is None else c.score for c in captions]
         self._extend("caption_scores", "<f4", np.array(scores))
 
+    def _write_objects(self, rows: list[tuple[int, ObjectVector]]) -> None:
+        if not rows:
+            return
+        objects = [found for _, found in rows]
+        classes = [self._classes.setdefault(o.class_name, len(self._classes)) for o in objects]
+        detectors = [self._detectors.setdefault(o.detector, len(self._detectors)) for o in objects]
+        confidences = [np.nan if o.confidence is None else o.confidence for o in objects]
+        sources = b"".join(bytes.fromhex(o.source) or bytes(_SHA256_BYTES) for o in objects)
+        self._extend("object_embeddings", self._vector_dtype, _stacked([o.vector for o in objects]))
+        self._extend("object_item", "<i8", np.array([row for row, _ in rows]))
+        self._extend("object_annotation", "<i8", np.array([o.annotation_index for o in objects]))
+        self._extend("object_bbox", "<f4", np.array([o.bbox for o in objects], np.float32))
+        self._extend("object_class", "<u4", np.array(classes))
+        self._extend("object_confidence", "<f4", np.array(confidences))
+        self._extend("object_detector", "<u4", np.array(detectors))
+        self._extend("object_source", "|u1", np.frombuffer(sources, np.uint8).reshape(-1, _SHA256_BYTES))
+
     def _extend(self, column: str, dtype: str, rows: Array) -> None:
         if len(rows) and column not in self._columns:
             self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._sink)
@@ -144,7 +189,15 @@ def _stacked(vectors: list[Array]) -> Array:
 
 
 class SegmentReader:
-    """A segment's records and vectors; rows are counted within the segment, removed ones included."""
+    """A segment's records and vectors; rows are counted within the segment, removed ones included.
+
+    Everything but ``entry`` is read when it is asked for, a column at a time; no payload is decoded for it.
+
+    Attributes
+    ----------
+    entry : SegmentEntry
+        What the manifest says of it; ``entry.name`` and ``entry.digest`` identify it.
+    """
 
     def __init__(self, root: Path, entry: SegmentEntry, source: SegmentSource) -> None:
         self.entry = entry
@@ -154,6 +207,10 @@ class SegmentReader:
         self._columns: Mapping[str, Column] | None = {
             name: Column(f"{self._path}/{name}", spec, rows[name]) for name, spec in entry.columns.items()
         }
+        self._item_rows: dict[str, Rows] = {}
+
+    def __len__(self) -> int:
+        return self.entry.items
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -163,44 +220,77 @@ class SegmentReader:
         return self._columns
 
     @cached_property
-    def live(self) -> Rows:
-        """Rows that were not removed, ascending."""
+    def is_live(self) -> npt.NDArray[np.bool_]:
+        """(n,): whether a row was not removed."""
         keep = np.ones(self.entry.items, dtype=bool)
         keep[list(self.entry.removed)] = False
-        return np.flatnonzero(keep)
+        return keep
 
-    def line(self, row: int) -> bytes:
-        """A record's JSON."""
-        start, stop = (int(offset) for offset in self.columns["item_offsets"].read(row, row + 2))
-        if not start < stop <= len(self.columns["items"]):
-            raise StoreCorruptError(f"record {row} of {self._path} lies outside its file")
-        return self.columns["items"].read(start, stop).tobytes()
+    @cached_property
+    def live(self) -> Rows:
+        """Rows that were not removed, ascending."""
+        return np.flatnonzero(self.is_live)
+
+    def live_count(self, group: str) -> int:
+        """Vectors of a group (``embeddings``, ``captions``, ``objects``) whose items were not removed."""
+        if not self.entry.removed:
+            vectors = self.entry.columns.get(VECTOR_GROUPS[group][0])
+            return 0 if vectors is None else vectors.shape[0]
+        return int(self.is_live[self.item_rows(group)].sum())
+
+    def keys(self) -> Iterator[ItemKey]:
+        """Every row's key, the removed ones' included."""
+        return (key for key, _ in self.parsed())
+
+    def parsed(self) -> Iterator[tuple[ItemKey, dict[str, Any]]]:
+        """Every row's key and payload, the removed ones' included, as JSON has them."""
+        for start in range(0, self.entry.items, _KEYS):
+            stop = min(start + _KEYS, self.entry.items)
+            offsets = self.columns["item_offsets"].read(start, stop + 1).astype(np.int64)
+            if not (np.all(np.diff(offsets) > 0) and offsets[-1] <= len(self.columns["items"])):
+                raise StoreCorruptError(f"records {start} to {stop - 1} of {self._path} lie outside their file")
+            text = self.columns["items"].read(int(offsets[0]), int(offsets[-1])).tobytes()
+            limits = (offsets - offsets[0]).tolist()
+            for row, (first, last) in enumerate(pairwise(limits), start):
+                yield self._parsed(row, text[first:last])
 
     def key(self, row: int) -> ItemKey:
         """A record's key."""
-        return self._parsed(row)[0]
+        return self._parsed(row, self._line(row))[0]
 
     def record(self, row: int) -> Record:
         """A record with its vectors, as float32."""
-        key, payload = self._parsed(row)
-        return Record(key, payload, self.embedding(row), tuple(self._captions_of(row)))
+        key, payload = self._parsed(row, self._line(row))
+        return Record(key, payload, self.embedding(row), tuple(self._captions_of(row)), tuple(self._objects_of(row)))
 
     def embedding(self, row: int) -> npt.NDArray[np.float32] | None:
         """An item's vector (D,), if it has one."""
-        index = int(np.searchsorted(self.embedding_item, row))
-        if index == len(self.embedding_item) or self.embedding_item[index] != row:
+        item = self.item_rows("embeddings")
+        index = int(np.searchsorted(item, row))
+        if index == len(item) or item[index] != row:
             return None
         return np.asarray(self.columns["embeddings"].read(index, index + 1)[0], dtype=np.float32)
 
-    @cached_property
-    def embedding_item(self) -> Rows:
-        """The row of each vector's item, ascending."""
-        return self._item_rows("embedding_item", "embeddings")
+    def item_rows(self, group: str) -> Rows:
+        """The row of each vector's item, ascending; of a group (``embeddings``, ``captions``, ``objects``)."""
+        if group not in self._item_rows:
+            self._item_rows[group] = self._read_item_rows(group)
+        return self._item_rows[group]
 
-    @cached_property
-    def caption_item(self) -> Rows:
-        """The row of each caption vector's item, ascending."""
-        return self._item_rows("caption_item", "caption_embeddings")
+    def objects(self, start: int = 0, stop: int | None = None) -> ObjectBlock:
+        """Object vectors ``start`` to ``stop`` of a segment that has some, or all; rows are the segment's."""
+        rows = self.item_rows("objects")[start:stop]
+        columns = {name: self.columns[name].read(start, start + len(rows)) for name in VECTOR_GROUPS["objects"]}
+        return ObjectBlock(
+            rows=rows,
+            annotations=columns["object_annotation"],
+            vectors=columns["object_embeddings"],
+            boxes=columns["object_bbox"],
+            classes=self._names(self.entry.classes, columns["object_class"]),
+            confidences=columns["object_confidence"],
+            detectors=self._names(self.entry.detectors, columns["object_detector"]),
+            sources=columns["object_source"],
+        )
 
     def repeated_key(self) -> ItemKey | None:
         """A key that two records share, if there is one; only records of equal hash are read."""
@@ -212,25 +302,34 @@ class SegmentReader:
         """Read every block of every column, and every record."""
         for column in self.columns.values():
             column.check()
-        for row in range(self.entry.items):
-            self._parsed(row)
+        for _ in self.parsed():
+            pass
+        for group in VECTOR_GROUPS:
+            self.item_rows(group)
+        if len(self.item_rows("objects")):
+            self.objects()
 
     def close(self) -> None:
         """Let go of the files; arrays handed out keep theirs."""
         self._source.close()
         self._columns = None
-        for rows in ("embedding_item", "caption_item"):
-            vars(self).pop(rows, None)
+        self._item_rows.clear()
 
-    def _parsed(self, row: int) -> tuple[ItemKey, dict[str, Any]]:
-        line = self.line(row)
+    def _line(self, row: int) -> bytes:
+        """A record's JSON."""
+        start, stop = (int(offset) for offset in self.columns["item_offsets"].read(row, row + 2))
+        if not start < stop <= len(self.columns["items"]):
+            raise StoreCorruptError(f"record {row} of {self._path} lies outside its file")
+        return self.columns["items"].read(start, stop).tobytes()
+
+    def _parsed(self, row: int, line: bytes) -> tuple[ItemKey, dict[str, Any]]:
         try:
             return from_line(line)
         except ValueError as exc:
             raise StoreCorruptError(f"record {row} of {self._path} is not what the format says: {exc}") from exc
 
     def _captions_of(self, row: int) -> Iterator[CaptionVector]:
-        start, stop = np.searchsorted(self.caption_item, [row, row + 1])
+        start, stop = np.searchsorted(self.item_rows("captions"), [row, row + 1])
         for index in range(int(start), int(stop)):
             score = float(self.columns["caption_scores"].read(index, index + 1)[0])
             yield CaptionVector(
@@ -239,10 +338,37 @@ class SegmentReader:
                 None if np.isnan(score) else score,
             )
 
-    def _item_rows(self, name: str, vectors: str) -> Rows:
+    def _objects_of(self, row: int) -> Iterator[ObjectVector]:
+        start, stop = np.searchsorted(self.item_rows("objects"), [row, row + 1])
+        if start == stop:
+            return
+        _, annotations, vectors, boxes, classes, confidences, detectors, sources = self.objects(int(start), int(stop))
+        for i in range(len(annotations)):
+            yield ObjectVector(
+                int(annotations[i]),
+                np.asarray(vectors[i], dtype=np.float32),
+                tuple(boxes[i].tolist()),
+                str(classes[i]),
+                None if np.isnan(confidences[i]) else float(confidences[i]),
+                str(detectors[i]),
+                sources[i].tobytes().hex() if sources[i].any() else "",
+            )
+
+    def _read_item_rows(self, group: str) -> Rows:
+        vectors, name = VECTOR_GROUPS[group][:2]
         if vectors not in self.columns:
             return np.zeros(0, np.int64)
         rows = self.columns[name].all()
-        if len(rows) != len(self.columns[vectors]) or rows[0] < 0 or rows[-1] >= self.entry.items:
-            raise StoreCorruptError(f"{name} of {self._path} does not fit its vectors")
+        # An item has one vector of its own, but several captions and objects.
+        least = 1 if group == "embeddings" else 0
+        if rows[0] < 0 or rows[-1] >= self.entry.items or not np.all(np.diff(rows) >= least):
+            raise StoreCorruptError(f"{name} of {self._path} does not fit its items")
         return rows
+
+    def _names(self, names: Sequence[str], numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.str_]:
+        """What numbers stand for."""
+        if len(numbers) and int(numbers.max()) >= len(names):
+            raise StoreCorruptError(
+                f"an object of {self._path} is of class or detector {numbers.max()}, of {len(names)}"
+            )
+        return np.array(names, np.str_)[numbers]

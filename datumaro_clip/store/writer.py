@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,11 +13,11 @@ from types import TracebackType
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError, StoreWriteError
-from datumaro_clip.store.base import DTYPES, Array, Header, Record, write_errors
+from datumaro_clip.store.base import DTYPES, Array, Header, ObjectVector, Record, write_errors
 from datumaro_clip.store.kinds import StoreKind
 from datumaro_clip.store.leftovers import clear_leftovers, named_segments
 from datumaro_clip.store.lock import WriterLock
-from datumaro_clip.store.manifest import Manifest, SegmentEntry, segment_name, write_manifest
+from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, segment_name, write_manifest
 from datumaro_clip.store.media import MediaFolder
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.repeats import is_stored
@@ -49,7 +50,7 @@ class StoreWriter:
         self._kind, self._lock, self._previous = kind, lock, previous
         self._removed: dict[str, set[int]] = defaultdict(set)
         self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
-        self._embeddings = self._captions = 0
+        self._vectors: Counter[str] = Counter()
         self._segment: SegmentWriter | None = None
         self._is_half_made = False
         with write_errors(path):
@@ -86,20 +87,25 @@ class StoreWriter:
         StoreWriteError
             If the disk does not take it; the write can then only be aborted.
         InvalidVectorError
-            If a vector is not a unit row of the store's dimension; nothing was added.
+            If a vector is not a unit row of the store's dimension, or an object's box or confidence is none; nothing
+            was added.
         """
-        for vector in (record.embedding, *(caption.vector for caption in record.captions)):
+        of_texts_and_objects = [c.vector for c in record.captions] + [o.vector for o in record.objects]
+        for vector in (record.embedding, *of_texts_and_objects):
             if vector is not None:
                 self._require_fitting(np.shape(vector))
                 require_unit_rows([record.key], np.asarray(vector, DTYPES[self.header.dtype])[None])
+        for found in record.objects:
+            _require_sound(record.key, found)
         with write_errors(self.path):
             segment = self._begin()
             if self._previous is not None:
                 self._remove_row(self._previous, record.key.subset, self._previous.find(record.key))
             segment.add(record)
         self._is_half_made = False
-        self._embeddings += record.embedding is not None
-        self._captions += len(record.captions)
+        self._vectors["embeddings"] += record.embedding is not None
+        self._vectors["captions"] += len(record.captions)
+        self._vectors["objects"] += len(record.objects)
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
         """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one.
@@ -120,7 +126,7 @@ class StoreWriter:
                     self._remove_row(self._previous, key.subset, row)
             segment.add_rows(keys, vectors)
         self._is_half_made = False
-        self._embeddings += len(keys)
+        self._vectors["embeddings"] += len(keys)
 
     def remove(self, key: ItemKey) -> bool:
         """Remove an item that an earlier write stored; whether there was one."""
@@ -204,18 +210,8 @@ class StoreWriter:
     def _finish_segment(self) -> SegmentEntry | None:
         if self._segment is None:
             return None
-        columns, files = self._segment.finish()
+        entry = self._segment.finish(self._name, self.header)
         self._subsets.update(self._segment.subsets)
-        entry = SegmentEntry(
-            name=self._name,
-            items=self._segment.items,
-            removed=(),
-            precision=self.header.precision,
-            device=self.header.device,
-            versions=self.header.versions,
-            files=files,
-            columns=columns,
-        )
         self._require_distinct_keys(entry)
         return entry
 
@@ -237,16 +233,18 @@ class StoreWriter:
             header=self.header,
             subsets={name: count for name, count in self._subsets.items() if count},
             segments=tuple(entries),
-            embeddings=self._embeddings,
-            captions=self._captions,
+            embeddings=self._vectors["embeddings"],
+            captions=self._vectors["captions"],
+            objects=self._vectors["objects"],
         )
 
     def _without_removed(self, segment: SegmentReader) -> SegmentEntry:
         """A stored segment's entry after this write; its live vectors are counted on the way."""
         entry = segment.entry
         removed = np.array(sorted({*entry.removed, *self._removed[entry.name]}), np.int64)
-        self._embeddings += len(segment.embedding_item) - int(np.isin(segment.embedding_item, removed).sum())
-        self._captions += len(segment.caption_item) - int(np.isin(segment.caption_item, removed).sum())
+        for group in VECTOR_GROUPS:
+            rows = segment.item_rows(group)
+            self._vectors[group] += len(rows) - int(np.isin(rows, removed).sum())
         return replace(entry, removed=tuple(removed.tolist()))
 
     def _require_fitting(self, shape: tuple[int, ...]) -> None:
@@ -254,3 +252,16 @@ class StoreWriter:
             raise InvalidVectorError("say what computed the vectors before adding any: StoreWriter.declare(provenance)")
         if shape != (self.header.space.dimension,):
             raise InvalidVectorError(f"a vector of {self.header.space} was wanted, got one of shape {shape}")
+
+
+def _require_sound(key: ItemKey, found: ObjectVector) -> None:
+    """Raise :class:`InvalidVectorError` unless an object's box, confidence and digest can be kept as they are."""
+    x1, y1, x2, y2 = found.bbox
+    if not (np.isfinite(found.bbox).all() and x1 <= x2 and y1 <= y2):
+        raise InvalidVectorError(f"an object of {key} has the box {found.bbox}; wanted finite x1 <= x2 and y1 <= y2")
+    if not (found.confidence is None or 0 <= found.confidence <= 1):
+        raise InvalidVectorError(f"an object of {key} has the confidence {found.confidence}; wanted one from 0 to 1")
+    if not re.fullmatch("([0-9a-f]{64})?", found.source):
+        raise InvalidVectorError(f"an object of {key} has the source {found.source!r}; wanted 64 hexadecimal digits")
+    if found.annotation_index < 0:
+        raise InvalidVectorError(f"an object of {key} has the annotation {found.annotation_index}; wanted 0 or more")

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.store import (
+    VECTOR_GROUPS,
     Header,
+    ObjectVector,
     Record,
     StoreWriter,
     append_to_store,
     create_store,
     open_store,
+    store_digest,
     store_kind,
 )
 from datumaro_clip.store.base import Array
-from datumaro_clip.testing.records import HEADER, SPACE, assert_same, files_of, make_records, vectors_of
+from datumaro_clip.testing.records import (
+    HEADER,
+    SPACE,
+    assert_same,
+    files_of,
+    make_records,
+    vectors_in,
+    vectors_of,
+)
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
 
@@ -64,22 +77,12 @@ class StoreContract:
             assert reader.header == header
             assert reader.embedding_count == sum(record.embedding is not None for record in records)
             assert reader.caption_count == sum(len(record.captions) for record in records)
+            assert reader.object_count == sum(len(record.objects) for record in records)
             reader.check()
 
-    def test_vectors_come_as_matrix_and_in_blocks(self, tmp_path: Path) -> None:
-        """The matrix, its keys and the blocks of any size agree with the records."""
-        records = make_records(50)
-        wanted = [record for record in records if record.embedding is not None]
-        with open_store(self.write(tmp_path / "store", records)) as reader:
-            np.testing.assert_array_equal(reader.matrix(), vectors_of(wanted))
-            assert list(reader.embedding_keys()) == [record.key for record in wanted]
-            for size in (1, 7, 100):
-                rows, blocks = zip(*reader.iter_embeddings(size), strict=True)
-                np.testing.assert_array_equal(np.concatenate(blocks), reader.matrix())
-                np.testing.assert_array_equal(np.concatenate(rows), reader.embedding_rows)
-
-    def test_rows_read_when_asked_for_are_those_of_the_matrix(self, tmp_path: Path) -> None:
-        """Slices and indices in any order find the same rows across segments and removed items."""
+    @pytest.mark.parametrize("group", VECTOR_GROUPS)
+    def test_vectors_are_rows_of_a_matrix(self, tmp_path: Path, group: str) -> None:
+        """Pictures', captions' and objects' vectors know their items and can be indexed as an array of all of them."""
         records = make_records(60)
         path = self.write(tmp_path / "store", records[:40])
         with append_to_store(path) as writer:
@@ -87,26 +90,64 @@ class StoreContract:
                 writer.remove(record.key)
             for record in [records[20], *records[40:]]:
                 writer.add(record)
+        left = [*records[:5], *records[9:20], *records[21:40], records[20], *records[40:]]
+        wanted = [(row, vector) for row, record in enumerate(left) for vector in vectors_in(record, group)]
         with open_store(path) as reader:
-            matrix, rows = reader.matrix(), reader.stored_rows()
-            assert (rows.ndim, rows.shape, rows.dtype) == (2, matrix.shape, matrix.dtype)
-            for part in (slice(None), slice(0, 0), slice(3, 4), slice(10, len(matrix)), slice(30, 1000)):
+            matrix, rows = np.stack([vector for _, vector in wanted]), reader.stored_rows(group)
+            np.testing.assert_array_equal(reader.vector_rows(group), [row for row, _ in wanted])
+            assert (rows.ndim, rows.shape, rows.dtype, len(rows)) == (2, matrix.shape, matrix.dtype, len(matrix))
+            for part in (slice(None), slice(0, 0), slice(3, 4), slice(10, None), slice(3, 1000), slice(None, None, -2)):
                 np.testing.assert_array_equal(rows[part], matrix[part])
-            for indices in ([], [7], [len(matrix) - 1, 0, 12, 12, 3]):
-                chosen = np.array(indices, np.int64)
-                np.testing.assert_array_equal(rows[chosen], matrix[chosen])
+            chosen: list[Any] = [[], [7], [len(matrix) - 1, 0, 12, 12, 3], [-1, -len(matrix)], matrix[:, 0] > 0, 3, -1]
+            for indices in chosen:
+                np.testing.assert_array_equal(rows[indices], matrix[indices])
+            refused: list[Any] = [[len(matrix)], -len(matrix) - 1, [0.5], np.ones(3, bool), [[1]], None]
+            for wrong in refused:
+                with pytest.raises(IndexError):
+                    rows[wrong]
 
-    def test_captions_come_in_blocks(self, tmp_path: Path) -> None:
-        """Caption vectors know their item, their annotation and their score."""
-        records = make_records(20)
-        with open_store(self.write(tmp_path / "store", records)) as reader:
-            blocks = list(reader.iter_captions(4))
-            found = [
-                (reader.key(int(row)), int(annotation), None if math.isnan(score) else float(score))
-                for block in blocks
-                for row, annotation, score in zip(block.rows, block.annotations, block.scores, strict=True)
+    def test_the_matrix_holds_the_pictures_that_are_there(self, tmp_path: Path) -> None:
+        """The matrix and its keys agree with the records, and a removed row is not in it."""
+        records = make_records(50)
+        path = self.write(tmp_path / "store", records)
+        for left in (records, records[:2] + records[3:]):
+            wanted = [record for record in left if record.embedding is not None]
+            with open_store(path) as reader:
+                np.testing.assert_array_equal(reader.matrix(), vectors_of(wanted))
+                assert list(reader.embedding_keys()) == [record.key for record in wanted]
+            with append_to_store(path) as writer:
+                writer.remove(records[2].key)
+
+    def test_columns_come_without_the_items(self, tmp_path: Path) -> None:
+        """What an index needs: keys and payloads of a segment, which rows are live, objects, and when to look again."""
+        records = make_records(30)
+        path = self.write(tmp_path / "store", records)
+        with open_store(path) as reader:
+            before, segment = reader.digest, reader.segments[0]
+            assert store_digest(path) == before
+            assert list(segment.parsed()) == [(record.key, record.payload) for record in records]
+            digest = segment.entry.digest
+        with append_to_store(path) as writer:
+            writer.remove(records[4].key)
+        with open_store(path) as reader:
+            assert store_digest(path) == reader.digest != before
+            segment = reader.segments[0]
+            assert (segment.entry.name, segment.entry.digest) == ("segment-000001", digest)
+            assert list(segment.keys()) == [record.key for record in records]
+            assert np.flatnonzero(~segment.is_live).tolist() == [4]
+            assert reader.object_count == len(reader.vector_rows("objects"))
+            (block,) = reader.objects()
+            wanted = [(row, o) for row, r in enumerate(records[:4] + records[5:]) for o in r.objects]
+            assert block.rows.tolist() == [row for row, _ in wanted]
+            assert block.annotations.tolist() == [o.annotation_index for _, o in wanted]
+            assert block.classes.tolist() == [o.class_name for _, o in wanted]
+            assert block.detectors.tolist() == [o.detector for _, o in wanted]
+            assert [tuple(box) for box in block.boxes.tolist()] == [o.bbox for _, o in wanted]
+            np.testing.assert_array_equal(block.vectors, [o.vector for _, o in wanted])
+            np.testing.assert_array_equal(block.confidences, np.array([o.confidence for _, o in wanted], np.float32))
+            assert [source.tobytes().hex().strip("0") for source in block.sources] == [
+                o.source.strip("0") for _, o in wanted
             ]
-        assert found == [(r.key, c.annotation_index, c.score) for r in records for c in r.captions]
 
     def test_an_item_is_found_by_its_key(self, tmp_path: Path) -> None:
         """A key leads to its row, and a key that is not there to none."""
@@ -144,6 +185,7 @@ class StoreContract:
             assert reader.subsets == {"train": 6, "val": 5, "test": 1}
             assert reader.embedding_count == sum(r.embedding is not None for r in wanted) == len(reader.matrix())
             assert reader.caption_count == sum(len(r.captions) for r in wanted)
+            assert reader.object_count == sum(len(r.objects) for r in wanted)
             assert [reader.find(record.key) for record in wanted] == list(range(len(wanted)))
             reader.check()
 
@@ -235,6 +277,19 @@ class StoreContract:
         with pytest.raises(InvalidVectorError):
             self.write(tmp_path / "store", [Record(ItemKey("a", "train"), {}, vector.astype(np.float32))])
         assert not (tmp_path / "store").exists()
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            *({"bbox": (5, 0, 4, 1)}, {"bbox": (0, math.nan, 1, 1)}, {"confidence": 1.5}, {"confidence": math.nan}),
+            *({"source": "abc"}, {"annotation_index": -1}, {"vector": np.ones(8, np.float32)}),
+        ],
+    )
+    def test_what_is_no_object_is_refused(self, tmp_path: Path, wrong: dict[str, Any]) -> None:
+        """Boxes turned inside out, confidences that are no share, digests that are none."""
+        sound = ObjectVector(0, vectors_of(make_records(1))[0], (0, 0, 1, 1))
+        with pytest.raises(InvalidVectorError, match=r"a@train|length"):
+            self.write(tmp_path / "store", [Record(ItemKey("a", "train"), objects=(replace(sound, **wrong),))])
 
     def test_rows_in_bulk_are_rows(self, tmp_path: Path) -> None:
         """``add_rows`` stores what ``add`` stores, byte for byte."""

@@ -31,6 +31,7 @@ from datumaro.components.annotation import (
 )
 from datumaro.components.media import Image
 
+from datumaro_clip.host.carried import ATTRIBUTE
 from datumaro_clip.host.codec.masks import decode_mask, encode_mask
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter
@@ -118,9 +119,16 @@ def _plain_fields(kind: str, annotation: Annotation, known: dict[str, Any]) -> d
     for field in _FIELDS[kind]:
         if field in known:
             encoded[field.lstrip("_")] = known[field]
-        elif not _is_default(field, value := getattr(annotation, field)):
+        elif not _is_default(field, value := _kept(field, getattr(annotation, field))):
             encoded[field.lstrip("_")] = encode_value(value)
     return encoded
+
+
+def _kept(field: str, value: Any) -> Any:
+    """A field without the object's vector, which the store keeps in columns of its own."""
+    if field == "attributes" and ATTRIBUTE in value:
+        return {name: part for name, part in value.items() if name != ATTRIBUTE}
+    return value
 
 
 def _decode_field(field: str, value: Mapping[str, Any], media: MediaReader) -> Any:

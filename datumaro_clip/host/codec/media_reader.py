@@ -22,7 +22,7 @@ from datumaro.components.media import (
 from datumaro_clip.host.codec.pixels import NpyFile
 from datumaro_clip.host.codec.tables import TableReader
 from datumaro_clip.host.codec.values import CodecError
-from datumaro_clip.store import media_path
+from datumaro_clip.store import ArchiveMember, media_path
 
 Payload = dict[str, Any]
 
@@ -64,6 +64,8 @@ class MediaReader:
 
     def _whole_image(self, value: Payload) -> Image:
         facts = {"size": tuple(value["size"]) if "size" in value else None, "ext": value.get("ext")}
+        if "archive" in value:
+            return Image.from_bytes(_archive_member(value["archive"]), **facts)
         path = self._path(value)
         if path is None:
             return Image.from_numpy(None, **facts)
@@ -105,6 +107,17 @@ class MediaReader:
             return str(media_path(self._root, value["file"]))
         path: str | None = value.get("path")
         return path
+
+
+def _archive_member(value: Payload) -> ArchiveMember:
+    member = ArchiveMember(**value)
+    is_text = all(type(text) is str and "\0" not in text for text in (member.root, member.archive, member.member))
+    is_place = (
+        all(type(n) is int for n in (member.offset, member.length)) and member.offset >= 512 and member.length >= 0
+    )
+    if not is_text or not is_place or {"", ".", ".."} & set(member.archive.split("/")):
+        raise CodecError(f"a member of an archive that cannot be: {value}")
+    return member
 
 
 _DECODERS: Mapping[str, Callable[[MediaReader, Payload], MediaElement]] = {

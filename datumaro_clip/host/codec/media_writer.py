@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from datumaro.util.image import encode_image
 
 from datumaro_clip.host.codec.pixels import NpyFile, exact_png, npy
 from datumaro_clip.host.codec.tables import TableWriter
-from datumaro_clip.store import MediaFolder
+from datumaro_clip.store import ArchiveMember, MediaFolder
 
 Payload = dict[str, Any]
 
@@ -85,6 +86,8 @@ class MediaWriter:
             source = self._source(path, name + (image.ext or ""), keep=keep)
         elif keep:
             source = self._pixels(image, name)
+        elif isinstance(image._data, ArchiveMember):
+            source = {"archive": asdict(image._data)}
         else:
             source = {}
             self.counts["unsaved"] += 1

@@ -12,6 +12,7 @@ from datumaro.components.exporter import Exporter
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
+from datumaro_clip.host.curation.crops import label_names
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
@@ -93,7 +94,8 @@ class _StoreExporter(Exporter):
             return same_dtype and same_bytes and media_too and is_less
 
     def _write(self, writer: StoreWriter, items: Iterable[DatasetItem], total: int | None) -> None:
-        storer = ItemStorer(writer, MediaOptions(bool(self._save_media), self._image_ext))
+        media = MediaOptions(bool(self._save_media), self._image_ext)
+        storer = ItemStorer(writer, media, label_names(self._extractor.categories()))
         if self._no_embed:
             store_as_they_are(storer, items)
         else:

@@ -1,0 +1,84 @@
+"""Files that stay in a tar archive, and are read from there."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from datumaro_clip.errors import ImageError
+
+_HEADER_BYTES = 512
+
+
+@dataclass(frozen=True)
+class ArchiveMember:
+    """Where a file lies in a tar archive that is not compressed; called, it gives the file's bytes.
+
+    Attributes
+    ----------
+    root : str
+        The directory that ``archive`` is relative to.
+    archive : str
+        Path of the archive below ``root``, with slashes.
+    offset : int
+        Where the member's bytes begin in the archive, at least 512 (``TarInfo.offset_data``).
+    length : int
+        Their number.
+    member : str
+        The member's name in the archive.
+    """
+
+    root: str
+    archive: str
+    offset: int
+    length: int
+    member: str
+
+    @property
+    def path(self) -> str:
+        """The archive's path."""
+        return os.path.join(self.root, *self.archive.split("/"))
+
+    def __call__(self) -> bytes:
+        """The member's bytes.
+
+        Raises
+        ------
+        ImageError
+            If the archive is not there or no regular file, may not be read, or ends before the member does; with the
+            reason ``missing``, ``not_a_file``, ``permission`` or ``truncated``.
+        """
+        with self._opened() as file:
+            file.seek(self.offset)
+            return file.read(self.length)
+
+    def check(self) -> None:
+        """Raise what reading would raise, or :class:`ImageError` if the archive has another member in this place."""
+        with self._opened() as file:
+            file.seek(self.offset - _HEADER_BYTES)
+            try:
+                found = tarfile.TarInfo.frombuf(file.read(_HEADER_BYTES), "utf-8", "surrogateescape")
+            except tarfile.HeaderError as exc:
+                raise ImageError("unreadable", f"{self}: no member begins there; import the archive again") from exc
+        # Names that are long or not ASCII are in a header before this one, which has what it can hold of them.
+        if found.size != self.length or (self.member.isascii() and not self.member.startswith(found.name)):
+            raise ImageError("unreadable", f"{self}: {found.name} is there instead; import the archive again")
+
+    def __str__(self) -> str:
+        return f"{self.member} in {self.path}"
+
+    def _opened(self) -> BinaryIO:
+        try:
+            status = os.stat(self.path)
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError("not_a_file", f"{self}: the archive is no regular file")
+            if status.st_size < self.offset + self.length:
+                raise ImageError("truncated", f"{self}: the archive ends too early; copy or download it again")
+            return open(self.path, "rb")
+        except PermissionError as exc:
+            raise ImageError("permission", f"{self}: the archive may not be read; check its permissions") from exc
+        except OSError as exc:
+            raise ImageError("missing", f"{self}: there is no such archive; check the path") from exc
