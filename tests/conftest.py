@@ -84,6 +84,20 @@ def random_clip(random_clip_combined: Path, tmp_path_factory: pytest.TempPathFac
     return out
 
 
+@pytest.fixture(scope="session")
+def toy_detectors(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a detector's directory for each kind of head, all of them finding red, green and blue."""
+    from make_toy_detector import HEADS, write_toy_detector
+
+    from datumaro_clip.objects.adding import add_detector
+
+    root = tmp_path_factory.mktemp("detectors")
+    for head in HEADS:
+        network = write_toy_detector(root / f"{head}.onnx", head)
+        add_detector(network, network.with_suffix(".txt"), kind=head, directory=root / head)
+    return root
+
+
 @pytest.fixture(params=KIND_NAMES)
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of store."""

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,12 +19,13 @@ import pytest
 from datumaro_clip.errors import InferenceError, MissingDependencyError, ModelFormatError
 from datumaro_clip.model.devices import list_devices
 from datumaro_clip.model.openvino import OpenVINOEncoder, core
-from datumaro_clip.model.requests import RequestQueue
+from datumaro_clip.model.requests import RequestQueue, read_embeddings
 from datumaro_clip.testing import EncoderContract, FakeEncoder
 from datumaro_clip.texts import TextSettings, TokenBatch
 from datumaro_clip.vectors import Provenance, VectorSpace, is_unit_rows
 
 SIDE, DIMENSION, VOCABULARY = 8, 16, 258
+READ = partial(read_embeddings, DIMENSION)
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,7 @@ class StuckGraph:
 def test_a_full_queue_makes_its_caller_wait() -> None:
     """Batches pile up in memory without end while the device is slow."""
     gate, entered = threading.Event(), threading.Event()
-    requests = RequestQueue(StuckGraph(gate), DIMENSION)
+    requests = RequestQueue(StuckGraph(gate), READ)
     futures = [requests.submit({}) for _ in range(3)]
 
     def one_more() -> None:
@@ -240,13 +242,13 @@ def test_no_two_threads_pass_tensors_to_openvino_at_once(monkeypatch: pytest.Mon
     """The first two batches of a process wait for each other for ever, inside OpenVINO's binding."""
     graph = StuckGraph(threading.Event())
     monkeypatch.setattr(graph, "create_infer_request", CarefulRequest, raising=False)
-    queues = [RequestQueue(graph, DIMENSION) for _ in range(2)]
+    queues = [RequestQueue(graph, READ) for _ in range(2)]
     for future in [queue.submit({}) for _ in range(20) for queue in queues]:
         assert is_unit_rows(future.result(30))
 
 
 def test_a_devices_list_is_told_in_one_string() -> None:
-    assert RequestQueue(StuckGraph(threading.Event()), DIMENSION).device == "GPU.0,CPU"
+    assert RequestQueue(StuckGraph(threading.Event()), READ).device == "GPU.0,CPU"
 
 
 # Laziness

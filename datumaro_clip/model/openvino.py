@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from datumaro_clip.errors import InferenceError, MissingDependencyError, ModelFo
 from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.devices import check_device, choose_precision, is_composite
 from datumaro_clip.model.encoder import Encoder, PixelBatch
-from datumaro_clip.model.requests import RequestQueue, gist
+from datumaro_clip.model.requests import RequestQueue, gist, read_embeddings
 from datumaro_clip.texts import TextSettings, TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
@@ -95,7 +95,7 @@ class OpenVINOEncoder(Encoder):
         self._device = check_device(core(), device)
         self._precision = choose_precision(core(), self._device, manifest.precision, precision)
         self._streams = streams
-        self._queues: dict[str, RequestQueue] = {}
+        self._queues: dict[str, RequestQueue[FloatArray]] = {}
         self._lock = Lock()
 
     @cached_property
@@ -121,11 +121,12 @@ class OpenVINOEncoder(Encoder):
             inputs["attention_mask"] = tokens.attention_mask
         return self._queue(_TEXT_ENCODER).submit(inputs)
 
-    def _queue(self, graph: str) -> RequestQueue:
+    def _queue(self, graph: str) -> RequestQueue[FloatArray]:
         """The graph's requests; the first call compiles it, while other threads wait."""
         with self._lock:
             if graph not in self._queues:
-                self._queues[graph] = RequestQueue(self._compile(self._path / graph), self._space.dimension)
+                read = partial(read_embeddings, self._space.dimension)
+                self._queues[graph] = RequestQueue(self._compile(self._path / graph), read)
             return self._queues[graph]
 
     def _compile(self, graph: Path) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Lock
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,12 @@ from datumaro_clip.vectors import FloatArray, unit_rows
 _BINDING = Lock()
 
 Inputs = Mapping[str, npt.NDArray[Any]]
+Outputs = Sequence[npt.NDArray[Any]]
+
+_Result = TypeVar("_Result")
 
 
-class RequestQueue:
+class RequestQueue(Generic[_Result]):
     """As many inference requests as the device works best with, each driven by a thread.
 
     A thread that waits is what turns OpenVINO's failures into exceptions of a future: its own callbacks are not
@@ -30,14 +33,16 @@ class RequestQueue:
     Parameters
     ----------
     compiled : openvino.CompiledModel
-        With one output, (B, D).
-    dimension : int
-        D.
+    read : callable
+        Makes the result of a batch of its outputs, which the next batch overwrites: it keeps copies only. What it
+        raises, of ValueError and RuntimeError, becomes :class:`InferenceError`.
+    outputs : int
+        How many the graph has.
     """
 
-    def __init__(self, compiled: Any, dimension: int) -> None:
+    def __init__(self, compiled: Any, read: Callable[[Outputs], _Result], outputs: int = 1) -> None:
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-        self._dimension = dimension
+        self._read, self._outputs = read, range(outputs)
         self._devices = [str(device) for device in compiled.get_property("EXECUTION_DEVICES")]
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(count):
@@ -51,14 +56,14 @@ class RequestQueue:
         """The device, or devices with commas between, that computes."""
         return ",".join(self._devices)
 
-    def submit(self, inputs: Inputs) -> Future[FloatArray]:
+    def submit(self, inputs: Inputs) -> Future[_Result]:
         """Start a batch; block while all requests are busy and one batch waits."""
         self._slots.acquire()
         future = self._threads.submit(self._run, inputs)
         future.add_done_callback(lambda _: self._slots.release())
         return future
 
-    def _run(self, inputs: Inputs) -> FloatArray:
+    def _run(self, inputs: Inputs) -> _Result:
         """Compute one batch, in one of the threads."""
         request = self._requests.get()
         try:
@@ -66,18 +71,20 @@ class RequestQueue:
                 request.start_async(inputs, share_inputs=True)
             request.wait()
             with _BINDING:
-                rows = request.get_output_tensor(0).data
-            return self._checked(rows)
+                outputs = [request.get_output_tensor(index).data for index in self._outputs]
+            return self._read(outputs)
         except (RuntimeError, TypeError, ValueError) as exc:
             raise InferenceError(f"a batch {_shapes(inputs)} could not be computed: {gist(exc)}") from exc
         finally:
             self._requests.put(request)
 
-    def _checked(self, rows: npt.NDArray[Any]) -> FloatArray:
-        """An own copy of the rows, exactly of unit length, which low precision leaves them only nearly."""
-        if rows.ndim != 2 or rows.shape[1] != self._dimension:
-            raise InvalidVectorError(f"the graph gave shape {rows.shape}, wanted (B, {self._dimension})")
-        return unit_rows(rows)
+
+def read_embeddings(dimension: int, outputs: Outputs) -> FloatArray:
+    """An encoder's only output, (B, D), exactly of unit length, which low precision leaves its rows only nearly."""
+    [rows] = outputs
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise InvalidVectorError(f"the graph gave shape {rows.shape}, wanted (B, {dimension})")
+    return unit_rows(rows)
 
 
 def _shapes(inputs: Inputs) -> str:

@@ -1,0 +1,1 @@
+"""Objects in pictures: detectors, boxes, and the parts of pictures that they show."""
