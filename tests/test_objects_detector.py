@@ -96,7 +96,7 @@ def test_options_out_of_range_are_refused(wrong: dict[str, float]):
 def test_small_objects_of_a_large_picture_are_found_in_tiles(toy_detectors: Path):
     """The whole picture, of which every 23rd pixel is seen, shows nothing of a box of 14."""
     detector = OpenVINODetector(toy_detectors / "yolov8")
-    boxes = {"red": (700, 500, 714, 514), "blue": (2980, 2180, 2994, 2194)}
+    boxes = {"red": (700, 500, 714, 514), "blue": (2967, 2167, 2981, 2181)}
     picture = drawn((3000, 2200), boxes)
     assert len(detector.find(picture, DetectionOptions())) == 0
     found = detector.find(picture, DetectionOptions(tile=256))
