@@ -169,6 +169,11 @@ def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArra
         yield indices, tokens.batch(indices.tolist())
 
 
+def fill_prompt(template: str, name: str) -> str:
+    """A class's name in place of the ``{}`` of a prompt; its underscores become spaces, as in ``hot_dog``."""
+    return template.replace("{}", name.replace("_", " "))
+
+
 def require_texts(texts: Sequence[object]) -> None:
     """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate in it.
 

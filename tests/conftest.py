@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from datumaro_clip.host import run_model
+from datumaro_clip.curate import run_model
 from datumaro_clip.store import KIND_NAMES
 from datumaro_clip.testing import FakeEncoder
 

@@ -16,7 +16,7 @@ from datumaro_clip.host.curation.align import ClipAlign
 from datumaro_clip.host.curation.clean import ClipClean
 from datumaro_clip.host.curation.dedup import ClipDedup
 from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
-from datumaro_clip.host.curation.outliers import ClipOutliers
+from datumaro_clip.host.transform import ClipOutliers
 
 ITEMS = 400
 COPIES = ("exact_copy", "reencoded_copy", "resized_copy", "cropped_copy", "brightened_copy")

@@ -11,22 +11,22 @@ from datumaro.components.annotation import Bbox, Caption, Label
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, PointCloud
+from embeddings import with_embeddings
 
+from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
-from datumaro_clip.host import run_model as module
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.curation.align import ClipAlign
 from datumaro_clip.host.curation.classify import ClipClassify
 from datumaro_clip.host.curation.clean import ClipClean
 from datumaro_clip.host.curation.dedup import ClipDedup
 from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
-from datumaro_clip.host.curation.outliers import ClipOutliers
 from datumaro_clip.host.curation.replay import Replay
 from datumaro_clip.host.curation.sample import ClipSample
 from datumaro_clip.host.curation.search import ClipSearch
-from datumaro_clip.host.embedding import with_embeddings
 from datumaro_clip.host.options import EmbeddingOptions
+from datumaro_clip.host.transform import ClipOutliers
 from datumaro_clip.testing import FakeEncoder
 
 EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]
@@ -125,6 +125,9 @@ def test_what_cannot_be_done_is_refused_before_a_picture_is_read(
 @pytest.mark.parametrize("transform", EVERY)
 def test_the_command_line_has_the_defaults_of_python(transform: type):
     parsed = transform.parse_cmdline([])
+    if hasattr(transform, "TOOL"):
+        assert transform(several(), **parsed).values == transform(several()).values
+        return
     found = transform(several(), **parsed)
     found._read_options()
     plain = transform(several())
@@ -328,7 +331,7 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
-    from datumaro_clip.host.curation.apply import DecidedItems, key_of
+    from datumaro_clip.host.apply import DecidedItems, key_of
 
     made = ClipDedup(copies(), no_vectors=True).decisions
     with pytest.raises(DecisionError, match="no item"):

@@ -11,14 +11,14 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.host import run_model as module
+from datumaro_clip.curate import run_model as module
 from datumaro_clip.host.curation.align import ClipAlign
 from datumaro_clip.host.curation.classify import ClipClassify
 from datumaro_clip.host.curation.clean import ClipClean
 from datumaro_clip.host.curation.dedup import ClipDedup
-from datumaro_clip.host.curation.outliers import ClipOutliers
 from datumaro_clip.host.curation.sample import ClipSample
 from datumaro_clip.host.curation.search import ClipSearch
+from datumaro_clip.host.transform import ClipOutliers
 from datumaro_clip.testing import FakeEncoder
 
 # Each with options under which it finds something among the items of `mixed`.
@@ -27,7 +27,7 @@ DROPPING = [
     (ClipAlign, {"keep_top": 0.5}),
     (ClipDedup, {"no_vectors": True}),
     (ClipSample, {"count": 5}),
-    (ClipOutliers, {"min_similarity": 2.0}),
+    (ClipOutliers, {"min_similarity": 1.0}),
     (ClipSearch, {"query": "a cat", "k": 3}),
 ]
 EVERY = [*DROPPING, (ClipClassify, {})]

@@ -13,11 +13,11 @@ from datumaro.components.annotation import Bbox, Caption
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, PointCloud
+from embeddings import with_embeddings
 
+from datumaro_clip.curate import run_model as module
 from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError, TextError
-from datumaro_clip.host import run_model as module
 from datumaro_clip.host.carried import ATTRIBUTE, attach
-from datumaro_clip.host.embedding import with_embeddings
 from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding

@@ -12,13 +12,13 @@ import pytest
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, Video, VideoFrame
+from embeddings import with_embeddings
 
 from datumaro_clip.curate.duplicates import find_duplicates
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.host.curation import dedup
 from datumaro_clip.host.curation.pictures import open_picture, seen_by
-from datumaro_clip.host.embedding import with_embeddings
 from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.images import decode
 

@@ -10,9 +10,9 @@ from commands import run_command
 from datumaro.components.annotation import Caption
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
+from embeddings import with_embeddings
 from PIL import Image as Pictures
 
-from datumaro_clip.host.embedding import with_embeddings
 from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.store import Header, Record, create_store
 from datumaro_clip.vectors import ItemKey

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.align import BoolArray, Scores, fit_mixture, margins
-from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.align import FEWEST_PAIRS, BoolArray, Scores, fit_mixture, margins
+from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores
+from datumaro_clip.curate.columns import Columns, IntArray
+from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Values, Whole
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
@@ -21,6 +25,126 @@ _LABEL_NEIGHBOURS = 10
 _FAR_FENCE = 3.0
 # Below it lie about 2 in 100 of a normal distribution: unusual, where something else is wrong as well.
 _NEAR_FENCE = 1.0
+# Captions speak for a label where they resemble it, more than another, by half of what is usual.
+_DEFENDED = 0.5
+
+OPTIONS = (
+    Option("what", Choice(names=("pictures", "labels", "both")), "both", "outliers to look for"),
+    Option(
+        "neighbours",
+        Whole(at_least=1, metavar="K"),
+        None,
+        "compare each picture with its K-th nearest",
+        unset="the 10th, or 2 percent of the items",
+    ),
+    Option("min-similarity", Cosine(), None, "with that neighbour", unset="far below the others'"),
+    Option("min-doubt", Share(), 0.5, "of a label, from which it counts as wrong"),
+    Option("no-texts", Flag(), False, "let the neighbours alone judge labels"),
+)
+
+
+def find_outliers(columns: Columns, options: Values) -> Verdicts:
+    """Judge pictures by their neighbours, then labels and pictures by one another.
+
+    A picture far less similar to its k-th neighbour than is usual is an outlier. Of the others, one whose label the
+    nearest neighbours and the text encoder contradict has a wrong label, unless its captions speak for it; one that
+    fits neither its label nor its captions (or, without captions, any other class) is an outlier too.
+    """
+    verdicts = Verdicts(columns.keys)
+    belong = columns.has_vector
+    if len(columns.vectors) and options.what != "labels":
+        similar = isolation(columns.vectors, options.neighbours)
+        limit = lower_fence(similar) if options.min_similarity is None else options.min_similarity
+        verdicts.set(columns.rows, score=similar, threshold=limit)
+        outliers = columns.rows[similar < limit]
+        verdicts.set(outliers, action="drop", reason="outlier")
+        belong = belong & ~np.isin(np.arange(len(belong)), outliers)
+    judged = np.flatnonzero((belong & (columns.label >= 0))[columns.rows])
+    if len(columns.classes) < 2 or not len(judged):
+        return verdicts
+    if len(judged) < FEWEST_PAIRS:
+        few = f"{len(judged)} labelled pictures are too few to judge labels (at least {FEWEST_PAIRS})"
+        verdicts.notes.append(few)
+        return verdicts
+    _judge_labels(columns, judged, options, verdicts)
+    return verdicts
+
+
+def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts: Verdicts) -> None:
+    """Say which of the labelled pictures carry a wrong label, and which fit nothing that is said of them.
+
+    ``judged`` are rows of the vectors.
+    """
+    names, rows = columns.classes, columns.rows[judged]
+    labels, vectors = columns.label[rows], columns.vectors[judged]
+    by_class = None
+    if not options.no_texts:
+        classes = columns.class_vectors(names, DEFAULT_TEMPLATES)
+        by_class = class_scores(vectors, classes)
+    place = np.full(len(columns.vectors), -1)
+    place[judged] = np.arange(len(judged))
+    said = np.flatnonzero(place[columns.texts.owner] >= 0)
+    captions, owner = columns.texts.vectors[said], place[columns.texts.owner[said]]
+
+    foreign: set[int] = set()
+    if by_class is not None:
+        for n, limit, other, fit in _foreign(vectors, labels, by_class, captions, owner):
+            foreign.add(n)
+            if options.what != "labels":
+                detail = f"fits neither its label ({names[labels[n]]}) nor {other}"
+                verdicts.set([rows[n]], action="drop", reason="outlier", score=fit, threshold=limit, detail=detail)
+    if options.what == "pictures":
+        return
+    found = doubt_labels(vectors, labels, by_class, len(names))
+    doubts, proposed = found.doubts, found.proposed
+    if by_class is not None and len(owner):
+        leanings = caption_leanings(class_scores(captions, classes), owner, labels, proposed)
+        doubts = np.where(leanings > _DEFENDED, 0, doubts)
+    for n in np.flatnonzero(doubts >= options.min_doubt).tolist():
+        if n not in foreign:
+            given, better = names[labels[n]], names[proposed[n]]
+            verdicts.set(
+                [rows[n]],
+                action="drop",
+                reason="wrong_label",
+                score=doubts[n],
+                threshold=options.min_doubt,
+                label=better,
+                detail=f"labelled {given}, more likely {better}",
+                attributes={"clip_label": better},
+            )
+
+
+def _foreign(
+    vectors: FloatArray, labels: IntArray, by_class: FloatArray, captions: FloatArray, owner: IntArray
+) -> Iterator[tuple[int, float, str, float]]:
+    """Pictures that fit neither their label nor what else is said of them: row, limit, what that is, fit.
+
+    A label that fits unusually badly is enough where no caption fits either; where one does, the label is wrong,
+    and not the picture.
+    """
+    fits = fit_labels(by_class, labels)
+    captioned, unlike = np.zeros(len(vectors), np.bool_), np.zeros(len(vectors), np.bool_)
+    if len(owner) >= FEWEST_PAIRS:
+        captioned[owner] = True
+        unlike = unlike_captions(vectors, captions, owner)
+    classes = unlike_any_class(by_class) & ~captioned
+    for unfit, limit, what in ((unlike, fits.fence, "its captions"), (classes, fits.threshold, "any other")):
+        for n in np.flatnonzero(unfit & (fits.own < limit)).tolist():
+            yield n, limit, what, float(fits.own[n])
+
+
+TOOL = Tool(
+    "clip_outliers",
+    find_outliers,
+    OPTIONS,
+    "Finds pictures that resemble no others, and labels that both the nearest neighbours and the text encoder "
+    "contradict; the label that fits better is proposed.\n\n"
+    "A wrong label is marked, or removed with the item, as '--action' says; the report ranks them by doubt. A picture "
+    "that fits neither its label nor its captions (or, without captions, any other class) is an outlier too.",
+    ("--action mark --report REPORT",),
+    lambda values: "pictures" if values.no_texts else "captions",
+)
 
 
 def neighbour_count(total: int) -> int:
@@ -81,7 +205,7 @@ class LabelFits(NamedTuple):
     contradicted: Scores
 
 
-def fit_labels(texts: FloatArray, labels: Sequence[int]) -> LabelFits:
+def fit_labels(texts: FloatArray, labels: Sequence[int] | IntArray) -> LabelFits:
     """Weigh each picture's similarity with its own class against what pictures have with classes not their own.
 
     Parameters
@@ -123,7 +247,9 @@ def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> B
     return unlike
 
 
-def caption_leanings(captions: FloatArray, owner: IntArray, labels: Sequence[int], rivals: IntArray) -> Scores:
+def caption_leanings(
+    captions: FloatArray, owner: IntArray, labels: Sequence[int] | IntArray, rivals: IntArray
+) -> Scores:
     """How much more pictures' captions resemble the given label than its rival, shape (N,), float64.
 
     In units of what is usual, so that 1 is the median; 0 for a picture without captions. Below 0 they speak for the
@@ -173,7 +299,9 @@ class LabelDoubts(NamedTuple):
     proposed: IntArray
 
 
-def doubt_labels(vectors: FloatArray, labels: Sequence[int], texts: FloatArray | None, count: int) -> LabelDoubts:
+def doubt_labels(
+    vectors: FloatArray, labels: Sequence[int] | IntArray, texts: FloatArray | None, count: int
+) -> LabelDoubts:
     """Weigh each given label against what neighbours are labelled and what the text encoder says.
 
     Parameters
@@ -198,7 +326,7 @@ def doubt_labels(vectors: FloatArray, labels: Sequence[int], texts: FloatArray |
     return LabelDoubts(np.maximum(votes[rows, proposed] - own, 0).round(6), proposed)
 
 
-def neighbour_votes(vectors: FloatArray, labels: Sequence[int], count: int) -> FloatArray:
+def neighbour_votes(vectors: FloatArray, labels: Sequence[int] | IntArray, count: int) -> FloatArray:
     """Share of each label among the ten nearest other pictures, shape (N, C), weighted by similarity."""
     votes = np.zeros((len(vectors), count), np.float32)
     k = min(_LABEL_NEIGHBOURS, len(vectors) - 1)

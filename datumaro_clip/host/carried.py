@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from datumaro.components.annotation import Annotation, Bbox
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, carried_embedding
 from datumaro_clip.errors import InvalidVectorError
 from datumaro_clip.store import ObjectVector
-from datumaro_clip.vectors import Embedding, ObjectEmbedding, VectorSpace
+from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding
 
-ATTRIBUTE = "clip_embedding"
+ATTRIBUTE = EMBEDDING_ATTRIBUTE
 #: Attributes of a detector's annotations: its confidence, and its fingerprint.
 SCORE, DETECTOR = "score", "clip_detector"
 
@@ -23,18 +24,8 @@ def attach(item: DatasetItem, embedding: Embedding) -> DatasetItem:
 
 
 def carried(item: DatasetItem) -> Embedding | None:
-    """The vector that an item carries, None where it has none.
-
-    Raises
-    ------
-    InvalidVectorError
-        If the attribute holds something else.
-    """
-    value = item.attributes.get(ATTRIBUTE)
-    try:
-        return None if value is None else Embedding.from_attribute(value)
-    except InvalidVectorError as exc:
-        raise InvalidVectorError(f"item '{item.id}' (subset '{item.subset}'): {exc}") from exc
+    """The vector that an item carries, None where it has none; :class:`InvalidVectorError` if it is no vector."""
+    return carried_embedding(ItemKey(item.id, item.subset), item.attributes)
 
 
 def box_of(annotation: Annotation) -> tuple[float, float, float, float] | None:
@@ -90,9 +81,3 @@ def object_vector(
         detector=str(annotation.attributes.get(DETECTOR, "")),
         source=embedding.source,
     )
-
-
-def space_among(items: Iterable[DatasetItem]) -> VectorSpace | None:
-    """The space of the first vector that an item carries, None where no item has one."""
-    found = (carried(item) for item in items)
-    return next((embedding.vector_space for embedding in found if embedding is not None), None)

@@ -17,8 +17,8 @@ from datumaro.components.transformer import Transform
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.codec.items import describe_dataset
-from datumaro_clip.host.curation.crops import label_names
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
+from datumaro_clip.host.items import label_names
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options, require_choice
 from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of

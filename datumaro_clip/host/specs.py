@@ -22,7 +22,7 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.curation.clean.ClipClean", "clip_clean", "Transform"),
     PluginSpec(f"{_HOST}.curation.dedup.ClipDedup", "clip_dedup", "Transform"),
     PluginSpec(f"{_HOST}.curation.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
-    PluginSpec(f"{_HOST}.curation.outliers.ClipOutliers", "clip_outliers", "Transform"),
+    PluginSpec(f"{_HOST}.transform.ClipOutliers", "clip_outliers", "Transform"),
     PluginSpec(f"{_HOST}.curation.sample.ClipSample", "clip_sample", "Transform"),
     PluginSpec(f"{_HOST}.curation.search.ClipSearch", "clip_search", "Transform"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),

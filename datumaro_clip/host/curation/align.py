@@ -13,10 +13,10 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.align import COMBINATIONS, combine, keep_top, margins, mismatch_threshold
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import key_of
-from datumaro_clip.host.curation.crops import label_names
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.transform import CurationTransform
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.host.items import label_names
 from datumaro_clip.host.options import require_choice
 from datumaro_clip.vectors import ItemKey
 

@@ -11,11 +11,11 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, classify, prompts
 from datumaro_clip.curate.decisions import Decision, Scalar
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import key_of
-from datumaro_clip.host.curation.crops import label_names, with_labels
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.transform import CurationTransform
 from datumaro_clip.host.curation.vectors import class_matrix
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.host.items import label_names, with_labels
 
 
 class ClipClassify(CurationTransform):

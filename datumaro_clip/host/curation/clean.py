@@ -25,7 +25,7 @@ from datumaro_clip.curate.clean import (
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.pictures import seen_by
 from datumaro_clip.host.curation.transform import CurationTransform
 from datumaro_clip.images import decode

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datumaro.components.annotation import Bbox, Label
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 
 _NAMED = 50
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from copy import deepcopy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from datumaro.components.annotation import AnnotationType, Bbox, LabelCategories
+from datumaro.components.annotation import Bbox
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.curate.embedder import _named
+from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
-from datumaro_clip.host.embedding import ItemEmbedding, named
+from datumaro_clip.host.embedding import ItemEmbedding
 from datumaro_clip.host.images import has_picture, image_request
-from datumaro_clip.host.run_model import RunModel
+from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.store import CaptionVector
 from datumaro_clip.vectors import Embedding, FloatArray
 
@@ -42,23 +43,6 @@ def embed_boxes(items: list[DatasetItem], model: RunModel, categories: Any) -> l
     return [*entries, *bare]
 
 
-def label_names(categories: Any) -> list[str]:
-    """Names of the dataset's label categories, in their order."""
-    found = categories.get(AnnotationType.label)
-    return [] if found is None else [category.name for category in found.items]
-
-
-def with_labels(categories: Any, names: Iterable[str]) -> dict[Any, Any]:
-    """The categories, with the labels at their end that they lacked; what they say of the others stays."""
-    known = dict(categories)
-    there = label_names(known)
-    if missing := [name for name in dict.fromkeys(names) if name not in there]:
-        known[AnnotationType.label] = labels = deepcopy(known.get(AnnotationType.label, LabelCategories()))
-        for name in missing:
-            labels.add(name)
-    return known
-
-
 def _labelled(item: DatasetItem, labels: int) -> Iterator[tuple[int, Bbox]]:
     if not has_picture(item):
         return
@@ -83,7 +67,7 @@ def _embedded(requests: Iterator[ImageRequest], model: RunModel) -> Iterator[Emb
 def _entry(item: DatasetItem, index: int, text: FloatArray, result: EmbedResult, model: RunModel) -> ItemEmbedding:
     model.summary.sources[result.source] += 1
     if result.vector is None:
-        error = named(result.error, item)
+        error = _named(result.error, neutral(item, []))
         model.summary.count(error)
         if model.options.on_error == "fail":
             raise error

@@ -24,7 +24,7 @@ from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.conflicts import conflicts, leaks
 from datumaro_clip.host.curation.pictures import seen_by, source_digest
 from datumaro_clip.host.curation.transform import CurationTransform

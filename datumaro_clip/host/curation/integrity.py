@@ -16,11 +16,11 @@ from datumaro.components.validator import Severity, Validator
 
 from datumaro_clip.curate.integrity import SEVERITIES, ItemRecord, NumberedBox, find_faults
 from datumaro_clip.errors import ImageError
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.carried import ATTRIBUTE
-from datumaro_clip.host.curation.apply import key_of
-from datumaro_clip.host.curation.crops import label_names
 from datumaro_clip.host.curation.pictures import open_picture
 from datumaro_clip.host.images import has_picture
+from datumaro_clip.host.items import label_names
 from datumaro_clip.vectors import Embedding, VectorSpace
 
 log = logging.getLogger(__name__)

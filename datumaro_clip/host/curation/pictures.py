@@ -16,7 +16,7 @@ from PIL import Image
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.images import fail, has_picture, image_request
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.system.files import blake2b_bytes, blake2b_file

@@ -11,8 +11,8 @@ from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import DecidedItems, key_of
-from datumaro_clip.host.curation.crops import with_labels
+from datumaro_clip.host.apply import DecidedItems, key_of
+from datumaro_clip.host.items import with_labels
 from datumaro_clip.host.sources import open_dataset
 
 

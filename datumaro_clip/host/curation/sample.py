@@ -13,7 +13,7 @@ from datumaro_clip.curate import sample
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.sample import METHODS, Picks, wanted_count
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.options import names_of
 from datumaro_clip.host.curation.transform import CurationTransform
 from datumaro_clip.host.curation.vectors import matrix_of, query_vector

@@ -9,7 +9,7 @@ from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import key_of
+from datumaro_clip.host.apply import key_of
 from datumaro_clip.host.curation.transform import CurationTransform
 from datumaro_clip.host.curation.vectors import matrix_of, picture_vector, query_vector
 from datumaro_clip.host.embedding import ItemEmbedding

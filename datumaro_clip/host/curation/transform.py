@@ -14,8 +14,9 @@ from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_exceptions
+from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.apply import DecidedItems, key_of
+from datumaro_clip.host.apply import DecidedItems, key_of
 from datumaro_clip.host.curation.crops import embed_boxes
 from datumaro_clip.host.curation.options import (
     COMMON_DEFAULTS,
@@ -28,7 +29,6 @@ from datumaro_clip.host.curation.options import (
 from datumaro_clip.host.curation.pictures import thumbnails_of
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options, require_range
-from datumaro_clip.host.run_model import RunModel
 from datumaro_clip.report import plan_report, write_report
 from datumaro_clip.vectors import ItemKey
 

@@ -8,9 +8,9 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.classify import class_vectors
+from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.embedding import ImageRequest, embed_images, embed_texts
 from datumaro_clip.host.embedding import ItemEmbedding
-from datumaro_clip.host.run_model import RunModel
 from datumaro_clip.images import ImageLike
 from datumaro_clip.vectors import FloatArray
 

@@ -12,8 +12,8 @@ from datumaro.components.exporter import Exporter
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
-from datumaro_clip.host.curation.crops import label_names
 from datumaro_clip.host.embedding import Embedder
+from datumaro_clip.host.items import label_names
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
 from datumaro_clip.store import (

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from datumaro.components.dataset_base import DatasetItem
+import numpy as np
 
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.summary import EmbeddingSummary
+from datumaro_clip.curate.vector_options import EmbeddingOptions
+from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.embedding.cache import VectorCache
-from datumaro_clip.errors import SpaceMismatchError
-from datumaro_clip.host.carried import carried, space_among
-from datumaro_clip.host.options import EmbeddingOptions
-from datumaro_clip.host.summary import EmbeddingSummary
+from datumaro_clip.errors import ImageError, SpaceMismatchError
+from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.vectors import Embedding, VectorSpace
+from datumaro_clip.vectors import Embedding, FloatArray, VectorSpace
 
 
 class RunModel:
@@ -41,6 +43,11 @@ class RunModel:
         return self._encoder
 
     @property
+    def fingerprint(self) -> str | None:
+        """The vector space of this run; None as long as nothing needed one."""
+        return None if self._space is None else self._space.fingerprint
+
+    @property
     def device(self) -> str:
         """Where this run computes; ``unknown`` as long as nothing needed a model."""
         return "unknown" if self._encoder is None else self._encoder.provenance.device
@@ -57,7 +64,7 @@ class RunModel:
         if self._cache is not None:
             self._cache.flush()
 
-    def fix_space(self, items: Iterable[DatasetItem]) -> None:
+    def fix_space(self, items: Iterable[Item]) -> None:
         """Before the first item: the space of the model that was named, else of the vectors among the items.
 
         Items before the first that carries a vector then get theirs from the same model; where items come one by one
@@ -66,9 +73,11 @@ class RunModel:
         if self.options.model is not None:
             self._space = self.encoder.space
         elif isinstance(items, Sequence):
-            self._space = self._space or space_among(items)
+            carried = (item.embedding for item in items)
+            found = (embedding.vector_space for embedding in carried if embedding is not None)
+            self._space = self._space or next(found, None)
 
-    def kept(self, item: DatasetItem) -> Embedding | None:
+    def kept(self, item: Item) -> Embedding | None:
         """The vector that an item carries and keeps; None where one has to be computed.
 
         Raises
@@ -76,11 +85,42 @@ class RunModel:
         SpaceMismatchError
             If it is of another space than the run's.
         """
-        embedding = carried(item)
+        embedding = item.embedding
         if embedding is None or (self.options.overwrite and self._space not in (None, embedding.vector_space)):
             return None
-        self._require_space(embedding.vector_space, f"item '{item.id}' (subset '{item.subset}') carries a vector of")
+        self._require_space(
+            embedding.vector_space, f"item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
+        )
         return embedding
+
+    def embed(self, requests: Iterable[ImageRequest]) -> Iterator[EmbedResult]:
+        """Embed pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_images`."""
+        options = self.options
+        return embed_images(
+            requests,
+            self.encoder,
+            cache=self.cache,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            exact_decode=options.exact_decode,
+        )
+
+    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """One unit row a text, (T, D), float32; texts that are cut are counted in the summary."""
+        found = embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
+        return np.asarray(found, np.float32)
+
+    def picture_vector(self, image: ImageLike) -> FloatArray:
+        """The unit vector (D,) of a picture, float32; :class:`ImageError` if it cannot be decoded."""
+        (result,) = self.embed([ImageRequest(image)])
+        if result.vector is None:
+            raise result.error or ImageError("unreadable", "no vector was computed")
+        return np.asarray(result.vector, np.float32)
+
+    def embedding_of(self, vector: FloatArray) -> Embedding:
+        """A vector that this run computed, with the space and the precision that it is of."""
+        provenance = self.encoder.provenance
+        return Embedding(vector, provenance.space.fingerprint, provenance.space.model, provenance.precision)
 
     def _load(self) -> Encoder:
         options = self.options

@@ -1,0 +1,140 @@
+"""A dataset in columns: what curation tools work on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.item import Item
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.embedding.workers import Workers
+from datumaro_clip.images import ImageLike
+from datumaro_clip.system.processors import available_processors
+from datumaro_clip.texts import fill_prompt
+from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
+
+IntArray = npt.NDArray[np.int64]
+_Seen = TypeVar("_Seen")
+
+
+class Texts(NamedTuple):
+    """Texts about pictures, or about boxes of them; T of them.
+
+    Attributes
+    ----------
+    vectors : numpy.ndarray
+        Shape (T, D), float32 unit rows.
+    owner : numpy.ndarray
+        Shape (T,), int64: the row of :attr:`Columns.vectors` that each is about.
+    annotation : numpy.ndarray
+        Shape (T,), int64: the index of its annotation among its item's.
+    scores : numpy.ndarray
+        Shape (T,), float64: cosine similarity with the picture or box, from -1 to 1.
+    """
+
+    vectors: FloatArray
+    owner: IntArray
+    annotation: IntArray
+    scores: npt.NDArray[np.float64]
+
+
+NO_TEXTS = Texts(np.empty((0, 0), np.float32), *(np.empty(0, np.int64),) * 2, np.empty(0))
+
+
+class Questions(Protocol):
+    """What gives the vectors of texts and pictures that are no items, in the space of the columns."""
+
+    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
+        """One unit row a text, (T, D)."""
+        ...
+
+    def picture_vector(self, image: ImageLike) -> FloatArray:
+        """The unit vector (D,) of a picture; :class:`~datumaro_clip.errors.ImageError` if it cannot be decoded."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """N items, and M vectors of their pictures, or of boxes in them.
+
+    Attributes
+    ----------
+    items : sequence of Item
+        N items.
+    classes : sequence of str
+        The names of the C classes that the dataset knows.
+    vectors : numpy.ndarray
+        Shape (M, D), float32 unit rows; M = 0 where nothing was asked for or could be embedded.
+    rows : numpy.ndarray
+        Shape (M,), int64, ascending: the item that each vector belongs to.
+    texts : Texts
+        Those that were asked for.
+    questions : Questions
+        For the vectors of classes and queries.
+    protected : frozenset of str
+        Subsets that lose nothing.
+    """
+
+    items: Sequence[Item]
+    classes: Sequence[str]
+    vectors: FloatArray
+    rows: IntArray
+    questions: Questions
+    texts: Texts = NO_TEXTS
+    protected: frozenset[str] = field(default_factory=frozenset)
+
+    @cached_property
+    def keys(self) -> list[ItemKey]:
+        """Id and subset of each item."""
+        return [item.key for item in self.items]
+
+    @cached_property
+    def has_vector(self) -> npt.NDArray[np.bool_]:
+        """Which items have a vector, (N,)."""
+        found = np.zeros(len(self.items), np.bool_)
+        found[self.rows] = True
+        return found
+
+    @cached_property
+    def label(self) -> IntArray:
+        """The label of each item as an index into ``classes``, (N,), -1 for none or several.
+
+        The rule is that of :meth:`~datumaro_clip.curate.item.Item.class_counts`.
+        """
+        number = {name: n for n, name in enumerate(self.classes)}
+        return np.array([number.get(item.label or "", -1) for item in self.items], np.int64)
+
+    @cached_property
+    def stratum(self) -> IntArray:
+        """The class that each item belongs to where it must belong somewhere, (N,), -1 for items without a label."""
+        number = {name: n for n, name in enumerate(self.classes)}
+        counted = [
+            {number[name]: n for name, n in item.class_counts().items() if name in number} for item in self.items
+        ]
+        return np.array([min(each, key=lambda n: (-each[n], n), default=-1) for each in counted], np.int64)
+
+    def class_vectors(self, names: Sequence[str], templates: Sequence[str]) -> FloatArray:
+        """One unit row a class, (C, D): the mean direction of its prompts, with ``{}`` for its name."""
+        prompts = [fill_prompt(template, name) for name in names for template in templates]
+        embedded = self.questions.text_vectors(prompts)
+        return unit_rows(embedded.reshape(len(names), len(templates), -1).mean(axis=1))
+
+    def map_pictures(self, look: Callable[[Item, ImageRequest], _Seen]) -> Iterator[_Seen]:
+        """What a function makes of each item and its picture, in the items' order.
+
+        A thread for each processor calls it. Pictures are asked for in the caller's thread, a few ahead, since a
+        video is read in order by one reader; a request for a picture that is not there raises where it is fetched.
+        """
+        threads = available_processors()
+        workers: Workers[tuple[Item, ImageRequest], _Seen] = Workers(lambda task: look(*task), threads)
+        try:
+            with closing(workers.map(((item, item.request()) for item in self.items), 2 * threads)) as seen:
+                yield from seen
+        finally:
+            workers.stop()

@@ -1,0 +1,218 @@
+"""An item of a dataset, whoever holds it: what curation, search and reports work on."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.errors import ImageError, InvalidVectorError
+from datumaro_clip.images import Box, ImageLike
+from datumaro_clip.texts import fill_prompt
+from datumaro_clip.vectors import Embedding, ItemKey
+
+#: The attribute in which an item carries its vector.
+EMBEDDING_ATTRIBUTE = "clip_embedding"
+
+
+class ItemCaption(NamedTuple):
+    """A caption, and the index of its annotation."""
+
+    text: str
+    annotation: int
+
+
+class ItemLabel(NamedTuple):
+    """A class that an annotation names.
+
+    Attributes
+    ----------
+    name : str or int
+        The class's name; a number, where the dataset has no class of that number.
+    annotation : int
+        Index of the annotation.
+    is_of_picture : bool
+        Whether it is about the whole picture; False for the label of a box, a mask or another shape.
+    """
+
+    name: str | int
+    annotation: int
+    is_of_picture: bool = True
+
+
+class ItemBox(NamedTuple):
+    """A bounding box.
+
+    Attributes
+    ----------
+    box : tuple of float
+        ``(x, y, width, height)`` in pixels, from the upper left corner.
+    label : str, int or None
+        As :attr:`ItemLabel.name`; None where the box has no label.
+    confidence : float or None
+        From 0 to 1, where a detector gave one.
+    annotation : int
+        Index of the annotation.
+    """
+
+    box: Box
+    label: str | int | None
+    confidence: float | None
+    annotation: int
+
+
+class ItemText(NamedTuple):
+    """A text about an item, and the index of the annotation that it comes from."""
+
+    annotation: int
+    text: str
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """An item of a dataset, made in one place from whatever holds it.
+
+    Attributes
+    ----------
+    key : ItemKey
+        Id and subset.
+    picture : ImageRequest, callable or None
+        How to get the picture: a request, or a function that makes one and is called when the picture's turn comes.
+        None for an item without a picture.
+    labels : tuple of ItemLabel
+        Of the picture and of everything in it, boxes included, in the order of the annotations.
+    captions : tuple of ItemCaption
+    boxes : tuple of ItemBox
+    attributes : mapping
+        As the dataset has them; a vector that the item carries is under ``clip_embedding``.
+    media : str
+        Path or URL of the picture; empty where it has none.
+    annotation_count : int
+        How many annotations the item has, of all kinds.
+    origin : object
+        What the item was made from, for whoever made it.
+    """
+
+    key: ItemKey
+    picture: ImageRequest | Callable[[], ImageRequest] | None = None
+    labels: tuple[ItemLabel, ...] = ()
+    captions: tuple[ItemCaption, ...] = ()
+    boxes: tuple[ItemBox, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    media: str = ""
+    annotation_count: int = 0
+    origin: Any = None
+
+    @classmethod
+    def of(
+        cls,
+        id: str,
+        picture: ImageLike | None = None,
+        *,
+        subset: str = "default",
+        captions: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        boxes: Sequence[tuple[Box, str]] = (),
+        embedding: Embedding | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Make an item of plain values.
+
+        Parameters
+        ----------
+        id : str
+        picture : path, bytes, array or None
+            What :func:`datumaro_clip.images.decode` takes; an array is RGB.
+        subset : str
+        captions, labels : sequence of str
+        boxes : sequence of (box, label)
+            Each box ``(x, y, width, height)`` in pixels.
+        embedding : Embedding, optional
+            The picture's vector, where it is known.
+        attributes : mapping, optional
+        """
+        first_label, first_box = len(captions), len(captions) + len(labels)
+        named = [ItemLabel(name, first_label + n) for n, name in enumerate(labels)]
+        boxed = [ItemBox(box, name, None, first_box + n) for n, (box, name) in enumerate(boxes)]
+        own = {} if embedding is None else {EMBEDDING_ATTRIBUTE: embedding}
+        return cls(
+            ItemKey(id, subset),
+            None if picture is None else ImageRequest(picture),
+            (*named, *(ItemLabel(each.label, each.annotation, False) for each in boxed if each.label is not None)),
+            tuple(ItemCaption(text, n) for n, text in enumerate(captions)),
+            tuple(boxed),
+            {**(attributes or {}), **own},
+            os.fspath(picture) if isinstance(picture, str | os.PathLike) else "",
+            first_box + len(boxed),
+        )
+
+    @property
+    def embedding(self) -> Embedding | None:
+        """The vector that the item carries, None where it has none.
+
+        Raises
+        ------
+        InvalidVectorError
+            If the attribute ``clip_embedding`` holds something else.
+        """
+        return carried_embedding(self.key, self.attributes)
+
+    def request(self, box: Box | None = None) -> ImageRequest:
+        """Ask for the picture, or for a box of it; where there is none, the answer is an :class:`ImageError`."""
+        if self.picture is None:
+            return ImageRequest(partial(_no_picture, self.key))
+        whole = self.picture() if callable(self.picture) else self.picture
+        return whole if box is None else ImageRequest(whole.image, box)
+
+    def class_counts(self) -> Counter[str]:
+        """How many of the item's labels name each class, by which its class is known.
+
+        The label of an item is the one class that this counts. Its hard cases:
+
+        - Several classes are named, as in most pictures with boxes: the item has no label. Where each item must belong
+          somewhere, as in a stratum, it belongs to the class that is named most often, of several the dataset's first.
+        - Only boxes or other shapes are labelled: their classes count like those of the picture.
+        - A number that no class has names none.
+        """
+        return Counter(label.name for label in self.labels if isinstance(label.name, str))
+
+    @property
+    def label(self) -> str | None:
+        """The item's label, None where it has none or several; see :meth:`class_counts`."""
+        counts = self.class_counts()
+        return next(iter(counts)) if len(counts) == 1 else None
+
+    def texts(self, kind: str, prompt: str) -> list[ItemText]:
+        """The texts of one kind, in the order of the annotations.
+
+        Parameters
+        ----------
+        kind : str
+            ``captions``; ``labels``: each class once, through the prompt; ``none``.
+        prompt : str
+            With ``{}`` for the class's name.
+        """
+        if kind == "captions":
+            return [ItemText(caption.annotation, caption.text) for caption in self.captions]
+        first: dict[str, int] = {}
+        for label in self.labels if kind == "labels" else ():
+            if isinstance(label.name, str):
+                first.setdefault(label.name, label.annotation)
+        return [ItemText(annotation, fill_prompt(prompt, name)) for name, annotation in first.items()]
+
+
+def carried_embedding(key: ItemKey, attributes: Mapping[str, Any]) -> Embedding | None:
+    """The vector in an item's attributes, None where there is none; :class:`InvalidVectorError` if it is no vector."""
+    value = attributes.get(EMBEDDING_ATTRIBUTE)
+    try:
+        return None if value is None else Embedding.from_attribute(value)
+    except InvalidVectorError as exc:
+        raise InvalidVectorError(f"item '{key.id}' (subset '{key.subset}'): {exc}") from exc
+
+
+def _no_picture(key: ItemKey) -> ImageLike:
+    raise ImageError("no_image", f"item '{key}' has no picture")

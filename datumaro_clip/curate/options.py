@@ -1,0 +1,357 @@
+"""Options, each declared once: from the table come the command line, Python's keywords, the checks and the docs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+from datumaro_clip.errors import OptionError
+
+#: The values of a table's options, by their Python names, as attributes.
+Values = SimpleNamespace
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What values an option takes; a subclass says which.
+
+    Attributes
+    ----------
+    metavar : str or None
+        What stands for the value on the command line.
+    """
+
+    metavar: str | None = None
+
+    def parse(self, text: str) -> Any:
+        """The value that a word of the command line stands for; :class:`ValueError` if it stands for none."""
+        return text
+
+    def problem(self, value: Any) -> str | None:
+        """What a value has to be, as ``must be at least 1``, if it is not; None for one that can be used."""
+        return None if isinstance(value, str) else "must be a text"
+
+    def describe(self) -> dict[str, Any]:
+        """The kind as JSON: ``type``, and what bounds it."""
+        return {"type": "text"}
+
+    def refused(self) -> Sequence[Any]:
+        """Some values that must be refused, for tests."""
+        return (7, ["a"])
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A text; ``check`` may say what is wrong with it."""
+
+    check: Callable[[str], str | None] = lambda text: None
+    wrong: Sequence[str] = ()
+
+    def problem(self, value: Any) -> str | None:
+        return super().problem(value) or self.check(value)
+
+    def refused(self) -> Sequence[Any]:
+        return (7, ["a"], *self.wrong)
+
+
+@dataclass(frozen=True)
+class File(Kind):
+    """A path."""
+
+    metavar: str | None = "FILE"
+
+    def problem(self, value: Any) -> str | None:
+        return None if isinstance(value, str) or hasattr(value, "__fspath__") else "must be a path"
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "path"}
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number in a range; with ``above``, the least value itself is not in it."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+    above: bool = False
+    whole = False
+
+    def parse(self, text: str) -> Any:
+        return float(text)
+
+    def problem(self, value: Any) -> str | None:
+        types = int if self.whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, types):
+            return "must be a whole number" if self.whole else "must be a number"
+        low, high = self.at_least, self.at_most
+        is_below = low is not None and not (value > low if self.above else value >= low)
+        if is_below or (high is not None and not value <= high) or not math.isfinite(value):
+            return f"must be {self._range()}{', and finite' if math.isinf(value) and high is None else ''}"
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        bound = "exclusiveMinimum" if self.above else "minimum"
+        bounds = {bound: self.at_least, "maximum": self.at_most}
+        return {"type": "integer" if self.whole else "number"} | {k: v for k, v in bounds.items() if v is not None}
+
+    def refused(self) -> Sequence[Any]:
+        step = 1 if self.whole else 0.001
+        low = () if self.at_least is None else (self.at_least if self.above else self.at_least - step,)
+        high = () if self.at_most is None else (self.at_most + step,)
+        return (math.nan, math.inf, -math.inf, "much", True, [1], *low, *high, *((0.5,) if self.whole else ()))
+
+    def _range(self) -> str:
+        low, high = self.at_least, self.at_most
+        if low is None:
+            return "finite"
+        if high is None:
+            return f"above {low:g}" if self.above else f"at least {low:g}"
+        return f"above {low:g} and at most {high:g}" if self.above else f"from {low:g} to {high:g}"
+
+
+@dataclass(frozen=True)
+class Whole(Number):
+    """A whole number in a range; with ``auto``, the command line also takes ``auto`` for None."""
+
+    auto: bool = False
+    whole = True
+
+    def parse(self, text: str) -> Any:
+        if self.auto and text == "auto":
+            return None
+        return int(text)
+
+
+@dataclass(frozen=True)
+class Cosine(Number):
+    """A cosine similarity, from -1 to 1."""
+
+    at_least: float | None = -1.0
+    at_most: float | None = 1.0
+    metavar: str | None = "COSINE"
+
+
+@dataclass(frozen=True)
+class Share(Number):
+    """A share or a probability, from 0 to 1."""
+
+    at_least: float | None = 0.0
+    at_most: float | None = 1.0
+    metavar: str | None = "SHARE"
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some names."""
+
+    names: tuple[str, ...] = ()
+
+    def problem(self, value: Any) -> str | None:
+        return None if isinstance(value, str) and value in self.names else f"must be one of {', '.join(self.names)}"
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "choice", "choices": list(self.names)}
+
+    def refused(self) -> Sequence[Any]:
+        return ("none of them", 7, "")
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or False; on the command line the option's name alone turns the default round."""
+
+    def problem(self, value: Any) -> str | None:
+        return None if isinstance(value, bool) else "must be True or False"
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "flag"}
+
+    def refused(self) -> Sequence[Any]:
+        return (1, "yes", None)
+
+
+@dataclass(frozen=True)
+class Several(Kind):
+    """One value or more of one kind; a single one may stand for a list of one."""
+
+    of: Kind = Text()
+
+    def parse(self, text: str) -> Any:
+        return self.of.parse(text)
+
+    def problem(self, value: Any) -> str | None:
+        if not isinstance(value, tuple):
+            return "must be a list"
+        return next((found for each in value if (found := self.of.problem(each))), None)
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "list", "items": self.of.describe()}
+
+    def refused(self) -> Sequence[Any]:
+        return (7, *([each] for each in self.of.refused()))
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a tool.
+
+    Attributes
+    ----------
+    name : str
+        As the command line has it, without its dashes: ``min-score``.
+    kind : Kind
+        What values it takes.
+    default : object
+        Its value where it is not given; None where the tool finds one then, or does without.
+    help : str
+        What it does, for people, in a few words; the default is added.
+    unset : str
+        What happens where the default is None.
+    changes : str
+        What a user sees change: ``result``, ``speed``, or ``report`` (files and log lines, not decisions).
+    former : str
+        A name that it had before and that is taken for it, with a warning.
+    keyword : str
+        Its name in Python; ``name`` with underscores where empty.
+    group : str
+        Heading that it stands under in the help.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+    unset: str = ""
+    changes: str = "result"
+    former: str = ""
+    keyword: str = ""
+    group: str = "options"
+
+    @property
+    def python_name(self) -> str:
+        """The keyword that stands for it in Python."""
+        return self.keyword or self.name.replace("-", "_")
+
+    @property
+    def flag(self) -> str:
+        """How the command line writes it."""
+        return f"-{self.name}" if len(self.name) == 1 else f"--{self.name}"
+
+    @property
+    def told_default(self) -> str:
+        """The default as the help and the docs say it; empty for a flag."""
+        if isinstance(self.kind, Flag):
+            return ""
+        values = self.default if isinstance(self.default, tuple) else (self.default,)
+        return self.unset if self.default in (None, ()) else " ".join(_quoted(value) for value in values)
+
+    def checked(self, value: Any) -> Any:
+        """The value as the tool gets it: lists as tuples, one value of a list as a list of one.
+
+        Raises
+        ------
+        OptionError
+            If it cannot be used; the message names the option, what it must be, and what it got.
+        """
+        if value is None and self.default is None:
+            return None
+        if isinstance(self.kind, Several):
+            value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | set) else value
+        if problem := self.kind.problem(value):
+            raise OptionError(f"{self.flag} {problem}, got {value!r}")
+        return value
+
+    def add_to(self, parser: Any) -> None:
+        """Declare it on an :class:`argparse.ArgumentParser`, or on a group of one."""
+        told = f"{self.help} (default: {self.told_default})" if self.told_default else self.help
+        names = (self.flag, f"--{self.former}") if self.former else (self.flag,)
+        common: dict[str, Any] = {"dest": self.python_name, "default": self.default, "help": told.replace("%", "%%")}
+        if isinstance(self.kind, Flag):
+            parser.add_argument(*names, **common, action="store_false" if self.default else "store_true")
+            return
+        one = self.kind.of if isinstance(self.kind, Several) else self.kind
+        common |= {"choices": one.names} if isinstance(one, Choice) else {"metavar": one.metavar}
+        common |= {"nargs": "+"} if isinstance(self.kind, Several) else {}
+        common |= {"action": _Renamed} if self.former else {}
+        parser.add_argument(*names, **common, type=_argument(one))
+
+    def describe(self) -> dict[str, Any]:
+        """The option as JSON, for forms: name, keyword, kind, default, help."""
+        default = list(self.default) if isinstance(self.default, tuple) else self.default
+        told = {"name": self.name, "keyword": self.python_name, "default": default, "help": self.help}
+        return told | {"unset": self.unset, "changes": self.changes, "group": self.group, **self.kind.describe()}
+
+
+def read_options(
+    table: Sequence[Option], given: Mapping[str, Any], owner: str, warn: Callable[[str], None] = lambda text: None
+) -> Values:
+    """Check what was given against a table, and fill in the defaults.
+
+    Parameters
+    ----------
+    table : sequence of Option
+    given : mapping
+        Values by Python name.
+    owner : str
+        Whose options they are, for the message.
+    warn : callable
+        Told of a former name.
+
+    Raises
+    ------
+    OptionError
+        If there is no such option, or a value cannot be used.
+    """
+    by_name = {option.python_name: option for option in table}
+    former = {option.former.replace("-", "_"): option for option in table if option.former}
+    values = {name: option.default for name, option in by_name.items()}
+    if unknown := sorted(set(given) - {*by_name, *former}):
+        raise OptionError(f"{owner} has no option {', '.join(unknown)}")
+    for name, value in given.items():
+        option = by_name.get(name) or former[name]
+        if name not in by_name:
+            warn(f"{owner}: {name} is now called {option.python_name}; the old name goes with the next release")
+        values[option.python_name] = option.checked(value)
+    return Values(**values)
+
+
+def add_options(parser: argparse.ArgumentParser, table: Sequence[Option]) -> None:
+    """Declare a table's options on a parser, those of one group together."""
+    groups: dict[str, Any] = {"options": parser}
+    for option in table:
+        if option.group not in groups:
+            groups[option.group] = parser.add_argument_group(option.group)
+        option.add_to(groups[option.group])
+
+
+class _Renamed(argparse.Action):
+    """Takes an option under its former name, too, and says so."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if option_string not in (None, self.option_strings[0]):
+            parser_warning = f"{option_string} is now called {self.option_strings[0]}"
+            logging.getLogger(__name__).warning("%s; the old name goes with the next release", parser_warning)
+        setattr(namespace, self.dest, values)
+
+
+def _argument(kind: Kind) -> Callable[[str], Any]:
+    """The kind's ``parse`` with a message that argparse passes on."""
+
+    def parse(text: str) -> Any:
+        try:
+            return kind.parse(text)
+        except ValueError as exc:
+            wanted = "a whole number" if isinstance(kind, Whole) else "a number"
+            more = " or auto" if isinstance(kind, Whole) and kind.auto else ""
+            raise argparse.ArgumentTypeError(f"wanted {wanted}{more}, got {text!r}") from exc
+
+    return parse
+
+
+def _quoted(value: Any) -> str:
+    return f"'{value}'" if isinstance(value, str) and " " in value else str(value)

@@ -1,0 +1,177 @@
+"""Running a tool on items: options checked, vectors asked for, verdicts settled."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog, Scalar, except_items, read_exceptions
+from datumaro_clip.curate.embedder import embed_columns
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.options import File, Option, Several, Text, Values, read_options
+from datumaro_clip.curate.run_model import RunModel
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
+from datumaro_clip.errors import OptionError, with_cure
+
+log = logging.getLogger(__name__)
+
+#: What an ``--action`` begins with that moves items; the name of their new subset follows.
+MOVE = "subset:"
+# What says where things are and how fast they go, and not what is decided.
+_UNTOLD = ("report", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
+
+
+def _action_problem(text: str) -> str | None:
+    known = text in ("drop", "mark") or (text.startswith(MOVE) and len(text) > len(MOVE))
+    return None if known else "must be drop, mark or subset:NAME"
+
+
+_option = partial(Option, group="decisions")
+#: What every curation tool has.
+COMMON_OPTIONS = (
+    _option(
+        "action",
+        Text(metavar="{drop,mark,subset:NAME}", check=_action_problem, wrong=("eat", "subset:")),
+        "drop",
+        "what becomes of what is found",
+    ),
+    _option("subset", Several(of=Text(metavar="NAME")), (), "work on these subsets only"),
+    _option("protect", Several(of=Text(metavar="NAME")), (), "never drop from these subsets"),
+    _option("report", File(metavar="DIR"), None, "write report.html and decisions.jsonl there", changes="report"),
+    _option("except", File(), None, "items never to drop, id@subset a line", keyword="except_file"),
+)
+
+
+def options_of(tool: Tool) -> tuple[Option, ...]:
+    """All options of a tool: its own, the common ones, and those of vectors where it uses a model."""
+    return (*tool.options, *COMMON_OPTIONS, *(VECTOR_OPTIONS if tool.uses_model else ()))
+
+
+def read_values(tool: Tool, given: Mapping[str, Any]) -> Values:
+    """Check what was given to a tool by keyword, and fill in the defaults; nothing is read but ``except_file``.
+
+    Raises
+    ------
+    OptionError
+        If there is no such option, a value cannot be used, or two do not go together.
+    DecisionError
+        If ``except_file`` cannot be read.
+    """
+    given = {"except_file" if name == "except" else name: value for name, value in given.items()}
+    values = read_options(options_of(tool), given, tool.name, log.warning)
+    tool.check(values)
+    values.excepted = read_exceptions(values.except_file) if values.except_file else frozenset()
+    if values.report:
+        try:  # Before there is anything to report, so that nothing is decided in vain.
+            Path(values.report).mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise OptionError(f"--report {with_cure(exc)}") from exc
+    return values
+
+
+def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str]) -> DecisionLog:
+    """Let a tool decide about items.
+
+    Parameters
+    ----------
+    tool : Tool
+    values : Values
+        As :func:`read_values` gives them.
+    items : sequence of Item
+        The whole dataset; items of other subsets than ``values.subset`` are left alone.
+    classes : sequence of str
+        The names of the classes that the dataset knows.
+
+    Returns
+    -------
+    DecisionLog
+        In the order of the items; what an option protects is kept.
+
+    Raises
+    ------
+    OptionError
+        If the dataset lacks a subset that was named, or two items share a decision.
+    """
+    _require_subsets(values, items)
+    chosen = [item for item in items if not values.subset or item.key.subset in values.subset]
+    if not tool.takes_repeated_keys(values):
+        _require_own_keys(chosen)
+    model = RunModel(EmbeddingOptions.among(vars(values)))
+    wanted = tool.vectors(values) if tool.uses_model else "none"
+    columns, failed = embed_columns(chosen, classes, wanted, model, frozenset(values.protect))
+    verdicts = tool.function(columns, values)
+    decisions = [_acted(one, values.action) for one in _spared(verdicts.decisions(), values)]
+    if failed:
+        dropped = [Decision(key, "drop", f"failed_{reason}") for key, reason in failed.items()]
+        place = {item.key: n for n, item in enumerate(chosen)}
+        decisions = sorted([*decisions, *_spared(dropped, values)], key=lambda one: place[one.key])
+    made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
+    _log_summary(made)
+    return made
+
+
+def _require_subsets(values: Values, items: Iterable[Item]) -> None:
+    """Refuse names of subsets that no item is in."""
+    present = {item.key.subset for item in items}
+    named = {*values.subset, *values.protect, *getattr(values, "start_from", ())}
+    if unknown := sorted(named - present):
+        raise OptionError(f"the dataset has no subset {', '.join(unknown)}; it has {', '.join(sorted(present))}")
+
+
+def _require_own_keys(items: Iterable[Item]) -> None:
+    """Refuse items that would share a decision, which is about an id and a subset."""
+    key, count = next(iter(Counter(item.key for item in items).most_common(1)), (None, 0))
+    if count > 1:
+        raise OptionError(
+            f"{count} items are called {key}, and an item's id and subset must be its own: rename the others, or "
+            "let clip_clean drop them first, as repeated_id"
+        )
+
+
+def _spared(decisions: Iterable[Decision], values: Values) -> list[Decision]:
+    """The decisions, with ``keep`` for what lies in a protected subset or is excepted by a person."""
+    shielded = [
+        replace(one, action="keep", reason=f"protected_{one.reason}")
+        if one.action == "drop" and one.key.subset in values.protect
+        else one
+        for one in decisions
+    ]
+    return except_items(shielded, values.excepted)
+
+
+def _acted(decision: Decision, action: str) -> Decision:
+    """What ``--action`` makes of a decision to drop an item or an annotation."""
+    if decision.action != "drop" or action == "drop":
+        return decision
+    marks: dict[str, Scalar] = {"clip_reason": decision.reason}
+    if decision.score is not None:
+        marks["clip_score"] = decision.score
+    if decision.group is not None:
+        marks["clip_group"] = decision.group
+    if decision.representative is not None:
+        marks["clip_representative"] = str(decision.representative)
+    marks |= decision.attributes
+    if action.startswith(MOVE) and decision.annotation is None:
+        return replace(decision, action="move", subset=action[len(MOVE) :], attributes=marks)
+    return replace(decision, action="mark", attributes=marks)
+
+
+def _told(values: Values) -> dict[str, Any]:
+    """The options that decided, as JSON values."""
+    told = {name: value for name, value in vars(values).items() if name not in _UNTOLD}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+
+
+def _log_summary(made: DecisionLog) -> None:
+    """One line with the counts of what was decided, then the notes."""
+    items = len({decision.key for decision in made.decisions})
+    counts = ", ".join(f"{name} {count}" for name, count in sorted(made.counts().items())) or "nothing to decide"
+    log.info("%s: %d items; %s", made.transform, items, counts)
+    for note in made.notes:
+        log.info("%s: %s", made.transform, note)

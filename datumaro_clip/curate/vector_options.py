@@ -1,0 +1,138 @@
+"""The options of everything that may have to compute vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from datumaro_clip.curate.options import Choice, Flag, Option, Text, Whole, read_options
+
+ON_ERROR = ("keep", "skip", "fail")
+TEXTS = ("none", "captions", "labels")
+PRECISIONS = ("auto", "f32", "f16", "bf16", "int8")
+DEFAULT_PROMPT = "a photo of a {}"
+
+
+def _prompt_problem(text: str) -> str | None:
+    return None if text.count("{}") == 1 else "needs exactly one {} for the label's name"
+
+
+_option = partial(Option, group="vectors")
+_count = partial(_option, kind=Whole(metavar="N|auto", at_least=1, auto=True), default=None, changes="speed")
+#: What all of them have.
+VECTOR_OPTIONS = (
+    _option(
+        "model",
+        Text(),
+        None,
+        "model directory, Hugging Face id or bundled name",
+        unset="openai/clip-vit-base-patch32",
+    ),
+    _option("device", Text(), "CPU", "OpenVINO device, as CPU, GPU.0, NPU, AUTO:GPU,CPU"),
+    _option("precision", Choice(names=PRECISIONS), "auto", "of the model's arithmetic"),
+    _count("batch-size", help="pictures a batch", unset="auto, by measurement"),
+    _count("streams", help="batches computed at a time", unset="auto"),
+    _count("threads", help="threads that decode", unset="auto, one a processor"),
+    _option("on-error", Choice(names=ON_ERROR), "keep", "items whose picture fails"),
+    _option(
+        "cache",
+        Text(metavar="DIR|off"),
+        None,
+        "vector cache",
+        unset="the platform's cache directory",
+        changes="speed",
+    ),
+    _option("exact-decode", Flag(), False, "decode large JPEGs whole, not scaled"),
+    _option("local-files-only", Flag(), False, "never ask a model hub"),
+    _option(
+        "no-self-check",
+        Flag(),
+        True,
+        "do not test the device on known inputs",
+        keyword="self_check",
+        changes="speed",
+    ),
+    _option("overwrite", Flag(), False, "compute again where an item has another model's vector"),
+)
+TEXTS_OPTION = _option("texts", Choice(names=TEXTS), "none", "texts to embed too")
+PROMPT_OPTION = _option(
+    "prompt",
+    Text(check=_prompt_problem, wrong=("no place", "{} and {}")),
+    DEFAULT_PROMPT,
+    "what a label's name stands in",
+)
+
+
+@dataclass(frozen=True)
+class EmbeddingOptions:
+    """How vectors are come by; checked against the tables above.
+
+    Attributes
+    ----------
+    model : str, optional
+        Directory, Hugging Face id or bundled name. Where omitted, the items' own vectors decide, and the
+        default model computes what is missing.
+    device : str
+        OpenVINO's name of a device.
+    precision : str
+        ``auto`` (the fastest that is safe on the device), ``f32``, ``f16``, ``bf16`` or ``int8``.
+    batch_size : int, optional
+        Pictures a batch, > 0; where omitted, what is measured to be fastest.
+    streams : int, optional
+        Batches that the device computes at a time, > 0; where omitted, what OpenVINO finds best for it.
+    threads : int, optional
+        Threads that read and decode pictures, > 0; where omitted, one for each processor.
+    on_error : str
+        What becomes of an item whose picture cannot be embedded: ``keep`` it without a vector, ``skip`` it, or
+        ``fail`` the run.
+    texts : str
+        Texts to embed with each item: ``none``, ``captions``, or ``labels`` through the prompt.
+    prompt : str
+        Where ``texts`` is ``labels``; ``{}`` stands for the label's name.
+    cache : str, optional
+        The vector cache's directory, or ``off``; the platform's cache directory where omitted.
+    exact_decode : bool
+        Decode large JPEGs whole instead of scaled.
+    local_files_only : bool
+        Never ask a model hub.
+    self_check : bool
+        Compare a device's answers with known vectors before a run on anything but CPU f32.
+    overwrite : bool
+        Compute again where an item carries another model's vector, instead of refusing.
+
+    Raises
+    ------
+    OptionError
+        If a value cannot be used.
+    """
+
+    model: str | None = None
+    device: str = "CPU"
+    precision: str = "auto"
+    batch_size: int | None = None
+    streams: int | None = None
+    threads: int | None = None
+    on_error: str = "keep"
+    texts: str = "none"
+    prompt: str = DEFAULT_PROMPT
+    cache: str | None = None
+    exact_decode: bool = False
+    local_files_only: bool = False
+    self_check: bool = True
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        read_options((*VECTOR_OPTIONS, TEXTS_OPTION, PROMPT_OPTION), vars(self), "the model")
+
+    @classmethod
+    def take_from(cls, options: dict[str, Any]) -> EmbeddingOptions:
+        """Take this class's fields out of a plugin's keyword arguments; the others stay there."""
+        names = {each.name for each in fields(cls)}
+        return cls(**{name: options.pop(name) for name in list(options) if name in names})
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> EmbeddingOptions:
+        """The same of values among others, which stay where they are."""
+        return cls.take_from(dict(values))

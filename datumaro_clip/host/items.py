@@ -1,0 +1,71 @@
+"""Datumaro's items as the neutral ones that everything else works on; the only place where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+from datumaro.components.annotation import AnnotationType, Bbox, Caption, Label, LabelCategories
+from datumaro.components.dataset_base import DatasetItem
+
+from datumaro_clip.curate.item import Item, ItemBox, ItemCaption, ItemLabel
+from datumaro_clip.host.images import has_picture, image_request
+from datumaro_clip.vectors import ItemKey
+
+
+def key_of(item: DatasetItem) -> ItemKey:
+    """What identifies an item."""
+    return ItemKey(str(item.id), str(item.subset))
+
+
+def neutral(item: DatasetItem, classes: list[str]) -> Item:
+    """An item of Datumaro's as a neutral one, which keeps it as its ``origin``; pictures stay unread.
+
+    Parameters
+    ----------
+    item : DatasetItem
+    classes : list of str
+        The dataset's, as :func:`label_names` gives them.
+    """
+    labels, captions, boxes = [], [], []
+    for index, note in enumerate(item.annotations):
+        if isinstance(note, Caption):
+            captions.append(ItemCaption(note.caption, index))
+        number = getattr(note, "label", None)
+        name = None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
+        if name is not None:
+            labels.append(ItemLabel(name, index, isinstance(note, Label)))
+        if isinstance(note, Bbox):
+            score = note.attributes.get("score")
+            confidence = float(score) if isinstance(score, int | float) else None
+            boxes.append(ItemBox((note.x, note.y, note.w, note.h), name, confidence, index))
+    return Item(
+        key_of(item),
+        partial(image_request, item) if has_picture(item) else None,
+        tuple(labels),
+        tuple(captions),
+        tuple(boxes),
+        item.attributes,
+        str(getattr(item.media, "path", "") or ""),
+        len(item.annotations),
+        item,
+    )
+
+
+def label_names(categories: Any) -> list[str]:
+    """Names of a dataset's label categories, in their order."""
+    found = categories.get(AnnotationType.label)
+    return [] if found is None else [category.name for category in found.items]
+
+
+def with_labels(categories: Any, names: Iterable[str]) -> dict[Any, Any]:
+    """The categories, with the labels at their end that they lacked; what they say of the others stays."""
+    known = dict(categories)
+    there = label_names(known)
+    if missing := [name for name in dict.fromkeys(names) if name not in there]:
+        known[AnnotationType.label] = labels = deepcopy(known.get(AnnotationType.label, LabelCategories()))
+        for name in missing:
+            labels.add(name)
+    return known

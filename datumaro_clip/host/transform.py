@@ -1,0 +1,113 @@
+"""The one Datumaro transform of all curation tools: a tool decides, and items pass on accordingly."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.transformer import Transform
+
+from datumaro_clip.curate.decisions import DecisionLog
+from datumaro_clip.curate.options import Values, add_options
+from datumaro_clip.curate.run import decide, options_of, read_values
+from datumaro_clip.curate.tools import MODULES, Tool, tool_named
+from datumaro_clip.host.apply import DecidedItems
+from datumaro_clip.host.items import label_names, neutral, with_labels
+from datumaro_clip.report import plan_report, thumbnails_of, write_report
+
+log = logging.getLogger(__name__)
+
+
+class CurationTransform(Transform):
+    """Decides about a whole dataset on first use, keeps the decisions, and passes the items on accordingly.
+
+    A subclass, made by :func:`transform_of`, has a tool. The source is read once. An option that cannot be used fails
+    the first iteration: Datumaro drops a transform whose constructor fails, and would carry on without it.
+    """
+
+    NAME: ClassVar[str]
+    TOOL: ClassVar[Tool]
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the tool's options: its own, the common ones, and those of vectors."""
+        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
+        add_options(parser, options_of(cls.TOOL))
+        return parser
+
+    def __init__(self, extractor: IDataset, **options: Any) -> None:
+        super().__init__(extractor)
+        self._given = options
+        self._kept: int | None = None
+
+    @cached_property
+    def values(self) -> Values:
+        """What the options are set to; :class:`OptionError` if one cannot be used."""
+        return read_values(self.TOOL, self._given)
+
+    @cached_property
+    def decisions(self) -> DecisionLog:
+        """What was decided; deciding, and writing the report, takes place on first use."""
+        values, classes = self.values, label_names(self._extractor.categories())
+        items = [neutral(item, classes) for item in self._items]
+        made = decide(self.TOOL, values, items, classes)
+        if values.report:
+            plan = plan_report(made)
+            write_report(Path(values.report), plan, thumbnails_of(items, plan.keys()))
+            log.info("Report: %s", Path(values.report) / "report.html")
+        return made
+
+    @cached_property
+    def _items(self) -> list[DatasetItem]:
+        """The source's items, read once: one that is computed anew at each pass may differ, and costs as much again."""
+        return list(self._extractor)
+
+    def categories(self) -> Any:
+        """The dataset's categories, with the classes that the tool adds."""
+        return with_labels(self._extractor.categories(), self.TOOL.new_classes(self.values))
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        count = 0
+        for item in DecidedItems(self.decisions, self.categories()).apply(self._items):
+            count += 1
+            yield item
+        self._kept = count
+
+    def __len__(self) -> int:
+        if self._kept is None:
+            self._kept = sum(1 for _ in self)
+        return self._kept
+
+    def subsets(self) -> Any:
+        """Subsets by name, those that items move to included."""
+        moved = {decision.subset for decision in self.decisions.decisions if decision.subset}
+        self._subsets = sorted({*(str(item.subset) for item in self._items), *moved})
+        return super().subsets()
+
+
+def transform_of(name: str) -> type[CurationTransform]:
+    """The transform of a tool, as ``ClipAlign`` of ``clip_align``."""
+    tool = tool_named(name)
+    examples = "|n\n".join(
+        f"|s|sdatum transform -t {name} -o OUT path/to/coco:coco -- {each}" for each in tool.examples
+    )
+    told = tool.summary.replace("\n\n", "|n\n|n\n") + f"|n\n|n\nExamples:|n\n{examples}"
+    return type(_class_name(name), (CurationTransform,), {"NAME": name, "TOOL": tool, "__doc__": told})
+
+
+def _class_name(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def __getattr__(name: str) -> type[CurationTransform]:
+    """``ClipAlign`` and the like, made when asked for."""
+    found = next((tool for tool in MODULES if _class_name(tool) == name), None)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = transform_of(found)
+    return made
