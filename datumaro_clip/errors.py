@@ -6,6 +6,7 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     DatumaroClipError
     ├── OptionError (ValueError)               an option's value cannot be used
     ├── MissingDependencyError (ImportError)   an optional library is not installed
+    ├── PluginError (ImportError)              what another package offers cannot be used
     ├── ImageError (ValueError)                a picture cannot be decoded; carries ``reason``
     ├── TextError (ValueError)                 a text cannot be tokenised
     ├── VectorError
@@ -73,6 +74,10 @@ class MissingDependencyError(DatumaroClipError, ImportError):
         super().__init__(f"{purpose} needs {package}: pip install {target}")
         self.package = package
         self.extra = extra
+
+
+class PluginError(DatumaroClipError, ImportError):
+    """What another package offers, an encoder or a kind of store, cannot be used."""
 
 
 class ImageError(DatumaroClipError, ValueError):

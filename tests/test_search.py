@@ -219,7 +219,7 @@ def test_the_command_asks_for_the_stores_own_model(
     plain("green").save(tmp_path / "green.png")
     assert run(capsys, store_path, "a red car", "-k", 1)[0].split()[1] == "red"
     assert run(capsys, store_path, "--image", tmp_path / "green.png", "--min-score", 0.99) == ["1.0000  green  train"]
-    assert asked == [FakeEncoder().space.fingerprint] * 2
+    assert asked == [FakeEncoder().space] * 2
     with pytest.raises(SpaceMismatchError):
         run(capsys, store_path, "red", "--model", "other")
 

@@ -9,6 +9,7 @@ from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.samples import image_text_samples
 from datumaro_clip.model.directory import PRECISIONS, Manifest, read_manifest, verify_files
+from datumaro_clip.model.loading import encoders_of_others
 from datumaro_clip.model.making.certify import Certificate, check_requirement
 from datumaro_clip.model.making.making import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.model.making.requirement import DEFAULT, Requirement
@@ -109,6 +110,8 @@ def _list(args: argparse.Namespace) -> int:
     for model in models:
         manifest = model.manifest
         print(f"{manifest.name:<36} {manifest.precision:<5} {manifest.dimension:>5}  {model.path}")
+    for name in encoders_of_others():
+        print(f"{name:<36} an encoder of another package")
     if not models:
         print("none; datum-clip model export NAME -o DIR makes one")
     return 0

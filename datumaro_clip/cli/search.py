@@ -70,7 +70,7 @@ def _in_subsets(store: StoreReader, names: Sequence[str] | None) -> Callable[[It
 
 def _encoded(args: argparse.Namespace, space: VectorSpace) -> FloatArray:
     """The query's vector, (1, D)."""
-    encoder = load_model(args.model or space.fingerprint, device=args.device, precision=args.precision)
+    encoder = load_model(args.model or space, device=args.device, precision=args.precision)
     _require_comparable(space, encoder, named=args.model is not None)
     if args.image is None:
         return embed_texts([args.text], encoder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
-from datumaro_clip.curate.options import Choice, Flag, Option, Text, Whole, read_options
+from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
+from datumaro_clip.model.encoder import Encoder
 
 ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
@@ -19,15 +21,30 @@ def _prompt_problem(text: str) -> str | None:
     return None if text.count("{}") == 1 else "needs exactly one {} for the label's name"
 
 
+@dataclass(frozen=True)
+class Model(File):
+    """A model's name or directory; in Python also an encoder."""
+
+    metavar: str | None = None
+
+    def problem(self, value: Any) -> str | None:
+        if isinstance(value, Encoder) or super().problem(value) is None:
+            return None
+        return "must be a model's name, a path, or an encoder"
+
+    def describe(self) -> dict[str, Any]:
+        return {"type": "text"}
+
+
 _option = partial(Option, group="vectors")
 _count = partial(_option, kind=Whole(metavar="N|auto", at_least=1, auto=True), default=None, changes="speed")
 #: What all of them have.
 VECTOR_OPTIONS = (
     _option(
         "model",
-        Text(),
+        Model(),
         None,
-        "model directory, Hugging Face id or bundled name",
+        "model directory, Hugging Face id, bundled name or another package's encoder",
         unset="openai/clip-vit-base-patch32",
     ),
     _option("device", Text(), "CPU", "OpenVINO device, as CPU, GPU.0, NPU, AUTO:GPU,CPU"),
@@ -71,9 +88,9 @@ class EmbeddingOptions:
 
     Attributes
     ----------
-    model : str, optional
-        Directory, Hugging Face id or bundled name. Where omitted, the items' own vectors decide, and the
-        default model computes what is missing.
+    model : str, path or Encoder, optional
+        Directory, Hugging Face id, bundled name or name of another package's encoder; in Python also an encoder. Where
+        omitted, the items' own vectors decide, and the default model computes what is missing.
     device : str
         OpenVINO's name of a device.
     precision : str
@@ -108,7 +125,7 @@ class EmbeddingOptions:
         If a value cannot be used.
     """
 
-    model: str | None = None
+    model: str | os.PathLike[str] | Encoder | None = None
     device: str = "CPU"
     precision: str = "auto"
     batch_size: int | None = None

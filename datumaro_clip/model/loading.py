@@ -1,21 +1,59 @@
-"""Loading a model by its name."""
+"""Loading an encoder: by a model's name, by the vector space that is wanted, or somebody's own."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
-from datumaro_clip.errors import ModelFormatError
+from datumaro_clip.errors import DatumaroClipError, ModelFormatError, PluginError
 from datumaro_clip.model.directory import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.golden import GoldenVectors
 from datumaro_clip.model.openvino import OpenVINOEncoder
-from datumaro_clip.model.resolve import resolve
+from datumaro_clip.model.resolve import default_model, find_by_space, resolve
 from datumaro_clip.model.selfcheck import CheckedEncoder
 from datumaro_clip.model.verified import VerifiedEncoder
+from datumaro_clip.system.entry_points import load, offered
+from datumaro_clip.vectors import VectorSpace
+
+#: Entry points of this group are :data:`EncoderLoader`; ``NAME`` or ``NAME:…`` as a model's name asks for one of them.
+GROUP = "datumaro_clip.encoders"
+# The one that is asked where a name does not say which.
+_USUAL = "openvino"
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """How an encoder is to compute; one that has no use for an option passes it over.
+
+    Attributes
+    ----------
+    device : str
+        OpenVINO's name of a device.
+    precision : str
+        ``auto``, ``f32``, ``bf16``, ``f16`` or ``int8``.
+    local_files_only : bool
+        Whether a hub must not be asked.
+    self_check : bool
+        Whether known inputs are to be tried first, where there is cause for doubt.
+    streams : int or None
+        Batches computed at a time; None for the encoder's own choice.
+    """
+
+    device: str = "CPU"
+    precision: str = "auto"
+    local_files_only: bool = False
+    self_check: bool = True
+    streams: int | None = None
+
+
+EncoderLoader = Callable[[str, LoadOptions], Encoder]
 
 
 def load_model(
-    model: str | os.PathLike[str] | Encoder | None = None,
+    model: str | os.PathLike[str] | VectorSpace | Encoder | None = None,
     device: str = "CPU",
     precision: str = "auto",
     *,
@@ -27,9 +65,10 @@ def load_model(
 
     Parameters
     ----------
-    model : path, str or Encoder, optional
-        As :func:`resolve` takes it: a directory, ``tiny``, a Hugging Face id, or a vector space's fingerprint. An
-        encoder is returned as it is.
+    model : path, str, VectorSpace or Encoder, optional
+        A directory, ``tiny``, a Hugging Face id, or a vector space's fingerprint, as :func:`resolve` takes them;
+        ``NAME`` or ``NAME:…`` for the encoder that an installed package offers; a vector space, for the model at hand
+        (bundled, or exported before) that has it. An encoder is returned as it is.
     device : str
         OpenVINO's name: ``CPU``, ``GPU``, ``GPU.1``, ``NPU``, ``AUTO``, ``MULTI:GPU,CPU``.
     precision : str
@@ -49,18 +88,49 @@ def load_model(
         If its files are not what its manifest says; of its graphs, when each is first used.
     DeviceNotFoundError, OptionError
         If there is no such device here, or it cannot compute so.
+    PluginError
+        If the encoder of another package cannot be used.
     """
     if isinstance(model, Encoder):
         return model
-    found = resolve(model, local_files_only=local_files_only)
+    if isinstance(model, VectorSpace):
+        # What a file says of its model is no name to look for on the disk or on a hub.
+        model = find_by_space(model.fingerprint).path
+    name = os.fspath(model) if model is not None else default_model()
+    loaders = offered(GROUP)
+    kind, _, rest = name.partition(":")
+    if kind not in loaders or Path(name).is_dir():
+        kind, rest = _USUAL, name
+    if kind not in loaders:
+        raise PluginError("datumaro-clip is not installed as a package: pip install datumaro-clip")
+    loader: EncoderLoader = load(loaders[kind])
+    try:
+        encoder = loader(rest, LoadOptions(device, precision, local_files_only, self_check, streams))
+    except DatumaroClipError:
+        raise
+    except Exception as exc:  # Another package's code.
+        raise PluginError(f"the encoder '{name}' cannot be loaded: {type(exc).__name__}: {exc}") from exc
+    if not isinstance(encoder, Encoder):
+        raise PluginError(f"the encoder '{kind}' is of type {type(encoder).__name__}, wanted a datumaro_clip.Encoder")
+    return encoder
+
+
+def encoders_of_others() -> list[str]:
+    """Names of the encoders that other installed packages offer."""
+    return sorted(set(offered(GROUP)) - {_USUAL})
+
+
+def load_openvino(name: str, options: LoadOptions) -> Encoder:
+    """This package's own encoders: models that :func:`resolve` finds, on OpenVINO."""
+    found = resolve(name, local_files_only=options.local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
-    computing = OpenVINOEncoder(found.path, manifest, device, precision, streams=streams)
+    computing = OpenVINOEncoder(found.path, manifest, options.device, options.precision, streams=options.streams)
     if computing.preprocessing.size != manifest.image_size:
         raise ModelFormatError(
             f"the processor of {found.path} makes pictures of {computing.preprocessing.size}, "
             f"but its manifest says {manifest.image_size}; export the model again"
         )
     encoder = VerifiedEncoder(computing, found.path)
-    if not self_check or (device.upper() == "CPU" and encoder.provenance.precision == "f32"):
+    if not options.self_check or (options.device.upper() == "CPU" and encoder.provenance.precision == "f32"):
         return encoder
     return CheckedEncoder(encoder, GoldenVectors.load(found.path))

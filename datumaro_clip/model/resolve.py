@@ -53,8 +53,8 @@ def bundled_names() -> list[str]:
 def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bool = False) -> ModelDirectory:
     """Find a model, or make it.
 
-    The first of these that applies wins: a directory (ours, optimum-cli's, ONNX encoders, a checkpoint); a bundled
-    name; a vector space's fingerprint, for models at hand; a Hugging Face id, from its cache or downloaded.
+    The first of these that applies wins: a vector space's fingerprint, for models at hand; a directory (ours,
+    optimum-cli's, ONNX encoders, a checkpoint); a bundled name; a Hugging Face id, from its cache or downloaded.
 
     Parameters
     ----------
@@ -72,12 +72,12 @@ def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bo
     """
     name = os.fspath(model) if model is not None else default_model()
     directory = Path(name).expanduser()
-    if directory.is_dir():
+    if name.startswith("sha256:"):
+        found = find_by_space(name)
+    elif directory.is_dir():
         found = _from_directory(directory)
     elif name in bundled_names():
         found = _ready(BUNDLED / name, "bundled")
-    elif name.startswith("sha256:"):
-        found = find_by_space(name)
     else:
         found = _from_hub(name, local_files_only)
     log.info("model %s: %s, %s", found.manifest.name, found.route, found.path)

@@ -1,0 +1,1 @@
+"""An encoder of colours, for datumaro-clip."""
