@@ -25,6 +25,10 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     │   ├── StoreFormatError (ValueError)      a foreign file or an unknown version
     │   ├── StoreCorruptError (ValueError)     contents that contradict their checksum or header
     │   └── StoreWriteError (OSError)          full disk, no permission, another writer
+    ├── IndexingError
+    │   ├── IndexCacheError (OSError)          an index's files cannot be written, or are damaged
+    │   ├── EngineError (ConnectionError)      an engine cannot be reached, refuses, or takes too long
+    │   └── EngineMismatchError (ValueError)   an engine holds something else than this store's vectors
     ├── CacheError (OSError)                   the vector cache cannot be used
     ├── ScratchError (OSError)                 the temporary directory is full or may not be written
     └── DecisionError (ValueError)             a decisions file does not fit the dataset
@@ -169,6 +173,22 @@ class StoreCorruptError(StoreError, ValueError):
 
 class StoreWriteError(StoreError, OSError):
     """A store cannot be written: full disk, no permission, another writer."""
+
+
+class IndexingError(DatumaroClipError):
+    """Something is wrong with a vector index."""
+
+
+class IndexCacheError(IndexingError, OSError):
+    """An index's files cannot be written, or are damaged."""
+
+
+class EngineError(IndexingError, ConnectionError):
+    """An engine cannot be reached, refuses what it is asked, or takes too long."""
+
+
+class EngineMismatchError(IndexingError, ValueError):
+    """An engine's index holds something else than this store's vectors."""
 
 
 class CacheError(DatumaroClipError, OSError):

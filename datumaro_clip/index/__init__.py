@@ -1,0 +1,41 @@
+"""An index that grows with a store: exact by default, on an engine by choice. The page is ``docs/index.md``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from datumaro_clip.index.exact import ExactEngine
+from datumaro_clip.index.filters import Filter
+from datumaro_clip.index.rows import Found
+from datumaro_clip.index.snapshot import CAPTIONS, OBJECTS, PICTURES, TARGETS, Snapshot, Target
+from datumaro_clip.index.vector_index import Engine, Synced, VectorIndex, Verification
+
+__all__ = [
+    "CAPTIONS",
+    "OBJECTS",
+    "PICTURES",
+    "TARGETS",
+    "Engine",
+    "Filter",
+    "Found",
+    "Snapshot",
+    "Synced",
+    "Target",
+    "VectorIndex",
+    "Verification",
+    "open_index",
+]
+
+
+def open_index(store: str | os.PathLike[str], *, cache: Path | None = None) -> VectorIndex:
+    """An index of a store; nothing is read before it is first used.
+
+    Parameters
+    ----------
+    store : path
+        The store's directory.
+    cache : path, optional
+        Directory for the index's files; ``index`` below the cache directory where omitted.
+    """
+    return VectorIndex(store, ExactEngine(), cache)

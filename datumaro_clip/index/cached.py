@@ -1,0 +1,170 @@
+"""Arrays that were computed from a store's segments, kept in a directory of the cache; several processes share them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from datumaro_clip.errors import IndexCacheError, with_cure
+from datumaro_clip.store.columns import checksum
+from datumaro_clip.system.files import atomic_directory, cache_root, safe_file_name
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+#: Part of every key: what another version wrote is not found, and removed.
+VERSION = 1
+
+_ENTRY = "entry.json"
+_LOCK = ".lock"
+# Longer than any index takes to be built.
+_PATIENCE = 3600.0
+_BLOCK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Some arrays that belong together, mapped.
+
+    Attributes
+    ----------
+    path : Path
+        Their directory: ``NAME.npy`` each, and ``entry.json``.
+    arrays : mapping
+        Read-only maps by name.
+    notes : mapping
+        JSON values.
+    """
+
+    path: Path
+    arrays: Arrays
+    notes: Mapping[str, Any]
+
+    def check(self) -> None:
+        """Read everything.
+
+        Raises
+        ------
+        IndexCacheError
+            If an array contradicts its checksum.
+        """
+        for name, wanted in json.loads((self.path / _ENTRY).read_bytes())["crc32"].items():
+            if _checksum(self.arrays[name]) != wanted:
+                raise IndexCacheError(
+                    f"{self.path / name}.npy contradicts its checksum: it was damaged after it was written; "
+                    f"remove {self.path}, and it is made anew"
+                )
+
+
+class ArrayCache:
+    """The entries of one store.
+
+    Parameters
+    ----------
+    root : Path
+        Their directory; made if need be.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def of(cls, store: Path, cache: Path | None = None) -> ArrayCache:
+        """That of the store in a directory, below ``cache``, or the platform's cache directory."""
+        place = store.resolve()
+        name = f"{safe_file_name(place.name)}-{hashlib.sha256(str(place).encode(errors='surrogatepass')).hexdigest()[:16]}"
+        return cls((cache or cache_root()) / "index" / name)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """The right to build and remove entries; whoever else wants it waits.
+
+        Raises
+        ------
+        IndexCacheError
+            If the directory cannot be written, or another process keeps the right for an hour.
+        """
+        lock = FileLock(self.root / _LOCK, thread_local=False)
+        with _errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=_PATIENCE)
+            except Timeout as exc:
+                raise IndexCacheError(f"{self.root} is being written by another process, for an hour now") from exc
+            try:
+                yield
+            finally:
+                lock.release()
+
+    def entry(self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]) -> tuple[Entry, bool]:
+        """What was computed from some segments, and whether that was done only now; the lock must be held.
+
+        Parameters
+        ----------
+        kind : str
+            What is computed; a file name.
+        digests : sequence of str
+            Of the segments, in order.
+        write : callable
+            Writes ``NAME.npy`` files into a directory, and returns notes that JSON can say.
+        """
+        text = json.dumps([VERSION, kind, *digests])
+        path = self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+        found = _opened(path)
+        if found is not None:
+            return found, False
+        shutil.rmtree(path, ignore_errors=True)
+        with _errors(path), atomic_directory(path) as directory:
+            notes = write(directory)
+            arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
+            content = {"crc32": {name: _checksum(array) for name, array in arrays.items()}, "notes": dict(notes)}
+            (directory / _ENTRY).write_text(json.dumps(content))
+        made = _opened(path)
+        if made is None:
+            raise IndexCacheError(f"{path} was removed while it was being written; run the same again")
+        return made, True
+
+    def keep_only(self, entries: Collection[Entry]) -> int:
+        """Remove all other entries, and what interrupted processes left; how many. The lock must be held."""
+        kept = {_LOCK, *(entry.path.name for entry in entries)}
+        others = [path for path in self.root.iterdir() if path.name not in kept]
+        for path in others:
+            # Where a map keeps a file from being removed, the next sync tries again.
+            shutil.rmtree(path, ignore_errors=True)
+        return len(others)
+
+
+def _opened(path: Path) -> Entry | None:
+    """The entry in a directory; None where there is none that can be read."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        content = json.loads((path / _ENTRY).read_bytes())
+        arrays = {name: np.asarray(np.load(path / f"{name}.npy", mmap_mode="r")) for name in content["crc32"]}
+        return Entry(path, arrays, content["notes"])
+    return None
+
+
+def _checksum(array: npt.NDArray[Any]) -> int:
+    """CRC-32 of the blocks' CRC-32s, so that a large map is read a block at a time."""
+    numbers, size = array.reshape(-1), _BLOCK_BYTES // array.itemsize
+    sums = [0, *(checksum(numbers[start : start + size]) for start in range(0, len(numbers), size))]
+    return checksum(np.array(sums, "<u4"))
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Turn what the file system says into :class:`IndexCacheError`."""
+    try:
+        yield
+    except IndexCacheError:
+        raise
+    except OSError as exc:
+        raise IndexCacheError(f"the index {path} cannot be written: {with_cure(exc)}") from exc

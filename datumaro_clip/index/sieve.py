@@ -1,0 +1,158 @@
+"""The k best of coded rows: bounds rule out nearly all of them, exact scores decide among the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from datumaro_clip.index.codes import CodedQueries, Codes, bounds, encode_queries
+from datumaro_clip.index.columns import Mask
+from datumaro_clip.index.rows import Found, VectorRows
+from datumaro_clip.similarity import exact_scores
+from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
+from datumaro_clip.similarity.threads import in_threads
+from datumaro_clip.system.processors import available_processors
+
+#: Queries bounded in one pass over the codes.
+QUERY_ROWS = 256
+# Rows bounded at a time, and bounds held at a time: 1 MiB of float32 twice, which caches hold.
+_BLOCK_ROWS = 1 << 14
+_BLOCK_BOUNDS = 1 << 18
+# Rows that a thread of their own is worth.
+_PART_ROWS = 1 << 18
+# Where a mask leaves a smaller share than this, the rows that it leaves are gathered; else all are bounded.
+_GATHERED_SHARE = 0.2
+# Neighbouring rows of which only the best lower bound counts towards the k best: the search for those costs less.
+_GROUP_ROWS = 64
+_LOWEST = np.finfo(np.float32).min
+
+
+class Piece(NamedTuple):
+    """Coded rows of one run of segments.
+
+    Attributes
+    ----------
+    codes : Codes
+        Of all rows, those of removed items included.
+    live : numpy.ndarray or None
+        Which of them are live, ascending; None for all.
+    start : int
+        The number of the first live row among all pieces'.
+    """
+
+    codes: Codes
+    live: IndexArray | None
+    start: int
+
+    @property
+    def count(self) -> int:
+        """Live rows."""
+        return len(self.codes.codes) if self.live is None else len(self.live)
+
+
+class _Block(NamedTuple):
+    """Some coded rows, their numbers, and which of them count; None for all."""
+
+    codes: Codes
+    rows: IndexArray
+    allowed: Mask | None
+
+
+def best_rows(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int, mask: Mask | None) -> Found:
+    """The k most similar rows of each query among those that a mask (N,) leaves, exactly.
+
+    The same rows, scores and order as :func:`~datumaro_clip.similarity.top_k` of the rows themselves.
+    """
+    count = sum(piece.count for piece in pieces) if mask is None else int(np.count_nonzero(mask))
+    k = min(k, count)
+    found = [_best(pieces, vectors, queries[i : i + QUERY_ROWS], k, mask) for i in range(0, len(queries), QUERY_ROWS)]
+    return Found.joined(found, k) if k else Found.none(len(queries))
+
+
+def _best(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int, mask: Mask | None) -> Found:
+    """The k best, 0 < k ≤ rows, of at most 256 queries."""
+    coded = encode_queries(queries)
+    blocks = list(_blocks(pieces, mask, max(k, min(_BLOCK_ROWS, _BLOCK_BOUNDS // len(queries)))))
+    threads = max(1, min(available_processors(), sum(len(block.rows) for block in blocks) // _PART_ROWS))
+    parts = in_threads(lambda part: _candidates(coded, blocks[part::threads], k), range(threads))
+    at, rows, lower, upper = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(at, kind="stable")
+    limits = np.searchsorted(at[order], np.arange(1, len(queries)))
+    chosen = [_decided(q, rows[of], lower[of], upper[of], vectors, k) for q, of in zip(coded.vectors, np.split(order, limits), strict=True)]
+    return Found(np.stack([rows for rows, _ in chosen]), np.stack([scores for _, scores in chosen]))
+
+
+def _blocks(pieces: Sequence[Piece], mask: Mask | None, size: int) -> Iterator[_Block]:
+    """The rows that a mask leaves, and others where leaving them out would cost more than it saves."""
+    for piece in pieces:
+        total, kept = len(piece.codes.codes), piece.live
+        if mask is not None:
+            chosen = np.flatnonzero(mask[piece.start : piece.start + piece.count])
+            kept = chosen if piece.live is None else piece.live[chosen]
+        numbers = None if piece.live is None else np.cumsum(_marked(piece.live, total)) - 1
+        if kept is not None and len(kept) < _GATHERED_SHARE * total:
+            for start in range(0, len(kept), size):
+                local = kept[start : start + size]
+                yield _Block(piece.codes[local], piece.start + (local if numbers is None else numbers[local]), None)
+            continue
+        allowed = None if kept is None else _marked(kept, total)
+        for start in range(0, total, size):
+            part = slice(start, min(start + size, total))
+            rows = np.arange(part.start, part.stop) if numbers is None else numbers[part]
+            yield _Block(piece.codes[part], piece.start + rows, None if allowed is None else allowed[part])
+
+
+def _marked(rows: IndexArray, total: int) -> Mask:
+    marks = np.zeros(total, np.bool_)
+    marks[rows] = True
+    return marks
+
+
+def _candidates(
+    queries: CodedQueries, blocks: Sequence[_Block], k: int
+) -> tuple[IndexArray, IndexArray, FloatArray, FloatArray]:
+    """Queries, rows and bounds of all that may be among the k best."""
+    best = np.full((len(queries.codes), k), _LOWEST, np.float32)
+    found = []
+    for block in blocks:
+        lower, upper = bounds(queries, block.codes)
+        if block.allowed is not None:
+            for bound in (lower, upper):
+                np.copyto(bound, -np.inf, where=~block.allowed)
+        best = _largest(np.concatenate([best, _peaks(lower, k)], axis=1), k)
+        at, columns = np.nonzero(upper >= best[:, :1])
+        found.append((at, block.rows[columns], lower[at, columns], upper[at, columns]))
+    at, rows, lower, upper = (np.concatenate(column) for column in zip(*found, strict=True))
+    keep = upper >= best[at, 0]
+    return at[keep], rows[keep], lower[keep], upper[keep]
+
+
+def _peaks(lower: FloatArray, k: int) -> FloatArray:
+    """The best lower bounds of groups of rows: k of them are bounds of k different rows."""
+    group = max(1, min(_GROUP_ROWS, lower.shape[1] // (4 * k)))
+    whole = lower.shape[1] // group * group
+    return lower[:, :whole].reshape(len(lower), -1, group).max(axis=2)
+
+
+def _largest(values: FloatArray, k: int) -> FloatArray:
+    """The k largest of each row, the least of them first."""
+    return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
+
+
+def _decided(
+    query: FloatArray, rows: IndexArray, lower: FloatArray, upper: FloatArray, vectors: VectorRows, k: int
+) -> tuple[IndexArray, FloatArray]:
+    """The k best of candidates, by exact score, then row."""
+    keep = upper >= np.partition(lower, len(lower) - k)[len(lower) - k]
+    rows, upper = rows[keep], upper[keep]
+    first = np.argpartition(upper, len(upper) - k)[len(upper) - k :]
+    scores = exact_scores(query, vectors[rows[first]])
+    # The exact scores of the most promising k rule out most of the others.
+    others = upper >= scores.min()
+    others[first] = False
+    rows = np.concatenate([rows[first], rows[others]])
+    scores = np.concatenate([scores, exact_scores(query, vectors[rows[k:]])])
+    order = np.lexsort((rows, -scores))[:k]
+    return rows[order], scores[order]
