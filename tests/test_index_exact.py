@@ -73,7 +73,9 @@ class ChangingStore(RuleBasedStateMachine):
     def replace_and_remove(self, data: st.DataObject) -> None:
         first = data.draw(st.integers(0, self.next - 1))
         removed = [record.key for record in make_items(3, 0, data.draw(st.integers(0, self.next - 1)))]
-        replaced = [record for record in make_items(4, data.draw(st.integers(2, 5)), first) if record.key not in removed]
+        replaced = [
+            record for record in make_items(4, data.draw(st.integers(2, 5)), first) if record.key not in removed
+        ]
         change_items(self.store, replaced, removed)
 
     @rule()

@@ -16,7 +16,19 @@ FAILURE = 1
 INTERRUPTED = 130
 
 # Modules of this package, each one command.
-COMMANDS = ("cache", "catalogue", "decisions", "demo", "detector", "doctor", "inspect", "model", "search", "verify")
+COMMANDS = (
+    "cache",
+    "catalogue",
+    "decisions",
+    "demo",
+    "detector",
+    "doctor",
+    "index",
+    "inspect",
+    "model",
+    "search",
+    "verify",
+)
 
 
 class Command(Protocol):

@@ -81,7 +81,9 @@ class ArrayCache:
     def of(cls, store: Path, cache: Path | None = None) -> ArrayCache:
         """That of the store in a directory, below ``cache``, or the platform's cache directory."""
         place = store.resolve()
-        name = f"{safe_file_name(place.name)}-{hashlib.sha256(str(place).encode(errors='surrogatepass')).hexdigest()[:16]}"
+        name = (
+            f"{safe_file_name(place.name)}-{hashlib.sha256(str(place).encode(errors='surrogatepass')).hexdigest()[:16]}"
+        )
         return cls((cache or cache_root()) / "index" / name)
 
     @contextmanager
@@ -105,7 +107,9 @@ class ArrayCache:
             finally:
                 lock.release()
 
-    def entry(self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]) -> tuple[Entry, bool]:
+    def entry(
+        self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]
+    ) -> tuple[Entry, bool]:
         """What was computed from some segments, and whether that was done only now; the lock must be held.
 
         Parameters

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.similarity.kernels import byte_products
-from datumaro_clip.similarity.scores import FloatArray, Matrix, as_float32
+from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix, as_float32
 
 ByteArray = npt.NDArray[np.int8]
 Doubles = npt.NDArray[np.float64]
@@ -17,11 +18,13 @@ Doubles = npt.NDArray[np.float64]
 _LARGEST = 127
 # What float32 arithmetic may add to a bound, for each unit of the query's length; see `bounds`.
 _ROUNDING = 2.0**-19
+_UNDERFLOW = 2.0**-100
 # What rounding to float32 may take from a measured length.
 _UP = np.float32(1 + 2.0**-22)
 
 
-class Codes(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Codes:
     """Rows x as ``centre + rotated back(scale * codes)``, and what that loses.
 
     Attributes
@@ -44,8 +47,11 @@ class Codes(NamedTuple):
     error: FloatArray
     length: FloatArray
 
-    def __getitem__(self, rows: Any) -> Codes:  # type: ignore[override]
-        """Some of the rows."""
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def of(self, rows: slice | IndexArray) -> Codes:
+        """Those of some of the rows."""
         return Codes(self.centre, self.codes[rows], self.scale[rows], self.error[rows], self.length[rows])
 
 
@@ -105,7 +111,8 @@ def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
     row's length. Here, ``c·d``, the two scalings, the sum, the bound (three roundings) and its addition are each
     rounded to float32, a relative error of u = 2**-24 of terms that are at most ``(|a c| + |m| + |e|) |q|`` in size,
     and :func:`~datumaro_clip.similarity.exact_scores` is rounded once. For unit rows, as a store holds them, these
-    lengths add up to less than 4: at most 8 roundings of 4 u, 2**-19 ``|q|``, are added to the bound.
+    lengths add up to less than 4: at most 8 roundings of 4 u, 2**-19 ``|q|``, are added to the bound; and 2**-100, for
+    numbers so small that they are rounded by an absolute amount.
 
     Parameters
     ----------
@@ -125,7 +132,7 @@ def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
     middle += np.einsum("qd,d->q", queries.vectors, rows.centre, dtype=np.float64).astype(np.float32)[:, None]
     width = rows.length * queries.lost[:, None]
     width += rows.error * queries.length[:, None]
-    width += np.float32(_ROUNDING) * queries.length[:, None]
+    width += np.float32(_ROUNDING) * queries.length[:, None] + np.float32(_UNDERFLOW)
     return middle - width, np.add(middle, width, out=middle)
 
 
@@ -145,7 +152,8 @@ def rotated(rows: Doubles) -> Doubles:
         pairs = rows.reshape(count, -1, 2, half)
         rows = np.stack([pairs[:, :, 0] + pairs[:, :, 1], pairs[:, :, 0] - pairs[:, :, 1]], axis=2)
         half *= 2
-    return rows.reshape(count, dimension) / np.sqrt(block)
+    turned: Doubles = rows.reshape(count, dimension) / np.sqrt(block)
+    return turned
 
 
 @lru_cache(maxsize=8)

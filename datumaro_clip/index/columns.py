@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +46,8 @@ class Words(NamedTuple):
         return is_wanted[self.codes] if len(self.words) else np.zeros(len(self.codes), np.bool_)
 
 
-class ItemColumns(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class ItemColumns:
     """Columns over rows of items.
 
     Attributes
@@ -142,7 +144,9 @@ def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[Segmen
     parts = [(entry, rows) for (entry, _), rows in zip(runs, numbers, strict=True)]
 
     def words(name: str) -> Words:
-        return _joined([(rows[entry.arrays[name][0]], entry.arrays[name][1], entry.notes[name]) for entry, rows in parts])
+        return _joined(
+            [(rows[entry.arrays[name][0]], entry.arrays[name][1], entry.notes[name]) for entry, rows in parts]
+        )
 
     names = _class_names(store)
     labels, scores = [], [np.zeros(0, np.float32)]

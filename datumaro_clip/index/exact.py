@@ -65,9 +65,9 @@ def _pieces(layout: Layout, target: str) -> list[Piece]:
 
 
 def _write_codes(columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
-    """Write the codes of some segments' vectors, those of removed items included; each block is checked as it is read."""
+    """Write the codes of some segments' vectors, those of removed items included; what is read is checked."""
     rows, dimension = sum(map(len, columns)), columns[0].spec.shape[1]
-    kinds = {"codes": ("|i1", (rows, dimension)), **{name: ("<f4", (rows,)) for name in ("scale", "error", "length")}}
+    kinds = {"codes": ("|i1", (rows, dimension)), **dict.fromkeys(("scale", "error", "length"), ("<f4", (rows,)))}
     arrays = {
         name: np.lib.format.open_memmap(directory / f"{name}.npy", "w+", np.dtype(dtype), shape)
         for name, (dtype, shape) in kinds.items()

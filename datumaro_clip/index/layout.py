@@ -82,7 +82,9 @@ class Layout:
         """The live vectors of a target. What a kind of store cannot map is copied into the cache."""
         header = self.store.header
         dimension = 0 if header.space is None else header.space.dimension
-        return VectorRows([part for run in self.runs(target) for part in self._parts(target, run)], dimension, DTYPES[header.dtype])
+        return VectorRows(
+            [part for run in self.runs(target) for part in self._parts(target, run)], dimension, DTYPES[header.dtype]
+        )
 
     def columns(self) -> ItemColumns:
         """What the items can be filtered by."""
@@ -100,9 +102,7 @@ class Layout:
             return [(array, None) for array in arrays]
         starts = np.cumsum([0, *map(len, arrays)])
         limits = np.searchsorted(run.live, starts)
-        return [
-            (array, run.live[limits[i] : limits[i + 1]] - starts[i]) for i, array in enumerate(arrays)
-        ]
+        return [(array, run.live[limits[i] : limits[i + 1]] - starts[i]) for i, array in enumerate(arrays)]
 
     def _entry(self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]) -> Entry:
         entry, is_new = self._cache.entry(kind, digests, write)

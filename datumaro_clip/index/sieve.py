@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,8 @@ _GROUP_ROWS = 64
 _LOWEST = np.finfo(np.float32).min
 
 
-class Piece(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Piece:
     """Coded rows of one run of segments.
 
     Attributes
@@ -49,7 +51,7 @@ class Piece(NamedTuple):
     @property
     def count(self) -> int:
         """Live rows."""
-        return len(self.codes.codes) if self.live is None else len(self.live)
+        return len(self.codes) if self.live is None else len(self.live)
 
 
 class _Block(NamedTuple):
@@ -80,14 +82,17 @@ def _best(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int,
     at, rows, lower, upper = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(at, kind="stable")
     limits = np.searchsorted(at[order], np.arange(1, len(queries)))
-    chosen = [_decided(q, rows[of], lower[of], upper[of], vectors, k) for q, of in zip(coded.vectors, np.split(order, limits), strict=True)]
+    chosen = [
+        _decided(q, rows[of], lower[of], upper[of], vectors, k)
+        for q, of in zip(coded.vectors, np.split(order, limits), strict=True)
+    ]
     return Found(np.stack([rows for rows, _ in chosen]), np.stack([scores for _, scores in chosen]))
 
 
 def _blocks(pieces: Sequence[Piece], mask: Mask | None, size: int) -> Iterator[_Block]:
     """The rows that a mask leaves, and others where leaving them out would cost more than it saves."""
     for piece in pieces:
-        total, kept = len(piece.codes.codes), piece.live
+        total, kept = len(piece.codes), piece.live
         if mask is not None:
             chosen = np.flatnonzero(mask[piece.start : piece.start + piece.count])
             kept = chosen if piece.live is None else piece.live[chosen]
@@ -95,13 +100,13 @@ def _blocks(pieces: Sequence[Piece], mask: Mask | None, size: int) -> Iterator[_
         if kept is not None and len(kept) < _GATHERED_SHARE * total:
             for start in range(0, len(kept), size):
                 local = kept[start : start + size]
-                yield _Block(piece.codes[local], piece.start + (local if numbers is None else numbers[local]), None)
+                yield _Block(piece.codes.of(local), piece.start + (local if numbers is None else numbers[local]), None)
             continue
         allowed = None if kept is None else _marked(kept, total)
         for start in range(0, total, size):
             part = slice(start, min(start + size, total))
             rows = np.arange(part.start, part.stop) if numbers is None else numbers[part]
-            yield _Block(piece.codes[part], piece.start + rows, None if allowed is None else allowed[part])
+            yield _Block(piece.codes.of(part), piece.start + rows, None if allowed is None else allowed[part])
 
 
 def _marked(rows: IndexArray, total: int) -> Mask:
@@ -133,7 +138,8 @@ def _peaks(lower: FloatArray, k: int) -> FloatArray:
     """The best lower bounds of groups of rows: k of them are bounds of k different rows."""
     group = max(1, min(_GROUP_ROWS, lower.shape[1] // (4 * k)))
     whole = lower.shape[1] // group * group
-    return lower[:, :whole].reshape(len(lower), -1, group).max(axis=2)
+    peaks: FloatArray = lower[:, :whole].reshape(len(lower), -1, group).max(axis=2)
+    return peaks
 
 
 def _largest(values: FloatArray, k: int) -> FloatArray:

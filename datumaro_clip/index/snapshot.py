@@ -110,8 +110,8 @@ class Snapshot:
     def mask(self, wanted: Filter, target: str = PICTURES) -> Mask:
         """Which rows of a target meet a filter: (N,) bool, read-only.
 
-        Conditions on objects (``classes``, ``min_score``) hold of an object itself; of a picture or a caption, where one
-        annotation of its item meets them all.
+        Conditions on objects (``classes``, ``min_score``) hold of an object itself; of a picture or a caption, where
+        one annotation of its item meets them all.
         """
         return self._filtered(wanted, require_target(target))
 
@@ -142,8 +142,8 @@ class Snapshot:
         Returns
         -------
         Found
-            Rows and scores, each (Q, min(k, M)), where M rows (``by_item``: items) may be found; by descending score, then
-            ascending row. Scores are exact whatever the engine.
+            Rows and scores, each (Q, min(k, M)), where M rows (``by_item``: items) may be found; by descending score,
+            then ascending row. Scores are exact whatever the engine.
 
         Raises
         ------

@@ -176,8 +176,7 @@ class VectorIndex:
         Parameters
         ----------
         store : StoreReader, optional
-            As in :meth:`sync`, without which nothing would be comparable: what is missing is indexed first, except in an
-            engine outside the cache.
+            As in :meth:`sync`. What the cache lacks is indexed first; nothing is pushed to an engine outside it.
         """
         store = open_store(self.path) if store is None else store
         with self._cache.locked():
