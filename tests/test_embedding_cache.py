@@ -20,6 +20,7 @@ from datumaro_clip.cli.cache import configure
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.embedding.keys import content_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
+from datumaro_clip.images import Region
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 SPACE = VectorSpace("sha256:" + "0" * 64, 8)
@@ -65,8 +66,15 @@ def test_each_thing_that_changes_a_vector_changes_its_key() -> None:
         vector_key(content_digest(b"picture2"), F32),
         vector_key(content, Provenance(SPACE, "bf16", "CPU")),
         vector_key(content, other_space),
-        vector_key(content, F32, (0, 0, 5, 5)),
-        vector_key(content, F32, (0, 0, 5, 6)),
+        vector_key(content, F32, Region((0, 0, 5, 5))),
+        vector_key(content, F32, Region((0, 0, 5, 6))),
+        vector_key(content, F32, Region((0, 0, 5, 5), angle=1)),
+        vector_key(content, F32, Region((0, 0, 5, 5), margin=1)),
+        vector_key(content, F32, Region((0, 0, 5, 5), max_side=1)),
+        vector_key(content, F32, Region((0, 0, 5, 5), outline=((0, 0, 5, 0, 5, 5),))),
+        vector_key(content, F32, Region((0, 0, 5, 5), outline=((0, 0, 5, 0), (5, 5)))),
+        vector_key(content, F32, Region((0, 0, 5, 5), mask=lambda: np.zeros((8, 8), bool))),
+        vector_key(content, F32, Region((0, 0, 5, 5), mask=lambda: np.zeros((4, 16), bool))),
         vector_key(content, F32, exact_decode=True),
         vector_key(text_digest("picture"), F32),
     ]
@@ -75,8 +83,8 @@ def test_each_thing_that_changes_a_vector_changes_its_key() -> None:
 
 
 def test_a_box_is_always_decoded_exactly() -> None:
-    content, box = content_digest(b"picture"), (0, 0, 5, 5)
-    assert vector_key(content, F32, box) == vector_key(content, F32, box, exact_decode=True)
+    content, part = content_digest(b"picture"), Region((0, 0, 5, 5))
+    assert vector_key(content, F32, part) == vector_key(content, F32, part, exact_decode=True)
 
 
 def test_a_picture_has_one_digest_however_it_is_given(tmp_path: Path) -> None:

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from math import ceil
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from datumaro_clip.embedding.cache import Keeper, VectorCache
 from datumaro_clip.embedding.pace import Pace
-from datumaro_clip.embedding.requests import EmbedResult, ImageRequest, Preparation, Prepared
+from datumaro_clip.embedding.requests import (
+    Chunk,
+    EmbedResult,
+    ImageRequest,
+    PartsRequest,
+    PartsResult,
+    Preparation,
+    Prepared,
+    chunks_of,
+)
 from datumaro_clip.embedding.workers import Ordered, Workers
 from datumaro_clip.errors import ImageError, InferenceError, OptionError
+from datumaro_clip.images import Region
 from datumaro_clip.model.encoder import Encoder, PixelBatch
+from datumaro_clip.objects.detections import Detections
 from datumaro_clip.system.processors import available_processors
 from datumaro_clip.vectors import FloatArray
 
@@ -44,20 +58,44 @@ def embed_images(
 ) -> Iterator[EmbedResult]:
     """Embed pictures, one result a request, in the order of the requests.
 
-    Lazy: requests are taken a few batches ahead of the results, and memory does not grow with their number. A
-    picture that cannot be embedded is a result with an error; the others do not notice. Vectors are in the cache
-    as soon as their batch is done.
+    As :func:`embed_parts`, where each request has one part: the whole picture, or its box.
+    """
+    single = (PartsRequest(each, (None if each.box is None else Region(each.box),)) for each in requests)
+    found = embed_parts(single, encoder, cache=cache, batch_size=batch_size, threads=threads, exact_decode=exact_decode)
+    return _first_results(found)
+
+
+def _first_results(found: Generator[PartsResult]) -> Iterator[EmbedResult]:
+    with closing(found):
+        for each in found:
+            yield each.results[0]
+
+
+def embed_parts(
+    requests: Iterable[PartsRequest],
+    encoder: Encoder,
+    *,
+    cache: VectorCache | None = None,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    exact_decode: bool = False,
+) -> Generator[PartsResult]:
+    """Embed parts of pictures, one result a request, in the order of the requests; each picture is decoded once.
+
+    Lazy: requests are taken a few batches ahead of the results, and memory grows neither with their number nor with
+    that of a picture's parts. What cannot be embedded is a result with an error; the others do not notice. Vectors are
+    in the cache as soon as their batch is done. A batch holds parts of several pictures.
 
     Parameters
     ----------
-    requests : iterable of ImageRequest
+    requests : iterable of PartsRequest
         Taken in the caller's thread.
     encoder : Encoder
         Not called where the cache holds everything.
     cache : VectorCache, optional
         Where vectors are looked up and kept.
     batch_size : int, optional
-        Pictures a batch; where omitted, half the encoder's own size, and in longer runs that or twice as much where
+        Parts a batch; where omitted, half the encoder's own size, and in longer runs that or twice as much where
         it turns out to be faster.
     threads : int, optional
         Threads that read and decode; one for each CPU that this process may use where omitted, from 2 to 16.
@@ -66,7 +104,7 @@ def embed_images(
 
     Returns
     -------
-    iterator of EmbedResult
+    iterator of PartsResult
         Closing it, or an exception such as Ctrl-C, stops its threads without waiting for their pictures.
 
     Raises
@@ -77,30 +115,39 @@ def embed_images(
         If the cache cannot be read or written any more.
     """
     if threads is None:
-        threads = min(max(available_processors(), _FEWEST_THREADS), _MOST_THREADS)
+        threads = default_threads()
     if threads < 1 or (batch_size is not None and batch_size < 1):
         raise OptionError(f"batch size and threads must be at least 1, got {batch_size} and {threads}")
     pace = _measured_pace(encoder.batch_size) if batch_size is None else Pace(batch_size)
     return _results(requests, encoder, cache, pace, Preparation(encoder, cache, exact_decode), threads)
 
 
+def default_threads() -> int:
+    """Threads that read and decode: one for each CPU that this process may use, from 2 to 16."""
+    return min(max(available_processors(), _FEWEST_THREADS), _MOST_THREADS)
+
+
 def _results(
-    requests: Iterable[ImageRequest],
+    requests: Iterable[PartsRequest],
     encoder: Encoder,
     cache: VectorCache | None,
     pace: Pace,
     preparation: Preparation,
     threads: int,
-) -> Iterator[EmbedResult]:
+) -> Generator[PartsResult]:
     """The threads' lifetime around the results."""
-    workers: Workers[ImageRequest, Prepared] = Workers(preparation, threads)
+    workers: Workers[Chunk, Chunk] = Workers(preparation, threads)
     keeper = Keeper(cache)
+    chunks = chain.from_iterable(map(chunks_of, requests))
     try:
-        with closing(workers.map(requests, _BATCHES_AHEAD * pace.largest + threads)) as prepared:
+        with closing(workers.map(chunks, _BATCHES_AHEAD * pace.largest + threads, _weight)) as prepared:
             yield from _Batching(encoder, keeper, pace).run(prepared)
     finally:
         workers.stop()
         keeper.close()
+
+
+_weight = attrgetter("weight")
 
 
 def _measured_pace(usual: int) -> Pace:
@@ -167,7 +214,7 @@ class _Batch:
 
 
 class _Slot:
-    """A prepared request's place in the order, and in its batch if it has one."""
+    """A prepared part's place in the order, and in its batch if it has one."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -181,23 +228,24 @@ class _Slot:
 
     @property
     def result(self) -> EmbedResult:
-        """What became of the request."""
+        """What became of the part."""
         if self.batch is not None:
-            return self.batch.results[self.row]
+            result, origin = self.batch.results[self.row], self.prepared.origin
+            return replace(result, origin=origin) if origin else result
         if self.prepared.error is not None:
             return EmbedResult(None, self.prepared.error, "failed")
-        return EmbedResult(self.prepared.vector, None, "cache")
+        return EmbedResult(self.prepared.vector, None, "cache", self.prepared.origin)
 
 
 class _Batching:
-    """Fills batches with prepared pictures, and gives results in the order of the requests.
+    """Fills batches with prepared parts, and gives pictures' results in the order of the requests.
 
     Parameters
     ----------
     encoder : Encoder
     keeper : Keeper
     pace : Pace
-        Says how many pictures a batch has; it has fewer where too many results would wait for it to fill, and
+        Says how many parts a batch has; it has fewer where too many results would wait for it to fill, and
         towards the end.
     """
 
@@ -208,20 +256,27 @@ class _Batching:
         self._filling: list[_Slot] = []
         self._computing: list[_Batch] = []
 
-    def run(self, prepared: Ordered[Any, Prepared]) -> Iterator[EmbedResult]:
-        """One result a request, in order; the device is waited for only where too many results wait, and at the end."""
-        for one in prepared:
-            slot = _Slot(one)
-            self._waiting.append(slot)
-            if one.pixels is not None:
-                self._filling.append(slot)
-            if len(self._filling) >= self._wanted(prepared.left) or self._is_full:
-                self._dispatch()
-            while self._waiting and (self._waiting[0].done or self._is_full):
-                yield self._waiting.popleft().result
+    def run(self, prepared: Ordered[Any, Chunk]) -> Iterator[PartsResult]:
+        """One result a request, in order; the device is waited for only where too many parts wait, and at the end."""
+        gathering = _Gathering()
+        for chunk in prepared:
+            gathering.expect(chunk)
+            for one in chunk.prepared:
+                self._add(_Slot(one), prepared.left)
+                while self._waiting and (self._waiting[0].done or self._is_full):
+                    yield from gathering.add(self._waiting.popleft().result)
+            yield from gathering.complete()
         self._dispatch()
         while self._waiting:
-            yield self._waiting.popleft().result
+            yield from gathering.add(self._waiting.popleft().result)
+
+    def _add(self, slot: _Slot, left: int | None) -> None:
+        """Put a part into the batch that is filling, and that to the encoder once it is full."""
+        self._waiting.append(slot)
+        if slot.prepared.pixels is not None:
+            self._filling.append(slot)
+        if len(self._filling) >= self._wanted(left) or self._is_full:
+            self._dispatch()
 
     def _wanted(self, left: int | None) -> int:
         """Pictures that the batch which is filling shall have, where so many requests are still to come."""
@@ -247,3 +302,41 @@ class _Batching:
         self._computing = [*(other for other in self._computing if not other.done), batch]
         for row, slot in enumerate(slots):
             slot.batch, slot.row, slot.prepared.pixels = batch, row, None
+
+
+@dataclass(eq=False)
+class _Gathered:
+    """What is known of a picture's parts: how many come, whether they are all, and those that are done."""
+
+    wanted: int = 0
+    is_all: bool = False
+    found: Detections | None = None
+    results: list[EmbedResult] = field(default_factory=list)
+
+
+class _Gathering:
+    """Parts' results, gathered picture by picture."""
+
+    def __init__(self) -> None:
+        self._pictures: deque[_Gathered] = deque()
+
+    def expect(self, chunk: Chunk) -> None:
+        """Take note of parts whose results will be added, behind those of earlier chunks."""
+        if not self._pictures or self._pictures[-1].is_all:
+            self._pictures.append(_Gathered())
+        picture = self._pictures[-1]
+        picture.wanted += len(chunk.prepared)
+        picture.is_all, picture.found = chunk.is_last, chunk.found
+
+    def add(self, result: EmbedResult) -> Iterator[PartsResult]:
+        """Add the next part's result; give the pictures that are complete now."""
+        self._pictures[0].results.append(result)
+        return self.complete()
+
+    def complete(self) -> Iterator[PartsResult]:
+        """The pictures, from the first on, of which no part is missing."""
+        while (
+            self._pictures and self._pictures[0].is_all and len(self._pictures[0].results) == self._pictures[0].wanted
+        ):
+            done = self._pictures.popleft()
+            yield PartsResult(tuple(done.results), done.found)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.errors import ImageError
-from datumaro_clip.images import Box, ImageLike, decode
+from datumaro_clip.images import ImageLike, Region, decode
 from datumaro_clip.system.files import blake2b_bytes, blake2b_file
 from datumaro_clip.vectors import Provenance
 
@@ -53,7 +53,9 @@ def text_digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, person=b"text").digest()
 
 
-def vector_key(content: bytes, provenance: Provenance, box: Box | None = None, *, exact_decode: bool = False) -> bytes:
+def vector_key(
+    content: bytes, provenance: Provenance, part: Region | None = None, *, exact_decode: bool = False
+) -> bytes:
     """The key of a vector: 32 bytes over everything that it depends on.
 
     Parameters
@@ -62,17 +64,22 @@ def vector_key(content: bytes, provenance: Provenance, box: Box | None = None, *
         :func:`content_digest` or :func:`text_digest`.
     provenance : Provenance
         Its space and precision count; its device does not.
-    box : tuple of float, optional
-        (x, y, w, h) in pixels, where only a part of the picture is embedded.
+    part : Region, optional
+        Where only a part of the picture is embedded.
     exact_decode : bool
-        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors. For a box they always are.
+        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors. For a part they always are.
     """
-    crop = b"" if box is None else np.asarray(box, "<f8").tobytes()
-    parts = [_SCHEME, content, provenance.space.fingerprint.encode(), provenance.precision.encode(), crop]
-    state = hashlib.blake2b(bytes([exact_decode or box is not None]), digest_size=32)
-    for part in parts:
-        state.update(len(part).to_bytes(8, "little") + part)
+    cut = b"" if part is None else part.identity
+    parts = [_SCHEME, content, provenance.space.fingerprint.encode(), provenance.precision.encode(), cut]
+    state = hashlib.blake2b(bytes([exact_decode or part is not None]), digest_size=32)
+    for each in parts:
+        state.update(len(each).to_bytes(8, "little") + each)
     return state.digest()
+
+
+def source_digest(content: bytes, part: Region) -> str:
+    """What an object's vector is made of, whatever computes it: SHA-256 over picture and part, hexadecimal."""
+    return hashlib.sha256(content + part.identity).hexdigest()
 
 
 def _file_digest(path: str) -> bytes:

@@ -41,9 +41,11 @@ class Workers(Generic[_In, _Out]):
         self._tasks.put((task, future))
         return future
 
-    def map(self, tasks: Iterable[_In], ahead: int) -> Ordered[_In, _Out]:
-        """Results in the order of the tasks, of which at most ``ahead`` are begun and not yet given."""
-        return Ordered(self.submit, tasks, ahead)
+    def map(
+        self, tasks: Iterable[_In], ahead: int, weight: Callable[[_In], int] = lambda task: 1
+    ) -> Ordered[_In, _Out]:
+        """Results in the order of the tasks, which are begun while those not yet given weigh less than ``ahead``."""
+        return Ordered(self.submit, tasks, ahead, weight)
 
     def stop(self) -> None:
         """Let the threads end after the tasks that they are at; does not wait."""
@@ -61,35 +63,41 @@ class Workers(Generic[_In, _Out]):
 class Ordered(Generic[_In, _Out]):
     """Results in the order of their tasks, which are begun a little ahead; see :meth:`Workers.map`."""
 
-    def __init__(self, submit: Callable[[_In], Future[_Out]], tasks: Iterable[_In], ahead: int) -> None:
-        self._submit, self._tasks, self._ahead = submit, iter(tasks), ahead
-        self._begun: deque[Future[_Out]] = deque()
-        self._all_begun = False
+    def __init__(
+        self, submit: Callable[[_In], Future[_Out]], tasks: Iterable[_In], ahead: int, weight: Callable[[_In], int]
+    ) -> None:
+        self._submit, self._tasks, self._ahead, self._weight = submit, iter(tasks), ahead, weight
+        self._begun: deque[tuple[Future[_Out], int]] = deque()
+        self._all_begun, self._weighs = False, 0
 
     @property
     def left(self) -> int | None:
-        """How many results are still to come; None where that is not known yet."""
-        return len(self._begun) if self._all_begun else None
+        """What the results that are still to come weigh; None where that is not known yet."""
+        return self._weighs if self._all_begun else None
 
     def __iter__(self) -> Ordered[_In, _Out]:
         return self
 
     def __next__(self) -> _Out:
-        while not self._all_begun and len(self._begun) < self._ahead:
+        while not self._all_begun and self._weighs < self._ahead:
             self._begin()
         if not self._begun:
             raise StopIteration
-        return awaited(self._begun.popleft())
+        future, weight = self._begun.popleft()
+        self._weighs -= weight
+        return awaited(future)
 
     def close(self) -> None:
         """Give up what nobody has begun to work on."""
-        for future in self._begun:
+        for future, _ in self._begun:
             future.cancel()
 
     def _begin(self) -> None:
         """Begin the next task, if there is one."""
         for task in self._tasks:
-            self._begun.append(self._submit(task))
+            weight = self._weight(task)
+            self._begun.append((self._submit(task), weight))
+            self._weighs += weight
             return
         self._all_begun = True
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datumaro_clip.images.decoding import Box, ImageLike, decode
+from datumaro_clip.images.decoding import ImageLike, decode
 from datumaro_clip.images.preprocess import Preprocessing
+from datumaro_clip.images.regions import Box, Region
 
-__all__ = ["Box", "ImageLike", "Preprocessing", "decode"]
+__all__ = ["Box", "ImageLike", "Preprocessing", "Region", "decode"]

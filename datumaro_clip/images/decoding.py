@@ -17,9 +17,9 @@ from PIL import Image, UnidentifiedImageError
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images.modes import narrow, to_rgb
+from datumaro_clip.images.regions import Box, edges_of
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
-Box = tuple[float, float, float, float]
 
 #: Pictures of more pixels are refused before they are decoded. It is where Pillow itself refuses them
 #: (twice its ``MAX_IMAGE_PIXELS``), 0.5 GB as RGB; lowering it here leaves Pillow's global setting alone.
@@ -67,7 +67,7 @@ def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = No
             if picture is image:
                 _load_alone(picture)
             rgb = to_rgb(picture)
-            rgb = rgb if box is None else _crop(rgb, box)
+            rgb = rgb if box is None else rgb.crop(edges_of(box, rgb.size))
         except ImageError as exc:
             raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
         except Exception as exc:  # Pillow's readers raise almost any type on a malformed file.
@@ -202,18 +202,6 @@ def _scale_while_decoding(picture: Image.Image, target: int) -> None:
     scale = min(picture.size) / target
     if scale >= 2:
         picture.draft(None, (math.ceil(picture.width / scale), math.ceil(picture.height / scale)))
-
-
-def _crop(picture: Image.Image, box: Box) -> Image.Image:
-    """The part of a picture inside (x, y, w, h)."""
-    x, y, w, h = box
-    if not all(map(math.isfinite, box)):
-        raise ImageError("empty", f"the box {box} is not finite")
-    left, top = max(math.floor(x), 0), max(math.floor(y), 0)
-    right, bottom = min(math.ceil(x + w), picture.width), min(math.ceil(y + h), picture.height)
-    if left >= right or top >= bottom:
-        raise ImageError("empty", f"the box {box} holds no pixel of the {picture.width}x{picture.height} picture")
-    return picture.crop((left, top, right, bottom))
 
 
 def _reason_of(exc: Exception) -> str:

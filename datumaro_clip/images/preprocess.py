@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.errors import ModelFormatError
-from datumaro_clip.images.decoding import Box, ImageLike, decoded
+from datumaro_clip.images.decoding import ImageLike, decoded
+from datumaro_clip.images.regions import Box
 from datumaro_clip.images.resampling import resize_window
 from datumaro_clip.system.files import read_json
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -79,7 +78,7 @@ class Network:
 
 
 class OpenVINODetector(Detector):
-    """A detector's directory on a device; the network is compiled when it is first needed.
+    """A detector's directory on a device.
 
     Parameters
     ----------
@@ -93,6 +92,8 @@ class OpenVINODetector(Detector):
         If the device is not here.
     ModelFormatError
         If a file is not what the manifest says, or the network is not of the manifest's kind and labels.
+    InferenceError
+        If the device cannot run the network.
     """
 
     def __init__(self, directory: Path, device: str = "CPU") -> None:
@@ -102,12 +103,11 @@ class OpenVINODetector(Detector):
         self.device = check_device(core(), device)
         self._network = Network(directory / manifest.network, manifest.input.size)
         self._head = require_head(self._network, manifest.kind, len(manifest.labels), str(directory))
-        self._queue: RequestQueue[list[FloatArray]] | None = None
-        self._lock = Lock()
+        self._queue = RequestQueue(self._compiled(), _copies, len(self._network.shapes))
 
     def submit(self, pixel_values: FloatArray, least: float) -> Future[Detections]:
         """Start looking at a picture; block while all requests are busy."""
-        computed = self._requests().submit({_INPUT: pixel_values[None]})
+        computed = self._queue.submit({_INPUT: pixel_values[None]})
         found: Future[Detections] = Future()
         computed.add_done_callback(partial(self._fulfil, found, least))
         return found
@@ -128,13 +128,6 @@ class OpenVINODetector(Detector):
                 "add it again with the labels that it was trained on"
             )
         return boxes
-
-    def _requests(self) -> RequestQueue[list[FloatArray]]:
-        """The network's requests; the first call compiles it, while other threads wait."""
-        with self._lock:
-            if self._queue is None:
-                self._queue = RequestQueue(self._compiled(), _copies, len(self._network.shapes))
-            return self._queue
 
     def _compiled(self) -> Any:
         options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}

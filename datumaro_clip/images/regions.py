@@ -1,0 +1,190 @@
+"""Parts of pictures: boxes, upright or rotated, with or without what surrounds an outline."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from datumaro_clip.errors import ImageError
+
+Box = tuple[float, float, float, float]
+Mask = npt.NDArray[np.bool_]
+
+#: What stands where an object's mask, or the picture, does not reach: the middle of the values.
+GREY = (128, 128, 128)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """A part of a picture, cut out at the picture's full resolution.
+
+    Attributes
+    ----------
+    box : tuple of float
+        ``(x, y, w, h)`` in pixels; of a rotated box, before it was rotated about its centre.
+    angle : float
+        Degrees by which the box is rotated, clockwise as the picture is seen; it is cut out upright.
+    margin : float
+        Share of the box's width and height that is added on each side.
+    outline : tuple of tuple of float
+        Polygons (x1, y1, x2, y2, …) in pixels; what is outside of all of them becomes grey. Empty: nothing does.
+    mask : callable, optional
+        Gives a mask (H, W) of the picture's pixels, instead of an outline.
+    max_side : int, optional
+        The picture is reduced to this longest side, in pixels, before the part is cut out.
+    """
+
+    box: Box
+    angle: float = 0.0
+    margin: float = 0.0
+    outline: tuple[tuple[float, ...], ...] = ()
+    mask: Callable[[], Mask] | None = None
+    max_side: int | None = None
+
+    @property
+    def identity(self) -> bytes:
+        """What tells it from other parts of the same picture; of a plain box, its numbers alone.
+
+        The mask, if there is one, is made for it.
+        """
+        numbers = np.asarray(self.box, "<f8").tobytes()
+        if self.angle == self.margin == 0 and not self.outline and self.mask is None and self.max_side is None:
+            return numbers
+        state = hashlib.blake2b(numbers, digest_size=32, person=b"region")
+        state.update(np.array([self.angle, self.margin, self.max_side or 0, len(self.outline)], "<f8").tobytes())
+        for polygon in self.outline:
+            state.update(len(polygon).to_bytes(8, "little") + np.asarray(polygon, "<f8").tobytes())
+        if self.mask is not None:
+            mask = self.mask()
+            state.update(repr(mask.shape).encode() + np.packbits(mask).tobytes())
+        return state.digest()
+
+    def cut_from(self, picture: Image.Image) -> Image.Image:
+        """The part, upright.
+
+        Parameters
+        ----------
+        picture : PIL.Image.Image
+            Mode ``RGB``, whole; see :class:`Cutter` for :attr:`max_side`.
+
+        Returns
+        -------
+        PIL.Image.Image
+            Mode ``RGB``; the box widened to whole pixels, and, unless it is rotated, cut at the picture's borders.
+
+        Raises
+        ------
+        ImageError
+            With the reason ``empty``, if there is no pixel of the picture in it.
+        """
+        x, y, w, h = self.box
+        box = (x - self.margin * w, y - self.margin * h, w + 2 * self.margin * w, h + 2 * self.margin * h)
+        if self.angle % 360:
+            return _cut_rotated(self._veiled(picture), box, self.angle)
+        edges = edges_of(box, picture.size)
+        part = picture.crop(edges)
+        if self.outline or self.mask is not None:
+            part.paste(GREY, mask=Image.fromarray(~self._seen(picture.size)).crop(edges))
+        return part
+
+    def reduced(self, size: tuple[int, int]) -> tuple[Region, tuple[int, int]]:
+        """The part in a picture of (width, height) once :attr:`max_side` has been applied; and that picture's size."""
+        longest = max(size)
+        if self.max_side is None or longest <= self.max_side:
+            return self, size
+        factor, mask = self.max_side / longest, self.mask
+        width, height = (max(round(side * factor), 1) for side in size)
+        x, y, w, h = self.box
+        smaller = replace(
+            self,
+            box=(x * factor, y * factor, w * factor, h * factor),
+            outline=tuple(tuple(value * factor for value in polygon) for polygon in self.outline),
+            mask=None if mask is None else lambda: np.asarray(Image.fromarray(mask()).resize((width, height))),
+        )
+        return smaller, (width, height)
+
+    def _veiled(self, picture: Image.Image) -> Image.Image:
+        """The picture, grey outside of the outline or mask."""
+        if not self.outline and self.mask is None:
+            return picture
+        veiled = picture.copy()
+        veiled.paste(GREY, mask=Image.fromarray(~self._seen(picture.size)))
+        return veiled
+
+    def _seen(self, size: tuple[int, int]) -> Mask:
+        """The pixels (H, W) that are kept of a picture of (width, height)."""
+        if self.mask is None:
+            drawn = Image.new("1", size)
+            for polygon in self.outline:
+                if len(polygon) >= 6:
+                    ImageDraw.Draw(drawn).polygon(polygon, fill=1)
+            return np.asarray(drawn)
+        mask = np.asarray(self.mask(), bool)
+        if mask.shape != size[::-1]:
+            wanted, got = f"{size[0]}x{size[1]}", "x".join(map(str, mask.shape[::-1]))
+            raise ImageError("unreadable", f"its mask is of {got} pixels, the picture of {wanted}")
+        return mask
+
+
+class Cutter:
+    """Cuts parts out of one picture, which is reduced once for all that ask for it.
+
+    Parameters
+    ----------
+    picture : PIL.Image.Image
+        Mode ``RGB``.
+    """
+
+    def __init__(self, picture: Image.Image) -> None:
+        self._sizes = {picture.size: picture}
+        self._picture = picture
+
+    def __call__(self, region: Region) -> Image.Image:
+        """The part, mode ``RGB``; :class:`~datumaro_clip.errors.ImageError` if there is no pixel in it."""
+        region, size = region.reduced(self._picture.size)
+        if size not in self._sizes:
+            self._sizes[size] = self._picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return region.cut_from(self._sizes[size])
+
+
+def edges_of(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box (x, y, w, h) widened to whole pixels and cut at the borders of a picture: left, top, right, bottom.
+
+    Raises
+    ------
+    ImageError
+        If no pixel of the picture is in it.
+    """
+    x, y, w, h = box
+    if not all(map(math.isfinite, box)):
+        raise ImageError("empty", f"the box {box} is not finite")
+    left, top = max(math.floor(x), 0), max(math.floor(y), 0)
+    right, bottom = min(math.ceil(x + w), size[0]), min(math.ceil(y + h), size[1])
+    if left >= right or top >= bottom or w <= 0 or h <= 0:
+        raise ImageError("empty", f"the box {box} holds no pixel of the {size[0]}x{size[1]} picture")
+    return left, top, right, bottom
+
+
+def _cut_rotated(picture: Image.Image, box: Box, angle: float) -> Image.Image:
+    """A rotated box, turned upright; grey where it reaches beyond the picture."""
+    x, y, w, h = box
+    if not all(map(math.isfinite, (*box, angle))):
+        raise ImageError("empty", f"the box {box}, rotated by {angle}, is not finite")
+    sine, cosine = math.sin(math.radians(angle)), math.cos(math.radians(angle))
+    across, down = x + w / 2, y + h / 2
+    reach = (abs(w * cosine) + abs(h * sine)) / 2, (abs(w * sine) + abs(h * cosine)) / 2
+    edges_of((across - reach[0], down - reach[1], 2 * reach[0], 2 * reach[1]), picture.size)
+    width, height = min(math.ceil(w), sum(picture.size)), min(math.ceil(h), sum(picture.size))
+    if width < 1 or height < 1:
+        raise ImageError("empty", f"the box {box} has no area")
+    # From a pixel of the part to the one of the picture: about the part's centre, then to the box's.
+    left = across - (cosine * width - sine * height) / 2
+    top = down - (sine * width + cosine * height) / 2
+    matrix = (cosine, -sine, left, sine, cosine, top)
+    return picture.transform((width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=GREY)
