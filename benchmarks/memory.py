@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.figures import Figure
 from benchmarks.photos import photos
-from datumaro_clip.store import KIND_NAMES
+from datumaro_clip.store import kind_names
 
 FEW, MANY = 1000, 12_000
 SIZE = (96, 96)
@@ -41,7 +41,7 @@ def run(work: Path) -> Iterator[Figure]:
     """Embedding; then exporting to each kind of store, less what Datumaro takes to read the same items."""
     few, many = (_pictures(work, count) for count in (FEW, MANY))
     yield _figure(f"embed {MANY:,} pictures", _peak(EMBED, few), _peak(EMBED, many))
-    for kind in KIND_NAMES:
+    for kind in kind_names():
         peaks = [_peak(EXPORT, p, str(work / f"{kind}-{p.name}"), kind) - _peak(READ, p) for p in (few, many)]
         yield _figure(f"{kind}: export them, beyond Datumaro", *peaks)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from datumaro_clip.curate import run_model
-from datumaro_clip.store import KIND_NAMES
+from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
 
 # On a busy machine an example takes as long as it takes.
@@ -98,7 +98,7 @@ def toy_detectors(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return root
 
 
-@pytest.fixture(params=KIND_NAMES)
+@pytest.fixture(params=kind_names())
 def kind(request: pytest.FixtureRequest) -> str:
     """Each kind of store."""
     name: str = request.param

@@ -18,7 +18,7 @@ from format_samples import EXPORT_OPTIONS, EXPORTERS, IMPORTERS, write_sample
 import datumaro_clip
 from datumaro_clip.host.carried import ATTRIBUTE, attach
 from datumaro_clip.host.images import image_request
-from datumaro_clip.store import KIND_NAMES
+from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import Embedding
 
@@ -95,7 +95,7 @@ class Outcome:
         kinds = sorted({annotation.type.name for item in self.source for annotation in item.annotations})
         shown = [name for name, kind in media.items() if any(isinstance(i.media, kind) for i in self.source)]
         again = "same" if not any(self.again.values()) else "differs"
-        passed = ["equal" if not self.through[kind] else "differs" for kind in KIND_NAMES]
+        passed = ["equal" if not self.through[kind] else "differs" for kind in kind_names()]
         cells = [f"`{self.name}`", str(len(self.source)), ", ".join(shown), ", ".join(kinds) or "none", *passed, again]
         return f"| {' | '.join(cells)} |\n"
 
@@ -105,7 +105,7 @@ def try_format(name: str, folder: Path) -> Outcome:
     source = write_sample(name, folder / "source")
     once_more = reexported(source, name, folder / "again")
     outcome = Outcome(name, source, {}, {})
-    for kind in KIND_NAMES:
+    for kind in kind_names():
         carrying = Dataset.from_iterable(
             [embedded(item) for item in source],
             infos=source.infos(),

@@ -8,7 +8,7 @@ import pytest
 from format_matrix import HEADING, PAGE, format_names, try_format
 
 import datumaro_clip
-from datumaro_clip.store import KIND_NAMES
+from datumaro_clip.store import kind_names
 
 datumaro_clip.register()
 
@@ -17,8 +17,8 @@ datumaro_clip.register()
 def test_a_format_survives_both_stores_and_goes_back(name: str, tmp_path: Path) -> None:
     """Nothing differs, and the page says what this test found; ``python tests/format_matrix.py`` writes the page."""
     outcome = try_format(name, tmp_path)
-    assert outcome.through == {kind: [] for kind in KIND_NAMES}
-    assert outcome.again == {kind: [] for kind in KIND_NAMES}
+    assert outcome.through == {kind: [] for kind in kind_names()}
+    assert outcome.again == {kind: [] for kind in kind_names()}
     assert len(outcome.source) > 0
     assert outcome.row in PAGE.read_text(encoding="utf-8")
 

@@ -14,7 +14,7 @@ from datumaro.components.environment import Environment
 
 import datumaro_clip
 from datumaro_clip.host.registration import lazy_plugins
-from datumaro_clip.host.specs import PLUGINS
+from datumaro_clip.host.specs import PLUGINS, store_plugins
 
 PLUGIN_DIRECTORY = Path(__file__).parents[1] / "plugins"
 
@@ -32,7 +32,9 @@ def test_registering_twice_changes_nothing():
     assert before == {name: len(group) for name, group in env.importers.extension_groups.items()}
 
 
-@pytest.mark.parametrize(("spec", "plugin"), zip(PLUGINS, lazy_plugins(), strict=True), ids=lambda v: str(v)[:60])
+@pytest.mark.parametrize(
+    ("spec", "plugin"), zip((*PLUGINS, *store_plugins()), lazy_plugins(), strict=True), ids=lambda v: str(v)[:60]
+)
 def test_each_listed_plugin_can_be_loaded_under_its_name(spec, plugin):
     assert spec.name == plugin.get_plugin_cls().NAME
 
@@ -43,7 +45,7 @@ def test_drop_in_directory_offers_every_plugin_and_they_pickle(tmp_path: Path, m
     env._builtins_initialized = True
     env.load_plugins(str(PLUGIN_DIRECTORY))
     found = {*env.transforms, *env.exporters, *env.importers, *env.extractors, *env.validators}
-    assert found == {spec.name for spec in PLUGINS}
+    assert found == {spec.name for spec in (*PLUGINS, *store_plugins())}
     for _, plugin in env.transforms.items():
         assert pickle.loads(pickle.dumps(plugin)) is plugin
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.store import KIND_NAMES, Header, Record, StoreWriter, append_to_store, create_store, open_store
+from datumaro_clip.store import Header, Record, StoreWriter, append_to_store, create_store, kind_names, open_store
 from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
 
 RECORDS = make_records(8)
@@ -31,7 +31,7 @@ def write(path: Path, kind: str, records: int, header: Header = HEADER) -> dict[
     return files_of(path)
 
 
-@pytest.fixture(params=KIND_NAMES)
+@pytest.fixture(params=kind_names())
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     write(tmp_path / "store", request.param, 6)
     return tmp_path / "store"
@@ -154,7 +154,7 @@ forks = pytest.mark.skipif(sys.platform != "linux", reason="not on this machine:
 
 
 @forks
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Path) -> None:
     """Killed before each of its calls to the file system; afterwards the same write succeeds, and cleans up."""
     old, new = make_records(5), make_records(6, seed=2)
@@ -184,7 +184,7 @@ def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Pat
 
 
 @forks
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 def test_a_killed_first_write_is_repeated_byte_for_byte(kind: str, tmp_path: Path) -> None:
     """What a killed run left changes nothing of what the next run writes."""
     assert killed_write(tmp_path / "fresh", kind, 10**6) == 0
@@ -250,7 +250,7 @@ def test_an_error_after_a_commit_undoes_nothing(store: Path) -> None:
     append_to_store(store).abort()
 
 
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 def test_writing_the_same_again_changes_nothing(tmp_path: Path, kind: str) -> None:
     """A command that was killed after its store was written, and is run again, writes that very store."""
     once = write(tmp_path, kind, 6)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import StoreError
-from datumaro_clip.store import KIND_NAMES, StoreReader, StoreWriter, append_to_store, create_store, open_store
+from datumaro_clip.store import StoreReader, StoreWriter, append_to_store, create_store, kind_names, open_store
 from datumaro_clip.testing.records import HEADER, assert_same, make_records, vectors_of
 
 RECORDS = make_records(6)
 
 
-@pytest.fixture(params=KIND_NAMES)
+@pytest.fixture(params=kind_names())
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     with create_store(tmp_path / "store", request.param, HEADER) as writer:
         for record in RECORDS:
@@ -72,6 +72,6 @@ def test_nothing_is_cleared_that_is_still_open(store: Path, end: object, monkeyp
     writer = append_to_store(store)
     writer.add(RECORDS[0])
     seen = []
-    monkeypatch.setattr("datumaro_clip.store.writer.clear_leftovers", lambda path: seen.append(held(path)))
+    monkeypatch.setattr("datumaro_clip.store.writer.clear_leftovers", lambda path, kind: seen.append(held(path)))
     end(writer)
     assert seen == [0]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from datumaro_clip.errors import InvalidVectorError, StoreWriteError
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnWriter, checksum
-from datumaro_clip.store.unit import require_unit_rows
+from datumaro_clip.store.segments import require_unit_rows
 from datumaro_clip.vectors import ItemKey
 
 WIDTH = BLOCK_BYTES // 2 // 4

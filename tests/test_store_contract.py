@@ -65,6 +65,7 @@ def test_without_h5py_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     """One sentence, and the other kind still works."""
     monkeypatch.setitem(sys.modules, "h5py", None)
     monkeypatch.delitem(sys.modules, "datumaro_clip.store.hdf5", raising=False)
+    store_kind.cache_clear()
     with pytest.raises(MissingDependencyError, match="clip_hdf5 needs h5py"):
         store_kind("clip_hdf5")
     assert store_kind("clip_mmap").name == "clip_mmap"

@@ -20,14 +20,14 @@ from datumaro_clip.errors import (
     StoreFormatError,
 )
 from datumaro_clip.search import SearchIndex
-from datumaro_clip.store import KIND_NAMES, Record, append_to_store, create_store, open_store
+from datumaro_clip.store import Record, append_to_store, create_store, kind_names, open_store
 from datumaro_clip.store.manifest import manifest_path
 from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
 
 RECORDS = make_records(8)
 
 
-@pytest.fixture(params=KIND_NAMES)
+@pytest.fixture(params=kind_names())
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A store of two segments, one with a removed row."""
     with create_store(tmp_path / "store", request.param, HEADER) as writer:

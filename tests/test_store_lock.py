@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from datumaro_clip.errors import OptionError, StoreWriteError
-from datumaro_clip.store import KIND_NAMES, create_store
-from datumaro_clip.store.leftovers import is_unfinished
-from datumaro_clip.store.lock import LOCK_NAME
+from datumaro_clip.store import create_store, kind_names, store_kind
+from datumaro_clip.store.lock import LOCK_NAME, is_unfinished
 from datumaro_clip.testing.records import HEADER, files_of, make_records
 
-pytestmark = pytest.mark.parametrize("kind", KIND_NAMES)
+pytestmark = pytest.mark.parametrize("kind", kind_names())
 
 
 def write(path: Path, kind: str) -> None:
@@ -86,7 +85,7 @@ def test_what_a_killed_first_write_left_is_ours(tmp_path: Path, kind: str) -> No
         put(tmp_path, name)
     with pytest.raises(ZeroDivisionError):
         fail_to_write(tmp_path, kind)
-    assert is_unfinished(tmp_path)
+    assert is_unfinished(tmp_path, store_kind(kind))
     write(tmp_path, kind)
     write(tmp_path.parent / f"{tmp_path.name} fresh", kind)
     assert files_of(tmp_path).keys() == files_of(tmp_path.parent / f"{tmp_path.name} fresh").keys()

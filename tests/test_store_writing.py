@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import InvalidVectorError, StoreWriteError
-from datumaro_clip.store import KIND_NAMES, CaptionVector, Header, Record, StoreWriter, create_store, open_store
-from datumaro_clip.store import guarded as module
+from datumaro_clip.store import CaptionVector, Header, Record, StoreWriter, create_store, kind_names, open_store
+from datumaro_clip.store import hdf5 as module
 from datumaro_clip.testing.records import files_of
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
@@ -28,7 +28,7 @@ def add_and_commit(writer: StoreWriter, subset: str, rows: np.ndarray) -> None:
     writer.commit()
 
 
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_the_callers_rows_are_read_before_it_goes_on(tmp_path: Path, kind: str, dtype: str) -> None:
     """Rows that are not copied must be on their way before the caller fills its array anew."""
@@ -43,7 +43,7 @@ def test_the_callers_rows_are_read_before_it_goes_on(tmp_path: Path, kind: str, 
         assert reader.subsets == {"train": len(ROWS), "val": len(ROWS)}
 
 
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("bad", [0, 20_000, 25_599])
 def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: int) -> None:
     """Not even where the caller let the error go by."""
@@ -61,7 +61,7 @@ def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: 
     assert files_of(tmp_path / "s") == before
 
 
-@pytest.mark.parametrize("kind", KIND_NAMES)
+@pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("is_caption", [False, True])
 def test_a_bad_vector_is_refused_at_once_and_spoils_nothing(tmp_path: Path, kind: str, is_caption: bool) -> None:
     """Not a thousand items later, when nobody knows whose it was; who drops the item may go on."""
@@ -80,12 +80,12 @@ def test_hdf5_calls_back_in_its_own_thread_alone(tmp_path: Path, monkeypatch: py
     """Ctrl-C is raised in the main thread: inside a call of HDF5's it would crash the process."""
     threads = set()
 
-    class Watched(module.GuardedFile):
+    class Watched(module._GuardedFile):
         def seek(self, position: int, whence: int = 0) -> int:
             threads.add(threading.current_thread().name)
             return super().seek(position, whence)
 
-    monkeypatch.setattr("datumaro_clip.store.hdf5.GuardedFile", Watched)
+    monkeypatch.setattr("datumaro_clip.store.hdf5._GuardedFile", Watched)
     with create_store(tmp_path / "s", "clip_hdf5", HEADER) as writer:
         writer.add_rows(keys(len(ROWS)), ROWS)
     writer = create_store(tmp_path / "s", "clip_hdf5", HEADER, overwrite=True)

@@ -22,7 +22,7 @@ from datumaro_clip.host.items import label_names
 from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options, require_choice
 from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of
-from datumaro_clip.store import KIND_NAMES, create_store
+from datumaro_clip.store import create_store, kind_names
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,13 @@ class EmbedOptions:
 
     embedding: EmbeddingOptions
     store: Path | None = None
-    store_format: str = KIND_NAMES[0]
+    store_format: str = "clip_hdf5"
     vectors: Path | None = None
     keys: Path | None = None
     space: str = ""
 
     def __post_init__(self) -> None:
-        require_choice("store_format", self.store_format, KIND_NAMES)
+        require_choice("store_format", self.store_format, kind_names())
         if (self.vectors is None) != (self.keys is None):
             raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
 
@@ -95,7 +95,7 @@ class ClipEmbed(Transform):
         add_embedding_options(parser, overwrite=True)
         add = parser.add_argument_group("store").add_argument
         add("--store", type=Path, metavar="DIR", help="write an embedding store there too")
-        add("--store-format", choices=KIND_NAMES, default=KIND_NAMES[0], help="default: %(default)s")
+        add("--store-format", choices=kind_names(), default="clip_hdf5", help="default: %(default)s")
         add = parser.add_argument_group("vectors computed elsewhere").add_argument
         add("--vectors", type=Path, metavar="FILE.npy", help="vectors, (N, D)")
         add("--keys", type=Path, metavar="FILE", help="which items they belong to: .csv or .parquet, a row a vector")

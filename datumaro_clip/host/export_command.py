@@ -81,10 +81,11 @@ def export_command(args: argparse.Namespace) -> int:
 
 def _continues(output_format: str, directory: str | None) -> bool:
     """Whether an export to a store that was killed is run again: what it left is nobody's."""
-    from datumaro_clip.store import KIND_NAMES
-    from datumaro_clip.store.leftovers import is_unfinished
+    from datumaro_clip.store import kind_names, store_kind
+    from datumaro_clip.store.lock import is_unfinished
 
-    return directory is not None and output_format in KIND_NAMES and is_unfinished(Path(directory))
+    is_store = directory is not None and output_format in kind_names()
+    return is_store and is_unfinished(Path(str(directory)), store_kind(output_format))
 
 
 def split_input(text: str) -> tuple[str, str | None]:

@@ -7,12 +7,12 @@ from typing import Any
 from datumaro.components.environment import DEFAULT_ENVIRONMENT, Environment
 from datumaro.components.lazy_plugin import get_lazy_plugin
 
-from datumaro_clip.host.specs import PLUGINS, PluginSpec
+from datumaro_clip.host.specs import PLUGINS, PluginSpec, store_plugins
 
 
 def lazy_plugins() -> list[Any]:
     """Every plugin of this package, in the lazy form in which Datumaro keeps its own."""
-    return [_lazy_plugin(spec) for spec in PLUGINS]
+    return [_lazy_plugin(spec) for spec in (*PLUGINS, *store_plugins())]
 
 
 def register(env: Environment | None = None) -> Environment:
@@ -31,7 +31,7 @@ def register(env: Environment | None = None) -> Environment:
     env = DEFAULT_ENVIRONMENT if env is None else env
     registries = (env.extractors, env.importers, env.exporters, env.transforms, env.validators)
     known = {name for registry in registries for name in registry}
-    env.register_plugins([_lazy_plugin(spec) for spec in PLUGINS if spec.name not in known])
+    env.register_plugins([plugin for plugin in lazy_plugins() if plugin.NAME not in known])
     return env
 
 

@@ -1,8 +1,10 @@
-"""The plugins, as Datumaro's own ``specs.json`` lists its built-in ones; imports nothing."""
+"""The plugins, as Datumaro's own ``specs.json`` lists its built-in ones; imports none of them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from datumaro_clip.system.entry_points import STORES, offered
 
 
 class PluginSpec(NamedTuple):
@@ -26,10 +28,19 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.curation.sample.ClipSample", "clip_sample", "Transform"),
     PluginSpec(f"{_HOST}.curation.search.ClipSearch", "clip_search", "Transform"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
-    PluginSpec(f"{_HOST}.formats.ClipHdf5Base", "clip_hdf5", "DatasetBase"),
-    PluginSpec(f"{_HOST}.formats.ClipHdf5Exporter", "clip_hdf5", "Exporter"),
-    PluginSpec(f"{_HOST}.formats.ClipHdf5Importer", "clip_hdf5", "Importer", (".json",)),
-    PluginSpec(f"{_HOST}.formats.ClipMmapBase", "clip_mmap", "DatasetBase"),
-    PluginSpec(f"{_HOST}.formats.ClipMmapExporter", "clip_mmap", "Exporter"),
-    PluginSpec(f"{_HOST}.formats.ClipMmapImporter", "clip_mmap", "Importer", (".json",)),
 )
+
+
+def store_plugins() -> tuple[PluginSpec, ...]:
+    """Three plugins for each kind of store that is installed, ours and others' alike."""
+    roles = (("Base", "DatasetBase", ()), ("Exporter", "Exporter", ()), ("Importer", "Importer", (".json",)))
+    return tuple(
+        PluginSpec(f"{_HOST}.formats.{format_class(store, role)}", store, kind, extensions)
+        for store in sorted(offered(STORES))
+        for role, kind, extensions in roles
+    )
+
+
+def format_class(store: str, role: str) -> str:
+    """The name of the class that is a kind of store's ``Base``, ``Exporter`` or ``Importer``, as ``ClipMmapBase``."""
+    return "".join(word.capitalize() for word in store.split("_")) + role

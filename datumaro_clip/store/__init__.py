@@ -20,9 +20,9 @@ from datumaro_clip.store.base import (
     ObjectVector,
     Record,
 )
-from datumaro_clip.store.kinds import StoreKind, store_kind
+from datumaro_clip.store.kinds import StoreKind, kind_names, store_kind
 from datumaro_clip.store.lock import WriterLock
-from datumaro_clip.store.manifest import KIND_NAMES, VECTOR_GROUPS, find_kind, read_manifest, store_digest
+from datumaro_clip.store.manifest import VECTOR_GROUPS, find_kind, read_manifest, store_digest
 from datumaro_clip.store.media import MediaFolder, media_path
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.segments import SegmentReader
@@ -31,7 +31,6 @@ from datumaro_clip.store.writer import StoreWriter
 __all__ = [
     "COMPRESSIONS",
     "DTYPES",
-    "KIND_NAMES",
     "VECTOR_GROUPS",
     "ArchiveMember",
     "CaptionVector",
@@ -46,6 +45,7 @@ __all__ = [
     "StoreWriter",
     "append_to_store",
     "create_store",
+    "kind_names",
     "media_path",
     "open_store",
     "store_digest",
@@ -80,7 +80,7 @@ def create_store(
     path : path
         Its directory; made if it is not there.
     kind : str
-        ``clip_hdf5`` or ``clip_mmap``.
+        ``clip_hdf5``, ``clip_mmap``, or another of :func:`kind_names`.
     header : Header
         Its space may be None, and declared later.
     compression : str, optional

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,9 +14,8 @@ import numpy as np
 
 from datumaro_clip.errors import StoreCorruptError, StoreError
 from datumaro_clip.store.base import Array
-from datumaro_clip.store.behind import InTurn
+from datumaro_clip.store.behind import InTurn, WriteBehind
 from datumaro_clip.store.columns import ColumnSpec, RowSource
-from datumaro_clip.store.guarded import GuardedFile
 from datumaro_clip.store.manifest import SegmentEntry
 
 # Pinned, so that every h5py writes the same bytes; from HDF5 1.10 on, metadata carry checksums.
@@ -26,6 +25,92 @@ _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF}
 # Deflate cannot make more than 1032 bytes of one; LZF makes fewer.
 _MOST_EXPANSION = 1032
 _GZIP_LEVEL = 4
+
+
+class _GuardedFile:
+    """The file that HDF5 writes to.
+
+    HDF5 crashes the process when it closes a file on a full disk. So the first failure is remembered, after which
+    every write seems to succeed, and ``check`` tells of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("x+b", buffering=0)
+        self._behind = WriteBehind()
+        self._error: OSError | None = None
+        # Where HDF5 wants to be, and where the file is: it goes there only when it must.
+        self._wanted = self._at = 0
+
+    def check(self) -> None:
+        """Raise the first failure, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """Sync, unless all is lost or closed already, and close."""
+        self._remember(self._behind.close)
+        if self._error is None and not self._file.closed:
+            self._attempt(lambda: os.fsync(self._file.fileno()))
+        self._remember(self._file.close)
+
+    def write(self, data: memoryview) -> int:
+        """Write at the current position."""
+        self._attempt(lambda: self._write(memoryview(data).cast("B")))
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Cut or extend."""
+        self._attempt(lambda: self._file.truncate(size))
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """Move."""
+        if whence == os.SEEK_END:
+            position += os.fstat(self._file.fileno()).st_size
+        elif whence == os.SEEK_CUR:
+            position += self._wanted
+        self._wanted = position
+        return position
+
+    def tell(self) -> int:
+        """The current position."""
+        return self._wanted
+
+    def read(self, size: int) -> bytes:
+        """Read at the current position; zeros once all is lost."""
+        if self._error is not None:
+            return bytes(size)
+        self._go()
+        data = self._file.read(size)
+        self._wanted = self._at = self._at + len(data)
+        return data
+
+    def _go(self) -> None:
+        if self._at != self._wanted:
+            self._at = self._file.seek(self._wanted)
+
+    def _write(self, data: memoryview) -> None:
+        self._go()
+        rest = data
+        while len(rest):
+            rest = rest[self._file.write(rest) :]
+        self._wanted = self._at = self._at + len(data)
+        self._behind.wrote(self._file.fileno(), len(data))
+
+    def _attempt(self, call: Callable[[], object]) -> None:
+        """Do something, unless all is lost."""
+        if self._error is None:
+            self._remember(call)
+
+    def _remember(self, call: Callable[[], object]) -> None:
+        """Do something, and remember the first failure."""
+        try:
+            call()
+        except OSError as exc:
+            self._error = self._error or exc
 
 
 class Hdf5Sink:
@@ -40,7 +125,7 @@ class Hdf5Sink:
         self._filter: dict[str, Any] = {} if compression == "none" else {"compression": compression}
         if compression == "gzip":
             self._filter["compression_opts"] = _GZIP_LEVEL
-        self._guard = GuardedFile(path)
+        self._guard = _GuardedFile(path)
         self._turns = InTurn("store-hdf5")
         self._file = self._turns.ask(lambda: h5py.File(self._guard, "w", libver=_LIBVER))
         self._datasets: dict[str, h5py.Dataset] = {}
@@ -183,6 +268,7 @@ class Hdf5Kind:
     """See :class:`datumaro_clip.store.kinds.StoreKind`."""
 
     name = "clip_hdf5"
+    title = "HDF5"
     supports_append = True
     supports_zero_copy = False
     compressions: tuple[str, ...] = ("none", "gzip", "lzf")

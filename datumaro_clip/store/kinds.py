@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
+from functools import cache
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-from datumaro_clip.errors import MissingDependencyError, OptionError
+from datumaro_clip.errors import MissingDependencyError, OptionError, PluginError
 from datumaro_clip.store.columns import BlockSink, RowSource
-from datumaro_clip.store.manifest import SegmentEntry
+from datumaro_clip.system.entry_points import STORES, load, offered
 
-_HOMES = {"clip_hdf5": "datumaro_clip.store.hdf5", "clip_mmap": "datumaro_clip.store.mmap"}
+if TYPE_CHECKING:
+    from datumaro_clip.store.manifest import SegmentEntry
 
 
 class SegmentSink(BlockSink, Protocol):
@@ -41,7 +42,9 @@ class StoreKind(Protocol):
     Attributes
     ----------
     name : str
-        Datumaro's name of the format.
+        Datumaro's name of the format, and the entry point's; letters, digits and underscores.
+    title : str
+        How its files are called in help texts, as in "HDF5".
     supports_append : bool
         Whether items can be added, changed and removed at the cost of what changes.
     supports_zero_copy : bool
@@ -51,12 +54,13 @@ class StoreKind(Protocol):
     """
 
     name: str
+    title: str
     supports_append: bool
     supports_zero_copy: bool
     compressions: tuple[str, ...]
 
     def segment_path(self, root: Path, name: str) -> Path:
-        """The file or directory of a segment."""
+        """The file or directory of a segment: called by the segment's name, with an extension or without one."""
 
     def create_segment(self, root: Path, name: str, compression: str) -> SegmentSink:
         """Begin a segment.
@@ -77,6 +81,13 @@ class StoreKind(Protocol):
         """
 
 
+@cache
+def kind_names() -> tuple[str, ...]:
+    """The kinds of store that are installed, by name; ours among them."""
+    return tuple(sorted(offered(STORES)))
+
+
+@cache
 def store_kind(name: str) -> StoreKind:
     """The kind of store by this name.
 
@@ -85,11 +96,20 @@ def store_kind(name: str) -> StoreKind:
     OptionError
         If there is none.
     MissingDependencyError
-        If the library that it needs is not installed.
+        If a library that it needs is not installed.
+    PluginError
+        If the package that brings it is broken.
     """
-    if name not in _HOMES:
-        raise OptionError(f"there is no store kind {name!r}; there are {', '.join(_HOMES)}")
+    if name not in kind_names():
+        raise OptionError(
+            f"there is no store kind {name!r}; there are {', '.join(kind_names())}. Install the package that brings it"
+        )
     try:
-        return cast(StoreKind, import_module(_HOMES[name]).KIND)
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError(exc.name or name, None, f"the format {name}") from exc
+        kind: StoreKind = load(offered(STORES)[name])
+    except PluginError as exc:
+        if isinstance(exc.__cause__, ModuleNotFoundError):
+            raise MissingDependencyError(exc.__cause__.name or name, None, f"the format {name}") from exc
+        raise
+    if kind.name != name:
+        raise PluginError(f"the store kind {name!r} calls itself {kind.name!r}; upgrade the package that brings it")
+    return kind

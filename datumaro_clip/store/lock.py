@@ -1,17 +1,20 @@
-"""One writer at a time."""
+"""Whose a directory is: one writer's at a time, and what interrupted writes leave there."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from datumaro_clip.errors import StoreError, StoreWriteError
 from datumaro_clip.store.base import write_errors
-from datumaro_clip.store.manifest import find_kind, segment_number
+from datumaro_clip.store.kinds import StoreKind, kind_names, store_kind
+from datumaro_clip.store.manifest import find_kind, manifest_path, read_manifest, segment_number, segment_of
 from datumaro_clip.store.media import FOLDER
 
 LOCK_NAME = ".clip-store.lock"
@@ -80,5 +83,58 @@ def _require_ours(root: Path) -> None:
 
 def _belongings(root: Path) -> list[str]:
     """What a directory holds under the names that a store gives to its segments and its media folder."""
-    segments = sorted(path.name for path in root.iterdir() if segment_number(path.name.removesuffix(".h5")))
+    segments = sorted(path.name for path in root.iterdir() if segment_of(path.name))
     return [FOLDER, *segments] if os.path.lexists(root / FOLDER) else segments
+
+
+def named_segments(root: Path) -> set[str] | None:
+    """The segments of the store on disk; None where its manifest cannot be read."""
+    try:
+        return set() if find_kind(root) is None else {entry.name for entry in read_manifest(root).segments}
+    except StoreError:
+        return None
+
+
+def is_unfinished(root: Path, kind: StoreKind) -> bool:
+    """Whether a directory holds nothing but what a first write leaves that was killed before its store was there."""
+    names = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    return LOCK_NAME in names and all(_is_left_over(name, kind) for name in names - {LOCK_NAME, FOLDER})
+
+
+def _is_left_over(name: str, kind: StoreKind) -> bool:
+    """Whether a write makes files of this name: a segment, or what will become a manifest or a medium."""
+    if segment := segment_of(name):
+        # Another kind is loaded only where there is what may be its own.
+        kinds = chain([kind], map(store_kind, kind_names()))
+        return any(kind.segment_path(Path(), segment).name == name for kind in kinds)
+    becoming = [FOLDER, *(manifest_path(Path(), kind).name for kind in kind_names())]
+    return name.endswith(".tmp") and name.startswith(tuple(f".{final}." for final in becoming))
+
+
+def clear_leftovers(root: Path, kind: StoreKind) -> int:
+    """Remove segments that the manifest does not name, and temporaries; needs the writer's lock.
+
+    Returns
+    -------
+    int
+        The highest number among the segments that stay.
+    """
+    named = named_segments(root)
+    highest = 0
+    for path in root.iterdir():
+        segment = segment_of(path.name)
+        is_named = segment is not None and (named is None or segment in named)
+        if is_named:
+            highest = max(highest, segment_number(str(segment)))
+        elif _is_left_over(path.name, kind):
+            _remove(path)
+    return highest
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or directory as far as the system lets us; the next writer tries again."""
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()

@@ -23,16 +23,17 @@ from datumaro_clip.errors import (
 )
 from datumaro_clip.store.base import DTYPES, Header
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
+from datumaro_clip.store.kinds import kind_names
 from datumaro_clip.system.files import atomic_write, is_safe_relative
 from datumaro_clip.vectors import VectorSpace
 
 #: What is written, and what is read.
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
-KIND_NAMES = ("clip_hdf5", "clip_mmap")
 
 _FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d{1,9}),"sha256":"([0-9a-f]{64})",')
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
+_SEGMENT_FILE = re.compile(r"(segment-\d{6,12})(\.\w+)?")
 # numpy's own limit on a dimension is smaller than what JSON can say.
 _MOST_ROWS = 2**48
 # Far above the checksums and removed rows of any store, far below what a hostile file may claim to be.
@@ -137,6 +138,12 @@ def segment_number(name: str) -> int:
     return int(match[1]) if match else 0
 
 
+def segment_of(file_name: str) -> str | None:
+    """The segment that a file or directory of a store is called by; None if it is not called so."""
+    match = _SEGMENT_FILE.fullmatch(file_name)
+    return match[1] if match else None
+
+
 def manifest_path(root: Path, kind: str) -> Path:
     """Where a store of this kind has its manifest."""
     return root / f"{kind}.json"
@@ -148,17 +155,33 @@ def find_kind(root: Path) -> str | None:
     Raises
     ------
     StoreFormatError
-        If there are manifests of two kinds.
+        If there are stores of two kinds, or one of a kind that is not installed.
     StoreError
         If the directory may not be looked into.
     """
     try:
-        found = [kind for kind in KIND_NAMES if manifest_path(root, kind).is_file()]
+        found = [kind for kind in kind_names() if manifest_path(root, kind).is_file()]
+        unknown = (
+            [] if found or not root.is_dir() else [path.name for path in root.glob("*.json") if _is_manifest(path)]
+        )
     except PermissionError as exc:
         raise StoreError(with_cure(exc)) from exc
+    if unknown:
+        raise StoreFormatError(
+            f"{root} holds the manifest {unknown[0]}, of a kind of store that is not installed; install its package"
+        )
     if len(found) > 1:
-        raise StoreFormatError(f"{root} holds a clip_hdf5 and a clip_mmap store: move one of them elsewhere")
+        raise StoreFormatError(f"{root} holds a {' and a '.join(found)} store: move one of them elsewhere")
     return found[0] if found else None
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file begins as the manifest of a kind of its own name."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        match = _FIRST_LINE.match(file.read(_MOST_HEAD))
+    return match is not None and match[1].decode() == path.stem
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
@@ -224,7 +247,7 @@ def _why_there_is_none(root: Path) -> str:
         return f"{root} is a file and no embedding store; name the store's directory"
     if not root.exists():
         return f"there is no embedding store at {root}, nor anything else; check the path"
-    names = " or ".join(f"{kind}.json" for kind in KIND_NAMES)
+    names = " or ".join(f"{kind}.json" for kind in kind_names())
     return f"{root} holds no embedding store: there is no {names} in it; datum export -f clip_hdf5 -o DIR writes one"
 
 

@@ -130,6 +130,7 @@ class MmapKind:
     """See :class:`datumaro_clip.store.kinds.StoreKind`."""
 
     name = "clip_mmap"
+    title = "NumPy files that are mapped when read"
     supports_append = True
     supports_zero_copy = True
     compressions: tuple[str, ...] = ("none",)

@@ -11,15 +11,17 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.errors import StoreCorruptError
+from datumaro_clip.errors import StoreCorruptError, StoreError, with_cure
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectBlock, Record, key_hash
 from datumaro_clip.store.hashes import HashIndex, possible_rows
 from datumaro_clip.store.kinds import store_kind
-from datumaro_clip.store.manifest import VECTOR_GROUPS
-from datumaro_clip.store.opening import open_segments
+from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, read_manifest
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.vectors import ItemKey
+
+# A write may remove the segments of the manifest that was just read; the next manifest then names others.
+_ATTEMPTS = 5
 
 
 class StoreReader:
@@ -52,7 +54,7 @@ class StoreReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        manifest, self.segments = open_segments(path)
+        manifest, self.segments = _open_segments(path)
         self.kind = store_kind(manifest.kind)
         self.manifest = manifest
         self.header: Header = manifest.header
@@ -202,3 +204,34 @@ class StoreReader:
         """The hash of each row's key."""
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
+
+
+def _open_segments(path: Path) -> tuple[Manifest, list[SegmentReader]]:
+    """The manifest and its segments, of one and the same state of the store.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreCorruptError
+        If there is no store, a foreign one, or a damaged one.
+    """
+    manifest = read_manifest(path)
+    for _ in range(_ATTEMPTS):
+        try:
+            return manifest, [_open_segment(path, manifest, entry) for entry in manifest.segments]
+        except StoreCorruptError:
+            latest = read_manifest(path)
+            if latest == manifest:
+                raise
+            manifest = latest
+    raise StoreError(f"{path} was rewritten {_ATTEMPTS} times while it was being opened; try again later")
+
+
+def _open_segment(path: Path, manifest: Manifest, entry: SegmentEntry) -> SegmentReader:
+    try:
+        return SegmentReader(path, entry, store_kind(manifest.kind).open_segment(path, entry))
+    except StoreError:
+        raise
+    except PermissionError as exc:
+        raise StoreError(with_cure(exc)) from exc
+    except OSError as exc:
+        raise StoreCorruptError(f"{entry.name} of {path} cannot be read: {exc}") from exc

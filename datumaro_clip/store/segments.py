@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, StoreCorruptError, StoreError
+from datumaro_clip.similarity.kernels import squared_lengths
 from datumaro_clip.store.base import (
     DTYPES,
     Array,
@@ -31,8 +32,7 @@ from datumaro_clip.store.columns import Column, ColumnWriter
 from datumaro_clip.store.hashes import HashIndex
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
-from datumaro_clip.store.unit import require_unit_rows
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.vectors import UNIT_TOLERANCE, ItemKey
 
 # Rows that are gathered before they become arrays.
 _PENDING = 1024
@@ -372,3 +372,28 @@ class SegmentReader:
                 f"an object of {self._path} is of class or detector {numbers.max()}, of {len(names)}"
             )
         return np.array(names, np.str_)[numbers]
+
+
+def require_unit_rows(keys: Sequence[ItemKey], rows: Array) -> None:
+    """Check vectors as they will be stored.
+
+    Parameters
+    ----------
+    keys : sequence of ItemKey
+        The item of each row.
+    rows : numpy.ndarray
+        (n, D), float32 or float16.
+
+    Raises
+    ------
+    InvalidVectorError
+        If a row is not finite and of unit length; the message names the item of the first.
+    """
+    lengths = np.sqrt(squared_lengths(rows))
+    is_unit = np.abs(lengths - 1) <= UNIT_TOLERANCE
+    if not is_unit.all():
+        row = int(np.argmin(is_unit))
+        raise InvalidVectorError(
+            f"a vector of {keys[row]} has length {lengths[row]:.6g}; a store keeps finite vectors of unit length: "
+            "see datumaro_clip.vectors.unit_rows"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -12,17 +13,22 @@ from types import TracebackType
 
 import numpy as np
 
-from datumaro_clip.errors import InvalidVectorError, OptionError, StoreWriteError
+from datumaro_clip.errors import InvalidVectorError, OptionError, StoreError, StoreWriteError
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectVector, Record, write_errors
 from datumaro_clip.store.kinds import StoreKind
-from datumaro_clip.store.leftovers import clear_leftovers, named_segments
-from datumaro_clip.store.lock import WriterLock
-from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, segment_name, write_manifest
+from datumaro_clip.store.lock import WriterLock, clear_leftovers, named_segments
+from datumaro_clip.store.manifest import (
+    VECTOR_GROUPS,
+    Manifest,
+    SegmentEntry,
+    manifest_body,
+    read_manifest,
+    segment_name,
+    write_manifest,
+)
 from datumaro_clip.store.media import MediaFolder
 from datumaro_clip.store.reader import StoreReader
-from datumaro_clip.store.repeats import is_stored
-from datumaro_clip.store.segments import SegmentReader, SegmentWriter
-from datumaro_clip.store.unit import require_unit_rows
+from datumaro_clip.store.segments import SegmentReader, SegmentWriter, require_unit_rows
 from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
 
 
@@ -54,7 +60,7 @@ class StoreWriter:
         self._segment: SegmentWriter | None = None
         self._is_half_made = False
         with write_errors(path):
-            self._name = segment_name(1 + clear_leftovers(path))
+            self._name = segment_name(1 + clear_leftovers(path, kind))
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -159,14 +165,14 @@ class StoreWriter:
                 segment = self._finish_segment()
                 self.media.sync()
                 manifest = self._manifest(segment)
-                if not is_stored(self.path, manifest, self._kind):
+                if not _is_stored(self.path, manifest, self._kind):
                     write_manifest(self.path, manifest)
         except BaseException:
             self.abort()
             raise
         self._close_previous()
         with suppress(OSError):
-            clear_leftovers(self.path)
+            clear_leftovers(self.path, self._kind)
             if self._previous is None:
                 self.media.remove_others()
         self._lock.release()
@@ -182,7 +188,7 @@ class StoreWriter:
         if self._name not in (named_segments(self.path) or ()):
             self.media.discard()
         with suppress(OSError):
-            clear_leftovers(self.path)
+            clear_leftovers(self.path, self._kind)
         self._lock.give_up()
 
     def _close_previous(self) -> None:
@@ -265,3 +271,42 @@ def _require_sound(key: ItemKey, found: ObjectVector) -> None:
         raise InvalidVectorError(f"an object of {key} has the source {found.source!r}; wanted 64 hexadecimal digits")
     if found.annotation_index < 0:
         raise InvalidVectorError(f"an object of {key} has the annotation {found.annotation_index}; wanted 0 or more")
+
+
+def _is_stored(root: Path, manifest: Manifest, kind: StoreKind) -> bool:
+    """Whether the store on disk is the one that a manifest describes, but for the names of its segments.
+
+    Parameters
+    ----------
+    root : Path
+        The store.
+    manifest : Manifest
+        What would replace the store's own; its segments are on disk.
+    kind : StoreKind
+    """
+    try:
+        stored = read_manifest(root)
+    except StoreError:
+        return False
+    pairs = zip(stored.segments, manifest.segments, strict=False)
+    return _unnamed(stored) == _unnamed(manifest) and all(_same_files(root, kind, *pair) for pair in pairs)
+
+
+def _unnamed(manifest: Manifest) -> bytes:
+    """What a manifest says but for the names of its segments."""
+    segments = tuple(replace(s, name="", files=_file_sizes(s)) for s in manifest.segments)
+    return manifest_body(replace(manifest, segments=segments))
+
+
+def _file_sizes(segment: SegmentEntry) -> dict[str, int]:
+    return {name.replace(segment.name, ""): size for name, size in segment.files.items()}
+
+
+def _same_files(root: Path, kind: StoreKind, one: SegmentEntry, other: SegmentEntry) -> bool:
+    """Whether two segments whose entries agree hold the same bytes."""
+    stored, new = (kind.segment_path(root, entry.name) for entry in (one, other))
+    if stored == new:
+        return True
+    if stored.is_file():
+        return filecmp.cmp(stored, new, shallow=False)
+    return all(filecmp.cmp(stored / name, new / name, shallow=False) for name in one.files)

@@ -7,6 +7,9 @@ from typing import Any
 
 from datumaro_clip.errors import PluginError
 
+#: The group under which packages offer a kind of store (datumaro_clip.store.StoreKind).
+STORES = "datumaro_clip.stores"
+
 
 def offered(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group, by name; this package's own are among them.

@@ -17,8 +17,13 @@ from datumaro_clip.store.segments import SegmentReader
 from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding
 
 
-class _StoreBase(DatasetBase):
+class StoreBase(DatasetBase):
     """A store as a dataset: opening reads the manifest, iterating reads items and vectors block by block."""
+
+    @staticmethod
+    def describe(kind: str) -> str:
+        """What the format's help says."""
+        return f"A {kind} store, read lazily."
 
     def __init__(self, url: str, stream: bool = False, ctx: ImportContext | None = None) -> None:
         self._url, self._stream = url, stream
@@ -34,7 +39,7 @@ class _StoreBase(DatasetBase):
             ctx=ctx,
         )
 
-    def __reduce__(self) -> tuple[type[_StoreBase], tuple[str, bool]]:
+    def __reduce__(self) -> tuple[type[StoreBase], tuple[str, bool]]:
         return type(self), (self._url, self._stream)
 
     def __iter__(self) -> Iterator[DatasetItem]:
@@ -79,11 +84,3 @@ class _StoreBase(DatasetBase):
                 found.vector, space.fingerprint, space.model, precision, found.bbox, found.source
             )
         return item
-
-
-class ClipHdf5Base(_StoreBase):
-    """A ``clip_hdf5`` store, read lazily."""
-
-
-class ClipMmapBase(_StoreBase):
-    """A ``clip_mmap`` store, read lazily."""

@@ -29,16 +29,30 @@ from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.vectors import ItemKey
 
 
-class _StoreExporter(Exporter):
-    """What both exporters share."""
+class StoreExporter(Exporter):
+    """Writes a dataset to a store of one kind, or adds to the store what changed."""
 
     DEFAULT_IMAGE_EXT = ".png"
 
+    @staticmethod
+    def describe(kind: str) -> str:
+        """What the format's help says."""
+        return f"""
+    Writes a dataset, without loss, and its CLIP vectors to {store_kind(kind).title}; vectors that items lack are
+    computed.|n
+    |n
+    Example:|n
+    |s|sdatum export -i path/to/coco:coco -f {kind} -o STORE -- --model tiny --save-media
+    """
+
     @classmethod
     def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the options that both formats have."""
+        """Declare the options."""
         parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
         add = parser.add_argument
+        compressions = store_kind(cls.NAME).compressions
+        if len(compressions) > 1:
+            add("--compression", choices=compressions, help="default: none, or as the store has it")
         add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
         add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
         add_embedding_options(parser, overwrite=True)
@@ -114,30 +128,3 @@ class _StoreExporter(Exporter):
             dtype=self._dtype or "float32",
             compression=self._compression or "none",
         )
-
-
-class ClipHdf5Exporter(_StoreExporter):
-    """
-    Writes a dataset, without loss, and its CLIP vectors to HDF5; vectors that items lack are computed.|n
-    |n
-    Example:|n
-    |s|sdatum export -i path/to/coco:coco -f clip_hdf5 -o STORE -- --model tiny --save-media
-    """
-
-    @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the options."""
-        parser = super().build_cmdline_parser(**kwargs)
-        choices = store_kind(cls.NAME).compressions
-        parser.add_argument("--compression", choices=choices, help="default: none, or as the store has it")
-        return parser
-
-
-class ClipMmapExporter(_StoreExporter):
-    """
-    Writes a dataset, without loss, and its CLIP vectors to NumPy files that are mapped when read; vectors that items
-    lack are computed.|n
-    |n
-    Example:|n
-    |s|sdatum export -i path/to/coco:coco -f clip_mmap -o STORE -- --model tiny --save-media
-    """

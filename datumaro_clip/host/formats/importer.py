@@ -18,8 +18,13 @@ class _Confidence(IntEnum):
     CERTAIN = 100
 
 
-class _StoreImporter(Importer):
-    """What both importers share."""
+class StoreImporter(Importer):
+    """Finds stores of one kind."""
+
+    @staticmethod
+    def describe(kind: str) -> str:
+        """What the format's help says."""
+        return f"A dataset with its CLIP vectors, in a {kind} store."
 
     @classmethod
     def detect(cls, context: FormatDetectionContext) -> int:
@@ -43,7 +48,7 @@ class _StoreImporter(Importer):
         return [".json"]
 
     @classmethod
-    def get_plugin_cls(cls) -> type[_StoreImporter]:
+    def get_plugin_cls(cls) -> type[StoreImporter]:
         """This class: an environment that detects formats asks every importer, lazily known or not."""
         return cls
 
@@ -51,11 +56,3 @@ class _StoreImporter(Importer):
     def can_stream(self) -> bool:
         """Items are read one by one."""
         return True
-
-
-class ClipHdf5Importer(_StoreImporter):
-    """A dataset with its CLIP vectors, in HDF5."""
-
-
-class ClipMmapImporter(_StoreImporter):
-    """A dataset with its CLIP vectors, in NumPy files that are mapped."""

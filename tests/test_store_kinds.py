@@ -1,0 +1,82 @@
+"""A kind of store that another package brings: everything that ours can do, by an entry point alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from commands import run_command
+from stored_datasets import make_items, stored
+
+from datumaro_clip.errors import OptionError, StoreFormatError
+from datumaro_clip.store import append_to_store, create_store, open_store, store_kind
+from datumaro_clip.testing.records import HEADER, files_of
+
+TOY = """
+from pathlib import Path
+from datumaro_clip.store.mmap import MmapKind
+
+class ToyKind(MmapKind):
+    name, title = "toy_store", "toy files"
+
+    def segment_path(self, root: Path, name: str) -> Path:
+        return root / f"{name}.toy"
+
+KIND = ToyKind()
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """With a package that offers a kind called ``toy_store``."""
+    site = tmp_path / "site"
+    (site / "toy-1.dist-info").mkdir(parents=True)
+    (site / "toy.py").write_text(TOY)
+    (site / "toy-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
+    (site / "toy-1.dist-info/entry_points.txt").write_text("[datumaro_clip.stores]\ntoy_store = toy:KIND\n")
+    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))}
+
+
+@pytest.fixture
+def toy_store(environment: dict[str, str], tmp_path: Path) -> Path:
+    """A store of that kind, exported by ``datum``."""
+    source, target = stored(tmp_path / "source", "clip_mmap", make_items(3)), tmp_path / "toy_store"
+    done = run_command(
+        "datum", "export", "-i", f"{source}:clip_mmap", "-f", "toy_store", "-o", target,
+        "--", "--no-embed", "--save-media", **environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    return target
+
+
+def test_datum_writes_finds_and_reads_it(toy_store: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    assert (toy_store / "segment-000001.toy/embeddings.npy").exists()
+    assert "toy_store" in run_command("datum", "detect", toy_store, **environment).stdout
+    sound = run_command("datum-clip", "verify", toy_store, **environment)
+    assert (sound.returncode, "3 items, 3 embeddings" in sound.stdout) == (0, True)
+    back = run_command(
+        *("datum", "convert", "-i", toy_store, "-f", "clip_mmap", "-o", tmp_path / "back"),
+        *("--", "--no-embed", "--save-media"),
+        **environment,
+    )
+    assert back.returncode == 0, back.stdout
+    source, found = files_of(tmp_path / "source"), files_of(tmp_path / "back")
+    assert {name for name in source if found.get(name) != source[name]} == set()
+
+
+def test_its_help_is_its_own(environment: dict[str, str]) -> None:
+    told = run_command("datum", "export", "-f", "toy_store", "-o", "x", "--", "-h", **environment)
+    assert "to toy files" in " ".join(told.stdout.split())
+    assert "--compression" not in told.stdout
+
+
+def test_without_its_package_nothing_of_it_is_touched(toy_store: Path) -> None:
+    """Neither read as something else, nor taken for leftovers by a kind that is installed."""
+    before = files_of(toy_store)
+    for begin in (open_store, append_to_store, lambda path: create_store(path, "clip_mmap", HEADER, overwrite=True)):
+        with pytest.raises(StoreFormatError, match=r"toy_store\.json, of a kind of store that is not installed"):
+            begin(toy_store)
+    assert files_of(toy_store) == before
+    with pytest.raises(OptionError, match="there is no store kind 'toy_store'; there are clip_hdf5, clip_mmap"):
+        store_kind("toy_store")
