@@ -31,7 +31,8 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     │   └── EngineMismatchError (ValueError)   an engine holds something else than this store's vectors
     ├── CacheError (OSError)                   the vector cache cannot be used
     ├── ScratchError (OSError)                 the temporary directory is full or may not be written
-    └── DecisionError (ValueError)             a decisions file does not fit the dataset
+    ├── DecisionError (ValueError)             a decisions file does not fit the dataset
+    └── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
 """
 
 from __future__ import annotations
@@ -201,6 +202,10 @@ class ScratchError(DatumaroClipError, OSError):
 
 class DecisionError(DatumaroClipError, ValueError):
     """A decisions file does not fit the dataset."""
+
+
+class TableError(DatumaroClipError, ValueError):
+    """A table, or an archive of pictures, cannot be read or written."""
 
 
 def with_cure(error: BaseException) -> str:

@@ -26,11 +26,22 @@ def commands(page: Path) -> list[str]:
     return [line for line in lines if not line.startswith(ELSEWHERE)]
 
 
+def write_shop(folder: Path, pictures: list[Path]) -> None:
+    """What the pages call path/to/shop: a table of products and their pictures."""
+    (folder / "images").mkdir(parents=True)
+    lines = ["product_id,title,category,price,image", '0000007,"Scarf, striped",clothes,12.50,images/0000007.jpg']
+    lines += [f"{n:07d},Mug {n},kitchen,{n}.00,images/{n:07d}.jpg" for n in range(20, 19 + len(pictures))]
+    for line, picture in zip(lines[1:], pictures, strict=True):
+        shutil.copyfile(picture, folder / line.rsplit(",", 1)[1])
+    (folder / "products.csv").write_text("\n".join(lines) + "\n")
+
+
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the pages call path/to/coco, and path/to/yolo."""
     root = tmp_path_factory.mktemp("datasets")
     write_catalogue(root / "coco", items=60, seed=3)
+    write_shop(root / "shop", sorted((root / "coco").rglob("*.jpg"))[:12])
     return root
 
 

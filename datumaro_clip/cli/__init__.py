@@ -27,6 +27,7 @@ COMMANDS = (
     "inspect",
     "model",
     "search",
+    "table",
     "verify",
 )
 

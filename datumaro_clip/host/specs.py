@@ -17,6 +17,7 @@ class PluginSpec(NamedTuple):
 
 
 _HOST = "datumaro_clip.host"
+_TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".zst", ".toml")
 
 PLUGINS = (
     PluginSpec(f"{_HOST}.curation.align.ClipAlign", "clip_align", "Transform"),
@@ -28,6 +29,9 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.curation.sample.ClipSample", "clip_sample", "Transform"),
     PluginSpec(f"{_HOST}.curation.search.ClipSearch", "clip_search", "Transform"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
+    PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
+    PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),
+    PluginSpec(f"{_HOST}.tables.ClipTableImporter", "clip_table", "Importer", _TABLE_ENDINGS),
 )
 
 

@@ -1,0 +1,60 @@
+"""Between records of tables and Datumaro's items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from datumaro.components.annotation import AnnotationType, Caption, Label, LabelCategories
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image
+
+from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.tables.parquet import read_blob
+from datumaro_clip.tables.records import Blob, Record, Said
+
+#: The attribute of a caption or label that names the column it came from.
+COLUMN = "column"
+
+
+def categories_of(labels: Mapping[str, Any]) -> dict[AnnotationType, LabelCategories]:
+    """Label categories of names; none where there are no names."""
+    return {AnnotationType.label: LabelCategories.from_iterable(labels)} if labels else {}
+
+
+def item_of(record: Record, labels: Mapping[str, int]) -> DatasetItem:
+    """The item that a record says; ``labels`` are indices by name."""
+    captions = [Caption(said.text, attributes={COLUMN: said.column}) for said in record.captions]
+    named = [Label(labels[said.text], attributes={COLUMN: said.column}) for said in record.labels]
+    return DatasetItem(
+        id=record.id,
+        subset=record.subset,
+        media=_media(record),
+        annotations=[*captions, *named],
+        attributes=dict(record.attributes),
+    )
+
+
+def _media(record: Record) -> Image | None:
+    if isinstance(record.picture, Blob):
+        path = (record.attributes.get(record.picture.column) or {}).get("path")
+        ending = f".{path.rpartition('.')[2]}" if isinstance(path, str) and "." in path else None
+        return Image.from_bytes(partial(read_blob, *record.picture), ext=ending)
+    return None if record.picture is None else Image.from_file(record.picture)
+
+
+def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record, int]:
+    """What a table can say of an item, and the number of its annotations that no table has a place for."""
+    names = categories.get(AnnotationType.label)
+    captions, labels, lost = [], [], 0
+    for note in item.annotations:
+        column = str(note.attributes.get(COLUMN, ""))
+        if isinstance(note, Caption):
+            captions.append(Said(column, note.caption))
+        elif isinstance(note, Label) and names is not None and 0 <= note.label < len(names):
+            labels.append(Said(column, names[note.label].name))
+        else:
+            lost += 1
+    attributes = {str(name): value for name, value in item.attributes.items() if name != ATTRIBUTE}
+    return Record(str(item.id), str(item.subset), None, tuple(captions), tuple(labels), attributes), lost

@@ -1,0 +1,76 @@
+"""Items' pictures as files that can be written: bytes as they are, unless another encoding is asked for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image, ImageFromBytes, ImageFromFile
+from datumaro.util.image import encode_image
+
+from datumaro_clip.errors import ImageError
+from datumaro_clip.host.images import has_picture
+from datumaro_clip.system.files import atomic_path, atomic_write
+
+
+class ItemPicture:
+    """The picture of an item.
+
+    Parameters
+    ----------
+    media : Image
+    image_ext : str, optional
+        Encode in this format, as ``.png``, unless the picture is in it already.
+    """
+
+    def __init__(self, media: Image, image_ext: str | None = None) -> None:
+        self._media = media
+        self.path: str | None = media.path if type(media) is ImageFromFile else None
+        wanted = image_ext if image_ext is None or image_ext.startswith(".") else f".{image_ext}"
+        own = media.ext if isinstance(media, ImageFromFile | ImageFromBytes) else None
+        self._is_encoded = bool(own) and wanted in (None, own)
+        self.ending: str = wanted or own or ".png"
+
+    def read(self) -> bytes:
+        """Its encoded bytes.
+
+        Raises
+        ------
+        FileNotFoundError
+            If its file, or its data, is not there.
+        ImageError
+            If it cannot be encoded anew.
+        """
+        if self.path is not None and self._is_encoded:
+            return Path(self.path).read_bytes()
+        is_ready = isinstance(self._media, ImageFromBytes) and self._is_encoded
+        data: bytes | None = self._media.bytes if is_ready else self._encoded()
+        if data is None:
+            raise FileNotFoundError("the picture holds no data")
+        return data
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, whole; a file's bytes are copied."""
+        if self.path is not None and self._is_encoded:
+            with atomic_path(path, durable=False) as temporary:
+                shutil.copyfile(self.path, temporary)
+        else:
+            data = self.read()
+            with atomic_write(path, durable=False) as file:
+                file.write(data)
+
+    def _encoded(self) -> bytes | None:
+        try:
+            data = self._media.data
+            return None if data is None else bytes(encode_image(np.asarray(data), self.ending))
+        except FileNotFoundError:
+            raise
+        except Exception as exc:  # Datumaro's decoders and encoders raise what they like.
+            raise ImageError("unreadable", f"{self._media!r} cannot be written as {self.ending}: {exc}") from exc
+
+
+def picture_of(item: DatasetItem, image_ext: str | None = None) -> ItemPicture | None:
+    """An item's picture; None where it has none."""
+    return ItemPicture(item.media, image_ext) if has_picture(item) else None

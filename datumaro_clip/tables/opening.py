@@ -1,0 +1,94 @@
+"""Table files opened as text, whatever compressed them, and told apart by their names."""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from datumaro_clip.errors import TableError
+
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+#: Formats by the endings of file names.
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+}
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+
+
+def table_format(path: Path) -> str | None:
+    """The format that a file's name tells, compressed or not; None where it tells none."""
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+    found = FORMATS.get(name.suffix.lower())
+    return None if found == "parquet" and name is not path else found
+
+
+def table_stem(path: Path) -> str:
+    """A file's name without the endings that tell format and compression."""
+    name = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+    return name.stem
+
+
+def require_format(path: Path) -> str:
+    """As :func:`table_format`.
+
+    Raises
+    ------
+    TableError
+        If the name tells no format that can be read.
+    """
+    if path.suffix.lower() in _SHEETS:
+        raise TableError(f"{path} is a spreadsheet; save it as CSV (UTF-8) and name that file")
+    found = table_format(path)
+    if found is None:
+        raise TableError(
+            f"{path} is no table that can be read: wanted .csv, .tsv, .jsonl, .json (each also .gz or .zst) or .parquet"
+        )
+    return found
+
+
+@contextmanager
+def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
+    """A table's text, its line ends untouched; bytes that the encoding does not have become lone surrogates.
+
+    Parameters
+    ----------
+    path : Path
+    encoding : str, optional
+        Where omitted, UTF-8, with a byte order mark or without, or UTF-16 with one.
+
+    Raises
+    ------
+    TableError
+        If there is no such encoding.
+    OSError
+        If the file cannot be read; while it is read, also where its compression is cut off.
+    """
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError as exc:
+        raise TableError(f"--encoding: there is none called {encoding!r}; try utf-8, cp1252 or utf-16") from exc
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    with path.open("rb") if compression is None else io.BufferedReader(_decompressed(path, compression)) as raw:
+        chosen = encoding or ("utf-16" if raw.peek(2)[:2] in _UTF16 else "utf-8-sig")
+        yield io.TextIOWrapper(raw, encoding=chosen, errors="surrogateescape", newline="")
+
+
+def _decompressed(path: Path, compression: str) -> io.RawIOBase:
+    """The bytes of a compressed file, as they are read."""
+    import pyarrow
+
+    path.stat()  # Arrow's own message names neither the problem nor the cure.
+    stream: io.RawIOBase = pyarrow.input_stream(str(path), compression=compression)
+    return stream

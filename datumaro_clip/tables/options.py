@@ -1,0 +1,299 @@
+"""How a table is to be read: what its columns mean, by the user's word, a file beside the table, or their names."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from datumaro_clip.errors import OptionError, TableError
+from datumaro_clip.system.files import write_text
+from datumaro_clip.tables import cells
+from datumaro_clip.tables.rows import Value
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS_FILE = "clip_table.toml"
+DIALECTS = ("auto", "img2dataset", "imagefolder", "open_clip", "llava", "clip-retrieval", "sidecar")
+REPEATS = ("refuse", "number")
+
+#: Names that columns usually have, without regard to case, by what they mean.
+USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
+    "image_column": (
+        "image", "image_path", "img", "img_path", "image_file", "image_name", "filepath", "file_path", "file_name",
+        "filename", "file", "path",
+    ),
+    "url_column": ("url", "image_url", "img_url"),
+    "id_column": ("id", "key", "image_id", "item_id", "product_id", "sample_id", "uid", "uuid"),
+    "subset_column": ("subset", "split"),
+    "caption_column": ("caption", "captions", "text", "title", "description", "alt", "alt_text", "prompt"),
+    "label_column": ("label", "labels", "category", "categories", "class", "class_name"),
+}  # fmt: skip
+_SEVERAL = ("caption_column", "label_column")
+_ONE = tuple(name for name in USUAL_NAMES if name not in _SEVERAL)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How to read a table; None leaves a thing to the names of the columns.
+
+    Attributes
+    ----------
+    image_column : str, optional
+        The column with the picture's path, or in Parquet the picture itself.
+    image_template : str, optional
+        A path made of several columns, as ``{imageid}_{productid}.jpg``; ``{table}`` is the table's name without its
+        ending.
+    image_root : str, optional
+        What paths are relative to; the table's directory where omitted. No path may leave it.
+    image_if : str, optional
+        As ``status=success``: rows whose column says something else have no picture.
+    caption_column, label_column : tuple of str, optional
+        Columns of captions, and of labels; an empty tuple for none.
+    label_separator : str, optional
+        What stands between several labels in one cell.
+    id_column, subset_column, url_column : str, optional
+        An empty string for none.
+    attributes : tuple of str, optional
+        Columns to keep as attributes; all where omitted, none where empty.
+    repeats : str
+        What becomes of a row whose id an earlier one has: ``refuse`` it, or ``number`` it, as ``id#2``.
+    dialect : str
+        One of ``DIALECTS``.
+    separator, encoding : str, optional
+        Of text tables.
+    """
+
+    image_column: str | None = None
+    image_template: str | None = None
+    image_root: str | None = None
+    image_if: str | None = None
+    caption_column: tuple[str, ...] | None = None
+    label_column: tuple[str, ...] | None = None
+    label_separator: str | None = None
+    id_column: str | None = None
+    subset_column: str | None = None
+    url_column: str | None = None
+    attributes: tuple[str, ...] | None = None
+    repeats: str = "refuse"
+    dialect: str = "auto"
+    separator: str | None = None
+    encoding: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("dialect", DIALECTS), ("repeats", REPEATS)):
+            if getattr(self, name) not in choices:
+                raise OptionError(f"--{name} must be one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        if self.image_if is not None and "=" not in self.image_if:
+            raise OptionError(f"--image-if must be COLUMN=VALUE, got {self.image_if!r}")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], where: str) -> TableOptions:
+        """Options by name; ``where`` they were found is said of one that cannot be used.
+
+        Raises
+        ------
+        OptionError
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise OptionError(f"{where} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        return cls(**{name: _checked(name, value, where) for name, value in values.items() if value is not None})
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> TableOptions:
+        """What a parser with :func:`add_table_options` was given."""
+        values = {each.name: getattr(args, each.name) for each in fields(cls)}
+        if values["attributes"] in (["all"], ["none"]):
+            values["attributes"] = values["attributes"][0]
+        return cls.from_mapping(values, "the command line")
+
+    def given(self) -> dict[str, Any]:
+        """Those that differ from their defaults."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+    def present_in(self, columns: Sequence[str]) -> TableOptions:
+        """These, without the columns that a table does not have."""
+        columns = ("", *columns)
+        absent: dict[str, Any] = {name: None for name in _ONE if getattr(self, name) not in columns}
+        absent |= {name: None for name in _SEVERAL if not set(getattr(self, name) or ()) <= set(columns)}
+        return replace(self, **absent)
+
+    def over(self, other: TableOptions) -> TableOptions:
+        """These, and the other's where these say nothing."""
+        return replace(other, **self.given())
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    if name in (*_SEVERAL, "attributes"):
+        if name == "attributes" and value in ("all", "none"):
+            return None if value == "all" else ()
+        several = (value,) if isinstance(value, str) else value
+        if isinstance(several, list | tuple) and all(isinstance(each, str) for each in several):
+            return tuple(several)
+    elif isinstance(value, str):
+        return value
+    raise OptionError(f"{where}: {name} must be text{' or a list of texts' if name in _SEVERAL else ''}, got {value!r}")
+
+
+def read_settings(directory: Path) -> TableOptions:
+    """The options in the directory's ``clip_table.toml``; the defaults where there is none.
+
+    Raises
+    ------
+    OptionError
+        If it holds something else.
+    """
+    path = directory / SETTINGS_FILE
+    try:
+        with path.open("rb") as file:
+            return TableOptions.from_mapping(tomllib.load(file), str(path))
+    except FileNotFoundError:
+        return TableOptions()
+    except ValueError as exc:
+        raise exc if isinstance(exc, OptionError) else OptionError(f"{path} is no TOML: {exc}") from exc
+
+
+def write_settings(directory: Path, options: TableOptions, comment: str) -> Path:
+    """Write ``clip_table.toml``; its path is the result."""
+    lines = [f"# {comment}", *(f"{name} = {_toml(value)}" for name, value in options.given().items())]
+    write_text(directory / SETTINGS_FILE, "\n".join(lines) + "\n")
+    return directory / SETTINGS_FILE
+
+
+def _toml(value: Any) -> str:
+    """A text or texts as TOML, whose basic strings are JSON's, but that the delete character is escaped."""
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the columns of one table mean; the attributes are those of :class:`TableOptions`, settled."""
+
+    columns: tuple[str, ...]
+    image: str | None = None
+    template: str | None = None
+    image_if: tuple[str, str] | None = None
+    captions: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    label_separator: str | None = None
+    id: str | None = None
+    subset: str | None = None
+    url: str | None = None
+    attributes: tuple[str, ...] | None = None
+
+    def texts_in(self, column: str, value: Value) -> tuple[str, ...]:
+        """The captions or labels that a cell of a column says; an empty label is none."""
+        if column in self.captions:
+            return cells.texts_in(value)
+        return tuple(text for text in cells.texts_in(value, self.label_separator) if text)
+
+    def with_texts(self, column: str, value: Value, texts: Sequence[str]) -> Value:
+        """A cell that says these: ``value``, where it does already."""
+        if value is not None and self.texts_in(column, value) == tuple(texts):
+            return value
+        return cells.with_texts(value, texts, None if column in self.captions else self.label_separator)
+
+    def options(self) -> TableOptions:
+        """Options by which a table with these columns gets this layout."""
+        return TableOptions(
+            image_column=None if self.template else self.image or "",
+            image_template=self.template,
+            image_if="=".join(self.image_if) if self.image_if else None,
+            caption_column=self.captions,
+            label_column=self.labels,
+            label_separator=self.label_separator,
+            id_column=self.id or "",
+            subset_column=self.subset or "",
+            url_column=self.url or "",
+        )
+
+
+def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> Layout:
+    """What columns mean: as the options say, else as they are usually called.
+
+    Raises
+    ------
+    OptionError
+        If an option names a column that is not there.
+    TableError
+        If two columns could be the one.
+    """
+
+    def one(role: str) -> str | None:
+        given = getattr(options, role)
+        if given is not None:
+            return _require(columns, [given], role, where)[0] if given else None
+        found = _usual(columns, role)
+        if len(found) > 1:
+            flag = f"--{role.replace('_', '-')}"
+            names = " and ".join(map(repr, found))
+            raise TableError(f"{where} has the columns {names}; say which is meant with {flag}: datum-clip table init")
+        return found[0] if found else None
+
+    def several(role: str) -> tuple[str, ...]:
+        given = getattr(options, role)
+        return _usual(columns, role) if given is None else tuple(_require(columns, given, role, where))
+
+    if options.attributes:
+        _require(columns, options.attributes, "attributes", where)
+    return Layout(
+        tuple(columns),
+        None if options.image_template else one("image_column"),
+        options.image_template,
+        _condition(options.image_if),
+        several("caption_column"),
+        several("label_column"),
+        options.label_separator,
+        one("id_column"),
+        one("subset_column"),
+        one("url_column"),
+        options.attributes,
+    )
+
+
+def _condition(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    column, _, value = text.partition("=")
+    return column, value
+
+
+def _usual(columns: Iterable[str], role: str) -> tuple[str, ...]:
+    return tuple(column for column in columns if column.casefold() in USUAL_NAMES[role])
+
+
+def _require(columns: Sequence[str], wanted: Sequence[str], role: str, where: str) -> Sequence[str]:
+    if missing := [name for name in wanted if name not in columns]:
+        flag = f"--{role.replace('_', '-')}"
+        raise OptionError(f"{flag}: {where} has no column {missing[0]!r}; it has {', '.join(columns)}")
+    return wanted
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of :class:`TableOptions` on a parser."""
+    add = parser.add_argument
+    add("--image-column", metavar="NAME", help="the column with the picture's path")
+    add("--image-template", metavar="TEXT", help="a path made of several columns, as '{imageid}_{productid}.jpg'")
+    add("--image-root", metavar="DIR", help="what paths are relative to (default: the table's directory)")
+    add("--image-if", metavar="COLUMN=VALUE", help="rows whose column says something else have no picture")
+    add("--caption-column", action="append", metavar="NAME", help="a column of captions; may be repeated")
+    add("--label-column", action="append", metavar="NAME", help="a column of labels; may be repeated")
+    add("--label-separator", metavar="TEXT", help="what stands between several labels of one row")
+    add("--id-column", metavar="NAME", help="the column that names the row (default: the picture's path)")
+    add("--subset-column", metavar="NAME", help="the column that names the subset (default: the file does)")
+    add("--url-column", metavar="NAME", help="the column with the address that 'datum-clip fetch' asks for")
+    add("--attributes", nargs="+", metavar="NAME", help="columns to keep as attributes, 'all' or 'none'")
+    add("--repeats", choices=REPEATS, help="rows whose id an earlier one has (default: refuse)")
+    add("--dialect", choices=DIALECTS, help="the layout (default: auto, by file name and columns)")
+    add("--separator", metavar="CHARACTER", help="of CSV (default: guessed)")
+    add("--encoding", metavar="NAME", help="of text (default: UTF-8, with or without a mark)")

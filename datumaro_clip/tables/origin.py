@@ -1,0 +1,78 @@
+"""What a dataset remembers of the table that it came from, so that it can be written as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datumaro_clip.errors import DatumaroClipError
+from datumaro_clip.tables.dataset import TableDataset
+from datumaro_clip.tables.opening import table_format
+from datumaro_clip.tables.options import Layout, TableOptions, settle_layout
+from datumaro_clip.tables.parquet import ParquetTable, dump_schema
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A table's form.
+
+    Attributes
+    ----------
+    dialect, format : str
+    layout : Layout
+    root : str
+        The directory that pictures' paths are relative to.
+    separator : str, optional
+    schema : str, optional
+        Of Parquet, as ``dump_schema`` writes it.
+    """
+
+    dialect: str
+    format: str
+    layout: Layout
+    root: str
+    separator: str | None = None
+    schema: str | None = None
+
+    @classmethod
+    def of(cls, dataset: TableDataset) -> Origin:
+        """The form of a dataset's first table, with the columns of all."""
+        first = dataset.sources[0]
+        layout = settle_layout(tuple(dataset.survey.columns), first.layout.options(), str(dataset.path))
+        schema = dump_schema(first.table.schema) if isinstance(first.table, ParquetTable) else None
+        told = "txt" if first.dialect == "sidecar" else table_format(first.table.path) or ""
+        separator = getattr(first.table, "separator", None)
+        return cls(first.dialect, told, layout, str(Path(first.root).absolute()), separator, schema)
+
+    def to_info(self) -> dict[str, Any]:
+        """As JSON values, for a dataset's infos."""
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in self._options().items()}
+        return {
+            "dialect": self.dialect,
+            "format": self.format,
+            "columns": list(self.layout.columns),
+            "options": options,
+            "root": self.root,
+            "separator": self.separator,
+            "schema": self.schema,
+        }
+
+    def _options(self) -> dict[str, Any]:
+        return self.layout.options().given()
+
+    @classmethod
+    def from_info(cls, info: Any) -> Origin | None:
+        """What :meth:`to_info` gave; None for anything else."""
+        if not isinstance(info, Mapping):
+            return None
+        try:
+            columns = tuple(map(str, info["columns"]))
+            layout = settle_layout(columns, TableOptions.from_mapping(info["options"], "infos"), "infos")
+            texts = [info[name] for name in ("separator", "schema")]
+            if not all(text is None or isinstance(text, str) for text in texts):
+                return None
+            return cls(str(info["dialect"]), str(info["format"]), layout, str(info["root"]), *texts)
+        except (KeyError, TypeError, DatumaroClipError):
+            return None

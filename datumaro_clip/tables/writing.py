@@ -1,0 +1,461 @@
+"""Records and their pictures written as tables, in any format and dialect."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, Protocol
+
+from datumaro_clip.errors import OptionError, TableError
+from datumaro_clip.system.files import safe_file_name, write_text
+from datumaro_clip.tables.delimited import write_delimited
+from datumaro_clip.tables.dialects import DIALECTS, Dialect
+from datumaro_clip.tables.files import subset_of
+from datumaro_clip.tables.json_rows import write_json
+from datumaro_clip.tables.options import Layout, TableOptions, settle_layout, write_settings
+from datumaro_clip.tables.origin import Origin
+from datumaro_clip.tables.parquet import (
+    PICTURE_FIELDS,
+    has_blob,
+    load_schema,
+    make_schema,
+    with_pictures,
+    write_parquet,
+)
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said
+from datumaro_clip.tables.rows import Value, as_json
+
+# As img2dataset has them by default: the last four digits of a key count within a shard.
+_SHARD_DIGITS, _SHARD_ROWS = 4, 10_000
+
+
+class Picture(Protocol):
+    """A picture that can be written.
+
+    Attributes
+    ----------
+    path : str, optional
+        Of its file, where it has one.
+    ending : str
+        Of the file to write, as ``.jpg``.
+    """
+
+    path: str | None
+    ending: str
+
+    def read(self) -> bytes:
+        """Its encoded bytes."""
+
+    def save(self, path: Path) -> None:
+        """Write it to a file, whole; parents are made."""
+
+
+class RowWriter(Protocol):
+    """Writes rows."""
+
+    def write(self, values: dict[str, Value]) -> None:
+        """Write one row."""
+
+
+@dataclass
+class Census:
+    """What all records together have, which decides the columns; :meth:`add` counts one.
+
+    Attributes
+    ----------
+    kinds : dict
+        The types of each attribute's values, attributes in order of appearance.
+    captions, labels : dict
+        Columns that say them, in order of appearance, as keys.
+    homeless : int
+        Most captions of one record that no column says.
+    subsets : dict
+        In order of appearance, as keys.
+    folder : str, optional
+        The directory that all picture files are below.
+    """
+
+    kinds: dict[str, set[type]] = field(default_factory=dict)
+    captions: dict[str, None] = field(default_factory=dict)
+    labels: dict[str, None] = field(default_factory=dict)
+    homeless: int = 0
+    has_homeless_labels: bool = False
+    subsets: dict[str, None] = field(default_factory=dict)
+    folder: str | None = None
+    has_pictures: bool = False
+
+    def add(self, record: Record, picture: Picture | None) -> None:
+        """Count a record."""
+        self.subsets[record.subset] = None
+        for name, value in record.attributes.items():
+            kinds = self.kinds.setdefault(name, set())
+            if value is not None:
+                kinds.add(type(value))
+        self.captions.update((said.column, None) for said in record.captions if said.column)
+        self.labels.update((said.column, None) for said in record.labels if said.column)
+        self.homeless = max(self.homeless, sum(not said.column for said in record.captions))
+        self.has_homeless_labels |= any(not said.column for said in record.labels)
+        if picture is not None:
+            self.has_pictures = True
+            if picture.path is not None:
+                folder = os.path.dirname(os.path.abspath(picture.path))
+                self.folder = folder if self.folder is None else os.path.commonpath([self.folder, folder])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a dataset is written.
+
+    Attributes
+    ----------
+    dialect, format : str
+    layout : Layout
+    renamed : dict
+        Caption columns that are called otherwise in this dialect.
+    saves_media, is_inline : bool
+        Whether pictures are copied, or written into the table.
+    root : str, optional
+        What the paths of pictures that are not copied are relative to.
+    keeps_names : bool
+        Whether the image column has the names that pictures had.
+    schema : Arrow schema, optional
+    """
+
+    dialect: str
+    format: str
+    layout: Layout
+    renamed: dict[str, str]
+    saves_media: bool
+    is_inline: bool
+    root: str | None
+    keeps_names: bool
+    separator: str
+    schema: Any = None
+
+
+def make_plan(
+    census: Census,
+    origin: Origin | None = None,
+    *,
+    dialect: str | None = None,
+    format: str | None = None,
+    saves_media: bool = False,
+    is_inline: bool = False,
+) -> Plan:
+    """Decide how to write what a census counted: in the form that it came from, unless another is asked for.
+
+    Raises
+    ------
+    OptionError
+        If a format does not go with the dialect, or with pictures in the table.
+    """
+    name = dialect or (origin.dialect if origin else "auto")
+    style = DIALECTS.get(name)
+    if style is None:
+        raise OptionError(f"--dialect must be one of {', '.join(DIALECTS)}; got {name!r}")
+    same = origin is not None and origin.dialect == name
+    stays = origin is not None and origin.format in style.formats and (same or name == "auto")
+    told = format or (origin.format if origin is not None and stays else style.formats[0])
+    if told not in style.formats:
+        raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {told}")
+    was_inline = same and origin is not None and _had_pictures_inside(origin)
+    is_inline = is_inline or (was_inline and told == "parquet")
+    if is_inline and told != "parquet":
+        raise OptionError(
+            f"--inline-media: pictures are kept inside Parquet only, not in {told}; add --table-format parquet"
+        )
+    layout, renamed = _same_layout(census, origin) if same and origin else _new_layout(census, style, origin)
+    if any(not _is_told_by_a_file(subset, style) for subset in census.subsets) and not layout.subset:
+        layout = replace(layout, subset="subset", columns=(*layout.columns, "subset"))
+    root = None if saves_media or is_inline else (origin.root if same and origin else census.folder)
+    schema = None
+    if told == "parquet":
+        kinds = {name: frozenset(found) for name, found in census.kinds.items()}
+        schema = make_schema(layout.columns, kinds, origin.schema if origin else None)
+        if is_inline and layout.image:
+            schema = with_pictures(schema, layout.image)
+    separator = "\t" if told == "tsv" else (origin.separator if same and origin and origin.separator else ",")
+    return Plan(name, told, layout, renamed, saves_media, is_inline, root, same, separator, schema)
+
+
+def _had_pictures_inside(origin: Origin) -> bool:
+    return origin.schema is not None and has_blob(load_schema(origin.schema), origin.layout.image)
+
+
+def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:
+    """The columns of the table that a dataset came from, and after them whatever has come since."""
+    layout = origin.layout
+    captions = _captions_for(census, layout.captions)
+    labels = _labels_for(census, layout.labels)
+    image = layout.image or ("image" if census.has_pictures and not layout.template else None)
+    extra = (image, *captions, *labels, *census.kinds)
+    columns = tuple(dict.fromkeys([*layout.columns, *(name for name in extra if name)]))
+    return replace(layout, columns=columns, captions=captions, labels=labels, image=image), {}
+
+
+def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[Layout, dict[str, str]]:
+    """A dialect's columns, then those that it does not know, but for where pictures were before."""
+    options = style.options
+    wanted = options.caption_column or ()
+    renamed = {}
+    if wanted and census.captions and wanted[0] not in census.captions:
+        renamed = {next(iter(census.captions)): wanted[0]}
+    said = tuple(renamed.get(name, name) for name in census.captions)
+    captions = _captions_for(replace(census, captions=dict.fromkeys(said)), wanted or said[:1])
+    labels = _labels_for(census, options.label_column or ())
+    image = None if options.image_template else options.image_column or ("image" if census.has_pictures else None)
+    key = options.id_column or "id"
+    status = "status" if options.image_if else None
+    others = [name for name in census.kinds if origin is None or name != origin.layout.image]
+    columns = tuple(dict.fromkeys(filter(None, [key, image, *captions, *labels, status, *others])))
+    settled = TableOptions(
+        image_column=image or "", caption_column=captions, label_column=labels, id_column=key, subset_column="",
+        url_column="", image_template=options.image_template, image_if=options.image_if,
+    )  # fmt: skip
+    return settle_layout(columns, settled, "the table"), renamed
+
+
+def _captions_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Columns for all captions: those known, those that say any, and as many more as captions without a column need."""
+    columns = list(dict.fromkeys([*known, *census.captions]))
+    first = columns[0] if columns else "caption"
+    free = [column for column in columns if column not in census.captions]
+    numbered = (first if number == 1 else f"{first}_{number}" for number in count(1))
+    names = (name for name in numbered if name not in columns)
+    return (*columns, *islice(names, max(census.homeless - len(free), 0)))
+
+
+def _labels_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
+    columns = tuple(dict.fromkeys([*known, *census.labels]))
+    return columns or (("label",) if census.has_homeless_labels else ())
+
+
+def _is_told_by_a_file(subset: str, style: Dialect) -> bool:
+    """Whether a table's place tells the subset to who reads it."""
+    if subset == DEFAULT_SUBSET:
+        return True
+    if "{subset}" not in style.table and not _has_folders(style):
+        return False
+    return safe_file_name(subset) == subset and subset_of(subset) == subset and not subset.startswith(".")
+
+
+def _has_folders(style: Dialect) -> bool:
+    return "{folder}" in style.table or "{metadata}" in style.table
+
+
+class TableExport:
+    """Writes a dataset's records, each to the table of its subset; all tables appear whole at the end.
+
+    Parameters
+    ----------
+    directory : Path
+    plan : Plan
+
+    Attributes
+    ----------
+    counts : collections.Counter
+        ``unsaved``: pictures without a file that are not copied; ``missing``: pictures whose file is not there.
+    written : set of Path
+        The tables.
+    """
+
+    def __init__(self, directory: Path, plan: Plan) -> None:
+        self._directory, self._plan = directory, plan
+        self._style = DIALECTS[plan.dialect]
+        self._maker = RowMaker(plan.layout)
+        self._stack = ExitStack()
+        self._writers: dict[Path, RowWriter] = {}
+        self._keys = 0
+        self._shards: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def written(self) -> set[Path]:
+        """The tables so far."""
+        return set(self._writers)
+
+    def write_all(self, records: Iterable[tuple[Record, Picture | None]]) -> None:
+        """Write all records; on an error no table appears, and those that were there stay."""
+        with self._stack:
+            for record, picture in records:
+                self._write(record, picture)
+            if not self._writers and self._style.formats != ("txt",):
+                self._writer(self._table_of(Record("", DEFAULT_SUBSET)))
+        if self._plan.dialect == "img2dataset":
+            self._write_statistics()
+        self._write_settings()
+
+    def _write(self, record: Record, picture: Picture | None) -> None:
+        said = tuple(Said(self._plan.renamed.get(each.column, each.column), each.text) for each in record.captions)
+        record = replace(record, captions=said)
+        if self._plan.dialect == "img2dataset":
+            record = self._keyed(record, picture)
+        table = self._table_of(record)
+        image = self._place(record, picture, table)
+        values = self._maker.make(record, image)
+        if self._plan.dialect == "llava":
+            values = _with_turns(values, record)
+        if self._plan.dialect == "sidecar":
+            self._write_sidecar(table, image, values)
+        else:
+            self._writer(table).write(values)
+            if self._plan.dialect == "img2dataset" and picture is not None:
+                self._write_img2dataset(table, values)
+
+    def _table_of(self, record: Record) -> Path:
+        subset = DEFAULT_SUBSET if self._plan.layout.subset else record.subset
+        folder = "" if subset == DEFAULT_SUBSET else f"{subset}/"
+        shard = str(record.attributes.get("key", "0" * 9))[:-_SHARD_DIGITS] or "0"
+        name = self._style.table.format(
+            subset=subset, folder=folder, metadata=folder or "metadata/", format=self._plan.format, shard=shard
+        )
+        return self._directory / name
+
+    def _writer(self, path: Path) -> RowWriter:
+        if path not in self._writers:
+            self._writers[path] = self._stack.enter_context(self._open(path))
+        return self._writers[path]
+
+    def _open(self, path: Path) -> AbstractContextManager[RowWriter]:
+        plan = self._plan
+        if plan.format == "parquet":
+            return write_parquet(path, plan.schema)
+        if plan.format in ("json", "jsonl"):
+            return write_json(path, in_list=plan.format == "json")
+        return write_delimited(path, plan.layout.columns, plan.separator)
+
+    def _place(self, record: Record, picture: Picture | None, table: Path) -> Value:
+        """Put the picture where it belongs; the value of the image column is the result."""
+        plan = self._plan
+        had = record.attributes.get(plan.layout.image) if plan.layout.image else None
+        known = had if plan.keeps_names and isinstance(had, str) else None
+        if picture is None:
+            return had
+        if plan.is_inline:
+            path = known or f"{safe_file_name(record.id)}{picture.ending}"
+            return self._inside(picture, path, had)
+        if not plan.saves_media:
+            return known if known is not None else self._outside(picture)
+        usable = known if known and _may_be_named(known, picture) else None
+        name = self._template_name(record, table) or usable or self._new_name(record, picture)
+        target = self._target(table, name)
+        try:
+            if picture.path is None or not _is_same_file(picture.path, target):
+                picture.save(target)
+        except FileNotFoundError:
+            self.counts["missing"] += 1
+        return name
+
+    def _new_name(self, record: Record, picture: Picture) -> str:
+        """A name after the item's id, in a folder of its subset unless its table is in that already."""
+        is_in_folder = _has_folders(self._style) and not self._plan.layout.subset
+        is_bare = record.subset == DEFAULT_SUBSET or is_in_folder
+        folder = "" if is_bare else f"{safe_file_name(record.subset)}/"
+        name = "/".join(safe_file_name(part) for part in record.id.split("/") if part) or safe_file_name(record.id)
+        return self._style.picture.format(folder=folder, name=name + picture.ending)
+
+    def _target(self, table: Path, name: str) -> Path:
+        folder = table.parent if table.suffix else table
+        return Path(os.path.normpath(folder / name.replace("\\", "/")))
+
+    def _template_name(self, record: Record, table: Path) -> str | None:
+        template = self._plan.layout.template
+        if template is None:
+            return None
+        values = {name: str(value) for name, value in self._maker.make(record).items()}
+        name = template.format_map({"table": table.stem, **values})
+        if not _may_be_named(name, None):
+            raise TableError(f"item '{record.id}': {name!r}, as --image-template makes it, leaves the directory")
+        return name
+
+    def _inside(self, picture: Picture, path: str, had: Value) -> Value:
+        try:
+            data = picture.read()
+        except FileNotFoundError:
+            self.counts["missing"] += 1
+            return None
+        kind = self._plan.schema.field(self._plan.layout.image).type
+        if kind.num_fields == 0:
+            return data
+        rest = had if isinstance(had, dict) else {PICTURE_FIELDS[1]: path}
+        return {**rest, PICTURE_FIELDS[0]: data}
+
+    def _outside(self, picture: Picture) -> str | None:
+        if picture.path is None or self._plan.root is None:
+            self.counts["unsaved"] += 1
+            return None
+        return Path(os.path.relpath(os.path.abspath(picture.path), self._plan.root)).as_posix()
+
+    def _write_sidecar(self, folder: Path, image: Value, values: dict[str, Value]) -> None:
+        if not isinstance(image, str):
+            self.counts["without_picture"] += 1
+            return
+        caption = values.get(self._plan.layout.captions[0]) if self._plan.layout.captions else None
+        if caption is not None:
+            write_text(self._target(folder, image).with_suffix(".txt"), str(caption), durable=False)
+
+    def _keyed(self, record: Record, picture: Picture | None) -> Record:
+        """With the key and status of img2dataset; records that have them keep them."""
+        key = record.attributes.get("key")
+        if not isinstance(key, str) or not key.isdecimal() or len(key) <= _SHARD_DIGITS:
+            shard, place = divmod(self._keys, _SHARD_ROWS)
+            self._keys += 1
+            key = f"{shard:05d}{place:0{_SHARD_DIGITS}d}"
+        status = record.attributes.get("status") or ("success" if picture is not None else "no_picture")
+        return replace(record, id=key, attributes={**record.attributes, "key": key, "status": status})
+
+    def _write_img2dataset(self, table: Path, values: dict[str, Value]) -> None:
+        folder = table.with_suffix("")
+        key = str(values["key"])
+        self._shards[table.stem] += 1
+        write_text(folder / f"{key}.json", as_json(values), durable=False)
+        if self._plan.layout.captions and isinstance(caption := values.get(self._plan.layout.captions[0]), str):
+            write_text(folder / f"{key}.txt", caption, durable=False)
+
+    def _write_statistics(self) -> None:
+        for path in self._writers:
+            told = {"successes": self._shards[path.stem]}
+            write_text(path.with_name(f"{path.stem}_stats.json"), json.dumps(told) + "\n")
+
+    def _write_settings(self) -> None:
+        plan = self._plan
+        options = plan.layout.options() if plan.dialect == "auto" else TableOptions()
+        if plan.root is not None:
+            options = replace(options, image_root=plan.root)
+        if plan.separator not in (",", "\t") or (plan.separator == "\t" and plan.format == "csv"):
+            options = replace(options, separator=plan.separator)
+        if options.given():
+            write_settings(self._directory, options, "How the tables beside this file are read; written with them.")
+
+
+def _with_turns(values: dict[str, Value], record: Record) -> dict[str, Value]:
+    """LLaVA's row: captions without turns of their own become answers to a request for a description."""
+    turns = values.get("conversations")
+    if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns):
+        return values
+    texts = [turns] if isinstance(turns, str) else turns or []
+    made = []
+    for number, text in enumerate(texts):
+        asked = "Describe this picture." if number else "<image>\nDescribe this picture."
+        made += [{"from": "human", "value": asked}, {"from": "gpt", "value": text}]
+    return {**values, "conversations": made}
+
+
+def _may_be_named(name: str, picture: Picture | None) -> bool:
+    """Whether a picture may be written under a name that a table gives: inside the directory, its ending its own."""
+    path = os.path.normpath(name.replace("\\", "/"))
+    inside = not os.path.isabs(path) and path.split("/")[0] not in ("..", ".") and "\0" not in path
+    return inside and (picture is None or os.path.splitext(path)[1].lower() == picture.ending.lower())
+
+
+def _is_same_file(path: str, target: Path) -> bool:
+    try:
+        return os.path.samefile(path, target)
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,11 @@
+"""``clip_table``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.host.requirements import require_libraries
+
+require_libraries("pyarrow")
+
+from datumaro_clip.host.tables import ClipTableBase, ClipTableExporter, ClipTableImporter  # noqa: E402
+
+exports = [ClipTableBase, ClipTableExporter, ClipTableImporter]
