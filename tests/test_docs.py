@@ -16,7 +16,7 @@ from datumaro_clip.demo.catalogue import write_catalogue
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Run by CI itself, or by a test of their own.
-ELSEWHERE = ("make ", "pip install ", "datum-clip demo", "python tools/train_tiny.py")
+ELSEWHERE = ("make ", "pip install ", "datum-clip demo", "datum-clip serve", "curl ", "python tools/train_tiny.py")
 
 
 def commands(page: Path) -> list[str]:

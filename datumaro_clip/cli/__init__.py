@@ -27,6 +27,7 @@ COMMANDS = (
     "inspect",
     "model",
     "search",
+    "serve",
     "table",
     "verify",
 )

@@ -258,6 +258,10 @@ class SegmentReader:
         """A record's key."""
         return self._parsed(row, self._line(row))[0]
 
+    def payload(self, row: int) -> dict[str, Any]:
+        """A record's payload; no vector is read."""
+        return self._parsed(row, self._line(row))[1]
+
     def record(self, row: int) -> Record:
         """A record with its vectors, as float32."""
         key, payload = self._parsed(row, self._line(row))

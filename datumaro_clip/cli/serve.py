@@ -1,0 +1,39 @@
+"""``datum-clip serve``: a search service over stores."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from datumaro_clip.service.settings import Option, options
+
+NAME = "serve"
+HELP = "answer searches over stores, show their pictures and take new ones in, over HTTP"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments: one for each setting of the service."""
+    parser.add_argument("stores", nargs="+", metavar="STORE", help="a store's directory, or NAME=DIRECTORY")
+    for option in options():
+        parser.add_argument(f"--{option.name.replace('_', '-')}", **_keywords(option))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted or terminated."""
+    # Here, since it needs the extra, which other commands do not.
+    from datumaro_clip.service import create_app, from_environment, named_stores
+    from datumaro_clip.service.running import run as serve
+
+    given = {name: value for name, value in vars(args).items() if name not in ("stores", "run", "verbose")}
+    settings = from_environment(**{name: value for name, value in given.items() if value is not None})
+    return serve(create_app(named_stores(args.stores), settings=settings), settings)
+
+
+def _keywords(option: Option) -> dict[str, Any]:
+    """How argparse is told of a setting; what is not given is left to the environment."""
+    default, text = option.default, option.told.help.replace("%", "%%")
+    told = text if default in (None, (), False, "") or "default" in text else f"{text} (default: {default})"
+    if option.kind is bool:
+        return {"action": "store_true", "default": None, "help": told}
+    several = {"action": "append"} if isinstance(default, tuple) else {}
+    return {"type": option.kind, "metavar": option.told.metavar, "help": told, **several}

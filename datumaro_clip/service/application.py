@@ -1,0 +1,186 @@
+"""The ASGI application: middleware around routes, made over stores."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from datumaro_clip.errors import OptionError
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.objects.detector import Detector
+from datumaro_clip.objects.directory import find_detector
+from datumaro_clip.objects.openvino import OpenVINODetector
+from datumaro_clip.service import problems
+from datumaro_clip.service.access import AccessControl
+from datumaro_clip.service.bodies import BoundedBodies
+from datumaro_clip.service.observed import Observed
+from datumaro_clip.service.routes import embeddings, ingest, operations, pictures, records, search
+from datumaro_clip.service.serving import Service
+from datumaro_clip.service.settings import PREFIX, Settings, from_environment
+from datumaro_clip.store import open_store
+from datumaro_clip.system.versions import library_versions
+
+log = logging.getLogger(__name__)
+
+Stores = Mapping[str, str | os.PathLike[str]]
+
+_ABOUT = "Search, records and ingest over stores of datumaro-clip. Errors are one shape; see docs/service.md."
+_SUBJECTS = (search, records, pictures, ingest, embeddings, operations)
+
+
+def create_app(stores: Stores, encoder: Encoder | None = None, settings: Settings | None = None) -> Application:
+    """Make a service over stores.
+
+    Parameters
+    ----------
+    stores : mapping
+        Directories of stores, by the names under which they are served; all of one vector space.
+    encoder : Encoder, optional
+        Of that space; the model that the settings name, or the one at hand of the space, where omitted.
+    settings : Settings, optional
+
+    Returns
+    -------
+    Application
+        An ASGI application.
+
+    Raises
+    ------
+    OptionError
+        If there is no store, or a setting cannot be used.
+    SpaceMismatchError
+        If a store's vectors are of another space.
+    StoreError, ModelError
+        If a store cannot be opened, or the model cannot be had.
+    """
+    settings = settings or Settings()
+    paths = {name: Path(path) for name, path in stores.items()}
+    detector = None if settings.detector is None else _detector(settings)
+    service = Service(paths, encoder or _encoder_for(paths, settings), settings, detector)
+    api = FastAPI(
+        title="datumaro-clip",
+        version=library_versions(["datumaro-clip"])["datumaro-clip"],
+        description=_ABOUT,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "MIT"},
+        # What a client may send beside the path is the endpoint's own business.
+        redirect_slashes=False,
+    )
+    problems.install(api)
+    for subject in _SUBJECTS:
+        api.include_router(subject.routes(service))
+    _describe_security(api, service)
+    return Application(_guarded(api, service), service)
+
+
+def app() -> Application:
+    """The service that the environment describes, for ``uvicorn --factory datumaro_clip.service:app``.
+
+    ``DATUMARO_CLIP_SERVE_STORES`` names the stores, with blanks between; other settings as ``docs/service.md`` says.
+    """
+    return create_app(named_stores(os.environ.get(f"{PREFIX}STORES", "").split()), settings=from_environment())
+
+
+def named_stores(arguments: list[str]) -> dict[str, Path]:
+    """Stores by name, from ``DIRECTORY`` or ``NAME=DIRECTORY``.
+
+    Raises
+    ------
+    OptionError
+        If two have one name.
+    """
+    stores: dict[str, Path] = {}
+    for argument in arguments:
+        name, is_named, path = argument.partition("=")
+        directory = Path(path if is_named else argument)
+        name = name if is_named else directory.resolve().name
+        if name in stores:
+            raise OptionError(f"two stores are called {name}; give one another name: NAME={directory}")
+        stores[name] = directory
+    return stores
+
+
+class Application:
+    """A service as an ASGI application.
+
+    Attributes
+    ----------
+    service : Service
+        What its endpoints share.
+    """
+
+    def __init__(self, inner: ASGIApp, service: Service) -> None:
+        self.service = service
+
+        @asynccontextmanager
+        async def lifespan(_: Any) -> AsyncIterator[None]:
+            await service.start()
+            yield
+            await service.stop()
+
+        prefix = service.settings.root_path
+        self._outer = Starlette(routes=[Mount(prefix or "/", inner)], lifespan=lifespan)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._outer(scope, receive, send)
+
+
+def _guarded(api: FastAPI, service: Service) -> ASGIApp:
+    """The routes within what looks at each request first."""
+    inner: ASGIApp = BoundedBodies(api, service.settings)
+    inner = AccessControl(inner, service.settings, service.tokens)
+    if service.settings.cors_origin:
+        # Without credentials: a page of another origin sends its token itself, never this service's cookie.
+        inner = CORSMiddleware(
+            inner,
+            allow_origins=list(service.settings.cors_origin),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+        )
+    return Observed(inner, service.metrics)
+
+
+def _encoder_for(stores: Mapping[str, Path], settings: Settings) -> Encoder:
+    """The model that the settings name, or that made the stores' vectors."""
+    name = settings.model or _fingerprint(stores)
+    return load_model(name, device=settings.device, precision=settings.precision)
+
+
+def _detector(settings: Settings) -> Detector:
+    assert settings.detector is not None
+    return OpenVINODetector(find_detector(settings.detector), settings.device)
+
+
+def _fingerprint(stores: Mapping[str, Path]) -> str | None:
+    for path in stores.values():
+        with open_store(path) as store:
+            if store.header.space is not None:
+                return store.header.space.fingerprint
+    return None
+
+
+def _describe_security(api: FastAPI, service: Service) -> None:
+    """Let OpenAPI say that a token is wanted, where one is."""
+    if not service.tokens:
+        return
+    made = api.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = made()
+        schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}]
+        return schema
+
+    api.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,45 @@
+"""Files of the service's own pages, sent with a policy that lets them load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from functools import cache
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from datumaro_clip.service.problems import RequestError
+
+STATIC = Path(__file__).parent / "static"
+POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+
+
+def page(name: str, *, allow_inline_style: bool = False) -> Response:
+    """One of the pages; Swagger UI sets styles on its elements, which its page alone allows."""
+    content, _ = _read(name)
+    policy = POLICY + ("; style-src 'self' 'unsafe-inline'" if allow_inline_style else "")
+    return Response(content, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def file(name: str, asked: Headers) -> Response:
+    """A script, style or picture of a page."""
+    content, tag = _read(name)
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=3600", "Content-Security-Policy": POLICY}
+    if asked.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    suffix = Path(name).suffix
+    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return Response(content, media_type=kind, headers=headers)
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    """A file's content and tag; names are looked up among what there is, never joined to a path."""
+    known = {path.name: path for path in STATIC.rglob("*") if path.is_file()}
+    if name not in known:
+        raise RequestError(404, "there is nothing at this address; /docs lists what there is")
+    content = known[name].read_bytes()
+    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'

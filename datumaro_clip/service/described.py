@@ -1,0 +1,163 @@
+"""What a record's payload says of its item, without Datumaro: labels, captions, objects, attributes, its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
+
+from datumaro_clip.store import Header
+
+#: Attributes of items that are columns of their own.
+TAGS, ADDED, REASONS = "tags", "clip_added", "clip_reasons"
+_TITLES = ("title", "name", "product_name")
+# What every detector's box carries, by Datumaro's convention.
+_CONFIDENCE = "score"
+
+
+class Caption(NamedTuple):
+    """A text, and the index of its annotation."""
+
+    annotation: int
+    text: str
+
+
+class Object(NamedTuple):
+    """A box: x, y, width, height in pixels; its class, and its confidence from 0 to 1 where a detector gave one."""
+
+    annotation: int
+    bbox: tuple[float, float, float, float]
+    class_name: str
+    confidence: float | None
+    attributes: Mapping[str, Any]
+
+    @property
+    def certainty(self) -> float:
+        """The confidence; 1 of a box that no detector made, since a person is sure of it."""
+        return 1.0 if self.confidence is None else self.confidence
+
+
+@dataclass(frozen=True)
+class Described:
+    """An item as the service shows it.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        Of the whole picture and of everything in it, each once, in the order of the annotations.
+    captions : tuple of Caption
+    objects : tuple of Object
+    attributes : mapping
+        The item's own, without tags.
+    tags : tuple of str
+    added : float or None
+        Seconds since 1970, when the item was taken in.
+    media : mapping
+        As the store has it: type, path, file, size.
+    annotations : sequence of mapping
+        As the store has them.
+    """
+
+    labels: tuple[str, ...] = ()
+    captions: tuple[Caption, ...] = ()
+    objects: tuple[Object, ...] = ()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    added: float | None = None
+    media: Mapping[str, Any] = field(default_factory=dict)
+    annotations: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def title(self) -> str | None:
+        """What the item is called, if an attribute or a caption says it."""
+        named = (self.attributes.get(name) for name in _TITLES)
+        title = next((value for value in named if isinstance(value, str) and value), None)
+        return title or (self.captions[0].text if self.captions else None)
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of the picture in pixels, where they are known."""
+        size = self.media.get("size")
+        return (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 else None
+
+
+def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Described:
+    """Read a payload.
+
+    Parameters
+    ----------
+    payload : mapping
+        As ``docs/storage-format.md`` describes it; a part that is something else is passed over.
+    class_names : sequence of str
+        The store's; see :func:`class_names`.
+    """
+    annotations = payload.get("annotations", ())
+    attributes = dict(payload.get("attributes", {}))
+    tags = attributes.pop(TAGS, ())
+    labels = dict.fromkeys(name for a in annotations if (name := _class_of(a, class_names)) is not None)
+    return Described(
+        labels=tuple(labels),
+        captions=tuple(_captions(annotations)),
+        objects=tuple(_objects(annotations, class_names)),
+        attributes=attributes,
+        tags=tuple(map(str, _plain_list(tags))),
+        added=seconds(attributes.get(ADDED)),
+        media=payload.get("media", {}),
+        annotations=annotations,
+    )
+
+
+def class_names(header: Header) -> list[str]:
+    """The names of a store's classes, by number."""
+    items = header.categories.get("label", {}).get("items", ())
+    return [str(item[0]) for item in items]
+
+
+def seconds(value: object) -> float | None:
+    """A time in ISO 8601 as seconds since 1970; without a zone it is UTC; None if it is no such time."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def iso(time: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    return None if time is None else datetime.fromtimestamp(time, timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _captions(annotations: Sequence[Mapping[str, Any]]) -> Iterator[Caption]:
+    for index, annotation in enumerate(annotations):
+        if annotation.get("type") == "Caption" and isinstance(annotation.get("caption"), str):
+            yield Caption(index, annotation["caption"])
+
+
+def _objects(annotations: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> Iterator[Object]:
+    for index, annotation in enumerate(annotations):
+        points = annotation.get("points")
+        if annotation.get("type") != "Bbox" or not isinstance(points, list) or len(points) != 4:
+            continue
+        x1, y1, x2, y2 = map(float, points)
+        attributes = annotation.get("attributes", {})
+        confidence = attributes.get(_CONFIDENCE)
+        is_number = isinstance(confidence, int | float)
+        name = _class_of(annotation, class_names) or ""
+        yield Object(index, (x1, y1, x2 - x1, y2 - y1), name, float(confidence) if is_number else None, attributes)
+
+
+def _class_of(annotation: Mapping[str, Any], class_names: Sequence[str]) -> str | None:
+    number = annotation.get("label")
+    return class_names[number] if isinstance(number, int) and 0 <= number < len(class_names) else None
+
+
+def _plain_list(value: Any) -> Sequence[Any]:
+    """A list that JSON has as one, or as a tuple or a set of the format's; one text is a list of one."""
+    if isinstance(value, Mapping):
+        value = value.get("v", ())
+    if isinstance(value, str):
+        return [part for part in (part.strip() for part in value.split(",")) if part]
+    return value if isinstance(value, list) else ()

@@ -1,0 +1,119 @@
+"""Which items pass: the filters of every search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from datumaro_clip.index import Filter
+from datumaro_clip.service.facts import Facts
+
+Mask: TypeAlias = npt.NDArray[np.bool_]
+Name = Annotated[str, Field(max_length=1000)]
+Names = Annotated[list[Name], Field(max_length=1000)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = Annotated[str, Field(max_length=1000)] | bool | int | Number
+_RANGES = ("alignment", "width", "height")
+Certainty = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+class DateRange(BaseModel):
+    """When items were added: at ``from`` or later, and before ``to``; a time without a zone is UTC."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    start: datetime | None = Field(default=None, alias="from", examples=["2026-01-01T00:00:00Z"])
+    end: datetime | None = Field(default=None, alias="to", examples=["2026-07-01T00:00:00Z"])
+
+
+class NumberRange(BaseModel):
+    """At ``from`` or above, and below ``to``."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    start: Number | None = Field(default=None, alias="from")
+    end: Number | None = Field(default=None, alias="to")
+
+
+class Filters(BaseModel):
+    """What items must be; filters of several fields must all hold, values of one list are alternatives."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    yolo_classes: Names = Field(default=[], description="an object or label of one of these classes")
+    min_confidence: Certainty | None = Field(
+        default=None, description="the same object is at least so sure, from 0 to 1; a box that a person drew is"
+    )
+    subsets: Names = Field(default=[], description="one of these subsets")
+    tags: Names = Field(default=[], description="one of these tags")
+    date_range: DateRange | None = None
+    attributes: dict[Name, Value | list[Value]] = Field(
+        default_factory=dict, max_length=100, description="each attribute has this value, or one of these"
+    )
+    alignment: NumberRange | None = Field(default=None, description="score of the best caption")
+    width: NumberRange | None = Field(default=None, description="pixels")
+    height: NumberRange | None = Field(default=None, description="pixels")
+    annotated: bool | None = Field(default=None, description="whether it has an annotation beside captions")
+    text: Annotated[str, Field(max_length=2000)] | None = Field(
+        default=None, description="its id, title or a caption contains this"
+    )
+
+    @property
+    def wants_objects(self) -> bool:
+        """Whether an object is asked for."""
+        return bool(self.yolo_classes) or self.min_confidence is not None
+
+    def of_object(self, class_name: str, certainty: float) -> bool:
+        """Whether an object is what is asked for."""
+        is_class = not self.yolo_classes or class_name in self.yolo_classes
+        return is_class and (self.min_confidence is None or np.float32(certainty) >= np.float32(self.min_confidence))
+
+    def for_index(self) -> Filter:
+        """What the index, or an engine, knows how to filter by."""
+        dates = self.date_range or DateRange()
+        return Filter(
+            subsets=tuple(self.subsets),
+            classes=tuple(self.yolo_classes),
+            min_score=self.min_confidence,
+            tags=tuple(self.tags),
+            added_from=dates.start,
+            added_before=dates.end,
+            attributes={name: value for name, value in self.attributes.items() if value != []},
+        )
+
+    @property
+    def wants_facts(self) -> bool:
+        """Whether something is asked for that the index does not know."""
+        return any(wanted not in (None, "") for wanted in (*map(self._range, _RANGES), self.annotated, self.text))
+
+    def by_facts(self, facts: Facts) -> Mask | None:
+        """Which rows pass the other filters, (N,); None where there are none."""
+        parts = list(self._parts(facts))
+        return np.logical_and.reduce(parts) if parts else None
+
+    def _parts(self, facts: Facts) -> Iterator[Mask]:
+        for name in _RANGES:
+            wanted = self._range(name)
+            if wanted is not None:
+                yield _within(facts.numbers[name], wanted)
+        if self.annotated is not None:
+            yield facts.annotated == self.annotated
+        if self.text:
+            part = self.text.lower()
+            yield np.fromiter((part in text for text in facts.texts), np.bool_, len(facts))
+
+    def _range(self, name: str) -> NumberRange | None:
+        wanted: NumberRange | None = getattr(self, name)
+        return wanted
+
+
+def _within(values: npt.NDArray[np.float64], wanted: NumberRange) -> Mask:
+    """Half open; what has no value is in no range."""
+    mask = ~np.isnan(values)
+    if wanted.start is not None:
+        mask &= values >= wanted.start
+    if wanted.end is not None:
+        mask &= values < wanted.end
+    return mask

@@ -1,0 +1,121 @@
+"""Forms with pictures, read within limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar, get_args, get_origin
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+
+from datumaro_clip.service.problems import RequestError
+
+M = TypeVar("M", bound=BaseModel)
+
+# Parts beside files; a field of text may be as large as a caption, not as a picture.
+_MOST_FIELDS = 64
+_FIELD_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Form(Generic[M]):
+    """A form's fields and its files.
+
+    Attributes
+    ----------
+    values : BaseModel
+    files : tuple of bytes
+        Of the parts called ``file``, in order.
+    """
+
+    values: M
+    files: tuple[bytes, ...]
+
+    def only_file(self) -> bytes:
+        """The one file; a RequestError if there are none or several."""
+        if len(self.files) != 1:
+            raise RequestError(422, f"the form has {len(self.files)} parts 'file'; send one picture", param="file")
+        return self.files[0]
+
+    @staticmethod
+    def schema(files: Sequence[str], fields: Sequence[str], *, many: bool = False) -> dict[str, Any]:
+        """What OpenAPI says of a form with pictures."""
+        file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
+        whole = {"type": "array", "items": file, "minItems": 1} if many else file
+        known = {name: _FIELDS[name] for name in fields}
+        return {"type": "object", "required": list(files), "properties": {**dict.fromkeys(files, whole), **known}}
+
+
+_FIELDS: dict[str, dict[str, Any]] = {
+    "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
+    "target": {"type": "string", "enum": ["pictures", "captions", "objects"], "default": "pictures"},
+    "caption": {"type": "array", "items": {"type": "string", "maxLength": 2000}, "maxItems": 20},
+    "tags": {"type": "string", "maxLength": 2000, "description": "separated by commas"},
+    "subset": {"type": "string", "maxLength": 200, "default": "ingested"},
+    "store": {"type": "string", "description": "the first where left out"},
+    "vectors": {"type": "boolean", "default": False},
+}
+
+
+async def read_form(request: Request, model: type[M], most_files: int = 1) -> Form[M]:
+    """Read a form.
+
+    Parameters
+    ----------
+    request : Request
+    model : type
+        Of its fields; what is no list must be there once.
+    most_files : int
+
+    Raises
+    ------
+    RequestError
+        415, if the body is no form; 413, if it has too many parts.
+    RequestValidationError
+        If a field is wrong.
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise RequestError(415, "send multipart/form-data with a part 'file', as curl -F file=@picture.jpg does")
+    try:
+        parts = await request.form(max_files=most_files, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+    except (MultiPartException, HTTPException) as exc:
+        said = exc.message if isinstance(exc, MultiPartException) else str(exc.detail)
+        raise RequestError(
+            413 if "Too many" in said or "exceeded" in said else 422, f"the form cannot be read: {said}"
+        ) from exc
+    async with _Closing(parts):
+        files = [part for name, part in parts.multi_items() if name == "file" and isinstance(part, UploadFile)]
+        fields = {name: parts.getlist(name) for name in parts if name != "file"}
+        contents = tuple([await part.read() for part in files])
+    try:
+        return Form(model.model_validate({n: _value(model, n, values) for n, values in fields.items()}), contents)
+    except ValidationError as exc:
+        raise RequestValidationError(exc.errors(include_input=False, include_url=False)) from exc
+
+
+class _Closing:
+    """Removes the temporary files of a form."""
+
+    def __init__(self, form: Any) -> None:
+        self._form = form
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._form.close()
+
+
+def _value(model: type[BaseModel], name: str, values: list[Any]) -> Any:
+    """A field's value: a list where the model has one, else the only value."""
+    field = model.model_fields.get(name)
+    hint = None if field is None else field.annotation
+    is_list = any(get_origin(each) is list for each in (hint, *get_args(hint)))
+    if is_list:
+        return values
+    return values[0] if len(values) == 1 else values

@@ -1,0 +1,144 @@
+"""What is in a picture that a request brings: its vector, its objects, and what is wrong with it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from datumaro_clip.curate.clean import PICTURE_REASONS, PictureFacts, PictureRules, judge_picture, spread
+from datumaro_clip.images import decode
+from datumaro_clip.objects.detector import DetectionOptions, Detector
+from datumaro_clip.service.embedding import Embedding
+from datumaro_clip.service.metrics import Metrics
+from datumaro_clip.service.pool import Pool
+from datumaro_clip.vectors import FloatArray
+
+Corners = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class SeenObject:
+    """An object that the detector found: x1, y1, x2, y2 in pixels, its class, confidence and vector (D,)."""
+
+    corners: Corners
+    class_name: str
+    confidence: float
+    vector: FloatArray
+    source: str
+
+    @property
+    def bbox(self) -> Corners:
+        """x, y, width, height in pixels."""
+        x1, y1, x2, y2 = self.corners
+        return x1, y1, x2 - x1, y2 - y1
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture, looked at.
+
+    Attributes
+    ----------
+    data : bytes
+        As it came.
+    digest : str
+        SHA-256 of the bytes, 64 hexadecimal digits.
+    format : str
+        Pillow's name, as ``JPEG``.
+    size : tuple of int
+        Height and width, pixels.
+    reasons : tuple of str
+        What ``clip_clean`` would say of it.
+    vector : numpy.ndarray
+        (D,), unit length.
+    objects : tuple of SeenObject
+        The surest first.
+    """
+
+    data: bytes
+    digest: str
+    format: str
+    size: tuple[int, int]
+    reasons: tuple[str, ...]
+    vector: FloatArray
+    objects: tuple[SeenObject, ...]
+
+
+class Looking:
+    """Looks at pictures.
+
+    Parameters
+    ----------
+    embedding : Embedding
+    detector : Detector or None
+        Without one, no objects are found.
+    pool : Pool
+    metrics : Metrics
+    """
+
+    def __init__(self, embedding: Embedding, detector: Detector | None, pool: Pool, metrics: Metrics) -> None:
+        self.detector = detector
+        self._embedding, self._pool, self._metrics = embedding, pool, metrics
+
+    async def look(self, data: bytes) -> Seen:
+        """Look at an encoded picture.
+
+        Raises
+        ------
+        ImageError
+            If it cannot be decoded.
+        """
+        opened = await self._pool.run(_opened, data)
+        digest = hashlib.sha256(data).hexdigest()
+        found = [] if self.detector is None else await self._pool.run(self._detect, opened.image)
+        whole, *parts = await asyncio.gather(
+            self._embedding.picture(data), *(self._embedding.picture(opened.image, _box(each[0])) for each in found)
+        )
+        objects = [
+            SeenObject(corners, name, confidence, vector, _source(digest, corners))
+            for (corners, name, confidence), vector in zip(found, parts, strict=True)
+        ]
+        size = (opened.image.height, opened.image.width)
+        return Seen(data, digest, opened.format, size, opened.reasons, whole, tuple(objects))
+
+    def _detect(self, image: Image.Image) -> list[tuple[Corners, str, float]]:
+        assert self.detector is not None
+        with self._metrics.busy("detector", 1):
+            found = self.detector.find(image, DetectionOptions())
+        return [
+            ((float(box[0]), float(box[1]), float(box[2]), float(box[3])), self.detector.labels[label], float(score))
+            for box, label, score in zip(found.boxes, found.classes.tolist(), found.scores, strict=True)
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    image: Image.Image
+    format: str
+    reasons: tuple[str, ...]
+
+
+def _opened(data: bytes) -> _Opened:
+    """A picture decoded whole, and each of clip_clean's checks that it fails."""
+    image = decode(data)
+    with Image.open(io.BytesIO(data)) as picture:
+        kind = picture.format or "PNG"
+    facts = PictureFacts(None, image.width, image.height, spread(image))
+    found = (judge_picture(facts, PictureRules(checks=(check,))) for check in PICTURE_REASONS)
+    return _Opened(image, kind, tuple(finding.reason for finding in found if finding is not None))
+
+
+def _box(corners: Corners) -> Corners:
+    x1, y1, x2, y2 = corners
+    return x1, y1, x2 - x1, y2 - y1
+
+
+def _source(digest: str, corners: Corners) -> str:
+    """What an object's vector was computed of: the picture's bytes and the box."""
+    text = f"{digest} {np.asarray(corners, np.float32).tolist()}"
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,64 @@
+"""One string for a store, a subset and an id, which every URL, proxy and browser leaves as it is."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from datumaro_clip.errors import OptionError
+from datumaro_clip.vectors import ItemKey
+
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+_PART = re.compile(r"(?:[A-Za-z0-9_.-]|~[0-9A-F]{2})+|~")
+_ESCAPE = re.compile(rb"~([0-9A-F]{2})")
+
+
+class ImageId(NamedTuple):
+    """Which item of which store.
+
+    Attributes
+    ----------
+    store : str
+        The name under which the store is served.
+    key : ItemKey
+    """
+
+    store: str
+    key: ItemKey
+
+    def __str__(self) -> str:
+        return "/".join(map(_escape, (self.store, self.key.subset, self.key.id)))
+
+    @classmethod
+    def parse(cls, text: str) -> ImageId:
+        """Read what ``str()`` gave.
+
+        Raises
+        ------
+        OptionError
+            If it is nothing of the kind.
+        """
+        parts = text.split("/")
+        if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):
+            raise OptionError("an image_id is STORE/SUBSET/ID, as searches and ingest give it")
+        try:
+            store, subset, id = map(_unescape, parts)
+        except UnicodeDecodeError as exc:
+            raise OptionError("this image_id has bytes that are no text; take it as searches give it") from exc
+        return cls(store, ItemKey(id, subset))
+
+
+def _escape(part: str) -> str:
+    if not part:
+        return "~"
+    data = part.encode("utf-8", "surrogatepass")
+    text = "".join(chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in data)
+    # Browsers resolve these two in a path, even where they are percent-encoded.
+    return f"~2E{text[1:]}" if text in (".", "..") else text
+
+
+def _unescape(part: str) -> str:
+    if part == "~":
+        return ""
+    data = _ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), part.encode())
+    return data.decode("utf-8", "surrogatepass")

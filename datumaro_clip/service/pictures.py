@@ -1,0 +1,177 @@
+"""Where the picture of an item is, and whether the service may show it; by look-up in the record only."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from datumaro_clip.errors import ImageError, StoreCorruptError
+from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.store import ArchiveMember, media_path
+
+# What begins a file of each kind that browsers show; anything else, SVG above all, is not sent as a picture.
+_KINDS: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"BM", "image/bmp"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+)
+_HEAD = 16
+
+
+class NotServedError(Exception):
+    """A picture that the service does not show.
+
+    Parameters
+    ----------
+    reason : str
+        Counted: ``no_picture``, ``not_saved`` (its place is below no media root), ``missing``, ``not_a_picture``.
+    message : str
+        One sentence with the cure.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that may be shown.
+
+    Attributes
+    ----------
+    name : str
+        Its own file name.
+    source : Path or ArchiveMember
+    """
+
+    name: str
+    source: Path | ArchiveMember
+
+    @property
+    def tag(self) -> str:
+        """Changes whenever the picture's bytes may have: 32 hexadecimal digits over place, size and time."""
+        path = self.source.path if isinstance(self.source, ArchiveMember) else self.source
+        status = os.stat(path)
+        facts = (str(self.source), status.st_size, status.st_mtime_ns)
+        return hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    @property
+    def content(self) -> ImageLike:
+        """What :func:`datumaro_clip.images.decode` takes."""
+        if isinstance(self.source, ArchiveMember):
+            return self.source()
+        if self.source.suffix == ".npy":
+            return np.array(np.load(self.source, mmap_mode="r", allow_pickle=False))
+        return self.source
+
+    def read(self) -> tuple[bytes | Path, str]:
+        """The picture's bytes, or the file that has them, and their media type; an array becomes a PNG.
+
+        Raises
+        ------
+        NotServedError
+            If it is not there, or no kind that browsers show.
+        """
+        try:
+            if isinstance(self.source, Path) and self.source.suffix == ".npy":
+                buffer = io.BytesIO()
+                decode(self.content).save(buffer, "PNG")
+                return buffer.getvalue(), "image/png"
+            if isinstance(self.source, ArchiveMember):
+                self.source.check()
+                data = self.source()
+                return data, _kind(data[:_HEAD], self.name)
+            with open(self.source, "rb") as file:
+                return self.source, _kind(file.read(_HEAD), self.name)
+        except (OSError, ValueError) as exc:
+            reason = exc.reason if isinstance(exc, ImageError) else "missing"
+            raise NotServedError(reason, "the picture cannot be read any more; put it back in its place") from exc
+
+
+class Pictures:
+    """Finds pictures by what records say, inside the stores and the media roots.
+
+    Parameters
+    ----------
+    media_roots : sequence of Path
+    """
+
+    def __init__(self, media_roots: Sequence[Path]) -> None:
+        self._roots = [Path(os.path.realpath(root)) for root in media_roots]
+
+    def find(self, store: Path, media: Mapping[str, Any]) -> Picture:
+        """The picture of a record.
+
+        Parameters
+        ----------
+        store : Path
+            The store's directory.
+        media : mapping
+            The record's ``media``.
+
+        Raises
+        ------
+        NotServedError
+            If there is none, or it may not be shown.
+        """
+        if media.get("type") not in ("image", "roi_image"):
+            raise NotServedError("no_picture", "this item has no picture")
+        if isinstance(media.get("archive"), dict):
+            return _member(media["archive"])
+        if isinstance(media.get("file"), str):
+            return _present(_inside(store, media["file"]))
+        if not isinstance(media.get("path"), str):
+            raise NotServedError("no_picture", "the store has no picture of this item; save it with --save-media")
+        path = Path(os.path.realpath(media["path"]))
+        if not any(path.is_relative_to(root) for root in self._roots):
+            raise NotServedError(
+                "not_saved",
+                "this picture is not saved in the store; export it with --save-media, or start the service with "
+                "--media-root",
+            )
+        return _present(path)
+
+
+def _inside(store: Path, reference: str) -> Path:
+    try:
+        return media_path(store, reference)
+    except StoreCorruptError as exc:
+        raise NotServedError("not_saved", "the store names a picture outside itself, which is not shown") from exc
+
+
+def _present(path: Path) -> Picture:
+    if not path.is_file():
+        raise NotServedError("missing", "the picture's file is gone; put it back in its place")
+    return Picture(path.name, path)
+
+
+def _member(value: Mapping[str, Any]) -> Picture:
+    try:
+        member = ArchiveMember(**value)
+        name = PurePosixPath(member.member).name
+        member.check()
+    except (TypeError, AttributeError, ValueError, OSError) as exc:
+        raise NotServedError("missing", "the picture's tar file is gone; put it back in its place") from exc
+    return Picture(name, member)
+
+
+def _kind(head: bytes, name: str) -> str:
+    for start, kind in _KINDS:
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    raise NotServedError(
+        "not_a_picture", f"the file of this item ({PurePosixPath(name).suffix or 'no suffix'}) is no picture"
+    )

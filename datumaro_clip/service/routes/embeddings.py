@@ -1,0 +1,185 @@
+"""Embeddings as OpenAI's clients ask for them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+from datumaro_clip.service.answers import JSONAnswer
+from datumaro_clip.service.problems import RequestError, documented
+from datumaro_clip.service.serving import Service
+from datumaro_clip.vectors import FloatArray
+
+MOST_TEXTS = 2048
+MOST_PICTURES = 64
+_LETTERS = 20_000
+
+Input = Annotated[str, Field(min_length=1)]
+
+
+class ImageUrl(BaseModel):
+    """Where a picture is: a data URI, or a URL of a host that the service may fetch from."""
+
+    url: str
+
+
+class Content(BaseModel):
+    """A part of a message."""
+
+    type: Literal["text", "image_url"]
+    text: str | None = None
+    image_url: ImageUrl | None = None
+
+
+class Message(BaseModel):
+    """A message, as vision models take them: one text or one picture."""
+
+    role: str = "user"
+    content: str | Annotated[list[Content], Field(min_length=1, max_length=1)]
+
+
+class EmbeddingRequest(BaseModel):
+    """What to embed; ``input`` or ``messages``."""
+
+    input: Input | Annotated[list[Input], Field(min_length=1, max_length=MOST_TEXTS)] | None = Field(
+        None, examples=["a red chair"]
+    )
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_PICTURES)] | None = None
+    model: str | None = Field(default=None, description="the service's own, or left out")
+    modality: Literal["text", "image"] = Field(default="text", description="image: input holds data URIs")
+    encoding_format: Literal["float", "base64"] = Field(default="float", description="base64: little-endian float32")
+    dimensions: int | None = Field(default=None, description="the model's own, or left out")
+    user: str | None = Field(default=None, description="not used")
+
+
+class EmbeddingObject(BaseModel):
+    """One vector."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class Usage(BaseModel):
+    """Tokens, as the model counts them."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingAnswer(BaseModel):
+    """Vectors, in the order of the input."""
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingObject]
+    model: str
+    usage: Usage
+
+
+def routes(service: Service) -> APIRouter:
+    """``/v1``."""
+    router = APIRouter(prefix="/v1", tags=["embeddings"])
+    space = service.embedding.encoder.space
+    names = {space.model, space.fingerprint} - {""}
+    name = space.model or space.fingerprint
+
+    @router.get("/models", summary="The model that embeds")
+    async def models() -> Response:
+        model = {
+            "id": name,
+            "object": "model",
+            "created": 0,
+            "owned_by": "datumaro-clip",
+            "fingerprint": space.fingerprint,
+        }
+        return JSONAnswer({"object": "list", "data": [model]})
+
+    @router.post(
+        "/embeddings",
+        response_model=EmbeddingAnswer,
+        responses=documented(400, 404),
+        summary="Vectors of texts or pictures",
+    )
+    async def embeddings(asked: EmbeddingRequest) -> Response:
+        service.require_ready()
+        if asked.model is not None and asked.model not in names:
+            raise RequestError(
+                404, f"the model here is {name}; name that, or none", param="model", kind="model_not_found"
+            )
+        if asked.dimensions not in (None, space.dimension):
+            raise RequestError(
+                400, f"vectors have {space.dimension} dimensions; leave 'dimensions' out", param="dimensions"
+            )
+        texts, pictures = _inputs(asked)
+        if texts:
+            vectors = await asyncio.gather(*map(service.embedding.text, texts))
+        else:
+            data = [data_uri(url) for url in pictures]
+            vectors = await asyncio.gather(*map(service.embedding.picture, data))
+        tokens = sum(map(len, service.embedding.encoder.tokenizer.encode(texts).ids)) if texts else 0
+        encode = _base64 if asked.encoding_format == "base64" else np.ndarray.tolist
+        return JSONAnswer(
+            {
+                "object": "list",
+                "data": [
+                    {"object": "embedding", "index": index, "embedding": encode(vector)}
+                    for index, vector in enumerate(vectors)
+                ],
+                "model": name,
+                "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+            }
+        )
+
+    return router
+
+
+def _inputs(asked: EmbeddingRequest) -> tuple[list[str], list[str]]:
+    """Texts, or URLs of pictures: one of the two is empty."""
+    if (asked.input is None) == (asked.messages is None):
+        raise RequestError(400, "send either 'input' or 'messages'", param="input")
+    if asked.messages is not None:
+        contents = [_content(message) for message in asked.messages]
+        texts = [part.text for part in contents if part.type == "text" and part.text]
+        urls = [part.image_url.url for part in contents if part.type == "image_url" and part.image_url is not None]
+        if len(texts) + len(urls) != len(contents) or (texts and urls):
+            raise RequestError(400, "messages are all texts, or all image_url; send the others apart", param="messages")
+    else:
+        given = [asked.input] if isinstance(asked.input, str) else list(asked.input or [])
+        texts, urls = (given, []) if asked.modality == "text" else ([], given)
+    if any(len(text) > _LETTERS for text in texts):
+        raise RequestError(400, f"a text is longer than {_LETTERS} letters; shorten it", param="input")
+    if len(urls) > MOST_PICTURES:
+        raise RequestError(400, f"{len(urls)} pictures; send at most {MOST_PICTURES} at a time", param="input")
+    return texts, urls
+
+
+def _content(message: Message) -> Content:
+    return Content(type="text", text=message.content) if isinstance(message.content, str) else message.content[0]
+
+
+def _base64(vector: FloatArray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def data_uri(url: str) -> bytes:
+    """The bytes of a data URI.
+
+    Raises
+    ------
+    RequestError
+        400, if it is none.
+    """
+    head, comma, body = url.partition(",")
+    if not head.startswith("data:") or not head.endswith(";base64") or not comma:
+        raise RequestError(400, "a picture is a data URI, as in data:image/jpeg;base64,…", param="input")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as exc:
+        raise RequestError(400, "a picture's data URI is not base64", param="input") from exc

@@ -1,0 +1,159 @@
+"""Taking pictures in, and looking at them without."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from datumaro_clip.service.answers import JSONAnswer
+from datumaro_clip.service.filters import Name
+from datumaro_clip.service.forms import Form, read_form
+from datumaro_clip.service.ingest import Submission, Taken
+from datumaro_clip.service.names import ImageId
+from datumaro_clip.service.presenting import Json, Presenter
+from datumaro_clip.service.problems import RequestError, as_problem, documented
+from datumaro_clip.service.schemas import Analysis, IngestAnswer, IngestFailure
+from datumaro_clip.service.serving import Service
+
+_FIELDS = ("caption", "tags", "subset", "store", "vectors")
+
+
+class IngestForm(BaseModel):
+    """The fields of a form beside its pictures."""
+
+    model_config = ConfigDict(extra="forbid")
+    caption: list[Annotated[str, Field(max_length=2000)]] = Field(default=[], max_length=20)
+    tags: str = Field(default="", max_length=2000)
+    subset: str = Field(default="ingested", max_length=200, min_length=1)
+    store: Name | None = None
+    vectors: bool = False
+
+
+class NoFields(BaseModel):
+    """A form with nothing beside its picture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def routes(service: Service) -> APIRouter:
+    """``/ingest`` and ``/analyze``."""
+    router = APIRouter(tags=["ingest"])
+
+    async def take(form: Form[IngestForm], data: bytes) -> Taken:
+        values = form.values
+        tags = tuple(part for part in (part.strip() for part in values.tags.split(",")) if part)
+        captions = tuple(caption for caption in values.caption if caption.strip())
+        return await service.ingest_of(values.store).take(Submission(data, captions, tags, values.subset))
+
+    @router.post(
+        "/ingest/image",
+        response_model=IngestAnswer,
+        responses=documented(404),
+        openapi_extra=_body(*_FIELDS),
+        summary="Take a picture in; answered when it is stored and can be found",
+    )
+    async def ingest_image(request: Request) -> Response:
+        service.require_ready()
+        form = await read_form(request, IngestForm)
+        taken = await take(form, form.only_file())
+        return JSONAnswer(_answer(service.presenter(request), taken, form.values.vectors))
+
+    @router.post(
+        "/ingest/batch",
+        response_model=list[IngestAnswer | IngestFailure],
+        responses=documented(404),
+        openapi_extra=_body(*_FIELDS, many=True),
+        summary="Take several pictures in; each has its own answer",
+    )
+    async def ingest_batch(request: Request) -> Response:
+        service.require_ready()
+        form = await read_form(request, IngestForm, service.settings.max_batch)
+        if not form.files:
+            raise RequestError(422, "the form has no part 'file'; send one a picture", param="file")
+        if any(len(data) > service.settings.max_upload for data in form.files):
+            raise RequestError(413, f"a picture is larger than {service.settings.max_upload} bytes", param="file")
+        service.ingest_of(form.values.store)
+        results = await asyncio.gather(*(take(form, data) for data in form.files), return_exceptions=True)
+        presenter = service.presenter(request)
+        return JSONAnswer([_answer_or_error(presenter, result, form.values.vectors) for result in results])
+
+    @router.post(
+        "/analyze",
+        response_model=Analysis,
+        responses=documented(),
+        openapi_extra=_body(),
+        summary="What is in a picture; nothing is stored",
+    )
+    async def analyze(request: Request) -> Response:
+        service.require_ready()
+        form = await read_form(request, NoFields)
+        begin = time.perf_counter()
+        seen = await service.looking.look(form.only_file())
+        provenance = service.embedding.encoder.provenance
+        return JSONAnswer(
+            {
+                "size": seen.size,
+                "vector": seen.vector,
+                "objects": _objects(seen.objects, with_vectors=True),
+                "reasons": seen.reasons,
+                "space": provenance.space.fingerprint,
+                "precision": provenance.precision,
+                "processing_time": time.perf_counter() - begin,
+            }
+        )
+
+    return router
+
+
+def _answer(presenter: Presenter, taken: Taken, with_vectors: bool) -> Json:
+    snapshot, seen = taken.snapshot, taken.seen
+    row = snapshot.find(taken.key)
+    image_id = ImageId(snapshot.name, taken.key)
+    # Another request may have taken it out again already.
+    described = None if row is None else snapshot.described(row)
+    answer: Json = {
+        "image_id": str(image_id),
+        "image_url": None if described is None else presenter.image_url(snapshot, image_id, described),
+        "num_detections": len(seen.objects) if seen else len(described.objects) if described else 0,
+        "processing_time": taken.seconds,
+        "created": taken.created,
+        "alignment": taken.alignment,
+        "reasons": list(seen.reasons) if seen else [],
+        "duplicate_of": None if taken.duplicate_of is None else str(taken.duplicate_of),
+    }
+    if with_vectors and seen is not None:
+        answer |= {"vector": seen.vector, "objects": _objects(seen.objects, with_vectors=True)}
+    return answer
+
+
+def _answer_or_error(presenter: Presenter, result: Taken | BaseException, with_vectors: bool) -> Json:
+    if isinstance(result, Taken):
+        return _answer(presenter, result, with_vectors)
+    if not isinstance(result, Exception):
+        raise result
+    problem = as_problem(result)
+    detail = {"message": str(problem), "type": problem.kind, "param": problem.param, "code": problem.status}
+    return {"error": {**detail, **problem.more}}
+
+
+def _objects(objects: Any, *, with_vectors: bool) -> list[Json]:
+    return [
+        {
+            "annotation": index,
+            "bbox": [round(side, 3) for side in each.bbox],
+            "class_name": each.class_name,
+            "confidence": each.confidence,
+            **({"vector": each.vector} if with_vectors else {}),
+        }
+        for index, each in enumerate(objects)
+    ]
+
+
+def _body(*fields: str, many: bool = False) -> dict[str, Any]:
+    schema = Form.schema(["file"], fields, many=many)
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

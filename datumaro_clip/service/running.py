@@ -1,0 +1,101 @@
+"""The service as a process: its socket, its log, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sys
+import time
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from datumaro_clip.errors import OptionError, with_cure
+from datumaro_clip.service.application import Application
+from datumaro_clip.service.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def run(app: Application, settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM; the result is the exit status.
+
+    On SIGTERM the service is no longer ready, takes no more connections, ends what it has begun, and lets go of its
+    stores.
+
+    Raises
+    ------
+    OptionError
+        If the address cannot be listened on.
+    """
+    _log_as_json()
+    listening = _listening(settings)
+    host, port = listening.getsockname()[:2]
+    log.info("listening on http://%s:%d%s", f"[{host}]" if ":" in host else host, port, settings.root_path)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxy),
+        forwarded_allow_ips=list(settings.trusted_proxy),
+        timeout_graceful_shutdown=int(settings.stop_timeout),
+        h11_max_incomplete_event_size=64 << 10,
+    )
+    _Server(config, app).run(sockets=[listening])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells the service of a signal before anything else happens."""
+
+    def __init__(self, config: uvicorn.Config, app: Application) -> None:
+        super().__init__(config)
+        self._app = app
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.service.stopping = True
+        super().handle_exit(sig, frame)
+        # Otherwise uvicorn raises the signal again when it has ended, and the status would be that of a kill.
+        self._captured_signals.clear()
+
+
+class JSONLines(logging.Formatter):
+    """A log record as one line of JSON, with everything that was given as ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _PLAIN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _log_as_json() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+
+
+def _listening(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as exc:
+        listening.close()
+        raise OptionError(
+            f"cannot listen on {settings.host}:{settings.port}: {with_cure(exc)}; choose another --port"
+        ) from exc
+    return listening

@@ -1,0 +1,168 @@
+"""What requests may say and what answers hold, for validation and for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from datumaro_clip.service.filters import Filters, Name
+
+MOST_HITS = 1000
+MOST_LETTERS = 2000
+
+
+def _some(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty; say what to look for")
+    return text
+
+
+Text: TypeAlias = Annotated[
+    str,
+    Field(min_length=1, max_length=MOST_LETTERS, pattern=r"\S", examples=["lampe torche étanche"]),
+    AfterValidator(_some),
+]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_HITS, description="answers at most")]
+TargetName: TypeAlias = Literal["pictures", "captions", "objects"]
+Id: TypeAlias = Annotated[str, Field(max_length=4000, description="an image_id, or the item's own id")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class Wanted(Filters):
+    """What every search takes."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    top_k: Count = 10
+    stores: Annotated[list[Name], Field(max_length=100)] | None = Field(default=None, description="all where left out")
+
+
+class SearchRequest(Wanted):
+    """A search by text."""
+
+    query: Text
+    target: TargetName = "pictures"
+
+
+class ObjectSearchRequest(Wanted):
+    """A search for objects by text."""
+
+    query: Text
+    group: bool = Field(default=True, description="one answer a picture, with the objects in it; false: one an object")
+
+
+class HybridRequest(Wanted):
+    """A search by text among what passes all filters."""
+
+    text_query: Text
+    target: TargetName = "pictures"
+
+
+class SimilarRequest(Wanted):
+    """A search by an item, or by one of its objects."""
+
+    id: Id
+    store: Name | None = None
+    subset: Name | None = None
+    annotation: int | None = Field(default=None, ge=0, description="index of a box among the item's annotations")
+    target: TargetName = "pictures"
+
+
+class Metadata(BaseModel):
+    """What is known of an item."""
+
+    title: str | None
+    captions: list[str]
+    labels: list[str]
+    attributes: dict[str, Any]
+    tags: list[str]
+    added: str | None
+    size: list[int] | None = Field(description="height and width of the picture, pixels")
+    alignment: float | None = Field(description="score of its best caption")
+
+
+class FoundObject(BaseModel):
+    """An object in a picture."""
+
+    annotation: int
+    bbox: list[float] = Field(description="x, y, width, height, pixels")
+    class_name: str
+    confidence: float
+    score: float | None = None
+
+
+class FoundCaption(BaseModel):
+    """The caption that fits best."""
+
+    annotation: int
+    text: str | None
+    score: float
+
+
+class ItemAnswer(BaseModel):
+    """An item."""
+
+    image_url: str | None = Field(examples=["http://127.0.0.1:8000/images/products/train/lamp-0007/lamp-0007.jpg"])
+    image_id: str = Field(examples=["products/train/lamp-0007"])
+    store: str
+    subset: str
+    id: str
+    metadata: Metadata
+
+
+class HitAnswer(ItemAnswer):
+    """An item that was found."""
+
+    score: float = Field(ge=-1.001, le=1.001, description="cosine similarity with the query")
+    objects: list[FoundObject] | None = None
+    caption: FoundCaption | None = None
+
+
+class Candidate(BaseModel):
+    """One of several items with the same id."""
+
+    image_id: str
+    store: str
+    subset: str
+    id: str
+
+
+class IngestAnswer(BaseModel):
+    """What became of a picture that was sent."""
+
+    image_id: str
+    image_url: str | None
+    num_detections: int
+    processing_time: float = Field(description="seconds")
+    created: bool = Field(description="false: the store had these bytes already, and was not changed")
+    alignment: float | None
+    reasons: list[str] = Field(description="what clip_clean would say of it")
+    duplicate_of: str | None = Field(description="image_id of a picture that this one shows again")
+    vector: list[float] | None = None
+    objects: list[FoundObject] | None = None
+
+
+class IngestFailure(BaseModel):
+    """A picture of a batch that was not taken in."""
+
+    error: dict[str, Any]
+
+
+class AnalyzedObject(FoundObject):
+    """An object that the detector found."""
+
+    vector: list[float]
+
+
+class Analysis(BaseModel):
+    """What is in a picture."""
+
+    size: list[int] = Field(description="height and width, pixels")
+    vector: list[float]
+    objects: list[AnalyzedObject]
+    space: str
+    precision: str
+    processing_time: float

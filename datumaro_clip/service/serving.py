@@ -1,0 +1,179 @@
+"""A running service: everything that its endpoints share, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sized
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from starlette.requests import Request
+
+from datumaro_clip.index import open_index
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.objects.detector import Detector
+from datumaro_clip.service.access import Tokens
+from datumaro_clip.service.collection import Collection
+from datumaro_clip.service.embedding import Embedding
+from datumaro_clip.service.ingest import Ingest
+from datumaro_clip.service.looking import Looking
+from datumaro_clip.service.metrics import Metrics
+from datumaro_clip.service.pictures import NotServedError, Pictures
+from datumaro_clip.service.pool import Pool
+from datumaro_clip.service.presenting import Presenter
+from datumaro_clip.service.problems import RequestError
+from datumaro_clip.service.searching import Searcher
+from datumaro_clip.service.settings import Settings
+from datumaro_clip.service.snapshot import Snapshot
+from datumaro_clip.service.thumbnails import Thumbnails
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """What endpoints work with.
+
+    Parameters
+    ----------
+    stores : mapping
+        Directories by name.
+    encoder : Encoder
+        Of the space of the stores' vectors.
+    settings : Settings
+    detector : Detector, optional
+        Of objects in new pictures.
+
+    Attributes
+    ----------
+    started : bool
+        Whether every part has answered once.
+    stopping : bool
+        Whether the process is about to end; then it is not ready.
+    """
+
+    def __init__(
+        self, stores: Mapping[str, Path], encoder: Encoder, settings: Settings, detector: Detector | None = None
+    ) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.tokens = Tokens(settings)
+        self.pool = Pool(settings.pool_threads, settings.queue)
+        self.embedding = Embedding(encoder, self.pool, self.metrics, settings.queue, settings.text_cache)
+        self.collection = Collection(stores, encoder.space, open_index, self.metrics)
+        self.searcher = Searcher(self.pool, self.metrics, settings.queue)
+        self.pictures = Pictures(settings.media_root)
+        self.thumbnails = Thumbnails()
+        self.looking = Looking(self.embedding, detector, self.pool, self.metrics)
+        self.ingest = {name: self._ingest(name) for name in stores}
+        self.started = self.stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._describe()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests are answered at once."""
+        return self.started and not self.stopping
+
+    def require_ready(self) -> None:
+        """Raise a RequestError, 503, until the service has started, and once it stops."""
+        if not self.is_ready:
+            doing = "stops" if self.stopping else "starts"
+            raise RequestError(503, f"the service {doing}; try again a little later", retry_after=2, kind="not_ready")
+
+    def presenter(self, request: Request) -> Presenter:
+        """Writes the answer to a request."""
+        own = str(request.base_url).rstrip("/") + self.settings.root_path
+        return Presenter((self.settings.public_url or own).rstrip("/"), self.pictures)
+
+    def ingest_of(self, store: str | None) -> Ingest:
+        """Takes pictures into a store, the first where no name is given; a RequestError, 404, if there is none."""
+        return self.ingest[self.collection.named(store).name]
+
+    def decisions_about(self, snapshot: Snapshot, row: int) -> list[Any]:
+        """What was decided about an item."""
+        return []
+
+    async def start(self) -> None:
+        """Begin: every part answers once, in the background, so that the first user waits no longer than the next."""
+        self._tasks.append(asyncio.ensure_future(self._warm_up()))
+
+    async def stop(self) -> None:
+        """End: what runs is waited for."""
+        self.stopping = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self.pool.close)
+
+    async def _warm_up(self) -> None:
+        begin = time.perf_counter()
+        vector = await self.embedding.text("a picture")
+        await self.looking.look(_sample())
+        for snapshot in self.collection:
+            for target, found in snapshot.index.targets.items():
+                if len(found):
+                    await self.searcher.search([snapshot], vector, 1, target=target, kind="warm-up")
+        self.started = True
+        log.info("ready after %.1f s", time.perf_counter() - begin)
+        self._tasks.append(asyncio.ensure_future(self.collection.watch(self.pool, self.settings.reload_interval)))
+        for snapshot in self.collection:
+            await self.pool.run(self._count_unavailable, snapshot)
+
+    def _count_unavailable(self, snapshot: Snapshot) -> None:
+        """Say how many pictures cannot be served, and why."""
+        reasons: dict[str, list[str]] = {}
+        for row in range(len(snapshot)):
+            try:
+                self.pictures.find(snapshot.path, snapshot.described(row).media)
+            except NotServedError as found:
+                reasons.setdefault(found.reason, []).append(str(found))
+        for reason, messages in reasons.items():
+            self.metrics.gauge("pictures_unavailable", snapshot.name, reason).set(len(messages))
+            log.warning("%s: %d pictures cannot be served: %s", snapshot.name, len(messages), messages[0])
+
+    def _ingest(self, name: str) -> Ingest:
+        return Ingest(
+            name,
+            self.collection,
+            self.embedding,
+            self.looking,
+            self.searcher,
+            self.pictures,
+            self.pool,
+            self.metrics,
+            self.settings.ingest_policy,
+            self.settings.queue,
+        )
+
+    def _describe(self) -> None:
+        provenance = self.embedding.encoder.provenance
+        self.metrics.build.info(
+            {
+                "space": provenance.space.fingerprint,
+                "model": provenance.space.model,
+                "precision": provenance.precision,
+                "device": provenance.device,
+                "engine": self.settings.engine or "exact",
+            }
+        )
+        self.metrics.measure("ready", lambda: float(self.is_ready))
+        queues: dict[str, Sized] = {
+            "texts": self.embedding.texts,
+            "pictures": self.embedding.pictures,
+            "index": self.searcher.queries,
+        }
+        for name, queue in queues.items():
+            self.metrics.measure("queue_depth", partial(len, queue), name)
+        self.metrics.measure("queue_depth", lambda: float(self.pool.pending), "threads")
+
+
+def _sample() -> bytes:
+    """A picture to try everything with."""
+    buffer = BytesIO()
+    Image.effect_noise((96, 96), 40).convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()
