@@ -6,6 +6,6 @@ from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.host.curation.classify import ClipClassify  # noqa: E402
+from datumaro_clip.host.transform import ClipClassify  # noqa: E402
 
 exports = [ClipClassify]

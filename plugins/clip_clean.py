@@ -6,6 +6,6 @@ from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("cv2")
 
-from datumaro_clip.host.curation.clean import ClipClean  # noqa: E402
+from datumaro_clip.host.transform import ClipClean  # noqa: E402
 
 exports = [ClipClean]

@@ -6,6 +6,6 @@ from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino", "cv2")
 
-from datumaro_clip.host.curation.dedup import ClipDedup  # noqa: E402
+from datumaro_clip.host.transform import ClipDedup  # noqa: E402
 
 exports = [ClipDedup]

@@ -6,6 +6,6 @@ from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.host.curation.integrity import ClipIntegrityValidator  # noqa: E402
+from datumaro_clip.host.integrity import ClipIntegrityValidator  # noqa: E402
 
 exports = [ClipIntegrityValidator]

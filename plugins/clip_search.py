@@ -6,6 +6,6 @@ from datumaro_clip.host.requirements import require_libraries
 
 require_libraries("openvino")
 
-from datumaro_clip.host.curation.search import ClipSearch  # noqa: E402
+from datumaro_clip.host.transform import ClipSearch  # noqa: E402
 
 exports = [ClipSearch]

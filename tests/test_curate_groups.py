@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import equal_groups, neighbour_lists, star_groups
 from datumaro_clip.curate.semantic import choose_semantic
-from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows
 
 
@@ -74,9 +73,3 @@ def test_semantic_choice_lets_the_copy_go_that_comes_later():
     vectors[7] = vectors[2]
     assert np.flatnonzero(~choose_semantic(vectors, list(range(10)), 0.9, clusters=1).kept).tolist() == [7]
     assert np.flatnonzero(~choose_semantic(vectors, list(range(9, -1, -1)), 0.9, clusters=1).kept).tolist() == [2]
-
-
-@pytest.mark.parametrize("ratio", [0, 1.5, -1])
-def test_a_share_out_of_range_is_refused(ratio: float):
-    with pytest.raises(OptionError):
-        choose_semantic(rows(3), [0, 1, 2], ratio)

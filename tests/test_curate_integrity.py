@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from datumaro_clip.curate.integrity import SEVERITIES, ItemRecord, NumberedBox, find_faults
-from datumaro_clip.vectors import ItemKey, VectorSpace
+from datumaro_clip.curate.integrity import SEVERITIES, Look, find_faults
+from datumaro_clip.curate.item import Item, ItemBox, ItemLabel
+from datumaro_clip.vectors import Embedding
 
-SPACE = VectorSpace("name:a", 2)
-OTHER = VectorSpace("name:b", 2)
-UNIT = np.array([1, 0], np.float32)
-A, B, C = (ItemKey(name, "train") for name in "abc")
+PICTURE = np.zeros((10, 10, 3), np.uint8)
+UNIT = Embedding(np.array([1, 0], np.float32), "name:a", "a", "f32")
+OTHER = Embedding(np.array([1, 0], np.float32), "name:b", "b", "f32")
 
 
-def kinds(*records: ItemRecord, subsets: tuple[str, ...] | None = None) -> list[str]:
-    return [fault.kind for fault in find_faults(records, 2, subsets)]
+def item(name: str = "a", *, subset: str = "train", picture: object = PICTURE, **told: object) -> Item:
+    return Item.of(name, picture, subset=subset, **told)
+
+
+def raw(vector: list[float]) -> dict[str, object]:
+    return {"clip_embedding": {"vector": vector, "space": "name:a"}}
+
+
+def kinds(*items: Item, look: Look | None = None, subsets: tuple[str, ...] | None = None) -> list[str]:
+    looking = {} if look is None else {"look": lambda item: look}
+    return [fault.kind for fault in find_faults(items, 2, subsets, **looking)]
 
 
 def test_nothing_is_sound():
@@ -23,38 +34,35 @@ def test_nothing_is_sound():
 
 
 def test_a_sound_item_has_no_fault():
-    box = NumberedBox(1, -0.5, 0, 10.6, 10)
-    told = {"labels": ((0, 1),), "captions": ((2, "a cat"),), "boxes": (box,)}
-    record = ItemRecord(A, size=(10, 10), vector=UNIT, space=SPACE, **told)
-    assert kinds(record, subsets=("train",)) == []
+    sound = item(captions=["a cat"], labels=["cat"], boxes=[((-0.5, 0, 10.6, 10), "cat")], embedding=UNIT)
+    assert kinds(sound, subsets=("train",)) == []
 
 
 @pytest.mark.parametrize(
-    ("record", "kind"),
+    ("odd", "look", "kind"),
     [
-        (ItemRecord(ItemKey("a", "trian")), "UnknownSubset"),
-        (ItemRecord(A, has_media=False), "MissingMedia"),
-        (ItemRecord(A, media_error=("missing", "gone")), "MissingMedia"),
-        (ItemRecord(A, media_error=("truncated", "cut")), "UndecodableMedia"),
-        (ItemRecord(A, labels=((0, 2),)), "LabelOutsideCategories"),
-        (ItemRecord(A, labels=((0, -1),)), "LabelOutsideCategories"),
-        (ItemRecord(A, captions=((0, " "),)), "EmptyCaption"),
-        (ItemRecord(A, captions=((0, "a\ufffd"),)), "UndecodableCaption"),
-        (ItemRecord(A, boxes=(NumberedBox(0, 1, 1, 0, 5),)), "EmptyBox"),
-        (ItemRecord(A, boxes=(NumberedBox(0, 1, float("nan"), 2, 5),)), "EmptyBox"),
-        (ItemRecord(A, size=(10, 10), boxes=(NumberedBox(0, 5, 5, 7, 2),)), "BoxOutsidePicture"),
-        (ItemRecord(A, vector=np.array([np.nan, 0], np.float32), space=SPACE), "NonFiniteVector"),
-        (ItemRecord(A, vector=2 * UNIT, space=SPACE), "VectorNotUnitLength"),
+        (item(subset="trian"), None, "UnknownSubset"),
+        (item(picture=None), None, "MissingMedia"),
+        (item(picture="/nowhere.jpg"), None, "MissingMedia"),
+        (item(), Look(error=("truncated", "cut")), "UndecodableMedia"),
+        (replace(item(), labels=(ItemLabel(2, 0),)), None, "LabelOutsideCategories"),
+        (replace(item(), labels=(ItemLabel(-1, 0),)), None, "LabelOutsideCategories"),
+        (item(captions=[" "]), None, "EmptyCaption"),
+        (item(captions=["a\ufffd"]), None, "UndecodableCaption"),
+        (replace(item(), boxes=(ItemBox((1, 1, 0, 5), None, None, 0),)), None, "EmptyBox"),
+        (replace(item(), boxes=(ItemBox((1, float("nan"), 2, 5), None, None, 0),)), None, "EmptyBox"),
+        (item(boxes=[((5, 5, 7, 2), "cat")]), None, "BoxOutsidePicture"),
+        (item(attributes=raw([float("nan"), 0])), None, "NonFiniteVector"),
+        (item(attributes=raw([2, 0])), None, "VectorNotUnitLength"),
     ],
 )
-def test_faults_of_one_item(record: ItemRecord, kind: str):
-    assert kinds(record, subsets=("train",)) == [kind]
+def test_faults_of_one_item(odd: Item, look: Look | None, kind: str):
+    assert kinds(odd, look=look, subsets=("train",)) == [kind]
     assert kind in SEVERITIES
 
 
 def test_faults_that_only_the_whole_shows():
-    assert kinds(ItemRecord(A), ItemRecord(A)) == ["RepeatedId"]
-    assert kinds(ItemRecord(A, captions=((0, "a cat"),)), ItemRecord(B)) == ["MissingCaption"]
-    assert kinds(ItemRecord(A, vector=UNIT, space=SPACE), ItemRecord(B)) == ["MissingVector"]
-    spaces = [ItemRecord(key, vector=UNIT, space=space) for key, space in ((A, SPACE), (B, OTHER), (C, SPACE))]
-    assert kinds(*spaces) == ["MixedVectorSpaces"]
+    assert kinds(item(), item()) == ["RepeatedId"]
+    assert kinds(item(captions=["a cat"]), item("b")) == ["MissingCaption"]
+    assert kinds(item(embedding=UNIT), item("b")) == ["MissingVector"]
+    assert kinds(item(embedding=UNIT), item("b", embedding=OTHER), item("c", embedding=UNIT)) == ["MixedVectorSpaces"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from columns_of import columns_of
 
-from datumaro_clip.curate.classify import class_scores, class_vectors, classify, prompts
+from datumaro_clip.curate import classify
+from datumaro_clip.curate.classify import class_scores
+from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.outliers import (
     caption_leanings,
     doubt_labels,
@@ -16,6 +19,7 @@ from datumaro_clip.curate.outliers import (
     unlike_any_class,
     unlike_captions,
 )
+from datumaro_clip.curate.run import read_values
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows
 
@@ -28,28 +32,47 @@ def clusters(each: int = 40, count: int = 5, spread: float = 0.4) -> tuple[np.nd
     return unit_rows(np.repeat(centres, each, axis=0) + noise), centres, np.repeat(np.arange(count), each)
 
 
+def classified(vectors: np.ndarray, centres: np.ndarray, **options: object) -> list[Decision]:
+    """What clip_classify says, each class's prompts having the direction of its centre."""
+    names = [f"class_{n}" for n in range(len(centres))]
+    answers = {f"a class {n}": centre for n, centre in enumerate(centres)}
+    columns = columns_of(vectors, classes=names, answers=answers)
+    values = read_values(classify.TOOL, {"templates": ["a {}"], **options})
+    return classify.TOOL.function(columns, values).decisions()
+
+
 def test_each_picture_gets_its_nearest_class():
     vectors, centres, truth = clusters()
-    found = classify(vectors, centres)
-    assert (found.labels == truth).all()
-    assert ((found.confidences > 0) & (found.confidences <= 1)).all()
+    found = classified(vectors, centres)
+    assert [one.label for one in found] == [f"class_{n}" for n in truth]
+    assert {one.action for one in found} == {"label"}
+    assert all(0 < one.score <= 1 for one in found)
+
+
+def test_a_label_of_too_small_a_probability_is_not_added():
+    _, centres, _ = clusters()
+    vectors = unit_rows(np.random.default_rng(1).standard_normal((50, 32)))
+    scores = [one.score for one in classified(vectors, centres)]
+    limit = float(np.median(scores))
+    found = classified(vectors, centres, min_probability=limit)
+    assert [one.action for one in found] == ["label" if score >= limit else "keep" for score in scores]
+    assert [one.reason for one in found] == ["classified" if score >= limit else "unsure" for score in scores]
+    assert len({one.action for one in found}) == 2
 
 
 def test_no_pictures_no_labels():
-    vectors, centres, _ = clusters()
-    assert len(classify(vectors[:0], centres).labels) == 0
+    assert classified(np.empty((0, 32), np.float32), clusters()[1]) == []
 
 
-def test_prompts_are_averaged_class_by_class():
-    assert prompts(["ice_cream"], ["a {}", "the {}"]) == ["a ice cream", "the ice cream"]
-    vectors = class_vectors(unit_rows(np.eye(4)), 2)
+def test_prompts_are_averaged_class_by_class_and_underscores_are_spaces():
+    answers = dict(zip(["a ice cream", "the ice cream", "a hat", "the hat"], np.eye(4), strict=True))
+    vectors = columns_of(np.eye(4), answers=answers).class_vectors(["ice_cream", "hat"], ["a {}", "the {}"])
     assert np.allclose(vectors, unit_rows([[1, 1, 0, 0], [0, 0, 1, 1]]))
 
 
-@pytest.mark.parametrize(("names", "templates"), [([], ["a {}"]), (["cat"], []), (["cat"], ["a cat"])])
-def test_prompts_without_a_name_are_refused(names: list[str], templates: list[str]):
-    with pytest.raises(OptionError):
-        prompts(names, templates)
+def test_without_classes_nothing_is_classified():
+    with pytest.raises(OptionError, match="no classes to choose from"):
+        classify.TOOL.check_items(read_values(classify.TOOL, {}), [], [])
 
 
 @pytest.mark.parametrize(("total", "k"), [(0, 0), (1, 0), (5, 4), (100, 10), (10_000, 200)])

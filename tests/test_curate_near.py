@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from datumaro_clip.curate.duplicates import Candidate, DuplicateRules, find_duplicates, keep_order
-from datumaro_clip.curate.exact import pixel_digest
+from datumaro_clip.curate.duplicates import Candidate, DuplicateRules, find_duplicates, keep_order, pixel_digest
 from datumaro_clip.curate.near import find_near
 from datumaro_clip.curate.near.photometry import fit_light
 from datumaro_clip.curate.near.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
@@ -133,11 +132,6 @@ def test_an_exact_copy_of_a_near_duplicate_follows_it():
     found = find_duplicates(items, [square_thumbnail(picture) for picture in pictures], range(3), DuplicateRules())
     told = {item: (each.level, each.representative) for item, each in found.items()}
     assert told == {1: ("near", 0), 2: ("exact", 0)}
-
-
-def test_unknown_levels_are_refused():
-    with pytest.raises(OptionError, match="--levels"):
-        DuplicateRules(levels=("nearly",))
 
 
 def test_thumbnails_come_back_from_their_file():

@@ -12,11 +12,8 @@ from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.demo.catalogue import write_catalogue
-from datumaro_clip.host.curation.align import ClipAlign
-from datumaro_clip.host.curation.clean import ClipClean
-from datumaro_clip.host.curation.dedup import ClipDedup
-from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
-from datumaro_clip.host.transform import ClipOutliers
+from datumaro_clip.host.integrity import ClipIntegrityValidator
+from datumaro_clip.host.transform import ClipAlign, ClipClean, ClipDedup, ClipOutliers
 
 ITEMS = 400
 COPIES = ("exact_copy", "reencoded_copy", "resized_copy", "cropped_copy", "brightened_copy")

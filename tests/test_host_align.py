@@ -13,7 +13,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.curation.align import ClipAlign
+from datumaro_clip.host.transform import ClipAlign
 
 pytestmark = pytest.mark.usefixtures("encoder")
 

@@ -15,18 +15,22 @@ from embeddings import with_embeddings
 
 from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.decisions import read_decisions
+from datumaro_clip.curate.options import read_options
+from datumaro_clip.curate.run import options_of
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
+from datumaro_clip.host.apply import Replay
 from datumaro_clip.host.carried import attach
-from datumaro_clip.host.curation.align import ClipAlign
-from datumaro_clip.host.curation.classify import ClipClassify
-from datumaro_clip.host.curation.clean import ClipClean
-from datumaro_clip.host.curation.dedup import ClipDedup
-from datumaro_clip.host.curation.integrity import ClipIntegrityValidator
-from datumaro_clip.host.curation.replay import Replay
-from datumaro_clip.host.curation.sample import ClipSample
-from datumaro_clip.host.curation.search import ClipSearch
+from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.options import EmbeddingOptions
-from datumaro_clip.host.transform import ClipOutliers
+from datumaro_clip.host.transform import (
+    ClipAlign,
+    ClipClassify,
+    ClipClean,
+    ClipDedup,
+    ClipOutliers,
+    ClipSample,
+    ClipSearch,
+)
 from datumaro_clip.testing import FakeEncoder
 
 EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]
@@ -101,12 +105,12 @@ def test_options_that_make_no_sense_are_refused_and_not_passed_over(transform: t
         (ClipClean, {"max_aspect": float("inf")}, "--max-aspect must be at least 1, and finite, got inf"),
         (ClipClean, {"except_file": "nowhere"}, "nowhere: No such file or directory; check the path"),
         (ClipClean, {"report": "/proc/report"}, "--report /proc/report: No such file or directory; check the path"),
-        (ClipAlign, {"keep_top": 3}, "--keep-top must be from 0 to 1, got 3"),
+        (ClipAlign, {"keep_top": 3}, "--keep-top must be above 0 and at most 1, got 3"),
         (ClipDedup, {"threshold": 3}, "--threshold must be from -1 to 1, got 3"),
         (ClipSample, {}, "give either --count or --ratio"),
         (ClipSample, {"ratio": 3}, "--ratio must be from 0 to 1, got 3"),
         (ClipSample, {"count": 3, "clusters": 0}, "--clusters must be at least 1, got 0"),
-        (ClipClassify, {"min_confidence": 3}, "--min-confidence must be from 0 to 1, got 3"),
+        (ClipClassify, {"min_probability": 3}, "--min-probability must be from 0 to 1, got 3"),
         (ClipOutliers, {"neighbours": 0}, "--neighbours must be at least 1, got 0"),
         (ClipOutliers, {"min_doubt": 7}, "--min-doubt must be from 0 to 1, got 7"),
         (ClipSearch, {"query": "x", "k": 0}, "-k must be at least 1, got 0"),
@@ -125,15 +129,8 @@ def test_what_cannot_be_done_is_refused_before_a_picture_is_read(
 @pytest.mark.parametrize("transform", EVERY)
 def test_the_command_line_has_the_defaults_of_python(transform: type):
     parsed = transform.parse_cmdline([])
-    if hasattr(transform, "TOOL"):
-        assert transform(several(), **parsed).values == transform(several()).values
-        return
-    found = transform(several(), **parsed)
-    found._read_options()
-    plain = transform(several())
-    plain._read_options()
-    listed = {name: tuple(v) if isinstance(v, list) else v for name, v in found.options.items()}
-    assert listed == plain.options
+    table = options_of(transform.TOOL)
+    assert read_options(table, parsed, "it") == read_options(table, {}, "it")
 
 
 @pytest.mark.parametrize(
@@ -262,7 +259,7 @@ def test_align_keeps_the_best_share_and_prints_the_distribution(caplog: pytest.L
 
 
 def test_align_drops_only_captions_where_asked():
-    found = several(4).transform(ClipAlign, min_score=1.1, drop_captions=True)
+    found = several(4).transform(ClipAlign, min_score=1.0, drop_captions=True)
     assert len(found) == 4
     assert not any(isinstance(note, Caption) for each in found for note in each.annotations)
 
@@ -277,7 +274,7 @@ def test_align_writes_scores_and_leaves_items_without_captions_alone():
 def test_align_scores_boxes_against_their_labels():
     boxed = item("a", pixels(1))
     boxed.annotations.append(Bbox(0, 0, 20, 20, label=1))
-    found = dataset(boxed, item("b", pixels(2))).transform(ClipAlign, against="boxes", min_score=1.1)
+    found = dataset(boxed, item("b", pixels(2))).transform(ClipAlign, against="boxes", min_score=1.0)
     assert [type(note) for note in found.get("a", "train").annotations] == [Label, Caption]
     assert len(found) == 2
 
@@ -331,7 +328,8 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
-    from datumaro_clip.host.apply import DecidedItems, key_of
+    from datumaro_clip.host.apply import DecidedItems
+    from datumaro_clip.host.items import key_of
 
     made = ClipDedup(copies(), no_vectors=True).decisions
     with pytest.raises(DecisionError, match="no item"):

@@ -15,14 +15,16 @@ from PIL import Image as Pictures
 
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.curation.align import ClipAlign
-from datumaro_clip.host.curation.classify import ClipClassify
-from datumaro_clip.host.curation.clean import ClipClean
-from datumaro_clip.host.curation.dedup import ClipDedup
-from datumaro_clip.host.curation.replay import Replay
-from datumaro_clip.host.curation.sample import ClipSample
-from datumaro_clip.host.curation.search import ClipSearch
-from datumaro_clip.host.transform import ClipOutliers
+from datumaro_clip.host.apply import Replay
+from datumaro_clip.host.transform import (
+    ClipAlign,
+    ClipClassify,
+    ClipClean,
+    ClipDedup,
+    ClipOutliers,
+    ClipSample,
+    ClipSearch,
+)
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.testing.fake_encoder import COLOURS
 

@@ -12,13 +12,15 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 from datumaro_clip.curate import run_model as module
-from datumaro_clip.host.curation.align import ClipAlign
-from datumaro_clip.host.curation.classify import ClipClassify
-from datumaro_clip.host.curation.clean import ClipClean
-from datumaro_clip.host.curation.dedup import ClipDedup
-from datumaro_clip.host.curation.sample import ClipSample
-from datumaro_clip.host.curation.search import ClipSearch
-from datumaro_clip.host.transform import ClipOutliers
+from datumaro_clip.host.transform import (
+    ClipAlign,
+    ClipClassify,
+    ClipClean,
+    ClipDedup,
+    ClipOutliers,
+    ClipSample,
+    ClipSearch,
+)
 from datumaro_clip.testing import FakeEncoder
 
 # Each with options under which it finds something among the items of `mixed`.

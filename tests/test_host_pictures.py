@@ -14,11 +14,13 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, Video, VideoFrame
 from embeddings import with_embeddings
 
+from datumaro_clip.curate import dedup
+from datumaro_clip.curate.columns import Columns
 from datumaro_clip.curate.duplicates import find_duplicates
+from datumaro_clip.curate.item import Item
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.curation import dedup
-from datumaro_clip.host.curation.pictures import open_picture, seen_by
+from datumaro_clip.host.items import neutral
 from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.images import decode
 
@@ -39,7 +41,7 @@ def frames_of(video: Video) -> list[DatasetItem]:
     return [DatasetItem(f"frame-{number}", media=VideoFrame(video, number)) for number in range(FRAMES)]
 
 
-def brightness(item: DatasetItem, request: ImageRequest) -> float:
+def brightness(item: Item, request: ImageRequest) -> float:
     return float(np.asarray(decode(request.fetch())).mean())
 
 
@@ -48,7 +50,8 @@ def broken() -> np.ndarray:
 
 
 def test_frames_of_a_video_are_read_in_order(video: Video) -> None:
-    found = list(seen_by(brightness, frames_of(video)))
+    columns = Columns([neutral(item, []) for item in frames_of(video)], (), None, None, None)
+    found = list(columns.map_pictures(brightness))
     np.testing.assert_allclose(found, [5 * number for number in range(FRAMES)], atol=3)
 
 
@@ -66,7 +69,7 @@ def test_a_video_can_be_curated(name: str, video: Video) -> None:
 def test_a_picture_that_cannot_be_had_harms_no_other(media: Callable[[Video], Image], video: Video) -> None:
     items = [DatasetItem("bad", media=media(video)), DatasetItem("good", media=Image.from_numpy(np.eye(32) * 255))]
     with pytest.raises(ImageError, match="cannot be had"):
-        open_picture(items[0])
+        decode(neutral(items[0], []).request().fetch())
     options = EmbeddingOptions(model="tiny", cache="off", self_check=False)
     assert [found.embedding is None for found in with_embeddings(items, options)] == [True, False]
     [kept] = Dataset.from_iterable(items).transform("clip_clean", skip=["too_small"])

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _apply(args: argparse.Namespace) -> int:
-    from datumaro_clip.host.curation.replay import replay
+    from datumaro_clip.host.apply import replay
 
     log = read_decisions(args.file)
     if args.except_file:

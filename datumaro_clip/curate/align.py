@@ -9,7 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.columns import Columns, IntArray
+from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Values
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.vector_options import PROMPT_OPTION
+from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import exact_scores
 from datumaro_clip.vectors import FloatArray
@@ -20,19 +24,122 @@ COMBINATIONS = ("max", "mean", "min")
 FEWEST_PAIRS = 20
 _ROUNDS = 200
 
+OPTIONS = (
+    Option("against", Choice(names=("captions", "labels", "boxes")), "captions", "texts to compare"),
+    Option("captions-score", Choice(names=COMBINATIONS), "max", "an item's score, of those of its texts"),
+    Option("min-score", Cosine(), None, "below which to drop", unset="what fits a stranger's picture as well"),
+    Option("keep-top", Share(above=True), None, "keep the best share, as 0.3"),
+    Option("per-class", Flag(), False, "apply --keep-top to each class of labels by itself"),
+    Option("drop-captions", Flag(), False, "remove weak captions or boxes, never items"),
+    PROMPT_OPTION,
+)
+
 Scores = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
-def combine(scores: Sequence[float], how: str) -> float | None:
-    """One score of an item from those of its texts: ``max``, ``mean`` or ``min``; None without texts."""
-    if how not in COMBINATIONS:
-        raise OptionError(f"--captions-score must be one of {', '.join(COMBINATIONS)}, got {how!r}")
-    if not scores:
-        return None
+def find_mismatches(columns: Columns, options: Values) -> Verdicts:
+    """Score every text with its picture, or every box with its label, and drop items or annotations.
+
+    Without ``min_score`` and ``keep_top``, texts are judged by their margins over strangers' pictures.
+    """
+    verdicts, texts = Verdicts(columns.keys), columns.texts
+    item = columns.rows[texts.owner]
+    told = np.isin(np.arange(len(columns.items)), item)
+    verdicts.set(~told, reason="no_text")
+    if not len(item):
+        verdicts.notes.append("no item has a text to compare")
+        return verdicts
+    how, by_text = options.captions_score, options.drop_captions or options.against == "boxes"
+    cosines = combine(texts.scores, item, len(told), how)
+    verdicts.set(told, attributes=[{"clip_score": cosine} for cosine in cosines[told]])
+
+    automatic = options.min_score is None and options.keep_top is None
+    found = margins(columns.vectors, texts.vectors, texts.owner) if automatic else None
+    measured = texts.scores if found is None else found.own
+    subjects = np.arange(len(item)) if by_text else np.flatnonzero(told)
+    values = measured if by_text else combine(measured, item, len(told), how)[subjects]
+    if options.keep_top is not None:
+        classes = _classes(columns, subjects, by_text) if options.per_class else None
+        kept, limits = keep_top(values, options.keep_top, classes)
+    else:
+        limit = options.min_score if found is None else mismatch_threshold(found)
+        kept, limits = values >= limit, np.full(len(values), limit)
+
+    for subject, value, limit, stays in zip(subjects.tolist(), values, limits, kept, strict=True):
+        cosine = texts.scores[subject] if by_text else cosines[subject]
+        fields: dict[str, Any] = {"score": value, "threshold": limit, "attributes": {"clip_score": cosine}}
+        fields |= {"action": "keep", "reason": "aligned"} if stays else {"action": "drop", "reason": "mismatch"}
+        fields |= {"detail": f"cosine similarity {cosine:.3f}"} if automatic else {}
+        if by_text:
+            annotation = int(texts.annotation[subject])
+            said = "" if stays else columns.items[item[subject]].said_by(annotation)
+            verdicts.about_annotation(int(item[subject]), annotation, text=said, **fields)
+        else:
+            verdicts.set([subject], **fields)
+    verdicts.notes += _spread(values, automatic)
+    return verdicts
+
+
+def _classes(columns: Columns, subjects: IntArray, by_text: bool) -> Sequence[Hashable]:
+    """The class of each subject: of the label that is judged, else the one that its item belongs to."""
+    if not by_text:
+        return [int(stratum) for stratum in columns.stratum[subjects]]
+    rows = columns.rows[columns.texts.owner].tolist()
+    judged = zip(rows, columns.texts.annotation.tolist(), strict=True)
+    return [columns.items[row].label_of(annotation) or int(columns.stratum[row]) for row, annotation in judged]
+
+
+def _spread(values: Scores, automatic: bool) -> list[str]:
+    """The distribution of scores, and what thresholds would keep."""
+    levels = np.percentile(values, [0, 5, 25, 50, 75, 95, 100])
+    names = ("min", "5%", "25%", "median", "75%", "95%", "max")
+    spread = ", ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
+    steps = np.linspace(levels[0], levels[-1], 6)[1:-1]
+    would = ", ".join(f"{step:.3f} keeps {np.mean(values >= step):.0%}" for step in steps)
+    scale = "deviations above a stranger's cosine similarity" if automatic else "cosine similarities"
+    return [f"scores, {scale}: {spread}", f"a threshold of {would}"]
+
+
+def _check(values: Values) -> None:
+    if values.min_score is not None and values.keep_top is not None:
+        raise OptionError("give either --min-score or --keep-top")
+
+
+TOOL = Tool(
+    "clip_align",
+    find_mismatches,
+    OPTIONS,
+    "Scores how well each picture goes with its captions, with its labels through a prompt, or each box's crop with "
+    "the box's label, and drops what does not.\n\n"
+    "Without '--min-score' and '--keep-top', texts are compared with other items' pictures, and those that fit their "
+    "own no better than a stranger's are dropped. '--drop-captions' removes only the weak caption (or box).",
+    ("--keep-top 0.3 --report REPORT",),
+    vectors=lambda values: str(values.against),
+    check=_check,
+)
+
+
+def combine(scores: Scores, owner: IntArray, count: int, how: str) -> Scores:
+    """One score an item from those of its texts, shape (``count``,); NaN for an item without texts.
+
+    Parameters
+    ----------
+    scores : numpy.ndarray
+        Shape (T,).
+    owner : numpy.ndarray
+        Shape (T,), int64: the item of each text, from 0 to ``count`` - 1.
+    count : int
+    how : str
+        ``max``, ``mean`` or ``min``.
+    """
+    texts = np.bincount(owner, minlength=count)
     if how == "mean":
-        return math.fsum(scores) / len(scores)
-    return max(scores) if how == "max" else min(scores)
+        sums = np.bincount(owner, weights=scores, minlength=count)
+        return np.where(texts > 0, sums / np.maximum(texts, 1), np.nan)
+    found = np.full(count, -np.inf if how == "max" else np.inf)
+    (np.maximum if how == "max" else np.minimum).at(found, owner, scores)
+    return np.where(texts > 0, found, np.nan)
 
 
 def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | None = None) -> tuple[Any, Any]:
@@ -54,8 +161,6 @@ def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | 
     thresholds : numpy.ndarray
         Shape (N,), float64: lowest score that was kept in the item's class.
     """
-    if not 0 < share <= 1:
-        raise OptionError(f"--keep-top must be above 0 and at most 1, got {share}")
     values = np.asarray(scores, dtype=np.float64)
     members: dict[Hashable, list[int]] = {}
     for index in range(len(values)):

@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection
-from dataclasses import dataclass
-
-from datumaro_clip.curate.clean import Finding, require_known
-from datumaro_clip.errors import OptionError
+from typing import NamedTuple
 
 CAPTION_REASONS = (
     "empty_caption",
@@ -40,40 +37,37 @@ _KNOTTED_SHARE = 0.5
 _FEWEST_CHARACTERS = 6
 
 
-@dataclass(frozen=True)
-class CaptionRules:
-    """What a caption has to be.
+class Finding(NamedTuple):
+    """A named reason, what was measured, what it was compared with, and a sentence for people."""
 
-    Attributes
+    reason: str
+    score: float | None
+    threshold: float | None
+    detail: str
+
+
+def judge_caption(text: str, min_words: int = 1, checks: Collection[str] = CAPTION_REASONS) -> Finding | None:
+    """The first thing that is wrong with a caption, in the order of ``CAPTION_REASONS``; None if nothing is.
+
+    Parameters
     ----------
+    text : str
     min_words : int
         Words wanted, at least; 1 lets labels pass for captions.
     checks : collection of str
         Those of ``CAPTION_REASONS`` that are on.
     """
-
-    min_words: int = 1
-    checks: Collection[str] = CAPTION_REASONS
-
-    def __post_init__(self) -> None:
-        if self.min_words < 0:
-            raise OptionError(f"--min-words must be at least 0, got {self.min_words}")
-        require_known(self.checks, CAPTION_REASONS)
-
-
-def judge_caption(text: str, rules: CaptionRules) -> Finding | None:
-    """The first thing that is wrong with a caption, in the order of ``CAPTION_REASONS``; None if nothing is."""
     for reason in CAPTION_REASONS:
-        if reason in rules.checks and (found := _CHECKS[reason](text, rules)):
+        if reason in checks and (found := _CHECKS[reason](text, min_words)):
             return found
     return None
 
 
-def _empty(text: str, _: CaptionRules) -> Finding | None:
+def _empty(text: str, _: int) -> Finding | None:
     return None if text.strip() else Finding("empty_caption", None, None, "the caption is empty")
 
 
-def _control(text: str, _: CaptionRules) -> Finding | None:
+def _control(text: str, _: int) -> Finding | None:
     bad = {char for char in text if _is_control(char)}
     names = ", ".join(f"U+{ord(char):04X}" for char in sorted(bad))
     return Finding("control_characters", None, None, f"control characters {names} in {text!r}") if bad else None
@@ -86,12 +80,12 @@ def _is_control(char: str) -> bool:
     return is_never_assigned or (unicodedata.category(char) in ("Cc", "Co") and char not in "\t\r\n")
 
 
-def _replacement(text: str, _: CaptionRules) -> Finding | None:
+def _replacement(text: str, _: int) -> Finding | None:
     lost = text.count("\ufffd")
     return Finding("replacement_characters", lost, 0, f"{lost} characters were lost: {text!r}") if lost else None
 
 
-def _mojibake(text: str, _: CaptionRules) -> Finding | None:
+def _mojibake(text: str, _: int) -> Finding | None:
     """UTF-8 that was read as Windows-1252 or Latin-1: its bytes, taken back, are UTF-8 again."""
     for run in _FOREIGN_RUN.findall(text):
         if (meant := _reread(run)) is not None:
@@ -108,12 +102,12 @@ def _reread(run: str) -> str | None:
     return None
 
 
-def _markup(text: str, _: CaptionRules) -> Finding | None:
+def _markup(text: str, _: int) -> Finding | None:
     tag = _TAG.search(text)
     return Finding("markup", None, None, f"markup {tag.group()!r} in {text!r}") if tag else None
 
 
-def _garbled(text: str, _: CaptionRules) -> Finding | None:
+def _garbled(text: str, _: int) -> Finding | None:
     plain = _TAG.sub(" ", text)
     strange, unspeakable = _strange_share(plain), _unspeakable_share(plain)
     if strange > _STRANGE_SHARE:
@@ -153,11 +147,11 @@ def _knotted_share(text: str) -> float:
     return len("".join(knotted)) / max(len("".join(words)), 1)
 
 
-def _short(text: str, rules: CaptionRules) -> Finding | None:
+def _short(text: str, min_words: int) -> Finding | None:
     words = len(text.split()) if not _written_without_spaces(text) else len(text)
-    if words >= rules.min_words:
+    if words >= min_words:
         return None
-    return Finding("short_caption", words, rules.min_words, f"fewer than {rules.min_words} words: {text!r}")
+    return Finding("short_caption", words, min_words, f"fewer than {min_words} words: {text!r}")
 
 
 def _written_without_spaces(text: str) -> bool:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.options import Option, Several, Share, Text, Values
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
-from datumaro_clip.vectors import FloatArray, unit_rows
+from datumaro_clip.vectors import FloatArray
 
 # exp(4.6052), the largest logit scale that CLIP was trained with (Radford et al., 2021, section 2.5).
 LOGIT_SCALE = 100.0
@@ -18,42 +21,73 @@ LOGIT_SCALE = 100.0
 DEFAULT_TEMPLATES = ("a photo of a {}.", "a close-up photo of a {}.", "a picture of the {}.", "a {}.")
 
 
-class Classified(NamedTuple):
-    """Labels proposed for N pictures.
-
-    Attributes
-    ----------
-    labels : numpy.ndarray
-        Shape (N,), int64: index of the class.
-    confidences : numpy.ndarray
-        Shape (N,), float32, from 0 to 1: softmax over the classes.
-    similarities : numpy.ndarray
-        Shape (N,), float32: cosine similarity with the class.
-    """
-
-    labels: IntArray
-    confidences: FloatArray
-    similarities: FloatArray
+def _template_problem(text: str) -> str | None:
+    return None if text.count("{}") == 1 else "needs texts with exactly one {} each, for the label's name"
 
 
-def prompts(names: Sequence[str], templates: Sequence[str]) -> list[str]:
-    """Every template of every name, name by name; underscores become spaces.
+def _name_problem(text: str) -> str | None:
+    return None if text.strip() else "names classes: a class needs a name"
 
-    Raises
-    ------
-    OptionError
-        If there are no names or templates, or a template does not hold ``{}`` once.
-    """
-    if not names:
+
+OPTIONS = (
+    Option(
+        "labels",
+        Several(of=Text(metavar="NAME", check=_name_problem, wrong=("", " "))),
+        (),
+        "classes",
+        unset="the dataset's categories",
+    ),
+    Option(
+        "templates",
+        Several(of=Text(metavar="TEXT", check=_template_problem, wrong=("a photo",))),
+        DEFAULT_TEMPLATES,
+        "prompts, {} for the name",
+    ),
+    Option("min-probability", Share(), 0.0, "of the class, by softmax over all", former="min-confidence"),
+)
+
+
+def propose_labels(columns: Columns, options: Values) -> Verdicts:
+    """Propose for each picture the class whose prompts it resembles most, ties to the first."""
+    verdicts = Verdicts(columns.keys)
+    verdicts.set(~columns.has_vector, reason="no_picture")
+    if not len(columns.vectors):
+        return verdicts
+    names = _names(options, columns.classes)
+    scores = class_scores(columns.vectors, columns.class_vectors(names, options.templates))
+    best = scores.argmax(axis=1)
+    probability = softmax(scores)[np.arange(len(best)), best]
+    labels, sure = [names[label] for label in best], probability >= options.min_probability
+    verdicts.set(columns.rows, reason="unsure", score=probability, threshold=options.min_probability, label=labels)
+    verdicts.set(columns.rows[sure], reason="classified", action="label" if options.action == "drop" else "mark")
+    if options.action != "drop":
+        told = [{"clip_label": labels[n], "clip_confidence": probability[n]} for n in np.flatnonzero(sure)]
+        verdicts.set(columns.rows[sure], attributes=told)
+    return verdicts
+
+
+def _names(options: Values, classes: Sequence[str]) -> list[str]:
+    """The classes to choose from, each once: those that were named, else the dataset's."""
+    return list(dict.fromkeys(options.labels or classes))
+
+
+def _check_items(values: Values, items: Sequence[Item], classes: Sequence[str]) -> None:
+    if not _names(values, classes):
         raise OptionError("there are no classes to choose from; give --labels, or use a dataset with label categories")
-    if not templates or any(template.count("{}") != 1 for template in templates):
-        raise OptionError("--templates needs texts with exactly one {} each, for the label's name")
-    return [template.replace("{}", name.replace("_", " ")) for name in names for template in templates]
 
 
-def class_vectors(embedded: FloatArray, templates: int) -> FloatArray:
-    """One unit row a class (C, D): the mean direction of its prompts' rows (C·templates, D)."""
-    return unit_rows(embedded.reshape(-1, templates, embedded.shape[-1]).mean(axis=1))
+TOOL = Tool(
+    "clip_classify",
+    propose_labels,
+    OPTIONS,
+    "Labels each picture with the class whose prompts it resembles most, without training.\n\n"
+    "Classes are the dataset's label categories, or '--labels'; new ones are added to the categories. Labels below "
+    "'--min-probability' are not added. '--action mark' writes the attributes 'clip_label' and 'clip_confidence' "
+    "instead of a label.",
+    ("--labels cat dog --min-probability 0.6",),
+    check_items=_check_items,
+    new_classes=lambda values: [] if values.action == "mark" else values.labels,
+)
 
 
 def class_scores(vectors: FloatArray, classes: FloatArray) -> FloatArray:
@@ -68,19 +102,3 @@ def softmax(scores: FloatArray, scale: float = LOGIT_SCALE) -> FloatArray:
     weights = np.exp(logits)
     confidences: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return confidences
-
-
-def classify(vectors: FloatArray, classes: FloatArray) -> Classified:
-    """The most similar class of each picture, ties to the lower index.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray
-        Shape (N, D), float32 unit rows.
-    classes : numpy.ndarray
-        Shape (C, D), float32 unit rows, C >= 1.
-    """
-    scores = class_scores(vectors, classes)
-    labels = scores.argmax(axis=1).astype(np.int64)
-    rows = np.arange(len(vectors))
-    return Classified(labels, softmax(scores)[rows, labels], scores[rows, labels])

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from datumaro_clip.errors import OptionError
+from datumaro_clip.curate.captions import CAPTION_REASONS, Finding, judge_caption
+from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.verdicts import Verdicts
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.errors import ImageError
+from datumaro_clip.images import decode
+from datumaro_clip.vectors import ItemKey
 
 BROKEN = ("missing", "unreadable", "truncated", "too_large", "empty", "not_a_file", "permission", "no_image")
 PICTURE_REASONS = (*BROKEN, "too_small", "odd_shape", "blank", "repeated_id")
@@ -19,35 +28,22 @@ BLANK_SPREAD = 8.0
 _SPREAD_SIDE = 48
 
 
-@dataclass(frozen=True)
-class PictureRules:
-    """What a picture has to be.
+REASONS = (*PICTURE_REASONS, *CAPTION_REASONS, "no_caption")
 
-    Attributes
-    ----------
-    min_side : int
-        Shortest side wanted, pixels.
-    max_aspect : float
-        Longer side over shorter side, at most.
-    min_spread : float
-        Grey levels (0 to 255) between the darkest and the lightest place, at least; see :func:`spread`.
-    checks : collection of str
-        Those of ``PICTURE_REASONS`` that are on.
-    """
-
-    min_side: int = 32
-    max_aspect: float = 5.0
-    min_spread: float = BLANK_SPREAD
-    checks: Collection[str] = PICTURE_REASONS
-
-    def __post_init__(self) -> None:
-        if self.min_side < 0 or self.max_aspect < 1 or self.min_spread < 0:
-            raise OptionError("--min-side and --min-spread must be at least 0, --max-aspect at least 1")
-        require_known(self.checks, PICTURE_REASONS)
+OPTIONS = (
+    Option("min-side", Whole(at_least=0, metavar="PIXELS"), 32, "shorter side of a picture"),
+    Option("max-aspect", Number(at_least=1, metavar="RATIO"), 5.0, "longer side over shorter side"),
+    Option("min-spread", Number(at_least=0, at_most=255, metavar="LEVELS"), BLANK_SPREAD, "grey levels of a picture"),
+    Option("min-words", Whole(at_least=0, metavar="N"), 1, "words of a caption"),
+    Option("skip", Several(of=Choice(names=REASONS)), (), "checks to leave out"),
+    Option("require-picture", Flag(), False, "drop items without a picture, as point clouds, videos, tables"),
+    Option("require-caption", Flag(), False, "drop items that have no caption, or none that is good"),
+)
+#: The values of the options where nothing is given.
+DEFAULTS = read_options(OPTIONS, {}, "clip_clean")
 
 
-@dataclass(frozen=True)
-class PictureFacts:
+class PictureFacts(NamedTuple):
     """What is known of a picture: why it cannot be decoded, or its size in pixels and its spread."""
 
     error: str | None = None
@@ -57,19 +53,60 @@ class PictureFacts:
     message: str = ""
 
 
-class Finding(NamedTuple):
-    """A named reason, what was measured, what it was compared with, and a sentence for people."""
+def drop_broken(columns: Columns, options: Values) -> Verdicts:
+    """Decode and judge every picture, and judge every caption.
 
-    reason: str
-    score: float | None
-    threshold: float | None
-    detail: str
+    Of the items of one id and subset, the first whose picture is good stays.
+    """
+    verdicts = Verdicts(columns.keys)
+    checks = set(REASONS) - {*options.skip} - (set() if options.require_picture else {"no_image"})
+    good: set[ItemKey] = set()
+    for row, (item, facts) in enumerate(zip(columns.items, columns.map_pictures(_facts), strict=True)):
+        found = next((each for each in picture_findings(facts, options) if each.reason in checks), None)
+        if item.key in good and "repeated_id" in checks:
+            found = Finding("repeated_id", None, None, "an item before has the same id and subset")
+        if found is None:
+            good.add(item.key)
+            found = _judge_captions(row, item, options, checks, verdicts)
+        if found is not None:
+            verdicts.set([row], action="drop", **found._asdict())
+    return verdicts
 
 
-def require_known(reasons: Collection[str], known: Collection[str]) -> None:
-    """Raise :class:`OptionError` for a reason that there is no check for."""
-    if unknown := sorted(set(reasons) - set(known)):
-        raise OptionError(f"no check is called {', '.join(unknown)}; there are {', '.join(known)}")
+def _judge_captions(
+    row: int, item: Item, options: Values, checks: Collection[str], verdicts: Verdicts
+) -> Finding | None:
+    """Drop what is no good among an item's captions, or find that the item goes for want of a good one."""
+    judged = [(caption.annotation, judge_caption(caption.text, options.min_words, checks)) for caption in item.captions]
+    bad = [(annotation, finding) for annotation, finding in judged if finding is not None]
+    if options.require_caption and len(bad) == len(judged):
+        return Finding("no_caption", None, None, f"none of {len(judged)} captions is good")
+    for annotation, finding in bad:
+        verdicts.about_annotation(row, annotation, action="drop", **finding._asdict())
+    return None
+
+
+def _facts(item: Item, request: ImageRequest) -> PictureFacts:
+    try:
+        picture = decode(request.fetch())
+    except ImageError as exc:  # The message is the same wherever the dataset lies.
+        message = str(exc).replace(item.media, Path(item.media).name) if item.media else str(exc)
+        return PictureFacts(error=exc.reason, message=message)
+    return PictureFacts(None, picture.width, picture.height, spread(picture))
+
+
+TOOL = Tool(
+    "clip_clean",
+    drop_broken,
+    OPTIONS,
+    "Finds broken, tiny, oddly shaped and blank pictures, and captions that say nothing.\n\n"
+    "A picture that is no good takes its item with it; a caption that is no good goes alone ('--require-caption' "
+    "drops items that are left without any). Each reason can be switched: '--skip blank short_caption'.",
+    ("--min-side 64 --report REPORT",),
+    vectors=lambda values: "none",
+    uses_model=False,
+    takes_repeated_keys=lambda values: "repeated_id" not in values.skip,
+)
 
 
 def spread(picture: Image.Image) -> float:
@@ -83,14 +120,18 @@ def spread(picture: Image.Image) -> float:
     return float(np.ptp(pixels, axis=(0, 1)).max())
 
 
-def judge_picture(facts: PictureFacts, rules: PictureRules) -> Finding | None:
-    """The first thing that is wrong with a picture, in the order of ``PICTURE_REASONS``; None if nothing is."""
+def picture_findings(facts: PictureFacts, rules: Values = DEFAULTS) -> list[Finding]:
+    """Everything that is wrong with a picture, in the order of ``PICTURE_REASONS``.
+
+    Parameters
+    ----------
+    facts : PictureFacts
+    rules : Values
+        ``min_side`` (pixels), ``max_aspect`` (longer side over shorter side) and ``min_spread`` (grey levels from 0 to
+        255, see :func:`spread`); the defaults of ``clip_clean`` where omitted.
+    """
     if facts.error is not None:
-        return Finding(facts.error, None, None, facts.message) if facts.error in rules.checks else None
-    return next((found for found in _measured(facts, rules) if found.reason in rules.checks), None)
-
-
-def _measured(facts: PictureFacts, rules: PictureRules) -> list[Finding]:
+        return [Finding(facts.error, None, None, facts.message)]
     short, long = sorted((facts.width, facts.height))
     aspect = long / max(short, 1)
     size = f"{facts.width}x{facts.height} pixels"

@@ -54,6 +54,8 @@ class Decision:
         A sentence for people.
     attributes : mapping
         Attributes that the item carries afterwards.
+    occurrence : int, optional
+        Which of several items of one id and subset it is about, from 1 on; None for the first.
     """
 
     key: ItemKey
@@ -70,6 +72,7 @@ class Decision:
     rank: int | None = None
     detail: str = ""
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    occurrence: int | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:

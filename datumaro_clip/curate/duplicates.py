@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.near import Thumbnails, find_near
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.semantic import choose_semantic
-from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
 
 LEVELS = ("exact", "near", "semantic")
@@ -73,10 +74,6 @@ class DuplicateRules:
     clusters: int | None = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        _require("--levels", self.levels, LEVELS)
-        _require("--keep", self.keep, KEEP)
-
 
 @dataclass(frozen=True)
 class Duplicate:
@@ -88,8 +85,10 @@ class Duplicate:
     level : str
         ``exact``, ``near`` or ``semantic``.
     score : float
-        1 for exact duplicates, the log odds of being a copy for near ones, a cosine similarity for semantic ones.
-    threshold : float
+        1 for exact duplicates, the log odds of being a copy for near ones, the cosine similarity with the
+        representative for semantic ones.
+    threshold : float or None
+        What the score was compared with; None for semantic duplicates, which a ratio decides.
     match : PixelMatch, optional
         What the comparison with the representative showed, for near duplicates.
     """
@@ -97,8 +96,22 @@ class Duplicate:
     representative: int
     level: str
     score: float
-    threshold: float
+    threshold: float | None
     match: PixelMatch | None = None
+
+
+def pixel_digest(picture: Image.Image) -> bytes:
+    """A digest of a decoded picture: its width, its height and its RGB pixels.
+
+    Returns
+    -------
+    bytes
+        16 bytes of BLAKE2b; two pictures that differ in one pixel have different digests.
+    """
+    pixels = np.asarray(picture.convert("RGB"))
+    state = hashlib.blake2b(str(pixels.shape).encode(), digest_size=16)
+    state.update(np.ascontiguousarray(pixels).data)
+    return state.digest()
 
 
 def find_duplicates(
@@ -188,7 +201,7 @@ def _semantic(
     choice = choose_semantic(vectors, local_order, rules.keep_ratio, clusters=rules.clusters, seed=rules.seed)
     return {
         items[local]: Duplicate(
-            items[int(choice.representatives[local])], "semantic", float(choice.scores[local]), choice.threshold
+            items[int(choice.representatives[local])], "semantic", float(choice.likeness[local]), None
         )
         for local in np.flatnonzero(~choice.kept).tolist()
         if choice.representatives[local] != local and not candidates[items[local]].protected
@@ -227,8 +240,3 @@ class _Part:
 
     def __getitem__(self, index: int) -> np.typing.NDArray[np.uint8]:
         return self._thumbnails[self._places[index]]
-
-
-def _require(option: str, given: Collection[str], known: Sequence[str]) -> None:
-    if unknown := [name for name in given if name not in known]:
-        raise OptionError(f"{option} knows {', '.join(known)}; got {', '.join(unknown)}")

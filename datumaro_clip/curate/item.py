@@ -186,6 +186,16 @@ class Item:
         counts = self.class_counts()
         return next(iter(counts)) if len(counts) == 1 else None
 
+    def label_of(self, annotation: int) -> str | None:
+        """The class that an annotation names, None where it names none."""
+        found = (label.name for label in self.labels if label.annotation == annotation)
+        return next((name for name in found if isinstance(name, str)), None)
+
+    def said_by(self, annotation: int) -> str:
+        """What an annotation says: a caption's text, or the name of its class."""
+        captions = (caption.text for caption in self.captions if caption.annotation == annotation)
+        return next(captions, self.label_of(annotation) or "")
+
     def texts(self, kind: str, prompt: str) -> list[ItemText]:
         """The texts of one kind, in the order of the annotations.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError, with_cure
+from datumaro_clip.model.encoder import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +104,7 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     chosen = [item for item in items if not values.subset or item.key.subset in values.subset]
     if not tool.takes_repeated_keys(values):
         _require_own_keys(chosen)
+    tool.check_items(values, chosen, classes)
     model = RunModel(EmbeddingOptions.among(vars(values)))
     wanted = tool.vectors(values) if tool.uses_model else "none"
     columns, failed = embed_columns(chosen, classes, wanted, model, frozenset(values.protect))
@@ -119,8 +122,7 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
 def _require_subsets(values: Values, items: Iterable[Item]) -> None:
     """Refuse names of subsets that no item is in."""
     present = {item.key.subset for item in items}
-    named = {*values.subset, *values.protect, *getattr(values, "start_from", ())}
-    if unknown := sorted(named - present):
+    if unknown := sorted({*values.subset, *values.protect} - present):
         raise OptionError(f"the dataset has no subset {', '.join(unknown)}; it has {', '.join(sorted(present))}")
 
 
@@ -163,8 +165,10 @@ def _acted(decision: Decision, action: str) -> Decision:
 
 
 def _told(values: Values) -> dict[str, Any]:
-    """The options that decided, as JSON values."""
+    """The options that decided, as JSON values; an encoder by the name of its model, a path as text."""
     told = {name: value for name, value in vars(values).items() if name not in _UNTOLD}
+    told = {name: value.space.model if isinstance(value, Encoder) else value for name, value in told.items()}
+    told = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in told.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
 

@@ -9,15 +9,111 @@ from typing import NamedTuple
 import numpy as np
 
 from datumaro_clip.curate.clusters import spherical_kmeans
-from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.columns import Columns, IntArray
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.options import Choice, Flag, Option, Several, Share, Text, Values, Whole
 from datumaro_clip.curate.semantic import default_clusters
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product
 from datumaro_clip.vectors import FloatArray
 
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
+_BLIND = ("random", "stratified")
 _NEIGHBOURS = 20
+
+OPTIONS = (
+    Option("strategy", Choice(names=METHODS), "k_center", "how to choose"),
+    Option("count", Whole(at_least=0, metavar="N"), None, "items to keep"),
+    Option("ratio", Share(), None, "share of the items to keep"),
+    Option("seed", Whole(at_least=0, metavar="N"), 0, "of everything that is drawn"),
+    Option("query", Text(metavar="TEXT"), None, "for --strategy query"),
+    Option("per-subset", Flag(), False, "count or ratio of each subset"),
+    Option(
+        "start-from",
+        Several(of=Text(metavar="SUBSET")),
+        (),
+        "subsets you already have; they are kept, and k_center adds what they lack",
+    ),
+    Option(
+        "clusters",
+        Whole(at_least=1, metavar="N"),
+        None,
+        "for cluster_random",
+        unset="about the square root of the items",
+    ),
+)
+
+
+def pick_sample(columns: Columns, options: Values) -> Verdicts:
+    """Keep what is picked, in each group that is sampled by itself."""
+    verdicts = Verdicts(columns.keys)
+    subset = np.array([key.subset for key in columns.keys], dtype=object)
+    owned = np.isin(subset, options.start_from)
+    verdicts.set(owned, reason="start")
+    verdicts.set(~owned, action="drop", reason="not_picked")
+    start = columns.vectors[owned[columns.rows]]
+    groups = list(dict.fromkeys(subset[~owned])) if options.per_subset else [None]
+    for name in groups:
+        group = np.flatnonzero(~owned if name is None else ~owned & (subset == name))
+        count = wanted_count(len(group), options.count, options.ratio)
+        if options.strategy in _BLIND:
+            picks = _pick_blind(columns.stratum[group], count, options)
+            verdicts.set(group[picks.indices], action="keep", reason="picked")
+        else:
+            able = np.flatnonzero(np.isin(columns.rows, group))
+            picks = _pick(columns, columns.vectors[able], start, count, options)
+            rows = columns.rows[able[picks.indices]]
+            verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
+    return verdicts
+
+
+def _pick_blind(strata: IntArray, count: int, options: Values) -> Picks:
+    if options.strategy == "random":
+        return pick_random(len(strata), count, options.seed)
+    return pick_stratified(strata.tolist(), count, options.seed)
+
+
+def _pick(columns: Columns, vectors: FloatArray, start: FloatArray, count: int, options: Values) -> Picks:
+    if options.strategy == "query" and len(vectors):
+        return pick_query(vectors, columns.questions.text_vectors([options.query])[0], count)
+    if options.strategy == "centroid":
+        return pick_centroid(vectors, count, options.seed)
+    if options.strategy == "typical":
+        return pick_typical(vectors, count, options.seed)
+    if options.strategy == "cluster_random":
+        return pick_cluster_random(vectors, count, options.seed, options.clusters)
+    return pick_k_center(vectors, count, options.seed, start)
+
+
+def _check(values: Values) -> None:
+    if (values.count is None) == (values.ratio is None):
+        raise OptionError("give either --count or --ratio")
+    if values.strategy == "query" and not values.query:
+        raise OptionError("--strategy query needs --query TEXT")
+
+
+def _check_items(values: Values, items: Sequence[Item], classes: Sequence[str]) -> None:
+    if missing := sorted(set(values.start_from) - {item.key.subset for item in items}):
+        raise OptionError(f"the dataset has no subset {', '.join(missing)} to start from")
+
+
+TOOL = Tool(
+    "clip_sample",
+    pick_sample,
+    OPTIONS,
+    "Chooses a part of a dataset: at random, by class, or by what pictures show.\n\n"
+    "'k_center' covers what there is with as few pictures as possible, 'centroid' and 'typical' take the middle of "
+    "clusters, 'cluster_random' anything from each, 'query' what resembles a text. '--start-from train' keeps a subset "
+    "that you already have, and picks what adds most to it. '--per-subset' applies the count or ratio to each subset "
+    "by itself.",
+    ("--strategy k_center --count 100",),
+    vectors=lambda values: "none" if values.strategy in _BLIND else "pictures",
+    check=_check,
+    check_items=_check_items,
+)
 
 
 class Picks(NamedTuple):
@@ -36,22 +132,8 @@ class Picks(NamedTuple):
 
 
 def wanted_count(total: int, count: int | None, ratio: float | None) -> int:
-    """How many of ``total`` a count or a ratio asks for; a ratio is rounded, a count is cut to the total.
-
-    Raises
-    ------
-    OptionError
-        Unless exactly one is given, and it is in range.
-    """
-    if (count is None) == (ratio is None):
-        raise OptionError("give either --count or --ratio")
-    if count is not None:
-        if count < 0:
-            raise OptionError(f"--count must be at least 0, got {count}")
-        return min(count, total)
-    if ratio is None or not 0 <= ratio <= 1:
-        raise OptionError(f"--ratio must be from 0 to 1, got {ratio}")
-    return round(ratio * total)
+    """How many of ``total`` a count or else a ratio asks for; a ratio is rounded, a count is cut to the total."""
+    return round((ratio or 0.0) * total) if count is None else min(count, total)
 
 
 def pick_random(total: int, count: int, seed: int) -> Picks:
@@ -118,16 +200,10 @@ def _farthest(vectors: FloatArray, nearest: FloatArray, centres: FloatArray) -> 
     return int(suspects[least]), float(scores[least])
 
 
-def coverage_radius(vectors: FloatArray, chosen: IntArray) -> float:
-    """Largest angle, in radians from 0 to pi, of any row from the nearest chosen one; k-center makes it small."""
-    if not len(vectors):
-        return 0.0
-    return float(np.arccos(np.clip(_similarity_to(vectors, vectors[chosen]).min(), -1, 1)))
-
-
 def pick_centroid(vectors: FloatArray, count: int, seed: int) -> Picks:
     """The row nearest to each of ``count`` k-means centroids; scores are that similarity."""
-    return _best_of_clusters(vectors, count, seed, spherical_kmeans(vectors, max(count, 1), seed).scores)
+    clusters = spherical_kmeans(vectors, max(count, 1), seed)
+    return _best_of_clusters(clusters.labels, clusters.scores, count)
 
 
 def pick_typical(vectors: FloatArray, count: int, seed: int) -> Picks:
@@ -139,7 +215,7 @@ def pick_typical(vectors: FloatArray, count: int, seed: int) -> Picks:
         return pick_centroid(vectors, count, seed)
     _, scores = top_k(vectors, vectors, min(_NEIGHBOURS + 1, len(vectors)))
     typicality = scores[:, 1:].mean(axis=1).round(6)
-    return _best_of_clusters(vectors, count, seed, typicality)
+    return _best_of_clusters(spherical_kmeans(vectors, max(count, 1), seed).labels, typicality, count)
 
 
 def pick_cluster_random(vectors: FloatArray, count: int, seed: int, clusters: int | None = None) -> Picks:
@@ -156,11 +232,10 @@ def pick_query(vectors: FloatArray, query: FloatArray, count: int) -> Picks:
     return Picks(indices[0], scores[0])
 
 
-def _best_of_clusters(vectors: FloatArray, count: int, seed: int, scores: FloatArray) -> Picks:
+def _best_of_clusters(labels: IntArray, scores: FloatArray, count: int) -> Picks:
     """The highest score of each cluster; what coincident rows leave open is filled with the next best."""
-    if not len(vectors) or not count:
+    if not count:
         return _no_picks()
-    labels = spherical_kmeans(vectors, count, seed).labels
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(labels[order], return_index=True)
     leaders = order[np.sort(first)]

@@ -10,7 +10,6 @@ import numpy as np
 
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
 
 
@@ -26,6 +25,8 @@ class SemanticChoice(NamedTuple):
         -1 for the first of a cluster.
     representatives : numpy.ndarray
         Shape (N,), int64: the kept item of the cluster that is most similar; itself for kept items.
+    likeness : numpy.ndarray
+        Shape (N,), float32: cosine similarity with the representative; 1 for kept items.
     threshold : float
         Scores above it are dropped.
     clusters : numpy.ndarray
@@ -35,6 +36,7 @@ class SemanticChoice(NamedTuple):
     kept: np.typing.NDArray[np.bool_]
     scores: FloatArray
     representatives: IntArray
+    likeness: FloatArray
     threshold: float
     clusters: IntArray
 
@@ -62,14 +64,7 @@ def choose_semantic(
         Share to keep, above 0, at most 1; rounded up to whole items.
     clusters : int, optional
         :func:`default_clusters` where omitted.
-
-    Raises
-    ------
-    OptionError
-        If the ratio is out of range.
     """
-    if not 0 < keep_ratio <= 1:
-        raise OptionError(f"--keep-ratio must be above 0 and at most 1, got {keep_ratio}")
     count = len(vectors)
     ranked = np.asarray(order, dtype=np.int64)
     labels = spherical_kmeans(vectors, clusters or default_clusters(count), seed).labels
@@ -79,7 +74,7 @@ def choose_semantic(
     kept = np.ones(count, dtype=np.bool_)
     kept[doomed] = False
     threshold = float(scores[doomed].min(initial=1.0))
-    return SemanticChoice(kept, scores, _representatives(vectors, labels, kept), threshold, labels)
+    return SemanticChoice(kept, scores, *_representatives(vectors, labels, kept), threshold, labels)
 
 
 def _scores(vectors: FloatArray, ranked: IntArray, labels: IntArray) -> FloatArray:
@@ -90,13 +85,16 @@ def _scores(vectors: FloatArray, ranked: IntArray, labels: IntArray) -> FloatArr
     return scores
 
 
-def _representatives(vectors: FloatArray, labels: IntArray, kept: np.typing.NDArray[np.bool_]) -> IntArray:
-    representatives = np.arange(len(vectors))
+def _representatives(
+    vectors: FloatArray, labels: IntArray, kept: np.typing.NDArray[np.bool_]
+) -> tuple[IntArray, FloatArray]:
+    representatives, likeness = np.arange(len(vectors)), np.ones(len(vectors), np.float32)
     for members in _members(representatives.copy(), labels):
         staying, going = members[kept[members]], members[~kept[members]]
         if len(staying) and len(going):
-            representatives[going] = staying[(vectors[going] @ vectors[staying].T).argmax(axis=1)]
-    return representatives
+            similar = vectors[going] @ vectors[staying].T
+            representatives[going], likeness[going] = staying[similar.argmax(axis=1)], similar.max(axis=1)
+    return representatives, likeness
 
 
 def _members(ranked: IntArray, labels: IntArray) -> list[IntArray]:

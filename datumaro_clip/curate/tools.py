@@ -11,11 +11,18 @@ from datumaro_clip.curate.options import Option, Values
 
 if TYPE_CHECKING:
     from datumaro_clip.curate.columns import Columns
+    from datumaro_clip.curate.item import Item
     from datumaro_clip.curate.verdicts import Verdicts
 
 #: The module of each tool, which holds it as ``TOOL``. Adding a tool means adding its module and a line here.
 MODULES = {
+    "clip_align": "datumaro_clip.curate.align",
+    "clip_classify": "datumaro_clip.curate.classify",
+    "clip_clean": "datumaro_clip.curate.clean",
+    "clip_dedup": "datumaro_clip.curate.dedup",
     "clip_outliers": "datumaro_clip.curate.outliers",
+    "clip_sample": "datumaro_clip.curate.sample",
+    "clip_search": "datumaro_clip.curate.search",
 }
 
 
@@ -32,19 +39,24 @@ class Tool:
         ``--action`` says.
     options : sequence of Option
         What it alone has.
-    vectors : callable
-        Says, for the values of the options, which vectors the columns must hold: ``none``, ``pictures``, or pictures
-        with ``captions``, ``labels`` or ``boxes``; see :class:`~datumaro_clip.curate.columns.Columns`.
     summary : str
         What it does: a sentence, then perhaps a paragraph.
     examples : sequence of str
-        Commands, or the plugin's arguments in them.
+        Arguments that show what it can do.
+    vectors : callable
+        Says, for the values of the options, which vectors the columns must hold, in the words of
+        :func:`~datumaro_clip.curate.embedder.embed_columns`.
+    uses_model : bool
+        Whether it ever needs a model, and so the options of one.
     check : callable
         Raises :class:`~datumaro_clip.errors.OptionError` for values that do not go together.
-    adds_labels : bool
-        Whether its verdicts may name classes that the dataset does not have.
-    own_keys : callable
-        Says whether items of one id and subset are told apart; where not, they are refused.
+    check_items : callable
+        The same for values that do not go with the items and the names of the classes; called before a picture is
+        read.
+    new_classes : callable
+        The classes that the verdicts may name and the dataset may not have.
+    takes_repeated_keys : callable
+        Whether items of one id and subset are told apart; where not, they are refused.
     """
 
     name: str
@@ -55,6 +67,7 @@ class Tool:
     vectors: Callable[[Values], str] = lambda values: "pictures"
     uses_model: bool = True
     check: Callable[[Values], None] = lambda values: None
+    check_items: Callable[[Values, Sequence[Item], Sequence[str]], None] = lambda values, items, classes: None
     new_classes: Callable[[Values], Sequence[str]] = lambda values: ()
     takes_repeated_keys: Callable[[Values], bool] = lambda values: False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,11 +63,12 @@ class Verdicts:
         return list(self._decisions())
 
     def _decisions(self) -> Iterator[Decision]:
+        seen: Counter[ItemKey] = Counter()
         for row, key in enumerate(self.keys):
             fields = {name: column[row] for name, column in self._columns.items()}
-            yield self._decision(key, fields)
-            for part in self._parts.get(row, ()):
-                yield self._decision(key, part)
+            for each in (fields, *self._parts.get(row, ())):
+                yield self._decision(key, {**each, "occurrence": seen[key] or None})
+            seen[key] += 1
 
     def _decision(self, key: ItemKey, fields: dict[str, Any]) -> Decision:
         told = {name: _plain(value) for name, value in fields.items() if value is not None}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from datumaro.components.annotation import Annotation, AnnotationType, Caption, Label
-from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog
-from datumaro_clip.errors import DecisionError
+from datumaro_clip.errors import DecisionError, OptionError
+from datumaro_clip.host.items import key_of, with_labels
+from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.vectors import ItemKey
 
 MERGED = "merged"
-
-
-def key_of(item: DatasetItem) -> ItemKey:
-    """What identifies an item."""
-    return ItemKey(str(item.id), str(item.subset))
 
 
 class DecidedItems:
@@ -33,11 +32,13 @@ class DecidedItems:
     """
 
     def __init__(self, log: DecisionLog, categories: Mapping[Any, Any]) -> None:
-        self._decisions: dict[ItemKey, list[Decision]] = defaultdict(list)
-        for decision in log.decisions:
-            self._decisions[decision.key].append(decision)
-        self._merges = bool(log.options.get("merge_annotations"))
-        self._members = self._dropped_for(log.decisions) if self._merges else {}
+        self._decisions: dict[tuple[ItemKey, int], list[Decision]] = defaultdict(list)
+        for one in log.decisions:
+            # Before decisions had an occurrence, only a repetition was about another item than the first of its id.
+            self._decisions[one.key, one.occurrence or int(one.reason == "repeated_id")].append(one)
+        merges = bool(log.options.get("merge_annotations"))
+        dropped = [one for one in log.decisions if one.action == "drop" and one.representative is not None]
+        self._dropped_for = {one.key: one for one in dropped} if merges else {}
         self._labels = categories.get(AnnotationType.label)
 
     def apply(self, items: Iterable[DatasetItem]) -> Iterator[DatasetItem]:
@@ -45,29 +46,30 @@ class DecidedItems:
 
         ``items`` is iterated twice where annotations are merged, so it must be a collection then.
         """
-        lost = self._annotations_lost(items) if self._members else {}
-        kept = self._kept(items, lost)
-        if any(decision.rank is not None for each in self._decisions.values() for decision in each):
-            kept = iter(sorted(kept, key=self._rank))
-        yield from kept
+        lost = self._annotations_lost(items) if self._dropped_for else {}
+        seen: Counter[ItemKey] = Counter()
+        kept = []
+        ranked = any(one.rank is not None for each in self._decisions.values() for one in each)
+        for item in items:
+            key = key_of(item)
+            decided = self._decisions.get((key, seen[key]), [])
+            seen[key] += 1
+            if any(one.action == "drop" and one.annotation is None for one in decided):
+                continue
+            changed = self._changed(item, decided, lost.get(key, ()))
+            if ranked:  # Items that no rank was given to keep their place behind the others.
+                rank = next((one.rank for one in decided if one.rank is not None), len(self._decisions))
+                kept.append((rank, changed))
+            else:
+                yield changed
+        yield from (item for _, item in sorted(kept, key=lambda pair: pair[0]))
 
     def require_keys(self, keys: Iterable[ItemKey]) -> None:
         """Raise :class:`DecisionError` if there are decisions about items that the dataset does not have."""
-        unknown = sorted(set(self._decisions) - set(keys))
+        unknown = sorted({key for key, _ in self._decisions} - set(keys))
         if unknown:
             names = ", ".join(map(str, unknown[:3]))
             raise DecisionError(f"the dataset has no item {names} ({len(unknown)} of the decided items are missing)")
-
-    def _kept(
-        self, items: Iterable[DatasetItem], lost: Mapping[ItemKey, Sequence[Annotation]]
-    ) -> Iterator[DatasetItem]:
-        seen: set[ItemKey] = set()
-        for item in items:
-            key = key_of(item)
-            decided = [one for one in self._decisions.get(key, ()) if one.reason != "repeated_id" or key in seen]
-            seen.add(key)
-            if not any(one.action == "drop" and one.annotation is None for one in decided):
-                yield self._changed(item, decided, lost.get(key, ()))
 
     def _changed(self, item: DatasetItem, decided: list[Decision], lost: Sequence[Annotation]) -> DatasetItem:
         annotations = [*self._annotations(item, decided), *_missing_from(item, lost)]
@@ -98,23 +100,66 @@ class DecidedItems:
             raise DecisionError(f"the dataset has no label category {name!r}, which a decision adds")
         return int(index)
 
-    def _rank(self, item: DatasetItem) -> int:
-        """Place in the result; items that no rank was given to keep their place behind the others."""
-        decided = self._decisions.get(key_of(item), ())
-        return next((one.rank for one in decided if one.rank is not None), len(self._decisions))
-
-    @staticmethod
-    def _dropped_for(decisions: Iterable[Decision]) -> dict[ItemKey, Decision]:
-        return {one.key: one for one in decisions if one.action == "drop" and one.representative is not None}
-
     def _annotations_lost(self, items: Iterable[DatasetItem]) -> dict[ItemKey, list[Annotation]]:
         """What dropped items had, by the item that stays for them."""
         lost: dict[ItemKey, list[Annotation]] = defaultdict(list)
         for item in items:
-            decision = self._members.get(key_of(item))
+            decision = self._dropped_for.get(key_of(item))
             if decision is not None and decision.representative is not None:
                 lost[decision.representative] += _transferable(item, decision.reason)
         return lost
+
+
+class Replay(Transform):
+    """Items as a log of decisions leaves them."""
+
+    def __init__(self, extractor: IDataset, log: DecisionLog) -> None:
+        super().__init__(extractor)
+        self._log = log
+
+    def categories(self) -> Any:
+        """The dataset's categories, with the labels that decisions add."""
+        told = [one.label for one in self._log.decisions if one.action == "label" and one.label]
+        return with_labels(self._extractor.categories(), told)
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        yield from DecidedItems(self._log, self.categories()).apply(self._extractor)
+
+
+def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False) -> int:
+    """Write the dataset as the decisions leave it.
+
+    Parameters
+    ----------
+    log : DecisionLog
+    pathspec : str
+        ``PATH[:FORMAT]``.
+    output : Path
+    form : str, optional
+        Name of the format to write; the source's where omitted.
+
+    Returns
+    -------
+    int
+        Number of items written.
+
+    Raises
+    ------
+    OptionError
+        If the dataset cannot be read, or not be written so or there.
+    DecisionError
+        If it lacks an item that was decided about.
+    """
+    dataset = open_dataset(pathspec)
+    form = form or dataset.format
+    if form not in dataset.env.exporters:
+        raise OptionError(f"no dataset can be written as {form}; name another format with -f: datum convert --help")
+    if output.is_dir() and any(output.iterdir()):
+        raise OptionError(f"{output} is not empty; name a new directory")
+    DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
+    dataset.transform(Replay, log=log)
+    dataset.export(str(output), form, save_media=save_media)
+    return len(dataset)
 
 
 def _transferable(item: DatasetItem, reason: str) -> list[Annotation]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from datumaro_clip.curate.tools import MODULES
 from datumaro_clip.system.entry_points import STORES, offered
 
 
@@ -19,15 +20,15 @@ class PluginSpec(NamedTuple):
 _HOST = "datumaro_clip.host"
 _TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".gz", ".zst", ".toml")
 
+
+def class_name(plugin: str) -> str:
+    """The name of a plugin's class, as ``ClipAlign`` of ``clip_align``."""
+    return "".join(word.capitalize() for word in plugin.split("_"))
+
+
 PLUGINS = (
-    PluginSpec(f"{_HOST}.curation.align.ClipAlign", "clip_align", "Transform"),
-    PluginSpec(f"{_HOST}.curation.classify.ClipClassify", "clip_classify", "Transform"),
-    PluginSpec(f"{_HOST}.curation.clean.ClipClean", "clip_clean", "Transform"),
-    PluginSpec(f"{_HOST}.curation.dedup.ClipDedup", "clip_dedup", "Transform"),
-    PluginSpec(f"{_HOST}.curation.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
-    PluginSpec(f"{_HOST}.transform.ClipOutliers", "clip_outliers", "Transform"),
-    PluginSpec(f"{_HOST}.curation.sample.ClipSample", "clip_sample", "Transform"),
-    PluginSpec(f"{_HOST}.curation.search.ClipSearch", "clip_search", "Transform"),
+    *(PluginSpec(f"{_HOST}.transform.{class_name(tool)}", tool, "Transform") for tool in MODULES),
+    PluginSpec(f"{_HOST}.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
     PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
     PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),
@@ -47,4 +48,4 @@ def store_plugins() -> tuple[PluginSpec, ...]:
 
 def format_class(store: str, role: str) -> str:
     """The name of the class that is a kind of store's ``Base``, ``Exporter`` or ``Importer``, as ``ClipMmapBase``."""
-    return "".join(word.capitalize() for word in store.split("_")) + role
+    return class_name(store) + role

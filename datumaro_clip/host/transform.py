@@ -18,6 +18,7 @@ from datumaro_clip.curate.run import decide, options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
 from datumaro_clip.host.apply import DecidedItems
 from datumaro_clip.host.items import label_names, neutral, with_labels
+from datumaro_clip.host.specs import class_name
 from datumaro_clip.report import plan_report, thumbnails_of, write_report
 
 log = logging.getLogger(__name__)
@@ -97,16 +98,12 @@ def transform_of(name: str) -> type[CurationTransform]:
         f"|s|sdatum transform -t {name} -o OUT path/to/coco:coco -- {each}" for each in tool.examples
     )
     told = tool.summary.replace("\n\n", "|n\n|n\n") + f"|n\n|n\nExamples:|n\n{examples}"
-    return type(_class_name(name), (CurationTransform,), {"NAME": name, "TOOL": tool, "__doc__": told})
-
-
-def _class_name(name: str) -> str:
-    return "".join(part.capitalize() for part in name.split("_"))
+    return type(class_name(name), (CurationTransform,), {"NAME": name, "TOOL": tool, "__doc__": told})
 
 
 def __getattr__(name: str) -> type[CurationTransform]:
     """``ClipAlign`` and the like, made when asked for."""
-    found = next((tool for tool in MODULES if _class_name(tool) == name), None)
+    found = next((tool for tool in MODULES if class_name(tool) == name), None)
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     made = globals()[name] = transform_of(found)

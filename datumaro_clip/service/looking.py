@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from datumaro_clip.curate.clean import PICTURE_REASONS, PictureFacts, PictureRules, judge_picture, spread
+from datumaro_clip.curate.clean import PictureFacts, picture_findings, spread
 from datumaro_clip.images import decode
 from datumaro_clip.objects.detector import DetectionOptions, Detector
 from datumaro_clip.service.embedding import Embedding
@@ -129,8 +129,7 @@ def _opened(data: bytes) -> _Opened:
     with Image.open(io.BytesIO(data)) as picture:
         kind = picture.format or "PNG"
     facts = PictureFacts(None, image.width, image.height, spread(image))
-    found = (judge_picture(facts, PictureRules(checks=(check,))) for check in PICTURE_REASONS)
-    return _Opened(image, kind, tuple(finding.reason for finding in found if finding is not None))
+    return _Opened(image, kind, tuple(finding.reason for finding in picture_findings(facts)))
 
 
 def _box(corners: Corners) -> Corners:

@@ -1,0 +1,187 @@
+"""The tool ``clip_dedup``: what is known of each item, and what is said of those that repeat others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from datumaro_clip.curate.align import combine
+from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.duplicates import (
+    KEEP,
+    LEVELS,
+    Candidate,
+    Duplicate,
+    DuplicateRules,
+    find_duplicates,
+    pixel_digest,
+)
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.near.rings import Thumbnail
+from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
+from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
+from datumaro_clip.curate.tools import Tool
+from datumaro_clip.curate.verdicts import Verdicts
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.embedding.keys import content_digest
+from datumaro_clip.errors import ImageError, OptionError
+from datumaro_clip.images import decode
+
+# Groups that are named one by one among the leaks.
+_NAMED = 50
+
+OPTIONS = (
+    Option("levels", Several(of=Choice(names=LEVELS)), DuplicateRules.levels, "of duplicates to look for"),
+    Option("threshold", Cosine(), DuplicateRules.threshold, "from which vectors propose near pairs"),
+    Option("keep", Several(of=Choice(names=KEEP)), KEEP, "who stays, what decides first named first"),
+    Option("keep-ratio", Share(above=True), DuplicateRules.keep_ratio, "of the semantic level"),
+    Option(
+        "clusters",
+        Whole(at_least=1, metavar="N"),
+        None,
+        "of the semantic level",
+        unset="about the square root of the items",
+    ),
+    Option("seed", Whole(at_least=0, metavar="N"), 0, "of the clusters"),
+    Option("merge-annotations", Flag(), False, "give what stays the labels and captions of what goes"),
+    Option("no-vectors", Flag(), False, "load no model: descriptors propose, pixels decide"),
+)
+
+
+def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
+    """Describe every item, find the groups, and say who stays for whom."""
+    rules = DuplicateRules(
+        options.levels, options.keep, options.threshold, options.keep_ratio, options.clusters, options.seed
+    )
+    with ThumbnailFile() as thumbnails:
+        candidates, shown = _candidates(columns, thumbnails, "near" in rules.levels)
+        duplicates = find_duplicates(candidates, thumbnails, shown, rules)
+    return _told(columns, duplicates)
+
+
+def _candidates(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[list[Candidate], list[int]]:
+    """What is known of each item, and which ones have a thumbnail, which goes to the file at once."""
+    candidates, shown = [], []
+    owner = columns.rows[columns.texts.owner]
+    alignment = combine(columns.texts.scores, owner, len(columns.items), "max")
+    vectors = dict(zip(columns.rows.tolist(), columns.vectors, strict=True))
+    pictures = columns.map_pictures(lambda item, request: _read(request, near))
+    for row, (item, picture) in enumerate(zip(columns.items, pictures, strict=True)):
+        fit = None if np.isnan(alignment[row]) else float(alignment[row])
+        protected = item.key.subset in columns.protected
+        known = (picture.digests, picture.pixels, item.annotation_count, fit, protected, vectors.get(row))
+        candidates.append(Candidate(*known))
+        if picture.thumbnail is not None:
+            shown.append(row)
+            thumbnails.append(picture.thumbnail)
+    return candidates, shown
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """What the picture of an item says, undecodable ones nothing."""
+
+    digests: tuple[bytes, ...] = ()
+    pixels: int = 0
+    thumbnail: Thumbnail | None = None
+
+
+def _read(request: ImageRequest, near: bool) -> _Picture:
+    try:
+        source = request.fetch()
+        picture = decode(source)
+        digests = (content_digest(source), pixel_digest(picture))
+    except ImageError:
+        return _Picture()
+    return _Picture(digests, picture.width * picture.height, square_thumbnail(picture) if near else None)
+
+
+def _told(columns: Columns, duplicates: dict[int, Duplicate]) -> Verdicts:
+    verdicts = Verdicts(columns.keys)
+    heads = sorted({each.representative for each in duplicates.values()})
+    groups = {head: number for number, head in enumerate(heads)}
+    members = {head: [head] for head in heads}
+    for row, each in duplicates.items():
+        members[each.representative].append(row)
+        verdicts.set(
+            [row],
+            action="drop",
+            reason=f"{each.level}_duplicate",
+            score=each.score,
+            threshold=each.threshold,
+            group=groups[each.representative],
+            representative=each.representative,
+            detail=_sentence(each),
+        )
+    quarrels = [conflicts([columns.items[row] for row in members[head]]) for head in heads]
+    verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
+    verdicts.notes += leaks([[columns.items[row] for row in each] for each in members.values()])
+    found = sorted(zip(heads, quarrels, strict=True))
+    verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in found if quarrel]
+    return verdicts
+
+
+def _sentence(each: Duplicate) -> str:
+    if each.match is None:
+        semantic = f"stands for it, by a cosine similarity of {each.score:.3f}"
+        return {"exact": "the same file or the same pixels", "semantic": semantic}[each.level]
+    return f"an altered copy: once aligned, pixels correlate by {each.match.correlation:.3f}"
+
+
+def leaks(groups: Sequence[Sequence[Item]]) -> list[str]:
+    """One note a group that lies in more than one subset, up to fifty, after one with their number."""
+    across = [group for group in groups if len({item.key.subset for item in group}) > 1]
+    notes = [f"leak: {', '.join(str(item.key) for item in group)}" for group in across[:_NAMED]]
+    return [f"{len(across)} duplicate groups lie across subsets", *notes] if across else []
+
+
+def conflicts(group: Sequence[Item]) -> str:
+    """A sentence on how the members of a group are labelled differently; empty where they agree.
+
+    Members without any label, or any box, say nothing. Of boxes the numbers of each label count; their places move
+    with the picture's edges.
+    """
+    found = []
+    for name, told in (("labels", _labels), ("boxes", _boxes)):
+        versions = {said for item in group if (said := ", ".join(told(item)))}
+        if len(versions) > 1:
+            found.append(f"{name} differ: {' / '.join(sorted(versions))}")
+    return "; ".join(found)
+
+
+def _labels(item: Item) -> list[str]:
+    return sorted({str(label.name) for label in item.labels if label.is_of_picture})
+
+
+def _boxes(item: Item) -> Iterator[str]:
+    labels = [str(box.label) for box in item.boxes if box.label is not None]
+    return (f"{labels.count(label)} {label}" for label in sorted(set(labels)))
+
+
+def _wanted(values: Values) -> str:
+    """Vectors where a level uses them, captions where they decide who stays."""
+    if values.no_vectors or not {"near", "semantic"} & set(values.levels):
+        return "none"
+    return "captions" if "alignment" in values.keep else "pictures"
+
+
+def _check(values: Values) -> None:
+    if values.no_vectors and "semantic" in values.levels:
+        raise OptionError("the semantic level needs vectors: leave out --no-vectors, or semantic among the --levels")
+
+
+TOOL = Tool(
+    "clip_dedup",
+    drop_duplicates,
+    OPTIONS,
+    "Finds pictures that repeat others: the same file or pixels (exact), altered copies (near), and, where asked for, "
+    "pictures that stand for one another (semantic).\n\n"
+    "CLIP vectors and picture descriptors only propose near pairs; their pixels decide, so that look-alikes stay. Each "
+    "group keeps one item: that whose captions fit best, then the one with most annotations, the largest, the first "
+    "('--keep' gives another order). Copies across subsets and copies labelled differently are reported.",
+    ("--protect val --report REPORT",),
+    vectors=_wanted,
+    check=_check,
+)

@@ -1,0 +1,55 @@
+"""Columns of bare vectors, for tests of tools: no Datumaro, no model, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datumaro_clip.curate.columns import Columns, Texts
+from datumaro_clip.curate.item import Item
+
+
+class Answers:
+    """Gives the vector of each text that it knows."""
+
+    def __init__(self, known: dict[str, np.ndarray]) -> None:
+        self.known = known
+
+    def text_vectors(self, texts: Sequence[str]) -> np.ndarray:
+        return np.stack([self.known[text] for text in texts]).astype(np.float32)
+
+    def picture_vector(self, image: object) -> np.ndarray:
+        raise NotImplementedError
+
+
+def columns_of(
+    vectors: np.ndarray,
+    *,
+    labels: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
+    texts: np.ndarray | None = None,
+    owner: np.ndarray | None = None,
+    answers: dict[str, np.ndarray] | None = None,
+    without_vector: Sequence[int] = (),
+) -> Columns:
+    """N items of which all but ``without_vector`` have a vector; text i belongs to the item ``owner[i]``, or i."""
+    rows = np.setdiff1d(np.arange(len(vectors) + len(without_vector)), without_vector)
+    count = len(vectors) + len(without_vector)
+    owner = np.arange(len(vectors)) if owner is None else owner
+    told = [int((owner == place).sum()) for place in range(len(vectors))] if texts is not None else [0] * len(vectors)
+    captions = dict(zip(rows.tolist(), told, strict=True))
+    items = [
+        Item.of(
+            str(row),
+            captions=[f"text {n} of {row}" for n in range(captions.get(row, 0))],
+            labels=[] if labels is None else [labels[row]],
+        )
+        for row in range(count)
+    ]
+    more = {}
+    if texts is not None:
+        number = [int((owner[:place] == owner[place]).sum()) for place in range(len(owner))]
+        scores = np.einsum("td,td->t", vectors[owner].astype(np.float64), texts)
+        more["texts"] = Texts(texts, owner, np.array(number, np.int64), scores)
+    return Columns(items, classes, vectors, rows, Answers(answers or {}), **more)
