@@ -19,6 +19,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.objects.detector import Detector
 from datumaro_clip.service import Settings, create_app
 from datumaro_clip.store import CaptionVector, Header, ObjectVector, Record, create_store
 from datumaro_clip.testing import FakeEncoder
@@ -52,7 +53,8 @@ def make_store(
     Each item has a ``colour``, and by choice ``captions``, ``objects`` (class, confidence or None, colour, box x1 y1 x2
     y2), ``tags``, ``added`` and ``attributes``.
     """
-    header = Header(categories={"label": {"class": "LabelCategories", "items": [[c, "", []] for c in CLASSES]}})
+    classes = [[name, "", {"$": "set", "v": []}] for name in CLASSES]
+    header = Header(categories={"label": {"class": "LabelCategories", "items": classes, "groups": []}})
     with create_store(path, kind, header) as writer:
         writer.declare(encoder.provenance)
         for number, (key, item) in enumerate(items.items()):
@@ -103,12 +105,15 @@ def colours_store(path: Path, encoder: Encoder | None = None, **options: Any) ->
 
 @contextmanager
 def client_of(
-    stores: Mapping[str, Path] | Path, encoder: Encoder | None = None, settings: Settings | None = None, **options: Any
+    stores: Mapping[str, Path] | Path,
+    encoder: Encoder | None = None,
+    settings: Settings | None = None,
+    detector: Detector | None = None,
 ) -> Iterator[TestClient]:
     """A client of a service that is ready."""
     found = {"colours": stores} if isinstance(stores, Path) else stores
-    app = create_app(found, encoder or FakeEncoder(), settings)
-    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False, **options) as client:
+    app = create_app(found, encoder or FakeEncoder(), settings, detector)
+    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
         wait_until_ready(client, (settings or Settings()).root_path)
         yield client
 

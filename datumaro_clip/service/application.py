@@ -39,7 +39,12 @@ _ABOUT = "Search, records and ingest over stores of datumaro-clip. Errors are on
 _SUBJECTS = (search, records, pictures, ingest, embeddings, operations)
 
 
-def create_app(stores: Stores, encoder: Encoder | None = None, settings: Settings | None = None) -> Application:
+def create_app(
+    stores: Stores,
+    encoder: Encoder | None = None,
+    settings: Settings | None = None,
+    detector: Detector | None = None,
+) -> Application:
     """Make a service over stores.
 
     Parameters
@@ -49,6 +54,8 @@ def create_app(stores: Stores, encoder: Encoder | None = None, settings: Setting
     encoder : Encoder, optional
         Of that space; the model that the settings name, or the one at hand of the space, where omitted.
     settings : Settings, optional
+    detector : Detector, optional
+        Of objects in new pictures; the one that the settings name, if any, where omitted.
 
     Returns
     -------
@@ -66,7 +73,8 @@ def create_app(stores: Stores, encoder: Encoder | None = None, settings: Setting
     """
     settings = settings or Settings()
     paths = {name: Path(path) for name, path in stores.items()}
-    detector = None if settings.detector is None else _detector(settings)
+    if detector is None and settings.detector is not None:
+        detector = OpenVINODetector(find_detector(settings.detector), settings.device)
     service = Service(paths, encoder or _encoder_for(paths, settings), settings, detector)
     api = FastAPI(
         title="datumaro-clip",
@@ -156,11 +164,6 @@ def _encoder_for(stores: Mapping[str, Path], settings: Settings) -> Encoder:
     """The model that the settings name, or that made the stores' vectors."""
     name = settings.model or _fingerprint(stores)
     return load_model(name, device=settings.device, precision=settings.precision)
-
-
-def _detector(settings: Settings) -> Detector:
-    assert settings.detector is not None
-    return OpenVINODetector(find_detector(settings.detector), settings.device)
 
 
 def _fingerprint(stores: Mapping[str, Path]) -> str | None:

@@ -8,6 +8,7 @@ import secrets
 import time
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from datumaro_clip.service.metrics import Metrics
@@ -36,11 +37,12 @@ class Observed:
             return await self._app(scope, receive, send)
         given = Headers(scope=scope).get("x-request-id", "")
         scope["request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-        status = 0
+        status, is_whole = 0, False
         start = time.perf_counter()
 
         async def told(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_whole
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
@@ -55,15 +57,17 @@ class Observed:
             try:
                 await self._app(scope, receive, told)
             except Exception as error:  # The last place where a fault can still become an answer.
-                if status:
-                    log.error("an answer broke off", exc_info=error)
+                # Starlette raises again what it has answered for.
+                if status and not is_whole:
                     raise
-                await answer_to(as_problem(error), request_id)(scope, receive, told)
+                if not status:
+                    await answer_to(as_problem(error), request_id)(scope, receive, told)
             finally:
                 self._count(scope, status, time.perf_counter() - start)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
+        found = scope.get("route")
+        route = found.path if isinstance(found, Route) else "unmatched"
         method = scope["method"] if scope["method"] in _METHODS else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)

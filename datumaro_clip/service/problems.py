@@ -153,7 +153,7 @@ def install(app: FastAPI) -> None:
     async def handle(request: Request, error: Exception) -> Response:
         return answer_to(as_problem(error), request.scope.get("request_id", ""))
 
-    for kind in (DatumaroClipError, HTTPException, RequestValidationError):
+    for kind in (Exception, DatumaroClipError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
 
 
