@@ -5,7 +5,10 @@ from datumaro_clip import _autoload
 TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process
 
 if TYPE_CHECKING:
+    from datumaro_clip.curate.decisions import Decision, DecisionLog
+    from datumaro_clip.curate.item import Item
     from datumaro_clip.embedding import embed, embed_texts
+    from datumaro_clip.functions import align, classify, clean, find_duplicates, outliers, sample
     from datumaro_clip.host.registration import register
     from datumaro_clip.model.encoder import Encoder
     from datumaro_clip.model.loading import load_model
@@ -15,23 +18,36 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Decision",
+    "DecisionLog",
     "Embedding",
     "Encoder",
+    "Item",
     "VectorSpace",
     "__version__",
+    "align",
+    "classify",
+    "clean",
     "embed",
     "embed_texts",
+    "find_duplicates",
     "load_model",
     "open_store",
+    "outliers",
     "register",
+    "sample",
 ]
 
 _autoload.install()
 
 # Imported on first use: the start-up hook imports this package in every Python process.
 _HOMES = {
+    **dict.fromkeys(("align", "classify", "clean", "find_duplicates", "outliers", "sample"), "datumaro_clip.functions"),
+    "Decision": "datumaro_clip.curate.decisions",
+    "DecisionLog": "datumaro_clip.curate.decisions",
     "Embedding": "datumaro_clip.vectors",
     "Encoder": "datumaro_clip.model.encoder",
+    "Item": "datumaro_clip.curate.item",
     "VectorSpace": "datumaro_clip.vectors",
     "embed": "datumaro_clip.embedding",
     "embed_texts": "datumaro_clip.embedding",

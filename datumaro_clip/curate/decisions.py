@@ -103,6 +103,15 @@ class DecisionLog:
     decisions: tuple[Decision, ...]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        items = len({decision.key for decision in self.decisions})
+        told = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
+        return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
+
+    def keys(self, action: str = "keep") -> list[ItemKey]:
+        """The items that an action is decided for, in order: those that stay, where none is named."""
+        return [one.key for one in self.decisions if one.action == action and one.annotation is None]
+
     def counts(self) -> Counter[str]:
         """Decisions by action and reason, as ``drop near_duplicate``."""
         return Counter(f"{decision.action} {decision.reason}".strip() for decision in self.decisions)

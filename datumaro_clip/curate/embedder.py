@@ -141,10 +141,11 @@ class Embedder:
         texts = [found.item.texts(self.options.texts, self.options.prompt) for found in window]
         for found, of_item in zip(window, texts, strict=True):
             _require_texts(of_item, found.item)
-        flat = [text.text for of_item in texts for text in of_item]
+        flat = [text.text for of_item in texts for text in of_item if text.vector is None]
         rows = iter(self.model.text_vectors(flat) if flat else ())
         for found, of_item in zip(window, texts, strict=True):
-            vectors = tuple(_caption(found.embedding, text, next(rows)) for text in of_item)
+            known = ((text, next(rows) if text.vector is None else text.vector) for text in of_item)
+            vectors = tuple(_caption(found.embedding, text, row) for text, row in known)
             yield ItemEmbedding(found.item, found.embedding, vectors, found.error)
 
 

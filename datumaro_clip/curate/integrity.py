@@ -123,7 +123,7 @@ def _of_item(
         if not isinstance(label.name, str):
             text = f"annotation {label.annotation} has label {label.name}, but there are {class_count} categories"
             yield Fault("LabelOutsideCategories", key, text)
-    for text, annotation in item.captions:
+    for text, annotation, _ in item.captions:
         if not text.strip():
             yield Fault("EmptyCaption", key, f"annotation {annotation} is an empty caption")
         elif "\ufffd" in text or any(0xD800 <= ord(char) <= 0xDFFF for char in text):

@@ -13,17 +13,18 @@ from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError, InvalidVectorError
 from datumaro_clip.images import Box, ImageLike
 from datumaro_clip.texts import fill_prompt
-from datumaro_clip.vectors import Embedding, ItemKey
+from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 
 #: The attribute in which an item carries its vector.
 EMBEDDING_ATTRIBUTE = "clip_embedding"
 
 
 class ItemCaption(NamedTuple):
-    """A caption, and the index of its annotation."""
+    """A caption, the index of its annotation, and its unit vector (D,) where that is known already."""
 
     text: str
     annotation: int
+    vector: FloatArray | None = None
 
 
 class ItemLabel(NamedTuple):
@@ -66,10 +67,11 @@ class ItemBox(NamedTuple):
 
 
 class ItemText(NamedTuple):
-    """A text about an item, and the index of the annotation that it comes from."""
+    """A text about an item, the index of the annotation that it comes from, and its vector where that is known."""
 
     annotation: int
     text: str
+    vector: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +131,17 @@ class Item:
             What :func:`datumaro_clip.images.decode` takes; an array is RGB.
         subset : str
         captions, labels : sequence of str
+            Of the picture.
         boxes : sequence of (box, label)
             Each box ``(x, y, width, height)`` in pixels.
         embedding : Embedding, optional
             The picture's vector, where it is known.
         attributes : mapping, optional
+
+        Examples
+        --------
+        >>> Item.of("a dog", captions=["a dog on a beach"], labels=["dog"]).label
+        'dog'
         """
         first_label, first_box = len(captions), len(captions) + len(labels)
         named = [ItemLabel(name, first_label + n) for n, name in enumerate(labels)]
@@ -207,7 +215,7 @@ class Item:
             With ``{}`` for the class's name.
         """
         if kind == "captions":
-            return [ItemText(caption.annotation, caption.text) for caption in self.captions]
+            return [ItemText(each.annotation, each.text, each.vector) for each in self.captions]
         first: dict[str, int] = {}
         for label in self.labels if kind == "labels" else ():
             if isinstance(label.name, str):

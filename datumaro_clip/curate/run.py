@@ -174,8 +174,6 @@ def _told(values: Values) -> dict[str, Any]:
 
 def _log_summary(made: DecisionLog) -> None:
     """One line with the counts of what was decided, then the notes."""
-    items = len({decision.key for decision in made.decisions})
-    counts = ", ".join(f"{name} {count}" for name, count in sorted(made.counts().items())) or "nothing to decide"
-    log.info("%s: %d items; %s", made.transform, items, counts)
+    log.info("%s", repr(made).removeprefix("DecisionLog(").removesuffix(")"))
     for note in made.notes:
         log.info("%s: %s", made.transform, note)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 from datumaro.components.dataset_base import DatasetItem, IDataset
@@ -14,14 +12,12 @@ from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.curate.options import Values, add_options
-from datumaro_clip.curate.run import decide, options_of, read_values
+from datumaro_clip.curate.run import options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
+from datumaro_clip.functions import decide_and_report
 from datumaro_clip.host.apply import DecidedItems
 from datumaro_clip.host.items import label_names, neutral, with_labels
 from datumaro_clip.host.specs import class_name
-from datumaro_clip.report import plan_report, thumbnails_of, write_report
-
-log = logging.getLogger(__name__)
 
 
 class CurationTransform(Transform):
@@ -56,12 +52,7 @@ class CurationTransform(Transform):
         """What was decided; deciding, and writing the report, takes place on first use."""
         values, classes = self.values, label_names(self._extractor.categories())
         items = [neutral(item, classes) for item in self._items]
-        made = decide(self.TOOL, values, items, classes)
-        if values.report:
-            plan = plan_report(made)
-            write_report(Path(values.report), plan, thumbnails_of(items, plan.keys()))
-            log.info("Report: %s", Path(values.report) / "report.html")
-        return made
+        return decide_and_report(self.TOOL, values, items, classes)
 
     @cached_property
     def _items(self) -> list[DatasetItem]:

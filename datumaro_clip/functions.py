@@ -1,0 +1,222 @@
+"""The curation tools as Python functions: items, files or vectors in, decisions out; no Datumaro needed.
+
+Each takes the options of the plugin of its name, dashes as underscores: ``align(items, keep_top=0.3)`` is
+``clip_align`` with ``--keep-top 0.3``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog
+from datumaro_clip.curate.groups import neighbour_lists, star_groups
+from datumaro_clip.curate.item import Item, ItemCaption
+from datumaro_clip.curate.options import Cosine, Values
+from datumaro_clip.curate.run import decide, read_values
+from datumaro_clip.curate.tools import Tool, tool_named
+from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.report import plan_report, thumbnails_of, write_report
+from datumaro_clip.similarity import pairs_above
+from datumaro_clip.vectors import Embedding, ItemKey, VectorSpace, unit_rows
+
+log = logging.getLogger(__name__)
+
+#: Items; paths of pictures; or vectors, (N, D).
+Data: TypeAlias = Iterable[Item | str | os.PathLike[str]] | npt.NDArray[Any]
+
+
+class DuplicateGroup(NamedTuple):
+    """Items that repeat one another.
+
+    Attributes
+    ----------
+    keeper : ItemKey
+        The one that stays.
+    members : tuple of Decision
+        The others, each with its reason, score and detail.
+    """
+
+    keeper: ItemKey
+    members: tuple[Decision, ...]
+
+
+def clean(data: Data, **options: Any) -> DecisionLog:
+    """Find broken, tiny, oddly shaped and blank pictures, and captions that say nothing; see ``clip_clean``."""
+    return _decided("clip_clean", data, options)
+
+
+def align(data: Data, *, texts: npt.ArrayLike | None = None, **options: Any) -> DecisionLog:
+    """Find captions, labels or boxes that do not fit their pictures; see ``clip_align``.
+
+    Parameters
+    ----------
+    data : iterable of Item, or numpy.ndarray
+    texts : array_like, optional
+        With vectors as ``data``: one of each item's text, (N, D).
+    **options
+        Of ``clip_align``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> vectors = np.eye(2)
+    >>> align(vectors, texts=vectors[::-1], min_score=0.5).counts()
+    Counter({'drop mismatch': 2})
+    """
+    if texts is None:
+        return _decided("clip_align", data, options)
+    items, options = _items(data, options)
+    rows = unit_rows(texts)
+    if len(rows) != len(items):
+        raise InvalidVectorError(f"{len(rows)} texts for {len(items)} items")
+    told = [
+        replace(item, captions=(ItemCaption("", 0, row),), annotation_count=1)
+        for item, row in zip(items, rows, strict=True)
+    ]
+    return _decided("clip_align", told, options)
+
+
+def sample(data: Data, **options: Any) -> DecisionLog:
+    """Choose a part that does the work of the whole; see ``clip_sample``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> sample(np.eye(5), count=2).counts()
+    Counter({'drop not_picked': 3, 'keep picked': 2})
+    """
+    return _decided("clip_sample", data, options)
+
+
+def classify(data: Data, labels: Sequence[str] = (), **options: Any) -> DecisionLog:
+    """Label each picture with the class whose prompts it resembles most; see ``clip_classify``.
+
+    Vectors need ``model=``: the one that they are of.
+    """
+    return _decided("clip_classify", data, {"labels": labels, **options})
+
+
+def outliers(data: Data, *, labels: Sequence[str] | None = None, **options: Any) -> DecisionLog:
+    """Find pictures that resemble no others, and labels that are wrong; see ``clip_outliers``.
+
+    Parameters
+    ----------
+    data : iterable of Item, or numpy.ndarray
+    labels : sequence of str, optional
+        With vectors as ``data``: each item's label, N of them; with ``no_texts=True``, or with ``model=``, the model
+        that the vectors are of.
+    **options
+        Of ``clip_outliers``.
+    """
+    items, options = _items(data, options)
+    if labels is not None:
+        if len(labels) != len(items):
+            raise OptionError(f"{len(labels)} labels for {len(items)} items")
+        told = [Item.of("", labels=[label]).labels for label in labels]
+        items = [replace(item, labels=each) for item, each in zip(items, told, strict=True)]
+    return _decided("clip_outliers", items, options)
+
+
+def find_duplicates(data: Data, *, threshold: float | None = None, **options: Any) -> list[DuplicateGroup]:
+    """Find the groups of items that repeat one another, with the reason of each member.
+
+    Parameters
+    ----------
+    data : iterable of Item or path, or numpy.ndarray
+        Pictures are compared as ``clip_dedup`` does: the same file or pixels, and altered copies, judged by pixels.
+        Vectors (N, D) can only say which pictures look alike: no member is less similar to the one that stays than
+        ``threshold``.
+    threshold : float, optional
+        Cosine similarity; 0.95 for vectors, for pictures the default of ``clip_dedup``.
+    **options
+        Of ``clip_dedup``, for pictures.
+
+    Returns
+    -------
+    list of DuplicateGroup
+        In the order of the items that stay.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [group] = find_duplicates(np.array([[1, 0], [0, 1], [1, 0.01]]))
+    >>> str(group.keeper), group.members[0].key.id, group.members[0].score
+    ('0@default', '2', 0.99995)
+    """
+    if isinstance(data, np.ndarray):
+        if options:
+            raise OptionError(f"vectors alone have no {', '.join(sorted(options))}; give pictures, or --threshold only")
+        return _alike(data, 0.95 if threshold is None else threshold)
+    given = options if threshold is None else {"threshold": threshold, **options}
+    found = _decided("clip_dedup", data, given).decisions
+    members: dict[ItemKey, list[Decision]] = {}
+    for one in found:
+        if one.representative is not None:
+            members.setdefault(one.representative, []).append(one)
+    return [DuplicateGroup(one.key, tuple(members[one.key])) for one in found if one.key in members]
+
+
+def decide_and_report(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str]) -> DecisionLog:
+    """Let a tool decide about items, and write the report where one is asked for.
+
+    Parameters and errors are those of :func:`datumaro_clip.curate.run.decide`.
+    """
+    made = decide(tool, values, items, classes)
+    if values.report:
+        plan = plan_report(made)
+        write_report(Path(values.report), plan, thumbnails_of(items, plan.keys()))
+        log.info("Report: %s", Path(values.report) / "report.html")
+    return made
+
+
+def _decided(name: str, data: Data, options: dict[str, Any]) -> DecisionLog:
+    tool = tool_named(name)
+    items, options = _items(data, options)
+    values = read_values(tool, options)
+    return decide_and_report(tool, values, items, sorted({each for item in items for each in item.class_counts()}))
+
+
+def _items(data: Data, options: dict[str, Any]) -> tuple[list[Item], dict[str, Any]]:
+    """The items that data stand for; of vectors, in the space of the model that the options name."""
+    if not isinstance(data, np.ndarray):
+        if isinstance(data, str | os.PathLike):
+            raise OptionError(f"wanted a list of items or of paths, got the one path {os.fspath(data)!r}")
+        return [each if isinstance(each, Item) else Item.of(os.fspath(each), each) for each in data], options
+    rows = unit_rows(data)
+    space = VectorSpace("name:given", rows.shape[1], "given")
+    model = options.get("model")
+    if model is not None:
+        encoder = model if isinstance(model, Encoder) else load_model(model)
+        space, options = encoder.space, {**options, "model": encoder}
+    given = (Embedding(row, space.fingerprint, space.model, "unknown") for row in rows)
+    return [Item.of(str(n), embedding=each) for n, each in enumerate(given)], options
+
+
+def _alike(data: npt.NDArray[Any], threshold: float) -> list[DuplicateGroup]:
+    """Stars of vectors that are similar enough, the first of each standing for the others."""
+    if problem := Cosine().problem(threshold):
+        raise OptionError(f"--threshold {problem}, got {threshold!r}")
+    rows = unit_rows(data)
+    left, right, scores = pairs_above(rows, threshold)
+    score = dict(zip(zip(left.tolist(), right.tolist(), strict=True), scores.tolist(), strict=True))
+    near = neighbour_lists(len(rows), np.stack([left, right], axis=1).astype(np.int64))
+    heads = star_groups(range(len(rows)), near, lambda one, other: True)
+    members: dict[int, list[Decision]] = {}
+    keys = [ItemKey(str(n), "default") for n in range(len(rows))]
+    for n, head in enumerate(heads.tolist()):
+        if head != n:
+            found = round(score[min(n, head), max(n, head)], 6)
+            members.setdefault(head, []).append(
+                Decision(keys[n], "drop", "similar_vectors", found, threshold, representative=keys[head])
+            )
+    return [DuplicateGroup(keys[head], tuple(members[head])) for head in sorted(members)]
