@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import numpy.typing as npt
 import tokenizers
 
 from datumaro_clip.errors import ModelFormatError, TextError
+
+# Longer texts than any model reads, and more tokens than any has.
+_LARGEST = {"context_length": 1 << 16, "pad_id": 1 << 24}
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,16 @@ class TextSettings:
     attention_mask: bool = True
 
     def __post_init__(self) -> None:
+        for name, least in (("context_length", 1), ("pad_id", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _LARGEST[name]:
+                wanted = f"a whole number from {least} to {_LARGEST[name]}"
+                raise ModelFormatError(f"the text setting {name} {value!r} is not {wanted}")
         if self.padding not in ("longest", "max_length"):
-            raise ModelFormatError(f"text padding {self.padding!r} is neither 'longest' nor 'max_length'")
+            raise ModelFormatError(f"the text setting padding {self.padding!r} is neither 'longest' nor 'max_length'")
+        for name in ("lowercase", "attention_mask"):
+            if not isinstance(getattr(self, name), bool):
+                raise ModelFormatError(f"the text setting {name} {getattr(self, name)!r} is neither true nor false")
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> TextSettings:
@@ -114,17 +126,16 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, settings: TextSettings | Mapping[str, Any]) -> None:
         self.settings = settings if isinstance(settings, TextSettings) else TextSettings.from_mapping(settings)
-        backend.no_padding()
-        backend.enable_truncation(self.settings.context_length)
+        with _tokenizer_errors("the model's tokenizer cannot be used"):
+            backend.no_padding()
+            backend.enable_truncation(self.settings.context_length)
         self._backend = backend
 
     @classmethod
     def from_file(cls, path: Path, settings: TextSettings | Mapping[str, Any]) -> Tokenizer:
         """Read a ``tokenizer.json``; raise :class:`ModelFormatError` if it cannot be read."""
-        try:
+        with _tokenizer_errors(f"{path} is not a tokenizer"):
             backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as exc:  # The library raises bare Exception for every kind of unreadable file.
-            raise ModelFormatError(f"{path} is not a tokenizer: {exc}") from exc
         return cls(backend, settings)
 
     def encode(self, texts: Sequence[str]) -> Tokens:
@@ -142,9 +153,21 @@ class Tokenizer:
         """
         require_texts(texts)
         prepared = [text.lower() for text in texts] if self.settings.lowercase else list(texts)
-        encodings = self._backend.encode_batch_fast(prepared)
+        with _tokenizer_errors("the model's tokenizer fails on these texts"):
+            encodings = self._backend.encode_batch_fast(prepared)
         ids = [encoding.ids for encoding in encodings]
         return Tokens(ids, sum(bool(encoding.overflowing) for encoding in encodings), self.settings)
+
+
+@contextmanager
+def _tokenizer_errors(what: str) -> Iterator[None]:
+    """Turn what the tokenizers library raises into an error: bare exceptions, and panics, which are not even those."""
+    try:
+        yield
+    except BaseException as exc:
+        if isinstance(exc, Exception) or type(exc).__name__ == "PanicException":
+            raise ModelFormatError(f"{what}: {exc}; copy the model again") from exc
+        raise
 
 
 def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], TokenBatch]]:

@@ -76,8 +76,8 @@ def random_clip_combined(random_clip_checkpoint: Path, tmp_path_factory: pytest.
 @pytest.fixture(scope="session")
 def random_clip(random_clip_combined: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model directory of :func:`random_clip_checkpoint`; not to be changed."""
-    from datumaro_clip.model.making.build import Origin
-    from datumaro_clip.model.making.optimum_ir import import_optimum
+    from datumaro_clip.model.directory import Origin
+    from datumaro_clip.model.making.export import import_optimum
 
     out = tmp_path_factory.mktemp("model") / "small"
     import_optimum(random_clip_combined, out, Origin("random/small", "checkpoint"))

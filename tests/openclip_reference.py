@@ -42,7 +42,7 @@ SPARE = ((0, 0), (1, 0), (0, 2), (3, 0), (0, 5), (7, 0), (0, 11), (70, 45), (91,
 
 def main(tokenizer: Path, out: Path) -> None:
     """Make everything of every model."""
-    from datumaro_clip.model.making.build import Origin
+    from datumaro_clip.model.directory import Origin
     from datumaro_clip.model.making.openclip import export_openclip
 
     for kind, config in MODELS.items():

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from commands import run_command
 
-from datumaro_clip.cli.demo import steps
-from datumaro_clip.cli.demo_truth import Truth
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.demo.planted import PlantedDefects
+from datumaro_clip.demo.tour import steps
 from datumaro_clip.vectors import ItemKey
 
 DEFECTS = (
@@ -23,7 +23,7 @@ DEFECTS = (
 def judged(tmp_path: Path, kinds: tuple[str, ...], *dropped: str):
     decisions = tuple(Decision(ItemKey(name, "train"), "drop", "some_reason") for name in dropped)
     write_decisions(tmp_path / "decisions.jsonl", DecisionLog("clip_test", {}, None, decisions))
-    return Truth(10, DEFECTS).judge(tmp_path / "decisions.jsonl", kinds)
+    return PlantedDefects(10, DEFECTS).judge(tmp_path / "decisions.jsonl", kinds)
 
 
 def test_nothing_planted_and_nothing_dropped_is_perfect(tmp_path: Path):
@@ -46,7 +46,7 @@ def test_what_was_missed_lowers_recall(tmp_path: Path):
 
 def test_truth_is_read_from_a_catalogue(tmp_path: Path):
     (tmp_path / "truth.json").write_text(json.dumps({"items": 3, "defects": [DEFECTS[0]]}))
-    assert Truth.read(tmp_path) == Truth(3, (DEFECTS[0],))
+    assert PlantedDefects.read(tmp_path) == PlantedDefects(3, (DEFECTS[0],))
 
 
 @pytest.fixture(scope="module")

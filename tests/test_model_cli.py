@@ -67,7 +67,7 @@ def test_an_export_is_refused_with_the_next_precision_unless_its_loss_is_accepte
     random_clip: Path, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without --require the default is required; here it is one that nothing meets."""
-    monkeypatch.setattr("datumaro_clip.cli.model.DEFAULT", "mean_cosine>=0.99,mean_cosine>1.5")
+    monkeypatch.setattr("datumaro_clip.cli.model.DEFAULT_REQUIREMENT", "mean_cosine>=0.99,mean_cosine>1.5")
     out = tmp_path / "out"
     command = ["model", "export", str(random_clip), "-o", str(out), "--precision", "int8", "--calibrate", dataset]
     assert main(command) == 1

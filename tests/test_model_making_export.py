@@ -13,11 +13,10 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import ModelExportError, ModelFormatError
-from datumaro_clip.model.directory import read_manifest, verify_files
+from datumaro_clip.model.directory import Origin, read_manifest, verify_files
 from datumaro_clip.model.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels
 from datumaro_clip.model.making.assets import read_assets
-from datumaro_clip.model.making.build import Origin
-from datumaro_clip.model.making.optimum_ir import import_optimum
+from datumaro_clip.model.making.export import import_optimum
 from datumaro_clip.model.openvino import OpenVINOEncoder
 from datumaro_clip.vectors import FloatArray, unit_rows
 

@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from datumaro_clip.model.making.metrics import METRICS, Metric, Thresholds, Truth, Vectors, compare, owners_of
+from datumaro_clip.model.making.metrics import METRICS, GroundTruth, Metric, Thresholds, Vectors, compare, owners_of
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 NONE = np.empty((0, 4), np.float32)
@@ -17,8 +17,8 @@ def basis(*indices: int) -> FloatArray:
     return np.eye(4, dtype=np.float32)[list(indices)]
 
 
-def truth(counts: list[int], labels: list[int]) -> Truth:
-    return Truth(owners_of(counts), np.array(labels, np.int64))
+def truth(counts: list[int], labels: list[int]) -> GroundTruth:
+    return GroundTruth(owners_of(counts), np.array(labels, np.int64))
 
 
 def only_images(images: FloatArray) -> Vectors:

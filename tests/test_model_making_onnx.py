@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import ModelFormatError
-from datumaro_clip.model.directory import read_manifest
+from datumaro_clip.model.directory import Origin, read_manifest
 from datumaro_clip.model.golden import GOLDEN_TEXTS, GoldenVectors
-from datumaro_clip.model.making.build import Origin
-from datumaro_clip.model.making.onnx_encoders import import_onnx
+from datumaro_clip.model.making.export import import_onnx
 from datumaro_clip.model.openvino import OpenVINOEncoder
 
 pytestmark = pytest.mark.export

@@ -13,11 +13,10 @@ import pytest
 import tokenizers
 
 from datumaro_clip.errors import MissingDependencyError, ModelExportError, ModelFormatError
+from datumaro_clip.model.directory import Origin, read_json
 from datumaro_clip.model.golden import GOLDEN_TEXTS, golden_pixels
-from datumaro_clip.model.jsonfile import read_json
-from datumaro_clip.model.making.build import Origin
-from datumaro_clip.model.making.openclip import export_openclip
-from datumaro_clip.model.making.openclip_config import CONFIG, OpenClipConfig
+from datumaro_clip.model.layouts import OPENCLIP_CONFIG
+from datumaro_clip.model.making.openclip import OpenClipConfig, export_openclip
 from datumaro_clip.model.openvino import OpenVINOEncoder
 from datumaro_clip.vectors import FloatArray, unit_rows
 
@@ -183,7 +182,7 @@ def test_settings_that_are_off_are_passed_over(checkpoint: Path, tmp_path: Path)
         "pool_type": "tok",
         "timm_pool": "avg",
     }
-    config = read_json(changed(checkpoint, tmp_path, "vision_cfg", off) / CONFIG)
+    config = read_json(changed(checkpoint, tmp_path, "vision_cfg", off) / OPENCLIP_CONFIG)
     assert not OpenClipConfig.parse(config, tmp_path).by_timm
 
 

@@ -12,9 +12,8 @@ import pytest
 
 from datumaro_clip.model.directory import read_manifest, verify_files
 from datumaro_clip.model.golden import GOLDEN_TEXTS, golden_pixels
-from datumaro_clip.model.making.quantize import Calibration
+from datumaro_clip.model.making.precision import Calibration, convert_precision
 from datumaro_clip.model.openvino import OpenVINOEncoder
-from datumaro_clip.model.precision import convert_precision
 from datumaro_clip.model.resolve import resolve
 
 pytestmark = pytest.mark.export
@@ -32,7 +31,11 @@ def made(random_clip_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
         pytest.skip("needs OpenCLIP in a directory of the environment: make ci-venv")
     out = tmp_path_factory.mktemp("openclip-itself")
     command = [sys.executable, str(PROGRAM), str(random_clip_checkpoint / "tokenizer.json"), str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(LIBRARIES), "HF_HUB_OFFLINE": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(LIBRARIES), os.environ.get("PYTHONPATH", "")]),
+        "HF_HUB_OFFLINE": "1",
+    }
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr[-3000:]
     return out

@@ -44,9 +44,9 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from datumaro_clip.demo.catalogue import ATTRIBUTES, describe
 from datumaro_clip.demo.catalogue.captions import LANGUAGES
-from datumaro_clip.model.making.build import Origin
+from datumaro_clip.model.directory import Origin
 from datumaro_clip.model.making.export import export_checkpoint
-from datumaro_clip.model.precision import convert_precision
+from datumaro_clip.model.making.precision import convert_precision
 
 ROOT = Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "datumaro_clip" / "bundled" / "tiny"

@@ -8,11 +8,10 @@ from pathlib import Path
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.samples import image_text_samples
-from datumaro_clip.model.directory import PRECISIONS, Manifest, read_manifest, verify_files
+from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
 from datumaro_clip.model.loading import encoders_of_others
-from datumaro_clip.model.making.certify import Certificate, check_requirement
-from datumaro_clip.model.making.making import NO_REQUIREMENT, Trial, certify_directory, export_model
-from datumaro_clip.model.making.requirement import DEFAULT, Requirement
+from datumaro_clip.model.making.certificate import DEFAULT_REQUIREMENT, Certificate, Requirement, check_requirement
+from datumaro_clip.model.making.judged import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.model.resolve import at_hand, models_at_hand, resolve
 
 NAME = "model"
@@ -46,9 +45,13 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="directory, bundled name or Hugging Face id")
     add("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
-    add("--precision", choices=PRECISIONS, help="default: the model's own, which is f32 for a checkpoint")
+    add("--precision", choices=WEIGHTS, help="default: the model's own, which is f32 for a checkpoint")
     add("--calibrate", metavar="DATASET[:FORMAT]", help="pictures and captions to calibrate int8 on, and to judge on")
-    add("--require", metavar=DEFAULT, help="what the certificate must say, or nothing is written (default: just that)")
+    add(
+        "--require",
+        metavar=DEFAULT_REQUIREMENT,
+        help="what the certificate must say, or nothing is written (default: just that)",
+    )
     add("--accept-loss", action="store_true", help="keep the model although it misses what is required")
     add("--local-files-only", action="store_true", help="never ask a model hub")
     _add_shared(parser)
@@ -60,8 +63,13 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
     add("directory", type=Path, metavar="DIR", help="the model directory to judge")
     add("--reference", required=True, metavar="REF", help="the same model in f32: a directory or a name, as --model")
     add("--data", required=True, metavar="DATASET[:FORMAT]", help="your pictures, captions and labels")
-    add("--precision", default="auto", choices=("auto", *PRECISIONS), help="default: %(default)s")
-    add("--require", default="", metavar=DEFAULT, help="what the certificate must say, or the exit status is 1")
+    add("--precision", default="auto", choices=("auto", *WEIGHTS), help="default: %(default)s")
+    add(
+        "--require",
+        default="",
+        metavar=DEFAULT_REQUIREMENT,
+        help="what the certificate must say, or the exit status is 1",
+    )
     _add_shared(parser)
     parser.set_defaults(action=_certify)
 
@@ -88,7 +96,7 @@ def _export(args: argparse.Namespace) -> int:
 
 def _required_of_export(args: argparse.Namespace) -> Requirement:
     """What the certificate must say; raise OptionError where there will be none."""
-    asked = Requirement.parse(DEFAULT if args.require is None else args.require)
+    asked = Requirement.parse(DEFAULT_REQUIREMENT if args.require is None else args.require)
     if args.require and not args.calibrate:
         raise OptionError("--require needs pictures to judge on: --calibrate DATASET[:FORMAT]")
     return NO_REQUIREMENT if args.accept_loss else asked
@@ -130,7 +138,7 @@ def _verify(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(manifest: Manifest, directory: Path, certificate: Certificate | None) -> None:
+def _show(manifest: ModelManifest, directory: Path, certificate: Certificate | None) -> None:
     """A model for people."""
     source = manifest.source
     height, width = manifest.image_size

@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.embedding.database import Database
+from datumaro_clip.embedding.database import Connection, Database, number, transaction
 from datumaro_clip.system.files import cache_root
 from datumaro_clip.vectors import FloatArray
 
@@ -29,6 +29,9 @@ _KEPT_SHARE = 0.9
 _ROW_OVERHEAD = 1024
 # Uses that are noted together; each note is a write.
 _TOUCHED_LIMIT = 10_000
+_COUNT = "SELECT count(*) FROM uses"
+# Counts writes; a clock can be turned back.
+_NEXT_TICK = "SELECT coalesce(max(tick), 0) + 1 FROM uses"
 
 _log = logging.getLogger(__name__)
 
@@ -96,35 +99,56 @@ class VectorCache:
 
     def get(self, keys: Sequence[bytes]) -> list[FloatArray | None]:
         """The vectors of keys, each (D,) float32 and read-only; None where there is none."""
-        rows = self._do(lambda: [self._database.row(key) for key in keys])
-        vectors = [None if row is None else self._checked(key, row) for key, row in zip(keys, rows, strict=True)]
-        self._note(key for key, vector in zip(keys, vectors, strict=True) if vector is not None)
-        return vectors
+        select = "SELECT checksum, vector FROM vectors WHERE key = ?"
+        rows = self._run(lambda database: [database.execute(select, (key,)).fetchone() for key in keys])
+        found: dict[bytes, FloatArray] = {}
+        with self._lock:
+            for key, row in zip(keys, rows, strict=True):
+                if row is not None and _is_sound(key, *row):
+                    found[key] = np.frombuffer(row[1], np.float32)
+                elif row is not None:
+                    self.corrupt += 1
+            self._touched.update(found)
+            if len(self._touched) > _TOUCHED_LIMIT:
+                self.flush()
+        return [found.get(key) for key in keys]
 
     def put(self, keys: Sequence[bytes], vectors: Iterable[npt.ArrayLike]) -> None:
         """Keep vectors, one (D,) a key; what this call has put survives the end of the process."""
         blobs = [np.ascontiguousarray(vector, np.float32).tobytes() for vector in vectors]
         rows = [(key, _checksum(key, blob), blob) for key, blob in zip(keys, blobs, strict=True)]
-        self._do(lambda: self._put(rows))
+        self._run(lambda database: self._put(database, rows))
 
     def flush(self) -> None:
         """Note which vectors were used since the last note; forgetting it only blurs which go first."""
-        self._do(lambda: self._put([]))
+        self._run(lambda database: self._put(database, []))
 
     def info(self) -> CacheInfo:
         """What is in the cache."""
-        count = self._do(self._database.count)
-        return CacheInfo(self._database.path, count, self._do(self._database.size), self.max_bytes)
+        count, size = self._run(lambda database: (number(database, _COUNT), _size(database)))
+        return CacheInfo(self._database.path, count, size, self.max_bytes)
 
     def verify(self) -> int:
         """Read every vector, remove the damaged ones, and return how many those were."""
-        damaged = self._do(lambda: [k for k, *row in self._database.rows() if not _is_sound(k, *row)])
-        self._do(lambda: self._database.remove(damaged))
-        return len(damaged)
+
+        def remove_damaged(database: Connection) -> int:
+            rows = database.execute("SELECT key, checksum, vector FROM vectors")
+            damaged = [(key,) for key, *row in rows if not _is_sound(key, *row)]
+            _remove(database, damaged)
+            return len(damaged)
+
+        return self._run(remove_damaged)
 
     def clear(self) -> int:
         """Remove everything, give the space back, and return how many vectors there were."""
-        return self._do(self._database.clear)
+
+        def clear(database: Connection) -> int:
+            count = number(database, _COUNT)
+            for statement in ("DELETE FROM vectors", "DELETE FROM uses", "VACUUM"):
+                database.execute(statement)
+            return count
+
+        return self._run(clear)
 
     def close(self) -> None:
         """Note the last uses, tell of damaged vectors, and close the database."""
@@ -142,43 +166,46 @@ class VectorCache:
     ) -> None:
         self.close()
 
-    def _do(self, operation: Callable[[], _Result]) -> _Result:
+    def _run(self, operation: Callable[[Connection], _Result]) -> _Result:
         """Run one operation on the database, on a new one if it proves damaged."""
         with self._lock:
             return self._database.run(operation)
 
-    def _note(self, used: Iterable[bytes]) -> None:
-        """Remember uses, and write them down where they are many."""
-        with self._lock:
-            self._touched.update(used)
-            if len(self._touched) > _TOUCHED_LIMIT:
-                self.flush()
-
-    def _put(self, rows: list[tuple[bytes, int, bytes]]) -> None:
+    def _put(self, database: Connection, rows: list[tuple[bytes, int, bytes]]) -> None:
+        """Note what was used, make room, and add or replace rows, which are then the most recently used."""
         touched, self._touched = self._touched, set()
         if not touched and not rows:
             return
-        with self._database.transaction():
-            self._database.touch(touched)
-            self._make_room(sum(len(blob) + _ROW_OVERHEAD for *_, blob in rows))
-            self._database.insert(rows)
+        with transaction(database):
+            tick = number(database, _NEXT_TICK)
+            database.executemany("UPDATE uses SET tick = ? WHERE key = ?", ((tick, key) for key in touched))
+            incoming = sum(len(blob) + _ROW_OVERHEAD for *_, blob in rows)
+            if _size(database) + incoming > self.max_bytes:
+                _shrink(database, int(self.max_bytes * _KEPT_SHARE) - incoming)
+            database.executemany("INSERT OR REPLACE INTO vectors (key, checksum, vector) VALUES (?, ?, ?)", rows)
+            uses = ((row[0], tick + 1) for row in rows)
+            database.executemany("INSERT OR REPLACE INTO uses (key, tick) VALUES (?, ?)", uses)
 
-    def _make_room(self, incoming: int) -> None:
-        """Remove the vectors whose last use is longest ago until ``incoming`` bytes fit."""
-        if self._database.size() + incoming <= self.max_bytes:
+
+def _size(database: Connection) -> int:
+    """Bytes of the pages that hold something."""
+    pages = number(database, "PRAGMA page_count") - number(database, "PRAGMA freelist_count")
+    return pages * number(database, "PRAGMA page_size")
+
+
+def _shrink(database: Connection, target: int) -> None:
+    """Remove the vectors whose last use is longest ago until the rest takes ``target`` bytes at most."""
+    while (excess := _size(database) - target) > 0:
+        share = math.ceil(excess / _size(database) * number(database, _COUNT))
+        oldest = database.execute("SELECT key FROM uses ORDER BY tick LIMIT ?", (share,)).fetchall()
+        if not oldest:
             return
-        target = int(self.max_bytes * _KEPT_SHARE) - incoming
-        while (excess := self._database.size() - target) > 0:
-            share = excess / self._database.size()
-            if not self._database.remove_oldest(math.ceil(share * self._database.count())):
-                return
+        _remove(database, oldest)
 
-    def _checked(self, key: bytes, row: tuple[int, bytes]) -> FloatArray | None:
-        """The vector of a row; None, counted, if it is damaged."""
-        if _is_sound(key, *row):
-            return np.frombuffer(row[1], np.float32)
-        self.corrupt += 1
-        return None
+
+def _remove(database: Connection, keys: list[tuple[bytes]]) -> None:
+    for table in ("vectors", "uses"):
+        database.executemany(f"DELETE FROM {table} WHERE key = ?", keys)
 
 
 class Keeper:

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -25,21 +25,23 @@ _VERSION = 1
 # Three rows of 512 float32 fill a page to four fifths.
 _PAGE_BYTES = 8192
 _BUSY_SECONDS = 60.0
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS uses (key BLOB PRIMARY KEY, tick INTEGER NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS uses_by_tick ON uses (tick);
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, checksum INTEGER NOT NULL, vector BLOB NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS uses (key BLOB PRIMARY KEY, tick INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS uses_by_tick ON uses (tick)",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_VERSION}",
+)
 
 # A damaged schema is quoted in messages, which then are not always text.
 _SIGNS_OF_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 _Result = TypeVar("_Result")
-Row = tuple[bytes, int, bytes]
+Connection = sqlite3.Connection
 
 
 class Database:
-    """Rows (key, checksum, vector) and the order of their last uses; not safe under threads by itself.
+    """A file with the tables ``vectors`` (key, checksum, vector) and ``uses`` (key, tick); not safe under threads.
 
     Parameters
     ----------
@@ -54,11 +56,11 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._inode = 0
-        self.run(lambda: None)
+        self.run(lambda connection: None)
 
-    def run(self, operation: Callable[[], _Result]) -> _Result:
+    def run(self, operation: Callable[[Connection], _Result]) -> _Result:
         """Run an operation; on a damaged file, set that aside and run it once more on a new one."""
         try:
             return self._run(operation)
@@ -69,11 +71,11 @@ class Database:
         except _SIGNS_OF_DAMAGE as exc:
             raise CacheError(f"the vector cache {self.path} cannot be used: {exc}") from exc
 
-    def _run(self, operation: Callable[[], _Result]) -> _Result:
+    def _run(self, operation: Callable[[Connection], _Result]) -> _Result:
         try:
             if self._connection is None:
-                self._open()
-            return operation()
+                self._connection = self._opened()
+            return operation(self._connection)
         except (sqlite3.ProgrammingError, sqlite3.InterfaceError) as exc:
             raise TypeError(f"a vector cache's keys are bytes: {exc}") from exc
         except (sqlite3.OperationalError, OSError) as exc:
@@ -82,86 +84,34 @@ class Database:
                 "choose another directory with --cache, or switch it off with --cache off"
             ) from exc
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the block's changes, or none of them."""
-        self._do("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._do("COMMIT")
-        except BaseException:
-            if self._connection is not None and self._connection.in_transaction:
-                self._do("ROLLBACK")
-            raise
-
-    def row(self, key: bytes) -> tuple[int, bytes] | None:
-        """(checksum, vector) of a key."""
-        found: tuple[int, bytes] | None = self._do(
-            "SELECT checksum, vector FROM vectors WHERE key = ?", (key,)
-        ).fetchone()
-        return found
-
-    def rows(self) -> Iterator[Row]:
-        """Every row."""
-        yield from self._do("SELECT key, checksum, vector FROM vectors")
-
-    def insert(self, rows: Iterable[Row]) -> None:
-        """Add or replace rows; they are the most recently used."""
-        rows, tick = list(rows), self._next_tick()
-        self._many("INSERT OR REPLACE INTO vectors (key, checksum, vector) VALUES (?, ?, ?)", rows)
-        self._many("INSERT OR REPLACE INTO uses (key, tick) VALUES (?, ?)", ((row[0], tick) for row in rows))
-
-    def touch(self, keys: Iterable[bytes]) -> None:
-        """Make rows the most recently used."""
-        tick = self._next_tick()
-        self._many("UPDATE uses SET tick = ? WHERE key = ?", ((tick, key) for key in keys))
-
-    def remove(self, keys: Iterable[bytes]) -> None:
-        """Remove rows."""
-        doomed = [(key,) for key in keys]
-        self._many("DELETE FROM vectors WHERE key = ?", doomed)
-        self._many("DELETE FROM uses WHERE key = ?", doomed)
-
-    def remove_oldest(self, count: int) -> int:
-        """Remove up to ``count`` rows whose last use is longest ago; return how many."""
-        oldest = self._do("SELECT key FROM uses ORDER BY tick LIMIT ?", (count,)).fetchall()
-        self.remove(key for (key,) in oldest)
-        return len(oldest)
-
-    def clear(self) -> int:
-        """Remove all rows, shrink the file, and return how many rows there were."""
-        count = self.count()
-        self._do("DELETE FROM vectors")
-        self._do("DELETE FROM uses")
-        self._do("VACUUM")
-        return count
-
-    def count(self) -> int:
-        """Number of rows."""
-        return self._number("SELECT count(*) FROM uses")
-
-    def size(self) -> int:
-        """Bytes of the pages that hold something."""
-        pages = self._number("PRAGMA page_count") - self._number("PRAGMA freelist_count")
-        return pages * self._number("PRAGMA page_size")
-
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; the next operation opens another."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _open(self) -> None:
+    def _opened(self) -> Connection:
+        """A connection to the file, made ours if it is new; another program's or another version's is refused."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             self._inode = self.path.stat().st_ino
-            _prepare(connection, self.path)
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            identity = [number(connection, f"PRAGMA {name}") for name in ("application_id", "user_version")]
+            if number(connection, "SELECT count(*) FROM sqlite_master") and identity != [_APPLICATION_ID, _VERSION]:
+                raise CacheError(
+                    f"{self.path} is not a vector cache of this version; choose another directory with --cache"
+                )
+            _use_write_ahead_log(connection)
+            with transaction(connection):
+                for statement in _SCHEMA:
+                    connection.execute(statement)
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
         weakref.finalize(self, connection.close)  # For whoever forgets to; Python 3.13 warns otherwise.
+        return connection
 
     def _set_aside(self, exc: Exception) -> None:
         """Rename a damaged database, unless another process has, so that the next operation begins a new one."""
@@ -177,49 +127,26 @@ class Database:
         except OSError as failure:
             raise CacheError(f"the vector cache {self.path} is damaged ({exc}); delete it") from failure
 
-    @property
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise CacheError(f"the vector cache {self.path} is closed")
-        return self._connection
 
-    def _do(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        return self._opened.execute(statement, values)
-
-    def _many(self, statement: str, values: Iterable[tuple[object, ...]]) -> None:
-        self._opened.executemany(statement, values)
-
-    def _number(self, statement: str) -> int:
-        return int(self._do(statement).fetchone()[0])
-
-    def _next_tick(self) -> int:
-        """Counts writes; a clock can be turned back."""
-        return self._number("SELECT coalesce(max(tick), 0) + 1 FROM uses")
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make a new database ours, or see that an old one is."""
-    connection.execute("PRAGMA trusted_schema = OFF")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    _require_ours(connection, path)
-    _use_write_ahead_log(connection)
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All of the block's changes, or none of them."""
     connection.execute("BEGIN IMMEDIATE")
-    for statement in filter(str.strip, _SCHEMA.split(";")):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
-    connection.execute("COMMIT")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
-def _require_ours(connection: sqlite3.Connection, path: Path) -> None:
-    """Refuse a database that is another program's or another version's; an empty one is welcome."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    identity = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
-    if tables and identity != [_APPLICATION_ID, _VERSION]:
-        raise CacheError(f"{path} is not a vector cache of this version; choose another directory with --cache")
+def number(connection: Connection, statement: str) -> int:
+    """The one whole number that a statement gives."""
+    return int(connection.execute(statement).fetchone()[0])
 
 
-def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+def _use_write_ahead_log(connection: Connection) -> None:
     """Let readers and a writer work at once; SQLite does not wait by itself where several begin at once."""
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     deadline = time.monotonic() + _BUSY_SECONDS

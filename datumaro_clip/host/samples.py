@@ -16,7 +16,7 @@ from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.host.texts import item_texts
 from datumaro_clip.images import ImageLike, decode
-from datumaro_clip.model.making.samples import Sample
+from datumaro_clip.model.making.certificate import Sample
 
 log = logging.getLogger(__name__)
 

@@ -24,6 +24,9 @@ _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_ali
 _DEFAULT_RESAMPLE = Image.Resampling.BICUBIC
 _DEFAULT_RESCALE = 1 / 255
 
+#: Pixels of a side of the pictures that a model may ask for; no model takes more than half as many.
+MAX_SIDE = 2048
+
 Channels = tuple[float, float, float]
 CropRounding = Literal["down", "half_to_even"]
 
@@ -62,6 +65,10 @@ class Preprocessing:
             raise ModelFormatError("the processor's configuration fixes no picture size: no crop, no exact resize")
         if any(np.min(size) < 1 for size in (self.resize, self.crop) if size is not None):
             raise ModelFormatError(f"the processor's size {self.resize} or crop {self.crop} has a side without pixels")
+        if any(np.max(size) > MAX_SIDE for size in (self.resize, self.crop) if size is not None):
+            raise ModelFormatError(
+                f"the processor's size {self.resize} or crop {self.crop} has a side of more than {MAX_SIDE} pixels"
+            )
         if 0.0 in self.std:
             raise ModelFormatError("the processor's deviation is zero")
         if not self.rescale_factor > 0:

@@ -1,17 +1,19 @@
-"""The manifest of a model directory: what the model is, and what its files must be."""
+"""A model directory: its manifest, which says what the model is, and what its files must be."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import ModelFormatError
-from datumaro_clip.model.jsonfile import read_json
-from datumaro_clip.system.files import is_safe_relative, sha256_file, write_text
+from datumaro_clip.images.preprocess import MAX_SIDE
+from datumaro_clip.system import files
 from datumaro_clip.texts import TextSettings
 from datumaro_clip.vectors import VectorSpace
 
@@ -25,7 +27,8 @@ TEXT_ENCODER = "text_encoder.xml"
 GOLDEN = "golden.npy"
 CERTIFICATE = "certificate.json"
 
-PRECISIONS = ("f32", "f16", "bf16", "int8")
+#: Precisions that a model's weights can have.
+WEIGHTS = ("f32", "f16", "bf16", "int8")
 #: Files that a manifest must name; each graph's weights lie beside it as ``.bin``.
 REQUIRED_FILES = (
     IMAGE_ENCODER,
@@ -36,6 +39,22 @@ REQUIRED_FILES = (
     PREPROCESSOR,
     GOLDEN,
 )
+#: More dimensions than any model's vectors have.
+MAX_DIMENSION = 1 << 16
+_MOST_BYTES = 1 << 40
+_MOST_LETTERS = 1000
+_SPACE = re.compile("sha256:[0-9a-f]{64}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; raise :class:`ModelFormatError` if it is none."""
+    try:
+        values = files.read_json(path)
+    except (OSError, ValueError) as exc:
+        raise ModelFormatError(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(values, dict):
+        raise ModelFormatError(f"{path} is not a JSON object")
+    return values
 
 
 @dataclass(frozen=True)
@@ -48,11 +67,39 @@ class FileEntry:
     @classmethod
     def of(cls, path: Path) -> FileEntry:
         """The entry that describes the file as it is."""
-        return cls(path.stat().st_size, sha256_file(path))
+        return cls(path.stat().st_size, files.sha256_file(path))
 
 
 @dataclass(frozen=True)
-class Manifest:
+class Origin:
+    """Where a model came from, for its manifest.
+
+    Attributes
+    ----------
+    name : str
+        The model's name, as a person would ask for it.
+    kind : str
+        ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
+    id, revision : str
+        Hugging Face id and commit hash, where there are such.
+    note : str
+        What whoever uses the model must know; every run that loads it says so.
+    """
+
+    name: str
+    kind: str
+    id: str = ""
+    revision: str = ""
+    note: str = ""
+
+    def to_manifest(self) -> dict[str, str]:
+        """The manifest's ``source``."""
+        note = {"note": self.note} if self.note else {}
+        return {"kind": self.kind, "id": self.id, "revision": self.revision, **note}
+
+
+@dataclass(frozen=True)
+class ModelManifest:
     """``manifest.json`` of a model directory; ``docs/model-directory.md`` describes each key."""
 
     name: str
@@ -62,9 +109,11 @@ class Manifest:
     precision: str
     image_size: tuple[int, int]
     text: TextSettings
-    source: Mapping[str, Any]
+    source: Mapping[str, str]
     versions: Mapping[str, str]
     files: Mapping[str, FileEntry]
+    #: Of a manifest that was read: whether it has a digest of itself. Those of older releases have none.
+    is_sealed: bool = field(default=True, compare=False)
 
     @property
     def vector_space(self) -> VectorSpace:
@@ -73,38 +122,41 @@ class Manifest:
 
     def to_json(self) -> str:
         """The file's text, keys in the order of the format page."""
-        return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
+        del values["is_sealed"]
+        return json.dumps({**values, "digest": _digest(values)}, indent=2) + "\n"
 
 
-def read_manifest(directory: Path) -> Manifest:
+def _digest(values: Mapping[str, Any]) -> str:
+    """SHA-256 over everything that a manifest says but its digest, as JSON in ASCII with sorted keys."""
+    text = json.dumps({key: value for key, value in values.items() if key != "digest"}, sort_keys=True)
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_manifest(directory: Path) -> ModelManifest:
     """Read and check a manifest, and that each file it names is there with its size; digests are not computed.
 
     Raises
     ------
     ModelFormatError
-        If it is missing, foreign, of an unknown version, incomplete, names a file outside the directory, or a
-        file is missing or of another size.
+        If it is missing, foreign, of an unknown version, incomplete, was changed, has a value that no export writes,
+        names a file outside the directory, or a file is missing or of another size.
     """
-    if not (directory / MANIFEST).is_file():
+    where = directory / MANIFEST
+    if not where.is_file():
         raise ModelFormatError(
             f"{directory} is no model directory: there is no {MANIFEST} in it; datum-clip model list shows those at "
             "hand, datum-clip model export makes one"
         )
-    manifest = parse_manifest(read_json(directory / MANIFEST), str(directory / MANIFEST))
+    manifest = _parse(read_json(where), where)
     for name, entry in manifest.files.items():
-        path = directory / name
-        size = _size(path)
+        path, size = directory / name, None
+        with suppress(FileNotFoundError):  # It may be removed between the two looks.
+            size = path.stat().st_size if path.is_file() else None
         if size != entry.size:
             found = "is missing" if size is None else f"has {size} bytes, not {entry.size}"
             raise ModelFormatError(f"{path} {found}; copy the model again, or export it again")
     return manifest
-
-
-def _size(path: Path) -> int | None:
-    """Bytes of a file; None where there is none, or it has just been removed."""
-    with suppress(FileNotFoundError):
-        return path.stat().st_size if path.is_file() else None
-    return None
 
 
 def is_of_newer_release(directory: Path) -> bool:
@@ -117,8 +169,8 @@ def is_of_newer_release(directory: Path) -> bool:
     return values.get("format") == FORMAT and isinstance(version, int) and version > FORMAT_VERSION
 
 
-def parse_manifest(values: Mapping[str, Any], where: str) -> Manifest:
-    """Check the keys of a manifest; ``where`` names it in errors."""
+def _parse(values: Mapping[str, Any], where: Path) -> ModelManifest:
+    """The manifest that the keys describe, each in its range; unknown keys are left for later versions."""
     if values.get("format") != FORMAT:
         raise ModelFormatError(f"{where} is not the manifest of a model of datumaro-clip")
     if values.get("format_version") != FORMAT_VERSION:
@@ -126,51 +178,60 @@ def parse_manifest(values: Mapping[str, Any], where: str) -> Manifest:
             f"{where} has version {values.get('format_version')!r}, this release reads version {FORMAT_VERSION}; "
             "update datumaro-clip, or export the model again"
         )
-    missing = [field.name for field in fields(Manifest) if field.name not in values]
-    if missing:
+    if missing := [each.name for each in fields(ModelManifest) if each.name not in {*values, "is_sealed"}]:
         raise ModelFormatError(f"{where} lacks {', '.join(missing)}")
+    if "digest" in values and values["digest"] != _digest(values):
+        raise ModelFormatError(f"{where} was changed: its digest is another; copy the model again, or export it again")
     try:
-        manifest = _manifest(values)
+        height, width = values["image_size"]
+        manifest = ModelManifest(
+            name=_text(values["name"], "name"),
+            family=_text(values["family"], "family"),
+            space=_text(values["space"], "space"),
+            dimension=_whole(values["dimension"], "dimension", MAX_DIMENSION),
+            precision=_text(values["precision"], "precision"),
+            image_size=(_whole(height, "height", MAX_SIDE), _whole(width, "width", MAX_SIDE)),
+            text=TextSettings.from_mapping(values["text"]),
+            source={_text(key, "source"): _text(value or "", key) for key, value in values["source"].items()},
+            versions={_text(key, "versions"): _text(value, key) for key, value in values["versions"].items()},
+            files={
+                _text(name, "files"): FileEntry(
+                    _whole(entry["size"], "size", _MOST_BYTES, least=0), _text(entry["sha256"], "sha256")
+                )
+                for name, entry in values["files"].items()
+            },
+            is_sealed="digest" in values,
+        )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ModelFormatError(f"{where} cannot be used: {exc}") from exc
-    _check_values(manifest, where)
+    if manifest.precision not in WEIGHTS:
+        raise ModelFormatError(f"{where} has precision {manifest.precision!r}, not one of {', '.join(WEIGHTS)}")
+    if not _SPACE.fullmatch(manifest.space):
+        raise ModelFormatError(f"{where} describes no vector space: {manifest.space!r}")
+    if unsafe := [name for name in manifest.files if not files.is_safe_relative(name)]:
+        raise ModelFormatError(f"{where} names {unsafe[0]!r}, which may lie outside the model's directory")
+    if lacking := [name for name in REQUIRED_FILES if name not in manifest.files]:
+        raise ModelFormatError(f"{where} does not name {lacking[0]}")
     return manifest
 
 
-def _manifest(values: Mapping[str, Any]) -> Manifest:
-    """The manifest that the keys describe; unknown keys are left for later versions."""
-    height, width = values["image_size"]
-    return Manifest(
-        name=str(values["name"]),
-        family=str(values["family"]),
-        space=str(values["space"]),
-        dimension=int(values["dimension"]),
-        precision=str(values["precision"]),
-        image_size=(int(height), int(width)),
-        text=TextSettings.from_mapping(values["text"]),
-        source=dict(values["source"]),
-        versions=dict(values["versions"]),
-        files={name: FileEntry(int(e["size"]), str(e["sha256"])) for name, e in values["files"].items()},
-    )
+def _whole(value: Any, name: str, most: int, least: int = 1) -> int:
+    """A whole number in a range; raise ValueError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError(f"{name} {value!r} is no whole number from {least} to {most}")
+    return value
 
 
-def _check_values(manifest: Manifest, where: str) -> None:
-    """Raise ModelFormatError for values that no export writes."""
-    if manifest.precision not in PRECISIONS:
-        raise ModelFormatError(f"{where} has precision {manifest.precision!r}, not one of {', '.join(PRECISIONS)}")
-    if not manifest.space.startswith("sha256:") or manifest.dimension < 1:
-        raise ModelFormatError(f"{where} describes no vector space: {manifest.space!r}, {manifest.dimension}")
-    unsafe = [name for name in manifest.files if not is_safe_relative(name)]
-    if unsafe:
-        raise ModelFormatError(f"{where} names {unsafe[0]!r}, which may lie outside the model's directory")
-    missing = [name for name in REQUIRED_FILES if name not in manifest.files]
-    if missing:
-        raise ModelFormatError(f"{where} does not name {missing[0]}")
+def _text(value: Any, name: str) -> str:
+    """A text of one line that a terminal can show; raise ValueError for anything else."""
+    if not isinstance(value, str) or not value.isprintable() or len(value) > _MOST_LETTERS:
+        raise ValueError(f"{name} {str(value)[:40]!r} is no line of text")
+    return value
 
 
-def write_manifest(directory: Path, manifest: Manifest) -> None:
+def write_manifest(directory: Path, manifest: ModelManifest) -> None:
     """Write ``manifest.json``, whole."""
-    write_text(directory / MANIFEST, manifest.to_json())
+    files.write_text(directory / MANIFEST, manifest.to_json())
 
 
 def describe_files(directory: Path, names: Iterable[str] = REQUIRED_FILES) -> dict[str, FileEntry]:
@@ -178,7 +239,7 @@ def describe_files(directory: Path, names: Iterable[str] = REQUIRED_FILES) -> di
     return {name: FileEntry.of(directory / name) for name in names}
 
 
-def verify_files(directory: Path, names: Iterable[str] | None = None) -> Manifest:
+def verify_files(directory: Path, names: Iterable[str] | None = None) -> ModelManifest:
     """Compare files with the digests in the manifest.
 
     Parameters
@@ -194,7 +255,7 @@ def verify_files(directory: Path, names: Iterable[str] | None = None) -> Manifes
     """
     manifest = read_manifest(directory)
     for name in manifest.files if names is None else names:
-        if sha256_file(directory / name) != manifest.files[name].sha256:
+        if files.sha256_file(directory / name) != manifest.files[name].sha256:
             raise ModelFormatError(
                 f"{directory / name} was changed or damaged: its SHA-256 is not the manifest's; "
                 "copy the model again, or remove the directory and export it again"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import ModelFormatError
-from datumaro_clip.model.directory import GOLDEN
+from datumaro_clip.model.directory import GOLDEN, MAX_DIMENSION
 from datumaro_clip.texts import TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, is_unit_rows
 
@@ -40,21 +41,22 @@ def golden_pixels(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     numpy.ndarray
         Shape (8, H, W, 3), uint8, RGB.
     """
-    height, width = size
+    return np.stack([np.stack(channels, axis=-1).astype(np.uint8) for channels in _patterns(*size)])
+
+
+def _patterns(height: int, width: int) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
+    """The three channels of each pattern, one pattern after another: all eight of them are eight times the memory."""
     y = (np.arange(height, dtype=np.int64) * 256 // height)[:, None]
     x = (np.arange(width, dtype=np.int64) * 256 // width)[None, :]
     radius = (x - 128) ** 2 + (y - 128) ** 2
-    channels = [
-        (x + 0 * y, y + 0 * x, 255 - x + 0 * y),
-        ((x // 32 + y // 32) % 2 * 255, (x // 64 + y // 64) % 2 * 255, (x + y) // 2),
-        (x ^ y, x & y, x | y),
-        (radius // 64, radius // 128, 255 - radius // 128),
-        ((x * x + 3 * y) // 8, (y * y + 5 * x) // 8, x * y // 256),
-        (0 * x + y // 16 * 16, 0 * y + x // 16 * 16, (x - y) % 256),
-        (np.where(radius < 4096, 220, 20), np.where(radius < 9216, 180, 60), 0 * x + 90 + 0 * y),
-        ((x * 7919 + y * 104729) // 13, (x * 1299709 + y * 15485863) // 17, (x * y * 31) // 7),
-    ]
-    return np.stack([np.stack(pattern, axis=-1) for pattern in channels]).astype(np.uint8)
+    yield x + 0 * y, y + 0 * x, 255 - x + 0 * y
+    yield (x // 32 + y // 32) % 2 * 255, (x // 64 + y // 64) % 2 * 255, (x + y) // 2
+    yield x ^ y, x & y, x | y
+    yield radius // 64, radius // 128, 255 - radius // 128
+    yield (x * x + 3 * y) // 8, (y * y + 5 * x) // 8, x * y // 256
+    yield 0 * x + y // 16 * 16, 0 * y + x // 16 * 16, (x - y) % 256
+    yield np.where(radius < 4096, 220, 20), np.where(radius < 9216, 180, 60), 0 * x + 90 + 0 * y
+    yield (x * 7919 + y * 104729) // 13, (x * 1299709 + y * 15485863) // 17, (x * y * 31) // 7
 
 
 def golden_tokens(tokenizer: Tokenizer) -> TokenBatch:
@@ -78,9 +80,11 @@ class GoldenVectors:
         """Read ``golden.npy``; raise :class:`ModelFormatError` if it is not 16 unit rows."""
         path = directory / GOLDEN
         try:
-            rows = np.load(path, allow_pickle=False)
+            # Mapped, so that a shape that the file does not hold is an error instead of memory.
+            rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as exc:
             raise ModelFormatError(f"{path} cannot be read: {exc}") from exc
-        if rows.ndim != 2 or len(rows) != 2 * COUNT or rows.dtype != np.float32 or not is_unit_rows(rows):
+        wanted = rows.ndim == 2 and len(rows) == 2 * COUNT and rows.shape[1] <= MAX_DIMENSION
+        if not wanted or rows.dtype != np.float32 or not is_unit_rows(rows):
             raise ModelFormatError(f"{path} holds {rows.dtype} {rows.shape}, wanted 16 unit rows of float32")
-        return cls(rows[:COUNT], rows[COUNT:])
+        return cls(np.array(rows[:COUNT]), np.array(rows[COUNT:]))

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from datumaro_clip.model.directory import CERTIFICATE, IMAGE_ENCODER, MANIFEST, REQUIRED_FILES
-from datumaro_clip.model.jsonfile import read_json
-from datumaro_clip.model.making import onnx_encoders, openclip_towers, optimum_ir
+from datumaro_clip.model.directory import CERTIFICATE, IMAGE_ENCODER, MANIFEST, REQUIRED_FILES, read_json
 
-if TYPE_CHECKING:
-    from datumaro_clip.model.directory import Manifest
-    from datumaro_clip.model.making.build import Origin
-
-Maker = Callable[[Path, Path, "Origin"], "Manifest"]
-
+#: The one graph of both encoders that optimum-cli writes, and the two that it writes of an OpenCLIP model.
+OPTIMUM_COMBINED = "openvino_model.xml"
+OPTIMUM_VISION, OPTIMUM_TEXT = "openvino_model_vision.xml", "openvino_model_text.xml"
+#: As transformers.js has them.
+ONNX_VISION, ONNX_TEXT = "onnx/vision_model.onnx", "onnx/text_model.onnx"
+OPENCLIP_CONFIG, OPENCLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _ASSETS = (
     "config.json",
     "preprocessor_config.json",
@@ -38,22 +35,19 @@ class Layout:
     Attributes
     ----------
     kind : str
-        Its name in a manifest's ``source``.
+        Its name in a manifest's ``source``; ``directory`` for a model directory.
     description : str
         For people.
     signs : tuple of tuple of str
         Alternatives; a directory is of this kind if it has every file of one of them.
     files : tuple of str
         Patterns of the files that are of use, beside the signs.
-    make : callable or None
-        Makes a model directory of it; None where it is one.
     """
 
     kind: str
     description: str
     signs: tuple[tuple[str, ...], ...]
-    files: tuple[str, ...]
-    make: Maker | None
+    files: tuple[str, ...] = _ASSETS
 
     def fits(self, names: Collection[str]) -> bool:
         """Whether a directory with these files is of this kind."""
@@ -65,56 +59,30 @@ class Layout:
         return [name for name in names if name in signs or any(fnmatch(name, p) for p in self.files)]
 
 
-def _export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
-    """As :func:`datumaro_clip.model.making.export.export_checkpoint`, which is imported only when needed."""
-    from datumaro_clip.model.making.export import export_checkpoint
-
-    return export_checkpoint(checkpoint, out, origin)
-
-
-def _export_openclip(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
-    """As :func:`datumaro_clip.model.making.openclip.export_openclip`, which is imported only when needed."""
-    from datumaro_clip.model.making.openclip import export_openclip
-
-    return export_openclip(checkpoint, out, origin)
-
-
 LAYOUTS = (
     Layout(
         "directory",
         "a model directory of datumaro-clip",
         ((MANIFEST, IMAGE_ENCODER),),
         (*REQUIRED_FILES, CERTIFICATE),
-        None,
     ),
     Layout(
         "optimum",
         "an export of optimum-cli",
-        (("config.json", optimum_ir.COMBINED, "openvino_model.bin"),),
-        _ASSETS,
-        optimum_ir.import_optimum,
-    ),
-    Layout(
-        "optimum",
-        "an export of an OpenCLIP model by optimum-cli",
         (
+            ("config.json", OPTIMUM_COMBINED, "openvino_model.bin"),
             (
                 "config.json",
-                openclip_towers.VISION,
-                "openvino_model_vision.bin",
-                openclip_towers.TEXT,
-                "openvino_model_text.bin",
+                *(OPTIMUM_VISION, "openvino_model_vision.bin"),
+                *(OPTIMUM_TEXT, "openvino_model_text.bin"),
             ),
         ),
-        _ASSETS,
-        openclip_towers.import_towers,
     ),
     Layout(
         "onnx",
         "a pair of ONNX encoders",
-        (("config.json", onnx_encoders.VISION, onnx_encoders.TEXT),),
-        (*_ASSETS, onnx_encoders.VISION + "_data", onnx_encoders.TEXT + "_data"),
-        onnx_encoders.import_onnx,
+        (("config.json", ONNX_VISION, ONNX_TEXT),),
+        (*_ASSETS, ONNX_VISION + "_data", ONNX_TEXT + "_data"),
     ),
     Layout(
         "checkpoint",
@@ -125,15 +93,8 @@ LAYOUTS = (
             ("config.json", "pytorch_model.bin"),
         ),
         (*_ASSETS, "model-*-of-*.safetensors"),
-        _export_checkpoint,
     ),
-    Layout(
-        "openclip",
-        "a checkpoint of OpenCLIP",
-        (("open_clip_config.json", "open_clip_model.safetensors"),),
-        _ASSETS,
-        _export_openclip,
-    ),
+    Layout("openclip", "a checkpoint of OpenCLIP", ((OPENCLIP_CONFIG, OPENCLIP_WEIGHTS),)),
 )
 
 
@@ -154,24 +115,17 @@ def is_complete(directory: Path) -> bool:
     if MANIFEST in names:
         return set(REQUIRED_FILES) <= names
     processor = {"preprocessor_config.json", "processor_config.json"}
-    tokenizer = {"tokenizer.json", "vocab.json", "spiece.model"}
-    if openclip_towers.VISION in names:
+    if OPTIMUM_VISION in names:
         processor = {"config.json"}
-    elif "open_clip_config.json" in names and "config.json" not in names:
-        processor = {"open_clip_config.json"}
-    return bool(names & processor) and bool(names & tokenizer) and _parts(directory, names) <= names
-
-
-def _parts(directory: Path, names: set[str]) -> set[str]:
-    """Files of weights that an index or an ONNX graph names."""
+    elif OPENCLIP_CONFIG in names and "config.json" not in names:
+        processor = {OPENCLIP_CONFIG}
+    if not names & processor or not names & {"tokenizer.json", "vocab.json", "spiece.model"}:
+        return False
     index = directory / "model.safetensors.index.json"
-    shards = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
-    graphs = names & {onnx_encoders.VISION, onnx_encoders.TEXT}
-    return shards | {f"{graph}_data" for graph in graphs if _names_its_data(directory / graph)}
-
-
-def _names_its_data(graph: Path) -> bool:
-    """Whether an ONNX graph keeps weights in the file beside it."""
-    name = f"{graph.name}_data".encode()
-    with graph.open("rb") as file:
-        return any(name in line for line in file)
+    parts = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
+    for graph in names & {ONNX_VISION, ONNX_TEXT}:
+        with (directory / graph).open("rb") as file:
+            # A graph names the file beside it where it keeps weights there.
+            if any(f"{Path(graph).name}_data".encode() in line for line in file):
+                parts.add(f"{graph}_data")
+    return parts <= names

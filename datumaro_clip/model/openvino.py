@@ -6,31 +6,16 @@ from concurrent.futures import Future
 from functools import cache, cached_property, partial
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 from datumaro_clip.errors import InferenceError, MissingDependencyError, ModelFormatError
 from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.devices import check_device, choose_precision, is_composite
+from datumaro_clip.model.directory import IMAGE_ENCODER, PREPROCESSOR, TEXT_ENCODER, TOKENIZER, ModelManifest
 from datumaro_clip.model.encoder import Encoder, PixelBatch
 from datumaro_clip.model.requests import RequestQueue, gist, read_embeddings
-from datumaro_clip.texts import TextSettings, TokenBatch, Tokenizer
+from datumaro_clip.texts import TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
-
-_IMAGE_ENCODER = "image_encoder.xml"
-_TEXT_ENCODER = "text_encoder.xml"
-
-
-class Manifest(Protocol):
-    """What the encoder asks of a model directory's manifest."""
-
-    @property
-    def vector_space(self) -> VectorSpace: ...
-
-    @property
-    def precision(self) -> str: ...
-
-    @property
-    def text(self) -> TextSettings: ...
 
 
 @cache
@@ -60,7 +45,7 @@ class OpenVINOEncoder(Encoder):
     ----------
     path : Path
         The model directory.
-    manifest : Manifest
+    manifest : ModelManifest
         Its manifest, checked already.
     device : str
         As :func:`~datumaro_clip.model.devices.check_device` takes it.
@@ -82,14 +67,14 @@ class OpenVINOEncoder(Encoder):
     def __init__(
         self,
         path: Path,
-        manifest: Manifest,
+        manifest: ModelManifest,
         device: str = "CPU",
         precision: str = "auto",
         *,
         streams: int | None = None,
     ) -> None:
-        self.preprocessing = Preprocessing.from_file(path / "preprocessor_config.json")
-        self.tokenizer = Tokenizer.from_file(path / "tokenizer.json", manifest.text)
+        self.preprocessing = Preprocessing.from_file(path / PREPROCESSOR)
+        self.tokenizer = Tokenizer.from_file(path / TOKENIZER, manifest.text)
         self._path = path
         self._space = manifest.vector_space
         self._device = check_device(core(), device)
@@ -101,7 +86,7 @@ class OpenVINOEncoder(Encoder):
     @cached_property
     def provenance(self) -> Provenance:  # type: ignore[override]  # found out when first asked for
         """Vector space, precision and device; the device is the one that computes, whatever was asked for."""
-        device = self._queue(_IMAGE_ENCODER).device if is_composite(self._device) else self._device
+        device = self._queue(IMAGE_ENCODER).device if is_composite(self._device) else self._device
         return Provenance(self._space, self._precision, device)
 
     @property
@@ -112,14 +97,14 @@ class OpenVINOEncoder(Encoder):
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
         """Start encoding a batch of pictures; block while all requests are busy."""
         self.require_pixels(pixels)
-        return self._queue(_IMAGE_ENCODER).submit({"pixels": pixels})
+        return self._queue(IMAGE_ENCODER).submit({"pixels": pixels})
 
     def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
         """Start encoding a batch of texts; block while all requests are busy."""
         inputs = {"input_ids": tokens.input_ids}
         if self.tokenizer.settings.attention_mask:
             inputs["attention_mask"] = tokens.attention_mask
-        return self._queue(_TEXT_ENCODER).submit(inputs)
+        return self._queue(TEXT_ENCODER).submit(inputs)
 
     def _queue(self, graph: str) -> RequestQueue[FloatArray]:
         """The graph's requests; the first call compiles it, while other threads wait."""
@@ -130,20 +115,11 @@ class OpenVINOEncoder(Encoder):
             return self._queues[graph]
 
     def _compile(self, graph: Path) -> Any:
-        """Read and compile a graph."""
+        """Read and compile a graph; raise if the device tells that it took another precision than asked for."""
         try:
             model = core().read_model(graph)
         except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
             raise ModelFormatError(f"OpenVINO cannot read {graph}; export the model again: {gist(exc)}") from exc
-        try:
-            compiled = core().compile_model(model, self._device, self._options())
-        except RuntimeError as exc:
-            raise InferenceError(f"{self._device} cannot run {graph}: {gist(exc)}") from exc
-        self._require_precision(compiled)
-        return compiled
-
-    def _options(self) -> dict[str, Any]:
-        """What OpenVINO is asked for beside the device."""
         options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
         if self._precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = self._precision
@@ -152,12 +128,12 @@ class OpenVINOEncoder(Encoder):
         if self._device.startswith("AUTO"):
             # Otherwise the first batches, or those after a failure, would come from another device unsaid.
             options |= {"ENABLE_STARTUP_FALLBACK": False, "ENABLE_RUNTIME_FALLBACK": False}
-        return options
-
-    def _require_precision(self, compiled: Any) -> None:
-        """Raise if the device took another precision than the one that the provenance names, where it tells."""
-        if "INFERENCE_PRECISION_HINT" not in compiled.get_property("SUPPORTED_PROPERTIES"):
-            return
-        got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        if self._precision not in ("int8", got):
-            raise InferenceError(f"{self._device} computes in {got} though asked for {self._precision}")
+        try:
+            compiled = core().compile_model(model, self._device, options)
+        except RuntimeError as exc:
+            raise InferenceError(f"{self._device} cannot run {graph}: {gist(exc)}") from exc
+        if "INFERENCE_PRECISION_HINT" in compiled.get_property("SUPPORTED_PROPERTIES"):
+            got = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+            if self._precision not in ("int8", got):
+                raise InferenceError(f"{self._device} computes in {got} though asked for {self._precision}")
+        return compiled

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from datumaro_clip.errors import ModelNotFoundError
-from datumaro_clip.model.directory import MANIFEST, Manifest, read_manifest, verify_files
-from datumaro_clip.model.exports import cached_export, local_models, source_key
+from filelock import FileLock
+
+from datumaro_clip.errors import ModelFormatError, ModelNotFoundError
+from datumaro_clip.model.directory import (
+    MANIFEST,
+    ModelManifest,
+    Origin,
+    is_of_newer_release,
+    read_manifest,
+    verify_files,
+)
 from datumaro_clip.model.hub import HubId, fetch
 from datumaro_clip.model.layouts import LAYOUTS, Layout, find_layout, relative_names
-from datumaro_clip.model.making.build import Origin
+from datumaro_clip.system.files import cache_root, safe_file_name
 
 DEFAULT_MODEL = "openai/clip-vit-base-patch32"
 MODEL_VARIABLE = "DATUMARO_CLIP_MODEL"
@@ -30,13 +42,13 @@ class ModelDirectory:
     ----------
     path : Path
         A directory as ``docs/model-directory.md`` describes it.
-    manifest : Manifest
+    manifest : ModelManifest
     route : str
         How it was come by, for people.
     """
 
     path: Path
-    manifest: Manifest
+    manifest: ModelManifest
     route: str
 
 
@@ -147,7 +159,7 @@ def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
         return exported
     try:
         snapshot = fetch(wanted, local_files_only=local_files_only)
-        if snapshot.layout.make is None:
+        if snapshot.layout.kind == "directory":
             verify_files(snapshot.path)
         origin = Origin(wanted.id, "hub", wanted.id, snapshot.commit)
         return _made(snapshot.path, snapshot.layout, f"{wanted.id}@{snapshot.commit}", origin)
@@ -167,18 +179,18 @@ def _exported(wanted: HubId) -> ModelDirectory | None:
 
 def _made(directory: Path, layout: Layout, key: str, origin: Origin) -> ModelDirectory:
     """The model directory that a directory is, or that is made of it."""
-    if layout.make is None:
+    if layout.kind == "directory":
         return _ready(directory, "a model directory")
     log.info("%s is %s", directory, layout.description)
-    target = cached_export(key, partial(_make, layout, directory, origin))
-    return _ready(target, f"made of {layout.description}, {directory}")
 
+    def make(out: Path) -> None:
+        # Imported here alone: what makes models needs what reads them, not the other way round.
+        from datumaro_clip.model.making import MAKERS
 
-def _make(layout: Layout, directory: Path, origin: Origin, out: Path) -> None:
-    """Make a model directory, said beforehand, since it takes a while."""
-    assert layout.make is not None
-    log.info("making a model directory of %s, once; it is kept at %s", directory, out)
-    layout.make(directory, out, origin)
+        log.info("making a model directory of %s, once; it is kept at %s", directory, out)
+        MAKERS[layout.kind](directory, out, origin)
+
+    return _ready(cached_export(key, make), f"made of {layout.description}, {directory}")
 
 
 def _ready(directory: Path, route: str) -> ModelDirectory:
@@ -195,3 +207,86 @@ def ways_out() -> str:
         "HF_ENDPOINT=URL for another hub",
     ]
     return ". Ways out: " + "; ".join(choices)
+
+
+def exports_root() -> Path:
+    """Where exports are kept; it need not exist."""
+    return cache_root() / "models"
+
+
+def cached_export(key: str, make: Callable[[Path], object]) -> Path:
+    """The model directory of that key, made now if it is not there.
+
+    Parameters
+    ----------
+    key : str
+        Names what the export depends on.
+    make : callable
+        Makes a model directory at the path that it is given.
+
+    Raises
+    ------
+    ModelFormatError
+        If a newer release has made it, in a format that this one does not read; it stays.
+    """
+    target = exports_root() / safe_file_name(key)
+    if not _is_whole(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(target.name + ".lock")):
+            if not _is_whole(target):
+                _clear(target)
+                make(target)
+    return target
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a model directory is there with all its files; one that was damaged is made again."""
+    try:
+        read_manifest(path)
+    except ModelFormatError as exc:
+        if is_of_newer_release(path):
+            raise ModelFormatError(
+                f"{path} was made by a newer release of datumaro-clip, which this one does not read; "
+                "update datumaro-clip, or set DATUMARO_CLIP_CACHE to another directory"
+            ) from exc
+        return False
+    return True
+
+
+def _clear(target: Path) -> None:
+    """Remove what is damaged there, and what killed processes left beside it; needs the target's lock."""
+    # As files.temporary_sibling names what will become the target.
+    temporary = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]+\.tmp")
+    for path in target.parent.iterdir():
+        if path == target or temporary.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def source_key(directory: Path) -> str:
+    """A key that changes when any file of a directory does, by its name, size or time."""
+    entries = []
+    for name in sorted(relative_names(directory)):
+        status = (directory / name).stat()
+        entries.append((name, status.st_size, status.st_mtime_ns))
+    text = json.dumps([str(directory.resolve()), entries])
+    return f"{safe_file_name(directory.resolve().name)}@{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def local_models() -> Iterator[tuple[Path, ModelManifest]]:
+    """Exports that are there, and can be read, newest first."""
+    root = exports_root()
+    # A hidden directory is an export that some process has not finished, whatever is in it already.
+    paths = [path for path in root.iterdir() if path.is_dir() and path.name[0] != "."] if root.is_dir() else []
+    for path in sorted(paths, key=_changed_at, reverse=True):
+        try:
+            yield path, read_manifest(path)
+        except ModelFormatError:
+            continue  # Damaged, removed meanwhile, or of another release: not ours to judge.
+
+
+def _changed_at(path: Path) -> float:
+    """When a directory was last changed; long ago where another process has removed it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import ModelFormatError, ModelNotFoundError
-from datumaro_clip.model.directory import FileEntry
-from datumaro_clip.model.jsonfile import read_json
+from datumaro_clip.model.directory import FileEntry, read_json
 from datumaro_clip.objects.heads import HEADS
 from datumaro_clip.objects.placement import InputSettings
 from datumaro_clip.system.files import cache_root, is_safe_relative, write_text

@@ -11,8 +11,7 @@ import tokenizers
 
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.images import Preprocessing
-from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER
-from datumaro_clip.model.jsonfile import read_json
+from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, read_json
 from datumaro_clip.texts import TextSettings
 
 #: ``model_type`` of a transformers configuration, and what we call its family.
@@ -82,7 +81,10 @@ def read_assets(directory: Path) -> Assets:
         If a file is missing or unreadable, or the model is of a family that is not supported.
     """
     config = read_json(directory / "config.json")
-    family = _family(directory, config)
+    kind = config.get("model_type", "")
+    if (family := FAMILIES.get(kind)) is None:
+        supported = f"of type {kind!r}; supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
+        raise ModelFormatError(f"{directory} holds a model {_UNSUPPORTED.get(kind, supported)}")
     tokenizer = read_tokenizer(directory)
     return Assets(
         family=family,
@@ -99,16 +101,6 @@ def architecture_of(family: str, config: Mapping[str, Any]) -> dict[str, dict[st
         tower: {key: (config.get(tower) or {}).get(key, default) for key, default in defaults.items()}
         for tower, defaults in _ARCHITECTURE_DEFAULTS[family].items()
     }
-
-
-def _family(directory: Path, config: Mapping[str, Any]) -> str:
-    """The family of a configuration; raise ModelFormatError for one that is not supported."""
-    kind = config.get("model_type", "")
-    family = FAMILIES.get(kind)
-    if family is None:
-        supported = f"of type {kind!r}; supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
-        raise ModelFormatError(f"{directory} holds a model {_UNSUPPORTED.get(kind, supported)}")
-    return family
 
 
 def read_tokenizer(directory: Path) -> str:
@@ -143,13 +135,10 @@ def _text_settings(directory: Path, family: str, config: Mapping[str, Any], toke
         context_length=int(config.get("max_position_embeddings", _CONTEXT_LENGTH[family])),
         padding="max_length" if family == "siglip" else "longest",
         pad_id=_pad_id(settings, config, tokenizer),
-        lowercase=family == "siglip" and _lowercases(settings),
+        # Outside of tokenizer.json; SigLIP 2's class always does.
+        lowercase=family == "siglip"
+        and (bool(settings.get("do_lower_case", False)) or settings.get("tokenizer_class") == "Siglip2Tokenizer"),
     )
-
-
-def _lowercases(settings: Mapping[str, Any]) -> bool:
-    """Whether SigLIP's texts are lower-cased outside of ``tokenizer.json``; SigLIP 2's class always does."""
-    return bool(settings.get("do_lower_case", False)) or settings.get("tokenizer_class") == "Siglip2Tokenizer"
 
 
 def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from datumaro_clip.errors import ModelFormatError
@@ -12,7 +11,8 @@ from datumaro_clip.model.directory import (
     PREPROCESSOR,
     TEXT_ENCODER,
     TOKENIZER,
-    Manifest,
+    ModelManifest,
+    Origin,
     describe_files,
     write_manifest,
 )
@@ -36,35 +36,7 @@ from datumaro_clip.texts import Tokenizer
 _LIBRARIES = ("datumaro-clip", "openvino", "optimum-intel", "transformers", "torch", "tokenizers", "pillow")
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Where a model came from, for its manifest.
-
-    Attributes
-    ----------
-    name : str
-        The model's name, as a person would ask for it.
-    kind : str
-        ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
-    id, revision : str
-        Hugging Face id and commit hash, where there are such.
-    note : str
-        What whoever uses the model must know; every run that loads it says so.
-    """
-
-    name: str
-    kind: str
-    id: str = ""
-    revision: str = ""
-    note: str = ""
-
-    def to_manifest(self) -> dict[str, str]:
-        """The manifest's ``source``."""
-        note = {"note": self.note} if self.note else {}
-        return {"kind": self.kind, "id": self.id, "revision": self.revision, **note}
-
-
-def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Origin) -> Manifest:
+def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Origin) -> ModelManifest:
     """Make a model directory of precision f32; it appears whole or not at all.
 
     Parameters
@@ -86,14 +58,21 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
     with atomic_directory(out) as directory:
         space = fingerprint(encoders, assets)
         assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1, dynamic=takes_any_length(encoders.text))
-        finished = _finish(encoders, assets)
+        finished = RawEncoders(
+            finish_image(encoders.image, assets.preprocessing), finish_text(encoders.text, assets.text)
+        )
+        if dimension(finished.image) != dimension(finished.text):
+            raise ModelFormatError(
+                f"pictures have vectors of {dimension(finished.image)} dimensions and texts of "
+                f"{dimension(finished.text)}: the two encoders are not of one model"
+            )
         save_graph(finished.image, directory / IMAGE_ENCODER)
         save_graph(finished.text, directory / TEXT_ENCODER)
         write_text(directory / TOKENIZER, assets.tokenizer)
         write_text(directory / PREPROCESSOR, json.dumps(assets.preprocessor, indent=2) + "\n")
         tokenizer = Tokenizer.from_file(directory / TOKENIZER, assets.text)
         golden_vectors(finished, assets.preprocessing.size, tokenizer).save(directory)
-        manifest = Manifest(
+        manifest = ModelManifest(
             name=origin.name,
             family=assets.family,
             space=space,
@@ -107,18 +86,6 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
         )
         write_manifest(directory, manifest)
     return manifest
-
-
-def _finish(encoders: RawEncoders, assets: Assets) -> RawEncoders:
-    """The encoders as they are kept; raise ModelFormatError unless both have one dimension."""
-    image = finish_image(encoders.image, assets.preprocessing)
-    text = finish_text(encoders.text, assets.text)
-    if dimension(image) != dimension(text):
-        raise ModelFormatError(
-            f"pictures have vectors of {dimension(image)} dimensions and texts of {dimension(text)}: "
-            "the two encoders are not of one model"
-        )
-    return RawEncoders(image, text)
 
 
 def golden_vectors(encoders: RawEncoders, size: tuple[int, int], tokenizer: Tokenizer) -> GoldenVectors:

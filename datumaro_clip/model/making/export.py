@@ -1,4 +1,4 @@
-"""Checkpoints to model directories, through optimum-intel: the only importer of torch, transformers and optimum."""
+"""What others exported, and checkpoints, to model directories: the only importer of torch, transformers and optimum."""
 
 from __future__ import annotations
 
@@ -11,17 +11,63 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.errors import MissingDependencyError, ModelExportError
-from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, Manifest
+from datumaro_clip.errors import MissingDependencyError, ModelExportError, ModelFormatError
+from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, ModelManifest, Origin
+from datumaro_clip.model.layouts import ONNX_TEXT, ONNX_VISION, OPTIMUM_COMBINED
 from datumaro_clip.model.making.assets import read_assets
-from datumaro_clip.model.making.build import Origin
-from datumaro_clip.model.making.optimum_ir import import_optimum
+from datumaro_clip.model.making.build import build_directory
+from datumaro_clip.model.making.graphs import RawEncoders, cut, read_graph
 from datumaro_clip.model.requests import gist
 
 _TASK = "zero-shot-image-classification"
 
 
-def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> Manifest:
+def import_optimum(directory: Path, out: Path, origin: Origin) -> ModelManifest:
+    """Make a model directory out of optimum-cli's.
+
+    Raises
+    ------
+    ModelFormatError
+        If the graph is not that of a model with an image and a text encoder.
+    """
+    return build_directory(read_combined(directory), read_assets(directory), out, origin)
+
+
+def read_combined(directory: Path) -> RawEncoders:
+    """The two encoders of optimum-cli's one graph; raises as :func:`import_optimum`."""
+    model = read_graph(directory / OPTIMUM_COMBINED)
+    return RawEncoders(
+        image=cut(model, ["pixel_values"], "image_embeds"),
+        text=cut(model, ["input_ids", "attention_mask"], "text_embeds"),
+    )
+
+
+def import_onnx(directory: Path, out: Path, origin: Origin) -> ModelManifest:
+    """Make a model directory out of a pair of ONNX encoders, as transformers.js has them; torch is not needed.
+
+    Raises
+    ------
+    ModelFormatError
+        If the graphs are not an image and a text encoder.
+    """
+    encoders = RawEncoders(
+        image=_read_onnx(directory / ONNX_VISION, ["pixel_values"], "image_embeds"),
+        text=_read_onnx(directory / ONNX_TEXT, ["input_ids", "attention_mask"], "text_embeds"),
+    )
+    return build_directory(encoders, read_assets(directory), out, origin)
+
+
+def _read_onnx(path: Path, inputs: list[str], output: str) -> Any:
+    """One encoder; SigLIP has no projection after its pooling, so that its exports give the pooled output."""
+    model = read_graph(path)
+    names = {name for port in model.outputs for name in port.get_names()}
+    for wanted in (output, "pooler_output"):
+        if wanted in names:
+            return cut(model, inputs, wanted)
+    raise ModelFormatError(f"{path} puts out {', '.join(sorted(names))}, wanted {output} or pooler_output")
+
+
+def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> ModelManifest:
     """Export a transformers checkpoint to a model directory of precision f32.
 
     What this does is what ``optimum-cli export openvino`` and :func:`import_optimum` do one after the other.
@@ -87,54 +133,43 @@ def export_towers(config: Path, weights: Path, out: Path) -> None:
         raise MissingDependencyError(
             "open_clip", "openclip", "exporting an OpenCLIP model with an image encoder of timm"
         )
-    with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
-        shutil.copyfile(config, Path(folder) / config.name)
-        # optimum-intel looks for OpenCLIP's weights in torch's own format; it reads nothing but tensors from it.
-        _save_for_torch(weights, Path(folder) / "open_clip_pytorch_model.bin")
-        _run_optimum(Path(folder), out, "open_clip")
-
-
-def _save_for_torch(weights: Path, out: Path) -> None:
-    """Write a file of safetensors in torch's own format."""
     try:
         import torch
         from safetensors import SafetensorError
         from safetensors.torch import load_file
     except ImportError as exc:
         raise _missing(exc) from exc
-    try:
-        torch.save(load_file(weights), out)
-    except (OSError, SafetensorError) as exc:
-        raise ModelExportError(f"{weights} cannot be read: {exc}") from exc
+    with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
+        shutil.copyfile(config, Path(folder) / config.name)
+        try:
+            # optimum-intel looks for OpenCLIP's weights in torch's own format; it reads nothing but tensors from it.
+            torch.save(load_file(weights), Path(folder) / "open_clip_pytorch_model.bin")
+        except (OSError, SafetensorError) as exc:
+            raise ModelExportError(f"{weights} cannot be read: {exc}") from exc
+        _run_optimum(Path(folder), out, "open_clip")
 
 
 def _run_optimum(checkpoint: Path, out: Path, library: str) -> None:
     """optimum-intel's own export of a checkpoint that a library builds."""
-    main_export, config, dtype = _exporter()
-    with _quiet():
-        try:
-            main_export(
-                str(checkpoint),
-                output=out,
-                task=_TASK,
-                ov_config=config,
-                model_loading_kwargs={"torch_dtype": dtype},
-                local_files_only=True,
-                library_name=library,
-            )
-        except Exception as exc:  # Anything between a missing tensor and an unknown operation.
-            raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {gist(exc)}") from exc
-
-
-def _exporter() -> tuple[Any, Any, Any]:
-    """optimum-intel's export, its options for uncompressed weights, and torch's float32."""
     try:
         import torch
         from optimum.exporters.openvino import main_export
         from optimum.intel.openvino.configuration import OVConfig
     except ImportError as exc:
         raise _missing(exc) from exc
-    return main_export, OVConfig(dtype="fp32"), torch.float32
+    with _quiet():
+        try:
+            main_export(
+                str(checkpoint),
+                output=out,
+                task=_TASK,
+                ov_config=OVConfig(dtype="fp32"),
+                model_loading_kwargs={"torch_dtype": torch.float32},
+                local_files_only=True,
+                library_name=library,
+            )
+        except Exception as exc:  # Anything between a missing tensor and an unknown operation.
+            raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {gist(exc)}") from exc
 
 
 def _missing(exc: ImportError) -> MissingDependencyError:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.images import Preprocessing
-from datumaro_clip.model.making.narrowing import narrow_to_used_token
+from datumaro_clip.model.making.used_token import compute_used_token_only
 from datumaro_clip.model.requests import gist
 from datumaro_clip.texts import TextSettings
 from datumaro_clip.vectors import FloatArray
@@ -109,7 +109,7 @@ def finish_image(model: Any, preprocessing: Preprocessing) -> Any:
 
     factor = preprocessing.rescale_factor
     model.reshape({model.input(0): [-1, 3, *preprocessing.size]})
-    narrow_to_used_token(model)
+    compute_used_token_only(model)
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
     steps.input().model().set_layout(Layout("NCHW"))
@@ -134,7 +134,7 @@ def finish_text(model: Any, settings: TextSettings) -> Any:
 
     length = settings.context_length if settings.padding == "max_length" else -1
     model.reshape({port: [-1, length] for port in model.inputs})
-    narrow_to_used_token(model)
+    compute_used_token_only(model)
     steps = PrePostProcessor(model)
     for port in range(len(model.inputs)):
         steps.input(port).tensor().set_element_type(Type.i64)

@@ -40,7 +40,7 @@ class Thresholds:
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """What belongs together.
 
     Attributes
@@ -82,7 +82,7 @@ class Metric:
     reference: float | None = None
 
 
-def compare(reference: Vectors, candidate: Vectors, truth: Truth, thresholds: Thresholds) -> dict[str, Metric]:
+def compare(reference: Vectors, candidate: Vectors, truth: GroundTruth, thresholds: Thresholds) -> dict[str, Metric]:
     """All figures that the samples allow.
 
     Returns

@@ -9,17 +9,14 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import CertificateError, ModelFormatError, OptionError, SpaceMismatchError
+from datumaro_clip.model.checked import check_pictures, check_texts
 from datumaro_clip.model.directory import read_manifest, verify_files
 from datumaro_clip.model.golden import GoldenVectors
-from datumaro_clip.model.making.certify import Certificate, certify
-from datumaro_clip.model.making.making import Trial, certify_directory, export_model
-from datumaro_clip.model.making.quantize import Calibration
-from datumaro_clip.model.making.requirement import Requirement
-from datumaro_clip.model.making.samples import Sample, texts_of
+from datumaro_clip.model.making.certificate import Certificate, Requirement, Sample, certify, texts_of
+from datumaro_clip.model.making.judged import Trial, certify_directory, export_model
+from datumaro_clip.model.making.precision import Calibration, convert_precision
 from datumaro_clip.model.openvino import OpenVINOEncoder
-from datumaro_clip.model.precision import convert_precision
 from datumaro_clip.model.resolve import resolve
-from datumaro_clip.model.selfcheck import check_encoder
 from datumaro_clip.testing import FakeEncoder
 
 pytestmark = pytest.mark.export
@@ -63,7 +60,8 @@ def test_int8_is_the_same_space_in_a_fraction_of_the_size(int8: Path, random_cli
     assert manifest.vector_space == reference.vector_space
     assert manifest.versions["nncf"]
     assert manifest.files["image_encoder.bin"].size < 0.4 * reference.files["image_encoder.bin"].size
-    check_encoder(encoder(int8), GoldenVectors.load(int8))
+    for check in (check_pictures, check_texts):
+        check(encoder(int8), GoldenVectors.load(int8))
 
 
 def test_the_same_calibration_gives_the_same_bytes(int8: Path, random_clip: Path, tmp_path: Path) -> None:
@@ -76,7 +74,8 @@ def test_half_precision_is_the_same_space_in_half_the_size(precision: str, rando
     reference = read_manifest(random_clip)
     assert manifest.vector_space == reference.vector_space
     assert manifest.files["text_encoder.bin"].size < 0.6 * reference.files["text_encoder.bin"].size
-    check_encoder(encoder(tmp_path / "half"), GoldenVectors.load(tmp_path / "half"))
+    for check in (check_pictures, check_texts):
+        check(encoder(tmp_path / "half"), GoldenVectors.load(tmp_path / "half"))
 
 
 def test_a_certificate_says_what_was_compared_and_survives_a_file(int8: Path, random_clip: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.model.directory import (
     REQUIRED_FILES,
-    Manifest,
+    ModelManifest,
+    _digest,
     describe_files,
     read_manifest,
     verify_files,
@@ -28,7 +29,7 @@ def model(tmp_path: Path) -> Path:
     directory.mkdir()
     for name in REQUIRED_FILES:
         (directory / name).write_text(f"contents of {name}")
-    manifest = Manifest(
+    manifest = ModelManifest(
         name="someone/model",
         family="clip",
         space="sha256:" + "0" * 64,
@@ -44,9 +45,14 @@ def model(tmp_path: Path) -> Path:
     return directory
 
 
+TEXT = {"context_length": 77, "padding": "longest", "pad_id": 0}
+
+
 def edit(directory: Path, **changes: Any) -> None:
     path = directory / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    values = {**json.loads(path.read_text()), **changes}
+    # As somebody would who knows that there is a digest.
+    path.write_text(json.dumps({**values, "digest": _digest(values)}))
 
 
 def test_what_is_written_is_read_back(model: Path) -> None:
@@ -56,7 +62,7 @@ def test_what_is_written_is_read_back(model: Path) -> None:
     assert manifest.vector_space.dimension == 4
     assert list(json.loads((model / "manifest.json").read_text())) == [
         "format", "format_version", "name", "family", "space", "dimension", "precision", "image_size", "text",
-        "source", "versions", "files",
+        "source", "versions", "files", "digest",
     ]  # fmt: skip
 
 
@@ -68,11 +74,31 @@ def test_what_is_written_is_read_back(model: Path) -> None:
         ({"format_version": None}, "has version None"),
         ({"precision": "int3"}, "has precision 'int3'"),
         ({"space": "name:mine"}, "describes no vector space"),
-        ({"dimension": "many"}, "cannot be used"),
+        ({"space": "sha256:0"}, "describes no vector space"),
+        ({"dimension": "many"}, "dimension 'many' is no whole number"),
+        ({"dimension": 0}, "dimension 0 is no whole number"),
+        ({"dimension": True}, "dimension True is no whole number"),
+        ({"dimension": 4.0}, r"dimension 4\.0 is no whole number"),
+        ({"dimension": 10**9}, "dimension 1000000000 is no whole number from 1 to 65536"),
+        ({"image_size": [32, 10**6]}, "width 1000000 is no whole number from 1 to 2048"),
+        ({"image_size": [-1, 32]}, "height -1 is no whole number"),
+        ({"name": "a\x1b[31m"}, "name .* is no line of text"),
+        ({"name": 7}, "name '7' is no line of text"),
+        ({"family": "x" * 2000}, "family .* is no line of text"),
+        ({"source": {"note": ["a"]}}, "note .* is no line of text"),
+        ({"versions": {"openvino": 1}}, "openvino '1' is no line of text"),
+        ({"text": TEXT | {"context_length": 0}}, "context_length 0"),
+        ({"text": TEXT | {"context_length": 10**9}}, "context_length 1000000000"),
+        ({"text": TEXT | {"context_length": "77"}}, "context_length '77'"),
+        ({"text": TEXT | {"pad_id": -1}}, "pad_id -1"),
+        ({"text": TEXT | {"padding": "shortest"}}, "padding 'shortest'"),
+        ({"text": TEXT | {"lowercase": 1}}, "lowercase 1"),
+        ({"text": TEXT | {"attention_mask": None}}, "attention_mask None"),
         ({"image_size": 32}, "cannot be used"),
         ({"text": {"context_length": 77}}, "text settings cannot be used"),
         ({"files": {"../evil": {"size": 1, "sha256": ""}}}, "may lie outside"),
         ({"files": {"/etc/passwd": {"size": 1, "sha256": ""}}}, "may lie outside"),
+        ({"files": {"a": {"size": -1, "sha256": ""}}}, "size -1 is no whole number"),
         ({"files": {}}, "does not name image_encoder.xml"),
         ({"files": []}, "cannot be used"),
     ],
@@ -124,3 +150,26 @@ def test_a_model_may_be_moved(model: Path, tmp_path: Path) -> None:
     shutil.move(model, tmp_path / "elsewhere")
     assert str(tmp_path) not in (tmp_path / "elsewhere" / "manifest.json").read_text()
     verify_files(tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"context_length": 77', '"context_length": 76'), ('"dimension": 4', '"dimension": 5'), ("someone", "sometwo")],
+)
+def test_a_manifest_that_was_changed_is_refused(model: Path, old: str, new: str) -> None:
+    """Another context length gave other vectors of texts in the same space, and nothing was said."""
+    path = model / "manifest.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ModelFormatError, match=r"manifest\.json was changed"):
+        read_manifest(model)
+
+
+def test_a_manifest_of_an_older_release_has_no_digest_and_is_read(model: Path) -> None:
+    path = model / "manifest.json"
+    sealed = read_manifest(model)
+    values = json.loads(path.read_text())
+    del values["digest"]
+    path.write_text(json.dumps(values))
+    assert read_manifest(model) == sealed
+    assert [sealed.is_sealed, read_manifest(model).is_sealed] == [True, False]

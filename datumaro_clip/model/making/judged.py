@@ -10,12 +10,16 @@ from pathlib import Path
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.directory import MANIFEST, verify_files
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.model.making.certify import Certificate, certify, check_requirement
-from datumaro_clip.model.making.quantize import Calibration
-from datumaro_clip.model.making.requirement import Requirement
-from datumaro_clip.model.making.samples import Sample, texts_of
+from datumaro_clip.model.making.certificate import (
+    Certificate,
+    Requirement,
+    Sample,
+    certify,
+    check_requirement,
+    texts_of,
+)
+from datumaro_clip.model.making.precision import NEXT_PRECISION, Calibration, convert_precision
 from datumaro_clip.model.openvino import OpenVINOEncoder
-from datumaro_clip.model.precision import NEXT_PRECISION, convert_precision
 from datumaro_clip.model.resolve import ModelDirectory
 from datumaro_clip.system.files import atomic_directory
 
@@ -98,29 +102,27 @@ def export_model(
     try:
         with atomic_directory(out) as directory:
             if precision is None or precision == model.manifest.precision:
-                return _copy(model.path, directory)
-            return _convert(model.path, directory, precision, trial, requirement, device)
+                for name in (MANIFEST, *verify_files(model.path).files):
+                    shutil.copyfile(model.path / name, directory / name)
+                certificate = Certificate.load(model.path)
+            else:
+                certificate = _convert(model.path, directory, precision, trial, requirement, device)
+            if certificate is not None:
+                certificate.save(directory)
+            return certificate
     except FileExistsError as exc:
         raise OptionError(f"{exc}; name another directory") from exc
-
-
-def _copy(source: Path, directory: Path) -> Certificate | None:
-    """A model directory as it is, its certificate included."""
-    for name in (MANIFEST, *verify_files(source).files):
-        shutil.copyfile(source / name, directory / name)
-    certificate = Certificate.load(source)
-    if certificate:
-        certificate.save(directory)
-    return certificate
 
 
 def _convert(
     source: Path, directory: Path, precision: str, trial: Trial | None, requirement: Requirement, device: str
 ) -> Certificate | None:
-    """Another precision, judged before it is kept."""
-    convert_precision(source, directory, precision, calibration_of(trial) if trial else None)
+    """Make another precision; where there is data, judge it; raise CertificateError if it misses what is required."""
     if trial is None:
+        convert_precision(source, directory, precision)
         return None
+    calibration = Calibration([sample.picture for sample in trial.calibration], texts_of(trial.calibration))
+    convert_precision(source, directory, precision, calibration)
     certificate = certify(
         open_encoder(source, "CPU", "f32"),
         open_encoder(directory, device, "auto" if precision == "int8" else precision),
@@ -130,13 +132,7 @@ def _convert(
     )
     proposal = f"export it as {NEXT_PRECISION[precision]}, or lower --require, or insist with --accept-loss"
     check_requirement(certificate, requirement, proposal)
-    certificate.save(directory)
     return certificate
-
-
-def calibration_of(trial: Trial) -> Calibration:
-    """Pictures and texts of the trial's first part."""
-    return Calibration([sample.picture for sample in trial.calibration], texts_of(trial.calibration))
 
 
 def certify_directory(directory: Path, reference: Path, trial: Trial, *, device: str, precision: str) -> Certificate:

@@ -53,14 +53,14 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Truth:
+class PlantedDefects:
     """The contents of a catalogue's ``truth.json``."""
 
     items: int
     defects: tuple[dict[str, Any], ...]
 
     @classmethod
-    def read(cls, catalogue: Path) -> Truth:
+    def read(cls, catalogue: Path) -> PlantedDefects:
         """Read it from a catalogue's directory."""
         document = json.loads((catalogue / "truth.json").read_text(encoding="utf-8"))
         return cls(document["items"], tuple(document["defects"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.model.making.requirement import DEFAULT, Requirement
+from datumaro_clip.model.making.certificate import DEFAULT_REQUIREMENT, Requirement
 
 FIGURES = {"mean_cosine": 0.995, "overlap@10": 0.9, "duplicates_changed": 3.0}
 
@@ -45,7 +45,9 @@ def test_a_metric_that_there_is_not_is_refused_before_anything_is_measured() -> 
 
 
 def test_the_default_is_a_requirement() -> None:
-    assert Requirement.parse(DEFAULT).missed({"mean_cosine": 0.9, "overlap@10": 1.0}) == ["mean_cosine>=0.99 (is 0.9)"]
+    assert Requirement.parse(DEFAULT_REQUIREMENT).missed({"mean_cosine": 0.9, "overlap@10": 1.0}) == [
+        "mean_cosine>=0.99 (is 0.9)"
+    ]
 
 
 def test_a_figure_that_is_not_a_number_meets_nothing() -> None:

@@ -11,7 +11,7 @@ _TOKEN_AXIS = 1
 _POINTWISE = {"Add", "Divide", "Gelu", "Multiply", "Relu", "Sigmoid", "Subtract", "Swish", "Tanh"}
 
 
-def narrow_to_used_token(model: Any) -> bool:
+def compute_used_token_only(model: Any) -> bool:
     """Let an encoder that keeps one token compute nothing of the others after its last attention.
 
     A CLIP vector is made from one token: a picture's class token, a text's last one (Radford et al., 2021). What

@@ -11,7 +11,7 @@ import pytest
 from openvino import opset13 as ops
 
 from datumaro_clip.model.making.graphs import compute_f32
-from datumaro_clip.model.making.narrowing import narrow_to_used_token
+from datumaro_clip.model.making.used_token import compute_used_token_only
 
 TOKENS, WIDTH = 5, 8
 
@@ -74,7 +74,7 @@ def widest(model: Any) -> int:
 )
 def test_only_the_token_that_is_used_passes_the_last_layer(pool: Callable[[Any], Any], tokens: int) -> None:
     plain, narrowed = encoder(pool, tokens), encoder(pool, tokens)
-    assert narrow_to_used_token(narrowed)
+    assert compute_used_token_only(narrowed)
     assert (widest(plain), widest(narrowed)) == (tokens, 1)
     np.testing.assert_array_equal(answers(narrowed), answers(plain))
 
@@ -91,6 +91,6 @@ def test_only_the_token_that_is_used_passes_the_last_layer(pool: Callable[[Any],
 )
 def test_an_encoder_that_needs_the_other_tokens_is_left_alone(pool: Callable[[Any], Any]) -> None:
     plain, narrowed = encoder(pool), encoder(pool)
-    assert not narrow_to_used_token(narrowed)
+    assert not compute_used_token_only(narrowed)
     assert widest(narrowed) == TOKENS
     np.testing.assert_array_equal(answers(narrowed), answers(plain))

@@ -12,8 +12,7 @@ import pytest
 
 from datumaro_clip.errors import ModelFormatError, ModelNotFoundError
 from datumaro_clip.model.directory import MANIFEST, read_manifest, write_manifest
-from datumaro_clip.model.exports import cached_export, exports_root, local_models
-from datumaro_clip.model.resolve import BUNDLED, resolve
+from datumaro_clip.model.resolve import BUNDLED, cached_export, exports_root, local_models, resolve
 from datumaro_clip.system.files import atomic_directory, temporary_sibling
 
 TINY = BUNDLED / "tiny"

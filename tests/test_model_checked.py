@@ -15,11 +15,11 @@ import pytest
 from openvino import opset13
 
 from datumaro_clip.errors import ModelFormatError, SelfCheckError
+from datumaro_clip.model.checked import LEAST_COSINE, CheckedEncoder, check_pictures, check_texts
 from datumaro_clip.model.directory import describe_files, read_manifest, write_manifest
 from datumaro_clip.model.encoder import PixelBatch
 from datumaro_clip.model.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels, golden_tokens
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.model.selfcheck import LEAST_COSINE, CheckedEncoder, check_encoder
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.texts import TokenBatch
 from datumaro_clip.vectors import FloatArray, unit_rows
@@ -87,15 +87,19 @@ def test_the_golden_pictures_are_eight_different_ones() -> None:
 
 def test_a_right_answer_passes() -> None:
     encoder = BrokenEncoder(identity)
-    assert check_encoder(encoder, golden_of(encoder)) == pytest.approx(1.0)
+    assert check_pictures(encoder, golden_of(encoder)) == pytest.approx(1.0)
+    assert check_texts(encoder, golden_of(encoder)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("damage", [np.negative, noise, nan_in_one, lambda rows: rows[::-1], lambda rows: rows[:, :-1]])
-@pytest.mark.parametrize(("pictures", "texts"), [(True, False), (False, True)])
-def test_a_wrong_answer_is_refused(damage: Damage, pictures: bool, texts: bool) -> None:
-    encoder = BrokenEncoder(damage, pictures=pictures, texts=texts)
-    with pytest.raises(SelfCheckError, match=r"GPU\.7 answers wrongly in bf16.*--no-self-check"):
-        check_encoder(encoder, golden_of(encoder))
+def test_a_wrong_answer_is_refused(damage: Damage) -> None:
+    pictures, texts = BrokenEncoder(damage, texts=False), BrokenEncoder(damage, pictures=False)
+    with pytest.raises(SelfCheckError, match=r"GPU\.7 answers wrongly in bf16: golden picture.*--no-self-check"):
+        check_pictures(pictures, golden_of(pictures))
+    with pytest.raises(SelfCheckError, match=r"GPU\.7 answers wrongly in bf16: golden text.*--no-self-check"):
+        check_texts(texts, golden_of(texts))
+    check_texts(pictures, golden_of(pictures))
+    check_pictures(texts, golden_of(texts))
 
 
 @pytest.mark.parametrize("precision", LEAST_COSINE)
@@ -107,10 +111,10 @@ def test_each_precision_has_its_own_bound(precision: str) -> None:
         return lambda rows: (cosine * rows + np.sqrt(1 - cosine**2) * perpendicular(rows)).astype(np.float32)
 
     passing = BrokenEncoder(turned(+2e-5), precision=precision)
-    check_encoder(passing, golden_of(passing))
+    check_pictures(passing, golden_of(passing))
     failing = BrokenEncoder(turned(-2e-5), precision=precision)
     with pytest.raises(SelfCheckError):
-        check_encoder(failing, golden_of(failing))
+        check_pictures(failing, golden_of(failing))
 
 
 def perpendicular(rows: FloatArray) -> FloatArray:
@@ -122,17 +126,19 @@ def test_nothing_is_computed_before_the_first_batch_and_the_check_runs_once() ->
     encoder = BrokenEncoder(identity)
     calls: list[int] = []
     encoder.damage = lambda rows: calls.append(len(rows)) or rows  # type: ignore[func-returns-value]
-    checked = CheckedEncoder(encoder, golden_of(encoder))
+    checked = CheckedEncoder(encoder, golden=golden_of(encoder))
     assert (checked.space, checked.provenance) == (encoder.space, encoder.provenance)
     assert calls == []
     checked.embed_texts(["red", "blue"])
     checked.embed_texts(["green"])
-    assert calls == [8, 8, 2, 1]
+    assert calls == [8, 2, 1]
+    checked.embed_images([np.zeros((9, 9, 3), np.uint8)])
+    assert calls == [8, 2, 1, 8, 1]
 
 
 def test_a_refused_device_stays_refused() -> None:
     encoder = BrokenEncoder(np.negative)
-    checked = CheckedEncoder(encoder, golden_of(encoder))
+    checked = CheckedEncoder(encoder, golden=golden_of(encoder))
     for _ in range(2):
         with pytest.raises(SelfCheckError):
             checked.embed_images([np.zeros((9, 9, 3), np.uint8)])

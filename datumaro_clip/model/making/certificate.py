@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from datumaro_clip.errors import CertificateError, ModelFormatError, OptionError
-from datumaro_clip.model.directory import CERTIFICATE
+from datumaro_clip.images import ImageLike
+from datumaro_clip.model.directory import CERTIFICATE, read_json
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.model.jsonfile import read_json
-from datumaro_clip.model.making.metrics import Metric, Thresholds, Truth, Vectors, compare, owners_of
-from datumaro_clip.model.making.requirement import Requirement
-from datumaro_clip.model.making.samples import Sample
+from datumaro_clip.model.making.metrics import METRICS, GroundTruth, Metric, Thresholds, Vectors, compare, owners_of
 from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import require_same_space
 
@@ -26,6 +28,31 @@ PROMPT = "a photo of a {}"
 
 # Pictures that are compared all with all; a matrix of float32 of this side takes 256 MB.
 MOST_SAMPLES = 8000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture of the user's data.
+
+    Attributes
+    ----------
+    picture : ImageLike
+    captions : tuple of str
+        What was said of it; may be empty.
+    label : str or None
+        The name of its class, where it has exactly one.
+    """
+
+    picture: ImageLike
+    captions: tuple[str, ...] = ()
+    label: str | None = None
+
+
+def texts_of(samples: Sequence[Sample]) -> list[str]:
+    """The first caption of each sample; where there are none at all, their labels through the prompt."""
+    captions = [sample.captions[0] for sample in samples if sample.captions]
+    labels = dict.fromkeys(PROMPT.format(sample.label) for sample in samples if sample.label)
+    return captions or list(labels)
 
 
 @dataclass(frozen=True)
@@ -62,8 +89,12 @@ class Certificate:
     def table(self) -> str:
         """The figures for people, one a line."""
         head = f"{'':<26}{self.reference['precision']:>12}{self.candidate['precision']:>12}"
-        lines = [f"{name:<26}{_cell(m.reference):>12}{_cell(m.value):>12}" for name, m in self.metrics.items()]
-        return "\n".join([self.title(), head, *lines])
+        lines = [head]
+        for name, metric in self.metrics.items():
+            pair = (metric.reference, metric.value)
+            cells = ["" if each is None else f"{each}" if isinstance(each, int) else f"{each:.5f}" for each in pair]
+            lines.append(f"{name:<26}{cells[0]:>12}{cells[1]:>12}")
+        return "\n".join([self.title(), *lines])
 
     def title(self) -> str:
         """What was compared, on what."""
@@ -140,13 +171,15 @@ def certify(
     require_same_space(reference.space, candidate.space)
     thresholds = thresholds or Thresholds()
     classes = sorted({sample.label for sample in samples if sample.label})
-    truth = _truth(samples, classes)
+    labels = [classes.index(sample.label) if sample.label else -1 for sample in samples]
+    owners = owners_of([len(sample.captions) for sample in samples])
+    truth = GroundTruth(owners, np.asarray(labels, np.int64))
     metrics = compare(_vectors(reference, samples, classes), _vectors(candidate, samples, classes), truth, thresholds)
     return Certificate(
         model=candidate.space.model,
         space=candidate.space.fingerprint,
-        reference=_side(reference),
-        candidate=_side(candidate),
+        reference={"precision": reference.provenance.precision, "device": reference.provenance.device},
+        candidate={"precision": candidate.provenance.precision, "device": candidate.provenance.device},
         data={
             "name": data,
             "pictures": len(samples),
@@ -159,21 +192,6 @@ def certify(
     )
 
 
-def check_requirement(certificate: Certificate, requirement: Requirement, cure: str) -> None:
-    """Raise :class:`CertificateError`, naming what is missed and by how much, unless the requirement is met."""
-    missed = requirement.missed({name: metric.value for name, metric in certificate.metrics.items()})
-    if missed:
-        where = _where(certificate.candidate)
-        raise CertificateError(f"{certificate.model}, {where}, misses {'; '.join(missed)}: {cure}")
-
-
-def _truth(samples: Sequence[Sample], classes: Sequence[str]) -> Truth:
-    """What belongs together in the samples."""
-    index = {name: position for position, name in enumerate(classes)}
-    labels = [index[sample.label] if sample.label else -1 for sample in samples]
-    return Truth(owners_of([len(sample.captions) for sample in samples]), np.asarray(labels, np.int64))
-
-
 def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]) -> Vectors:
     """Everything embedded by one encoder."""
     return Vectors(
@@ -183,18 +201,76 @@ def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]
     )
 
 
-def _side(encoder: Encoder) -> dict[str, str]:
-    """Precision and device of an encoder."""
-    return {"precision": encoder.provenance.precision, "device": encoder.provenance.device}
-
-
 def _where(side: Mapping[str, str]) -> str:
     """Precision and device, for people."""
     return f"{side['precision']} on {side['device']}"
 
 
-def _cell(value: float | None) -> str:
-    """A figure in the table: counts whole, others to five decimals."""
-    if value is None:
-        return ""
-    return str(value) if isinstance(value, int) else f"{value:.5f}"
+#: What an export has to meet where its user says nothing: one neighbour in ten may change.
+DEFAULT_REQUIREMENT = "mean_cosine>=0.99,overlap@10>=0.9"
+
+_OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
+    {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
+)
+_CLAUSE = re.compile(r"\s*(?P<metric>[\w@]+)\s*(?P<operator>>=|<=|>|<)\s*(?P<bound>[-+.\deE]+)\s*")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One comparison."""
+
+    metric: str
+    operator: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.metric}{self.operator}{self.bound:g}"
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Comparisons that must all hold."""
+
+    clauses: tuple[Clause, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Requirement:
+        """Read comparisons separated by commas; raise :class:`OptionError` for what is none, or of no known metric."""
+        clauses: list[Clause] = []
+        for part in filter(str.strip, text.split(",")):
+            match = _CLAUSE.fullmatch(part)
+            bound = None
+            with suppress(ValueError):
+                bound = float(match["bound"]) if match else None
+            if match is None or bound is None:
+                wanted = "write as mean_cosine>=0.99, separated by commas"
+                raise OptionError(f"{part.strip()!r} is no requirement; {wanted}")
+            if match["metric"] not in METRICS:
+                raise OptionError(f"no metric is called {match['metric']}; there are: {', '.join(METRICS)}")
+            clauses.append(Clause(match["metric"], match["operator"], bound))
+        return cls(tuple(clauses))
+
+    def missed(self, figures: Mapping[str, float]) -> list[str]:
+        """The comparisons that do not hold, each with what was found.
+
+        Raises
+        ------
+        OptionError
+            If a metric was not measured; lists those that were.
+        """
+        for clause in self.clauses:
+            if clause.metric not in figures:
+                raise OptionError(f"{clause.metric} was not measured; there are: {', '.join(figures)}")
+        return [
+            f"{clause} (is {figures[clause.metric]:.5g})"
+            for clause in self.clauses
+            if not _OPERATORS[clause.operator](figures[clause.metric], clause.bound)
+        ]
+
+
+def check_requirement(certificate: Certificate, requirement: Requirement, cure: str) -> None:
+    """Raise :class:`CertificateError`, naming what is missed and by how much, unless the requirement is met."""
+    missed = requirement.missed({name: metric.value for name, metric in certificate.metrics.items()})
+    if missed:
+        where = _where(certificate.candidate)
+        raise CertificateError(f"{certificate.model}, {where}, misses {'; '.join(missed)}: {cure}")
