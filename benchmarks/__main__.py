@@ -17,7 +17,8 @@ from pathlib import Path
 from benchmarks.figures import Figure
 
 PARTS = (
-    "startup", "top_k", "pairs", "approximate", "store", "memory", "scale", "cache", "duplicates", "pictures", "texts"
+    "startup", "top_k", "pairs", "approximate", "store", "memory", "scale", "cache", "duplicates", "pictures", "texts",
+    "fetching",
 )  # fmt: skip
 COLUMNS = "{:<11} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
 

@@ -32,6 +32,7 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     ├── CacheError (OSError)                   the vector cache cannot be used
     ├── ScratchError (OSError)                 the temporary directory is full or may not be written
     ├── DecisionError (ValueError)             a decisions file does not fit the dataset
+    ├── AddressError (ConnectionError)         a network address that must not be connected to
     └── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
 """
 
@@ -202,6 +203,10 @@ class ScratchError(DatumaroClipError, OSError):
 
 class DecisionError(DatumaroClipError, ValueError):
     """A decisions file does not fit the dataset."""
+
+
+class AddressError(DatumaroClipError, ConnectionError):
+    """A network address that must not be connected to."""
 
 
 class TableError(DatumaroClipError, ValueError):

@@ -23,6 +23,7 @@ COMMANDS = (
     "demo",
     "detector",
     "doctor",
+    "fetch",
     "index",
     "inspect",
     "model",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -12,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.errors import InvalidVectorError, OptionError, TableError, with_cure
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.tables.files import open_table
+from datumaro_clip.tables.options import TableOptions
+from datumaro_clip.tables.rows import Refused
 from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,7 @@ class PrecomputedVectors:
     vectors : Path
         ``.npy``, shape (N, D), any real dtype; rows need not be of unit length.
     keys : Path
-        ``.csv`` with a header, or ``.parquet``; row i names the item of vector i, in a column ``id`` (with
+        A table, as ``.csv`` with a header or ``.parquet``; row i names the item of vector i, in a column ``id`` (with
         ``subset``, where ids repeat across subsets), or in ``image_path``, ``image``, ``path`` or ``file_name``.
     space : str
         A name for the vector space, of the user's choosing; vectors of equally named spaces are comparable.
@@ -109,14 +111,12 @@ def _read_keys(path: Path) -> Iterator[tuple[str, str | None]]:
         yield str(row[column]).removeprefix("./"), row.get("subset") or None
 
 
-def _read_table(path: Path) -> Iterable[dict[str, Any]]:
+def _read_table(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a table of keys, every one of which must be sound: a vector each belongs to them in order."""
     try:
-        if path.suffix == ".parquet":
-            from pyarrow import parquet
-
-            rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-            return rows
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, ValueError) as exc:
-        raise OptionError(f"{path} cannot be read as a table of keys (.csv or .parquet): {exc}") from exc
+        for row in open_table(path, TableOptions()):
+            if isinstance(row, Refused):
+                raise OptionError(f"{path}, line {row.line}: {row.message}")
+            yield row.values
+    except (OSError, TableError) as exc:
+        raise OptionError(f"{path} cannot be read as a table of keys: {with_cure(exc)}") from exc

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from datumaro_clip.errors import TableError
+from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.dialects import options_of, recognise
 from datumaro_clip.tables.files import find_tables, open_table
 from datumaro_clip.tables.options import Layout, TableOptions, read_settings, settle_layout
-from datumaro_clip.tables.parquet import ParquetTable
 from datumaro_clip.tables.records import Record, RecordReader
 from datumaro_clip.tables.rows import Refused, Table
 from datumaro_clip.tables.sidecars import SidecarTable, find_sidecars

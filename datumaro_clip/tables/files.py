@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from datumaro_clip.errors import TableError
+from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.delimited import DelimitedTable
 from datumaro_clip.tables.json_rows import JsonLinesTable, JsonTable
 from datumaro_clip.tables.opening import require_format, table_format, table_stem
 from datumaro_clip.tables.options import TableOptions
-from datumaro_clip.tables.parquet import ParquetTable
 from datumaro_clip.tables.records import DEFAULT_SUBSET
 from datumaro_clip.tables.rows import Table
 

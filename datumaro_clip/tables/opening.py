@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from datumaro_clip.errors import TableError
+from datumaro_clip.tables.arrow import decompressed
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 #: Formats by the endings of file names.
@@ -80,15 +81,6 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
     except LookupError as exc:
         raise TableError(f"--encoding: there is none called {encoding!r}; try utf-8, cp1252 or utf-16") from exc
     compression = COMPRESSIONS.get(path.suffix.lower())
-    with path.open("rb") if compression is None else io.BufferedReader(_decompressed(path, compression)) as raw:
+    with path.open("rb") if compression is None else io.BufferedReader(decompressed(path, compression)) as raw:
         chosen = encoding or ("utf-16" if raw.peek(2)[:2] in _UTF16 else "utf-8-sig")
         yield io.TextIOWrapper(raw, encoding=chosen, errors="surrogateescape", newline="")
-
-
-def _decompressed(path: Path, compression: str) -> io.RawIOBase:
-    """The bytes of a compressed file, as they are read."""
-    import pyarrow
-
-    path.stat()  # Arrow's own message names neither the problem nor the cure.
-    stream: io.RawIOBase = pyarrow.input_stream(str(path), compression=compression)
-    return stream

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import DatumaroClipError
+from datumaro_clip.tables.arrow import ParquetTable, dump_schema
 from datumaro_clip.tables.dataset import TableDataset
 from datumaro_clip.tables.opening import table_format
 from datumaro_clip.tables.options import Layout, TableOptions, settle_layout
-from datumaro_clip.tables.parquet import ParquetTable, dump_schema
 
 
 @dataclass(frozen=True)

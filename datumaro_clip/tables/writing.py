@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -14,13 +14,7 @@ from typing import Any, Protocol
 
 from datumaro_clip.errors import OptionError, TableError
 from datumaro_clip.system.files import safe_file_name, write_text
-from datumaro_clip.tables.delimited import write_delimited
-from datumaro_clip.tables.dialects import DIALECTS, Dialect
-from datumaro_clip.tables.files import subset_of
-from datumaro_clip.tables.json_rows import write_json
-from datumaro_clip.tables.options import Layout, TableOptions, settle_layout, write_settings
-from datumaro_clip.tables.origin import Origin
-from datumaro_clip.tables.parquet import (
+from datumaro_clip.tables.arrow import (
     PICTURE_FIELDS,
     has_blob,
     load_schema,
@@ -28,6 +22,12 @@ from datumaro_clip.tables.parquet import (
     with_pictures,
     write_parquet,
 )
+from datumaro_clip.tables.delimited import write_delimited
+from datumaro_clip.tables.dialects import DIALECTS, Dialect
+from datumaro_clip.tables.files import subset_of
+from datumaro_clip.tables.json_rows import write_json
+from datumaro_clip.tables.options import Layout, TableOptions, settle_layout, write_settings
+from datumaro_clip.tables.origin import Origin
 from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said
 from datumaro_clip.tables.rows import Value, as_json
 
@@ -245,6 +245,17 @@ def _is_told_by_a_file(subset: str, style: Dialect) -> bool:
     return safe_file_name(subset) == subset and subset_of(subset) == subset and not subset.startswith(".")
 
 
+def open_writer(
+    path: Path, format: str, columns: Sequence[str], *, schema: Any = None, separator: str = ","
+) -> AbstractContextManager[RowWriter]:
+    """A writer of a table in any format, which appears whole when the block ends."""
+    if format == "parquet":
+        return write_parquet(path, schema)
+    if format in ("json", "jsonl"):
+        return write_json(path, in_list=format == "json")
+    return write_delimited(path, columns, separator)
+
+
 def _has_folders(style: Dialect) -> bool:
     return "{folder}" in style.table or "{metadata}" in style.table
 
@@ -319,16 +330,10 @@ class TableExport:
 
     def _writer(self, path: Path) -> RowWriter:
         if path not in self._writers:
-            self._writers[path] = self._stack.enter_context(self._open(path))
+            plan = self._plan
+            opened = open_writer(path, plan.format, plan.layout.columns, schema=plan.schema, separator=plan.separator)
+            self._writers[path] = self._stack.enter_context(opened)
         return self._writers[path]
-
-    def _open(self, path: Path) -> AbstractContextManager[RowWriter]:
-        plan = self._plan
-        if plan.format == "parquet":
-            return write_parquet(path, plan.schema)
-        if plan.format in ("json", "jsonl"):
-            return write_json(path, in_list=plan.format == "json")
-        return write_delimited(path, plan.layout.columns, plan.separator)
 
     def _place(self, record: Record, picture: Picture | None, table: Path) -> Value:
         """Put the picture where it belongs; the value of the image column is the result."""

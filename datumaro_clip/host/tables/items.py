@@ -11,7 +11,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 from datumaro_clip.host.carried import ATTRIBUTE
-from datumaro_clip.tables.parquet import read_blob
+from datumaro_clip.tables.arrow import read_blob
 from datumaro_clip.tables.records import Blob, Record, Said
 
 #: The attribute of a caption or label that names the column it came from.

@@ -1,8 +1,9 @@
-"""Tables in Parquet; the only module that imports Arrow's Parquet reader. Values keep the column's type."""
+"""Tables in Parquet, whose values keep their types, and compressed streams; the only module that imports Arrow."""
 
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -192,6 +193,21 @@ def _array(values: list[Value], field: Any, arrow: Any) -> Any:
         return arrow.array(values, kind)
     except (arrow.ArrowInvalid, arrow.ArrowTypeError, arrow.ArrowNotImplementedError) as exc:
         raise TableError(f"column {field.name!r} is {kind} and cannot hold what it should: {exc}") from exc
+
+
+def decompressed(path: Path, compression: str) -> io.RawIOBase:
+    """The bytes of a ``gzip`` or ``zstd`` file, as they are read.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read; while it is read, also where it is cut off.
+    """
+    import pyarrow
+
+    path.stat()  # Arrow's own message names neither the problem nor the cure.
+    stream: io.RawIOBase = pyarrow.input_stream(str(path), compression=compression)
+    return stream
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from datumaro_clip.errors import TableError
-from datumaro_clip.tables.parquet import (
+from datumaro_clip.tables.arrow import (
     ParquetTable,
     dump_schema,
     load_schema,

@@ -1,0 +1,67 @@
+"""``datum-clip fetch``: the pictures of a table of addresses."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.errors import OptionError
+from datumaro_clip.tables.fetch.run import FetchOptions, fetch_table
+from datumaro_clip.tables.options import TableOptions
+
+NAME = "fetch"
+HELP = "fetch the pictures of a table of addresses, and keep them aligned with their rows"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add, default = parser.add_argument, FetchOptions()
+    add("table", type=Path, help="the table")
+    add("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="where to; an interrupted run goes on")
+    add("--url-column", metavar="NAME", help="the column of addresses (default: by its name)")
+    add("--threads", type=at_least(1), default=default.threads, help="requests at a time (default: %(default)s)")
+    add("--per-host", type=at_least(1), default=default.per_host, help="of those to one host (default: %(default)s)")
+    add("--retries", type=at_least(0), default=default.retries, help="after passing errors (default: %(default)s)")
+    add("--timeout", type=_seconds, default=default.timeout, help="seconds for an answer (default: %(default)g)")
+    add("--max-wait", type=_seconds, default=default.max_wait, help="between tries, seconds (default: %(default)g)")
+    add("--max-bytes", type=at_least(1), default=default.max_bytes, help="of an answer (default: %(default)s)")
+    add("--max-pixels", type=at_least(1), default=default.max_pixels, help="of a picture (default: %(default)s)")
+    add("--resize", type=at_least(1), metavar="N", help="scale down to N pixels on the longest side")
+    add("--image-ext", metavar=".EXT", help="encode anew, as .webp")
+    add("--retry-failed", action="store_true", help="ask again for rows that failed in an earlier run")
+    add("--ignore-noai", action="store_true", help="fetch what X-Robots-Tag refuses for machine learning, too")
+    add("--contact", default="", metavar="TEXT", help="an address for who reads the servers' logs")
+    add("--proxy", metavar="URL", help="the only proxy that is used; it looks names up, and they go unchecked")
+    add("--allow-address", action="append", default=[], metavar="NETWORK", help="a private network to connect to")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fetch, and print how many rows came to what."""
+    if not args.table.is_file():
+        raise OptionError(f"{args.table} is no file; check the path")
+    # Of each request, httpx says that it was made; the bar and the table say what came of it.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    given = {each.name: getattr(args, each.name) for each in fields(FetchOptions)}
+    options = FetchOptions(**{**given, "allow_address": tuple(args.allow_address)})
+    with tqdm(unit="row", desc="Fetching", disable=not sys.stderr.isatty(), leave=False) as bar:
+        counts = fetch_table(args.table, args.output_dir, TableOptions(url_column=args.url_column), options, bar.update)
+    failed = {reason: count for reason, count in sorted(counts.items()) if reason != "ok"}
+    told = f" ({', '.join(f'{reason} {count}' for reason, count in failed.items())})" if failed else ""
+    print(f"{counts.total()} rows: {counts['ok']} pictures in {args.output_dir}, {sum(failed.values())} failed{told}")
+    return 0
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < 1e6:
+        raise argparse.ArgumentTypeError(f"wanted seconds above 0, got {text!r}")
+    return value
