@@ -325,6 +325,22 @@ def test_pictures_go_into_a_parquet_file_and_out_of_it(shop: Path, tmp_path: Pat
     assert set(files(tmp_path / "out").values()) == set(files(shop).values())
 
 
+def test_a_split_keeps_copies_on_one_side(shop: Path, tmp_path: Path):
+    lines = (shop / "shop.csv").read_text()
+    for n in range(3, 12):
+        jpeg(shop / "images" / f"{n}.jpg", n // 3)
+        lines += f"{n},Hat {n},hats,images/{n}.jpg\n"
+    (shop / "shop.csv").write_text(lines)
+    load(shop / "shop.csv").export(str(tmp_path / "out"), "clip_table", split=0.5, seed=3, save_media=True)
+    parts = {name: {row["image"] for row in rows(tmp_path / "out" / f"{name}.csv")} for name in ("train", "val")}
+    digests = {name: {(shop / image).read_bytes() for image in images} for name, images in parts.items()}
+    assert len(parts["train"]) + len(parts["val"]) == 12
+    assert min(map(len, parts.values())) > 0
+    assert not digests["train"] & digests["val"]
+    with pytest.raises(ValueError, match="--split must be a share"):
+        load(shop / "shop.csv").export(str(tmp_path / "out"), "clip_table", split=1.0)
+
+
 CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 SUBSET = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\\/.:"), max_size=8) | st.just("a\\b")
 NAME = st.sampled_from(["a.jpg", "x/b.jpg", "", "missing.png"])

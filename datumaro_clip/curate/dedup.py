@@ -56,13 +56,16 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
         options.levels, options.keep, options.threshold, options.keep_ratio, options.clusters, options.seed
     )
     with ThumbnailFile() as thumbnails:
-        candidates, shown = _candidates(columns, thumbnails, "near" in rules.levels)
+        candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
         duplicates = find_duplicates(candidates, thumbnails, shown, rules)
     return _told(columns, duplicates)
 
 
-def _candidates(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[list[Candidate], list[int]]:
-    """What is known of each item, and which ones have a thumbnail, which goes to the file at once."""
+def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[list[Candidate], list[int]]:
+    """What is known of each item, and which ones have a thumbnail, which goes to the file at once.
+
+    Thumbnails are made only where ``near`` duplicates are looked for.
+    """
     candidates, shown = [], []
     owner = columns.rows[columns.texts.owner]
     alignment = combine(columns.texts.scores, owner, len(columns.items), "max")

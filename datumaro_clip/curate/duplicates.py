@@ -179,7 +179,7 @@ def _near(
     rank = {item: position for position, item in enumerate(order)}
     local_order = sorted(range(len(items)), key=lambda local: rank[items[local]])
     vectors, rows = _vectors_of(candidates, items)
-    groups = find_near(_Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold)
+    groups = find_near(Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold)
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):
         if local != representative:
@@ -228,7 +228,7 @@ def _settled(found: dict[int, Duplicate]) -> dict[int, Duplicate]:
     }
 
 
-class _Part:
+class Part:
     """Some of the thumbnails, renumbered."""
 
     def __init__(self, thumbnails: Thumbnails, places: Sequence[int]) -> None:

@@ -5,22 +5,29 @@ from __future__ import annotations
 import argparse
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.exporter import Exporter
 
-from datumaro_clip.errors import TableError
+from datumaro_clip.curate.split import copy_groups, split_groups
+from datumaro_clip.errors import OptionError, TableError
+from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.tables.base import INFO
 from datumaro_clip.host.tables.items import record_of
-from datumaro_clip.host.tables.pictures import ItemPicture, picture_of
+from datumaro_clip.host.tables.pictures import picture_of
 from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
 from datumaro_clip.tables.options import DIALECTS
 from datumaro_clip.tables.origin import Origin
 from datumaro_clip.tables.records import Record
 from datumaro_clip.tables.writing import Census, TableExport, make_plan
+
+#: The subsets that ``--split`` makes where no others are named.
+SPLIT_NAMES = ("train", "val")
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +51,9 @@ class ClipTableExporter(Exporter):
         formats = sorted(set(FORMATS.values()))
         add("--table-format", choices=formats, help="default: the one that the dataset came from, else csv")
         add("--dialect", choices=DIALECTS, help="default: the one that the dataset came from, else auto")
+        add("--split", type=float, metavar="SHARE", help="make two subsets, copies of a picture on one side of them")
+        add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+        add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="default: train val")
         add("--inline-media", action="store_true", help="put the pictures into the table (Parquet only)")
         return parser
 
@@ -55,9 +65,17 @@ class ClipTableExporter(Exporter):
         table_format: str | None = None,
         dialect: str | None = None,
         inline_media: bool = False,
+        split: float | None = None,
+        seed: int = 0,
+        split_names: Sequence[str] = SPLIT_NAMES,
         **options: Any,
     ) -> None:
         super().__init__(extractor, save_dir, **options)
+        self._split, self._seed, self._split_names = split, seed, tuple(split_names)
+        if split is not None and not 0 < split < 1:
+            raise OptionError(f"--split must be a share above 0 and below 1, got {split}")
+        if len(set(self._split_names)) != 2:
+            raise OptionError(f"--split-names must be two names, got {' '.join(self._split_names)}")
         self._format, self._dialect, self._inline_media = table_format, dialect, inline_media
 
     @classmethod
@@ -77,9 +95,9 @@ class ClipTableExporter(Exporter):
         return True
 
     def _apply_impl(self) -> set[Path]:
+        subsets = self._parts()
         census, lost = Census(), 0
-        for item in self._extractor:
-            record, left_out = record_of(item, self._extractor.categories())
+        for item, record, left_out in self._said(subsets):
             census.add(record, picture_of(item, self._image_ext))
             lost += left_out
         plan = make_plan(
@@ -91,13 +109,24 @@ class ClipTableExporter(Exporter):
             is_inline=self._inline_media,
         )
         export = TableExport(Path(self._save_dir), plan)
-        export.write_all(self._records())
+        export.write_all((record, picture_of(item, self._image_ext)) for item, record, _ in self._said(subsets))
         _report(export.counts, lost)
         return export.written
 
-    def _records(self) -> Iterator[tuple[Record, ItemPicture | None]]:
-        for item in self._extractor:
-            yield record_of(item, self._extractor.categories())[0], picture_of(item, self._image_ext)
+    def _parts(self) -> list[str] | None:
+        """The subset of each item that ``--split`` puts it in."""
+        if self._split is None:
+            return None
+        classes = label_names(self._extractor.categories())
+        first, second = self._split_names
+        groups = copy_groups([neutral(item, classes) for item in self._extractor])
+        return [first if chosen else second for chosen in split_groups(groups, self._split, self._seed)]
+
+    def _said(self, subsets: list[str] | None) -> Iterator[tuple[DatasetItem, Record, int]]:
+        """Each item, what a table says of it, and the number of annotations that it has no place for."""
+        for place, item in enumerate(self._extractor):
+            record, lost = record_of(item, self._extractor.categories())
+            yield item, record if subsets is None else replace(record, subset=subsets[place]), lost
 
 
 def _report(counts: Counter[str], lost: int) -> None:

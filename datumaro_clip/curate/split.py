@@ -1,0 +1,85 @@
+"""A dataset in two parts, with no copy of a picture on both sides.
+
+Split by rows, copies leak: with altered copies of a fifth of the items, the accuracy of a nearest neighbour was .951
+instead of .902. So whole groups of copies go to one side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from datumaro_clip.curate.align import BoolArray
+from datumaro_clip.curate.dedup import describe
+from datumaro_clip.curate.duplicates import Part
+from datumaro_clip.curate.embedder import embed_columns
+from datumaro_clip.curate.groups import IntArray, equal_groups
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.near import find_near
+from datumaro_clip.curate.near.rules import is_copy
+from datumaro_clip.curate.run_model import RunModel
+from datumaro_clip.curate.thumbnails import ThumbnailFile
+from datumaro_clip.curate.vector_options import EmbeddingOptions
+from datumaro_clip.errors import OptionError
+
+
+def copy_groups(items: Sequence[Item]) -> IntArray:
+    """The group of each item: copies, exact or altered, and copies of copies, share one.
+
+    Every picture is read; no model is loaded. Unlike the groups of ``clip_dedup``, in which each member was tested
+    against one representative, these are handed on: what is a copy of a copy must not be on the other side either, and
+    which of them represents depends on the order.
+
+    Parameters
+    ----------
+    items : sequence of Item
+        N items; one without a picture, or whose picture cannot be decoded, is a group of its own.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N,), int64: the first item of each item's group.
+    """
+    columns, _ = embed_columns(items, (), "none", RunModel(EmbeddingOptions()))
+    with ThumbnailFile() as thumbnails:
+        candidates, shown = describe(columns, thumbnails, near=True)
+        keys: list[set[Hashable]] = [set(candidate.digests) for candidate in candidates]
+        exact = equal_groups(range(len(items)), keys)
+        places = [place for place, item in enumerate(shown) if exact[item] == item]
+        groups = find_near(Part(thumbnails, places), range(len(places)))
+    confirmed = (pair for pair, match in groups.matches.items() if is_copy(match))
+    for one, other in {*enumerate(groups.representatives.tolist()), *confirmed}:
+        for end in (one, other):
+            keys[shown[places[end]]].add((one, other))
+    return equal_groups(range(len(items)), keys)
+
+
+def split_groups(groups: IntArray, share: float, seed: int = 0) -> BoolArray:
+    """Choose whole groups at random until they make up a share of the items.
+
+    Parameters
+    ----------
+    groups : numpy.ndarray
+        Shape (N,): the group of each item, as any numbers.
+    share : float
+        Of the items, above 0 and below 1. It is met as nearly as the groups in their drawn order allow, always
+        from below.
+    seed : int
+        The same seed chooses the same.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (N,), bool: which items are chosen.
+    """
+    if not 0 < share < 1:
+        raise OptionError(f"a share of the items must be above 0 and below 1, got {share}")
+    names, number, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    wanted, chosen, count = round(share * len(groups)), np.zeros(len(names), np.bool_), 0
+    for group in np.random.default_rng(seed).permutation(len(names)).tolist():
+        if count + sizes[group] <= wanted:
+            chosen[group] = True
+            count += int(sizes[group])
+    found: BoolArray = chosen[number]
+    return found

@@ -1,0 +1,69 @@
+"""Two parts of a dataset: whole groups of copies on one side, the share kept, the same seed the same parts."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.split import copy_groups, split_groups
+from datumaro_clip.errors import OptionError
+
+
+def test_nothing_has_no_parts():
+    assert split_groups(np.array([], np.int64), 0.5).tolist() == []
+    assert copy_groups([]).tolist() == []
+
+
+@given(st.lists(st.integers(0, 8), max_size=40), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_groups_stay_whole_and_the_share_is_kept(groups: list[int], share: float, seed: int):
+    found = split_groups(np.array(groups, np.int64), share, seed)
+    sides = {(group, bool(side)) for group, side in zip(groups, found, strict=True)}
+    assert len(sides) == len(set(groups))
+    missing = round(share * len(groups)) - int(found.sum())
+    assert missing >= 0
+    left = [groups.count(group) for group, chosen in sides if not chosen]
+    assert all(size > missing for size in left)
+    assert found.tolist() == split_groups(np.array(groups, np.int64), share, seed).tolist()
+
+
+def test_another_seed_makes_other_parts():
+    groups = np.arange(50)
+    assert split_groups(groups, 0.5, 1).tolist() != split_groups(groups, 0.5, 2).tolist()
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(share: float):
+    with pytest.raises(OptionError, match="above 0 and below 1"):
+        split_groups(np.arange(3), share)
+
+
+def encoded(picture: Image.Image, form: str, **options: int) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, form, **options)
+    return out.getvalue()
+
+
+def test_exact_and_altered_copies_are_one_group(shared: Path):
+    """The same file, the same pixels in another file, and the picture encoded anew; and items without a picture."""
+    names = sorted((shared / "data" / "neardup" / "images").iterdir())
+    photo, other = names[0], names[12]
+    with Image.open(photo) as opened:
+        picture = opened.convert("RGB")
+    items = [
+        Item.of("a", photo),
+        Item.of("b", other),
+        Item.of("c", photo.read_bytes()),
+        Item.of("d", encoded(picture, "PNG")),
+        Item.of("e", encoded(picture, "JPEG", quality=70)),
+        Item.of("f"),
+        Item.of("g"),
+        Item.of("h", b"no picture"),
+    ]
+    assert copy_groups(items).tolist() == [0, 1, 0, 0, 0, 5, 6, 7]
