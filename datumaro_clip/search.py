@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,7 @@ from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.similarity import top_k
-from datumaro_clip.similarity.scores import MatrixLike
+from datumaro_clip.similarity.scores import MatrixLike, SelectedRows
 from datumaro_clip.store import StoreReader
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_rows
 
@@ -115,7 +114,7 @@ class SearchIndex:
             For each query by descending score, then ascending row.
         """
         rows = self._selected(where)
-        matrix = self.matrix if rows is None else _Selection(self.matrix, rows)
+        matrix = self.matrix if rows is None else SelectedRows(self.matrix, rows)
         indices, scores = top_k(unit_rows(queries), matrix, k)
         indices = indices if rows is None else rows[indices]
         return [self._hits(*found, min_score) for found in zip(indices, scores, strict=True)]
@@ -154,22 +153,6 @@ class SearchIndex:
         found = zip(rows.tolist(), scores.tolist(), strict=True)
         good = [(row, score) for row, score in found if min_score is None or score >= min_score]
         return [Hit(self.key(row), score, rank) for rank, (row, score) in enumerate(good)]
-
-
-class _Selection:
-    """Some rows of a matrix, read as they are asked for."""
-
-    ndim = 2
-
-    def __init__(self, matrix: MatrixLike, rows: npt.NDArray[np.int64]) -> None:
-        self._matrix, self._rows = matrix, rows
-        self.shape, self.dtype = (len(rows), matrix.shape[1]), matrix.dtype
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> npt.NDArray[Any]:
-        return self._matrix[self._rows[rows]]
 
 
 def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:

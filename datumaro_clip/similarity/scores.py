@@ -41,6 +41,25 @@ class LazyMatrix(Protocol):
 
 MatrixLike = Matrix | LazyMatrix
 
+
+class SelectedRows:
+    """Some rows of a matrix, read as they are asked for."""
+
+    ndim = 2
+
+    def __init__(self, matrix: MatrixLike, rows: IndexArray) -> None:
+        self._matrix, self._rows = matrix, rows
+        self.shape, self.dtype = (len(rows), matrix.shape[1]), matrix.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
+        """See :class:`LazyMatrix`."""
+        selected: Matrix = self._matrix[self._rows[rows]]
+        return selected
+
+
 #: Pairs whose rows are gathered at a time: twice 512 columns take 1 MiB, which caches hold.
 EXACT_ROWS = 256
 
