@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.system.streams import is_terminal
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +21,7 @@ _NAMED_FAILURES = 20
 
 def progress(total: int | None, unit: str = "item") -> tqdm:
     """A progress bar on standard error; silent where that is no terminal."""
-    return tqdm(total=total, unit=unit, desc="Embedding", disable=not sys.stderr.isatty(), leave=False)
+    return tqdm(total=total, unit=unit, desc="Embedding", disable=not is_terminal(sys.stderr), leave=False)
 
 
 class EmbeddingSummary:
