@@ -21,8 +21,8 @@ from datumaro_clip.store import CaptionVector
 from datumaro_clip.texts import fill_prompt, require_texts
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 
-# Items whose texts are embedded together: enough to sort by length and fill batches, few enough to hold.
-_TEXT_WINDOW = 256
+# Items whose texts are embedded together: enough to fill batches of each length, few enough to hold.
+_TEXT_WINDOW = 1024
 _Item = TypeVar("_Item")
 
 

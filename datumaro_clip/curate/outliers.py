@@ -190,7 +190,7 @@ def _kth_best(vectors: FloatArray, start: int, rows: int, k: int) -> FloatArray:
     exact = scores_at(block, at, vectors, columns)
     order = np.lexsort((-exact, at))
     first = np.searchsorted(at, np.arange(len(block)))
-    return exact[order[first + k - above]]
+    return np.asarray(exact[order[first + k - above]])
 
 
 def lower_fence(scores: FloatArray | Scores, reach: float = _FAR_FENCE) -> float:

@@ -10,11 +10,11 @@ from typing import Any
 
 from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.texts import DEFAULT_PROMPT
 
 ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
 PRECISIONS = ("auto", "f32", "f16", "bf16", "int8")
-DEFAULT_PROMPT = "a photo of a {}"
 
 
 def _prompt_problem(text: str) -> str | None:
