@@ -39,7 +39,7 @@ def dataset(*items: DatasetItem) -> Dataset:
 
 
 def embedded(*items: DatasetItem, **options: Any) -> list[DatasetItem]:
-    return list(dataset(*items).transform("clip_embed", objects=True, **options))
+    return list(iter(dataset(*items).transform("clip_embed", objects=True, **options)))  # list alone asks for len first
 
 
 def vectors_in(found: DatasetItem) -> dict[int, ObjectEmbedding]:

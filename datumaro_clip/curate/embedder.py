@@ -121,10 +121,15 @@ class Embedder:
         rest = iter(items)
         for item in rest:
             carried = self.model.kept(item)
-            if item.picture is not None and (carried is None or self._objects_of(item)):
+            if item.picture is not None and ((carried is None and self._has_pictures) or self._objects_of(item)):
                 yield from self._computed(chain([item], rest))
                 return
             yield self._known(item, carried)
+
+    @property
+    def _has_pictures(self) -> bool:
+        """Whether the pictures' own vectors are wanted."""
+        return self.objects is None or self.objects.has_pictures
 
     def _objects_of(self, item: Item) -> bool:
         """Whether objects of an item are wanted, those included that a detector may find."""
@@ -150,7 +155,7 @@ class Embedder:
 
     def _request(self, item: Item, carried: Embedding | None, boxes: Sequence[ItemBox]) -> PartsRequest:
         """Ask for an item's picture and objects, but for the vectors that it carries."""
-        whole: list[Region | None] = [None] if carried is None else []
+        whole: list[Region | None] = [None] if carried is None and self._has_pictures else []
         if self.objects is None:
             return PartsRequest(item.request(), whole)
         kept = [each for box in boxes if (each := self.model.kept_object(item, box)) is not None]
@@ -174,12 +179,12 @@ class Embedder:
     def _made(self, asked: _Asked, found: PartsResult) -> ItemEmbedding[Item]:
         item, results, error = asked.item, deque(found.results), None
         embedding = asked.carried
-        if embedding is None:
+        if embedding is None and self._has_pictures:
             whole = results.popleft()
             self.model.summary.sources[whole.source] += 1
             embedding = None if whole.vector is None else self.model.embedding_of(whole.vector)
             error = None if embedding is not None else named(whole.error, item)
-        else:
+        elif self._has_pictures:
             self.model.summary.sources["kept"] += 1
         objects = [self._object(item, box, results.popleft(), error) for box in asked.boxes]
         detected = None

@@ -28,6 +28,11 @@ CROP_OPTIONS = (
     _cut("max-side", Whole(at_least=1, metavar="PIXELS"), None, "reduce pictures to it first", unset="full resolution"),
 )
 OBJECTS_OPTION = _cut("objects", Flag(), False, "embed each object too, cut out of the picture at full resolution")
+#: Of the tools.
+TOOL_OPTIONS = (
+    _cut("objects", Flag(), False, "work on the objects in the pictures: boxes, polygons, masks"),
+    *CROP_OPTIONS,
+)
 
 _find = partial(Option, group="detector")
 #: What decides which objects a detector finds.
@@ -105,11 +110,14 @@ class Objects:
     detector : Detector, optional
         Finds objects beside those that the dataset has.
     detection : DetectionOptions
+    has_pictures : bool
+        Whether the pictures' own vectors are wanted, too.
     """
 
     crop: CropOptions
     detector: Detector | None = None
     detection: DetectionOptions = field(default_factory=DetectionOptions)
+    has_pictures: bool = True
 
     def among(self, boxes: Iterable[ItemBox]) -> list[ItemBox]:
         """The objects of an item, without those that the detector found before and will find again."""

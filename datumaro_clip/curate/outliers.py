@@ -147,6 +147,7 @@ TOOL = Tool(
     "that fits neither its label nor its captions (or, without captions, any other class) is an outlier too.",
     ("--action mark --report REPORT",),
     lambda values: "pictures" if values.no_texts else "captions",
+    takes_objects=True,
 )
 
 
