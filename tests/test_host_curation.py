@@ -20,11 +20,11 @@ from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
 from datumaro_clip.host.apply import Replay
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.integrity import ClipIntegrityValidator
-from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.host.transform import (
     ClipAlign,
     ClipClassify,
