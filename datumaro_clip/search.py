@@ -15,7 +15,7 @@ from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import MatrixLike, SelectedRows
 from datumaro_clip.store import StoreReader
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_rows
+from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_lengths, unit_rows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -45,8 +45,8 @@ class SearchIndex:
     Parameters
     ----------
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; a memory map, or what reads rows when they are sliced, stays
-        on the disk.
+        Shape (N, D), float32 or float16, unit rows; read through once to see that they are. What reads rows when they
+        are indexed, as a store's, which checked them when they were written, stays on the disk.
     keys : sequence of ItemKey, or callable
         The item of each row, or a function that gives it for a row.
     space : VectorSpace
@@ -55,7 +55,7 @@ class SearchIndex:
     Raises
     ------
     InvalidVectorError
-        If the matrix does not fit the keys or the space.
+        If the matrix does not fit the keys or the space, or a row is not of unit length.
     """
 
     def __init__(
@@ -65,6 +65,13 @@ class SearchIndex:
             raise InvalidVectorError(f"wanted a matrix (N, {space.dimension}), got shape {matrix.shape}")
         if not callable(keys) and len(keys) != len(matrix):
             raise InvalidVectorError(f"{len(keys)} keys for {len(matrix)} rows")
+        if isinstance(matrix, np.ndarray):
+            is_unit, lengths = unit_lengths(matrix)
+            if not is_unit.all():
+                row = int(np.argmin(is_unit))
+                raise InvalidVectorError(
+                    f"row {row} of the matrix has length {lengths[row]:.6g}, wanted 1; scale it with unit_rows"
+                )
         self.matrix, self.space = matrix, space
         self.key: Callable[[int], ItemKey] = keys if callable(keys) else keys.__getitem__
 

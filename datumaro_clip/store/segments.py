@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, StoreCorruptError, StoreError
-from datumaro_clip.similarity.kernels import squared_lengths
 from datumaro_clip.store.base import (
     DTYPES,
     Array,
@@ -32,7 +31,7 @@ from datumaro_clip.store.columns import Column, ColumnWriter
 from datumaro_clip.store.hashes import HashIndex
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
-from datumaro_clip.vectors import UNIT_TOLERANCE, ItemKey
+from datumaro_clip.vectors import ItemKey, unit_lengths
 
 # Rows that are gathered before they become arrays.
 _PENDING = 1024
@@ -393,8 +392,7 @@ def require_unit_rows(keys: Sequence[ItemKey], rows: Array) -> None:
     InvalidVectorError
         If a row is not finite and of unit length; the message names the item of the first.
     """
-    lengths = np.sqrt(squared_lengths(rows))
-    is_unit = np.abs(lengths - 1) <= UNIT_TOLERANCE
+    is_unit, lengths = unit_lengths(rows)
     if not is_unit.all():
         row = int(np.argmin(is_unit))
         raise InvalidVectorError(
