@@ -17,6 +17,7 @@ from datumaro_clip.system.versions import library_version, library_versions
 NAME = "doctor"
 HELP = "versions, devices, models and caches here, and what is missing"
 
+CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints-export.txt"
 _REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")
 _OPTIONAL = {
     "export": ("torch", "transformers", "optimum-intel", "nncf"),
@@ -37,6 +38,8 @@ def run(args: argparse.Namespace) -> int:
         (f"caches below {cache_root()}", _caches(cache_root())),
     ):
         print(f"{title}:", *(f"  {line}" for line in _as_far_as_readable(lines)), sep="\n")
+    untested = list(_outside_the_tested_set())
+    print("export, beside the tested set:", *(f"  {line}" for line in untested or ["nothing differs"]), sep="\n")
     missing = list(_missing())
     print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
     return int(any(library_version(name) is None for name in _REQUIRED))
@@ -84,6 +87,19 @@ def _caches(root: Path) -> Iterator[str]:
         yield f"{folder.name}: {size / 1e6:.1f} MB"
     if not folders:
         yield "nothing yet"
+
+
+def _outside_the_tested_set() -> Iterator[str]:
+    """Libraries of the extra ``export`` that are here in another version than exports were tested with."""
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    # Without the build's name, as in 2.13.0+cpu.
+    found = {name: version.partition("+")[0] for name, version in library_versions(pinned).items()}
+    others = {name: version for name, version in found.items() if version != pinned[name]}
+    for name, version in others.items():
+        yield f"{name} {version}, tested was {pinned[name]}"
+    if others:
+        yield f"to have the tested set: pip install -c {CONSTRAINTS} 'datumaro-clip[export]'"
 
 
 def _missing() -> Iterator[str]:

@@ -1,12 +1,21 @@
-"""What NumPy has no fast kernel for: float16, and dot products row by row. The only importer of numkong."""
+"""What NumPy has no fast kernel for: float16, and dot products row by row. The only importer of numkong.
+
+Where numkong has no wheel, NumPy stands in: the same results, several times as slow.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numkong
 import numpy as np
 import numpy.typing as npt
+
+try:
+    import numkong as _numkong
+
+    numkong: Any = _numkong
+except ImportError:
+    numkong = None
 
 # Queries from which packing them pays; below, each row of the matrix is simply read once for each query.
 _PACKED_QUERIES = 3
@@ -14,7 +23,7 @@ _PACKED_QUERIES = 3
 
 def widened(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     """float16 to float32, exactly, many times as fast as ``astype``, which takes one number at a time."""
-    return np.asarray(numkong.astype(halves, "f32"))
+    return halves.astype(np.float32) if numkong is None else np.asarray(numkong.astype(halves, "f32"))
 
 
 def row_dots(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -23,7 +32,10 @@ def row_dots(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.
     Float32 is accumulated in float64, in which the products are exact; float16 in float32.
     """
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
-    return np.asarray(numkong.dot(left, right)) if left.size else np.zeros(len(left))
+    if numkong is None or not left.size:
+        wide = np.float32 if left.dtype == np.float16 else np.float64
+        return np.asarray(np.einsum("nd,nd->n", left, right, dtype=wide), np.float64)
+    return np.asarray(numkong.dot(left, right))
 
 
 def squared_lengths(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
@@ -34,10 +46,13 @@ def squared_lengths(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
 def half_products(left: npt.NDArray[np.float16], right: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
     """All dot products of the rows of (M, D) with those of (N, D): shape (M, N), accumulated in float32."""
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    if numkong is None:
+        products: npt.NDArray[np.float32] = left.astype(np.float32) @ right.astype(np.float32).T
+        return products
     if len(left) < _PACKED_QUERIES and left.size and right.size:
         # Asked for float32, it takes three times as long.
         return np.asarray(numkong.cdist(left, right, "dot")).astype(np.float32)
-    products: npt.NDArray[np.float32] = np.asarray(numkong.dots_packed(right, numkong.dots_pack(left, dtype="f16"))).T
+    products = np.asarray(numkong.dots_packed(right, numkong.dots_pack(left, dtype="f16"))).T
     return products
 
 
@@ -46,6 +61,9 @@ def byte_products(left: npt.NDArray[np.int8], right: npt.NDArray[np.int8]) -> np
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     if not (left.size and right.size):
         return np.zeros((len(left), len(right)), np.int32)
+    if numkong is None:
+        # Float64 is exact here, and what BLAS multiplies.
+        return np.asarray(left.astype(np.float64) @ right.astype(np.float64).T)
     if len(left) == 1:
         # Unpacked, one query takes a third of the time.
         return np.asarray(numkong.cdist(left, right, "dot"))

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from zlib_ng import zlib_ng
+
+try:
+    from zlib_ng.zlib_ng import crc32
+except ImportError:  # It has no wheel for every machine; the same sums, several times as slow.
+    from zlib import crc32
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
@@ -54,7 +58,7 @@ class RowSource(Protocol):
 
 def checksum(block: Array) -> int:
     """CRC-32 of an array's bytes in C order, as ``zlib.crc32`` computes it, many times as fast."""
-    return zlib_ng.crc32(np.ascontiguousarray(block).data.cast("B"))
+    return crc32(np.ascontiguousarray(block).data.cast("B"))
 
 
 class ColumnWriter:
