@@ -134,3 +134,23 @@ def test_a_directory_of_that_name_comes_first(monkeypatch: pytest.MonkeyPatch, t
     offer(monkeypatch, "json:loads")
     with pytest.raises(PluginError, match="not installed as a package"):
         loading.load_model("mine")
+
+
+def test_its_store_is_exported_converted_and_searched(
+    environment: dict[str, str], pictures: Path, tmp_path: Path
+) -> None:
+    """A kind of store that nothing of ours knows, with vectors of an encoder that nothing of ours knows."""
+    store = tmp_path / "store"
+    arguments = ["-f", "toy_store", "-o", store, "--", "--model", "toy", "--save-media"]
+    done = run_command("datum", "export", "-i", f"{pictures}:image_dir", *arguments, **environment)
+    assert done.returncode == 0, done.stdout
+    assert len(list(store.rglob("embeddings.raw"))) == 1
+    assert "toy_store" in run_command("datum", "detect", store, **environment).stdout
+    assert run_command("datum-clip", "verify", store, **environment).returncode == 0
+    found = run_command("datum-clip", "search", store, "a green thing", "--model", "toy", "-k", "1", **environment)
+    assert found.stdout.split()[1] == "leaf"
+    arguments = ["-f", "clip_mmap", "-o", tmp_path / "again", "--", "--model", "toy", "--save-media"]
+    done = run_command("datum", "convert", "-i", store, *arguments, **environment)
+    assert done.returncode == 0, done.stdout
+    again = run_command("datum-clip", "search", tmp_path / "again", "green", "--model", "toy", "-k", "1", **environment)
+    assert again.stdout.split()[1] == "leaf"

@@ -35,11 +35,10 @@ def run(args: argparse.Namespace) -> int:
         ("versions", _versions()),
         ("devices", _devices()),
         ("models at hand", _models()),
+        ("export, beside the tested set", _outside_the_tested_set()),
         (f"caches below {cache_root()}", _caches(cache_root())),
     ):
         print(f"{title}:", *(f"  {line}" for line in _as_far_as_readable(lines)), sep="\n")
-    untested = list(_outside_the_tested_set())
-    print("export, beside the tested set:", *(f"  {line}" for line in untested or ["nothing differs"]), sep="\n")
     missing = list(_missing())
     print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
     return int(any(library_version(name) is None for name in _REQUIRED))
@@ -98,7 +97,9 @@ def _outside_the_tested_set() -> Iterator[str]:
     others = {name: version for name, version in found.items() if version != pinned[name]}
     for name, version in others.items():
         yield f"{name} {version}, tested was {pinned[name]}"
-    if others:
+    if not others:
+        yield "nothing differs"
+    else:
         yield f"to have the tested set: pip install -c {CONSTRAINTS} 'datumaro-clip[export]'"
 
 

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from datumaro_clip.testing.encoder_contract import EncoderContract
 from datumaro_clip.testing.fake_encoder import FakeEncoder
 
-__all__ = ["EncoderContract", "FakeEncoder"]
+if TYPE_CHECKING:
+    from datumaro_clip.testing.stores import StoreContract
+
+__all__ = ["EncoderContract", "FakeEncoder", "StoreContract"]
+
+
+def __getattr__(name: str) -> object:
+    """The suite of stores, which needs pytest, when it is asked for: the fake encoder needs none."""
+    if name != "StoreContract":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from datumaro_clip.testing.stores import StoreContract
+
+    return StoreContract

@@ -83,7 +83,7 @@ def test_doctor_names_what_leaves_the_tested_set(
     monkeypatch.setattr(doctor, "library_versions", lambda names: {n: versions[n] for n in names if n in versions})
     assert cli.main(["doctor"]) == 0
     printed = capsys.readouterr().out
-    section = printed[printed.index("export, beside") : printed.index("missing:")].splitlines()
+    section = printed[printed.index("export, beside") : printed.index("caches below")].splitlines()
     assert section[1] == "  transformers 5.9.1, tested was 5.5.4"
     assert section[2].startswith("  to have the tested set: pip install -c ")
     assert len(section) == 3

@@ -1,1 +1,1 @@
-"""An encoder of colours, for datumaro-clip."""
+"""An encoder of colours, and a store of plain files, for datumaro-clip."""
