@@ -44,23 +44,18 @@ class _Finder:
 
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _ExtendingLoader(spec.loader, extend)  # type: ignore[assignment]
+            _run_after_loading(spec.loader, extend)
         return spec
 
 
-class _ExtendingLoader:
-    """Loads one module as another loader does, and extends it; that loader, which others may share, stays as it is."""
+def _run_after_loading(loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
+    load = loader.exec_module
 
-    def __init__(self, loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
-        self._loader, self._extend = loader, extend
+    def exec_module(module: "ModuleType") -> None:
+        load(module)
+        _guarded(extend, module)
 
-    def __getattr__(self, name: str) -> "Any":
-        return getattr(self._loader, name)
-
-    def exec_module(self, module: "Any") -> None:
-        module.__loader__ = module.__spec__.loader = self._loader
-        self._loader.exec_module(module)
-        _guarded(self._extend, module)
+    loader.exec_module = exec_module
 
 
 def _guarded(extend: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
@@ -134,9 +129,6 @@ def _extend_main(module: "Any") -> None:
     builtin = module.main
 
     def main(args: "Sequence[str] | None" = None) -> int:
-        from datumaro_clip.system.streams import open_missing_streams
-
-        open_missing_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         if any(word == "export" or "clip_" in word for word in arguments):
             from datumaro_clip.host.datum_main import run

@@ -129,7 +129,8 @@ def test_the_best_aligned_stays_then_the_best_annotated_then_the_largest_then_th
 def test_an_exact_copy_of_a_near_duplicate_follows_it():
     pictures = [scene(1), ALTERED["mirrored"](scene(1)), ALTERED["mirrored"](scene(1))]
     items = [Candidate((pixel_digest(picture),), pixels=1) for picture in pictures]
-    found = find_duplicates(items, [square_thumbnail(picture) for picture in pictures], range(3), DuplicateRules())
+    thumbnails = [square_thumbnail(picture) for picture in pictures]
+    found = find_duplicates(items, thumbnails, range(3), DuplicateRules()).duplicates
     told = {item: (each.level, each.representative) for item, each in found.items()}
     assert told == {1: ("near", 0), 2: ("exact", 0)}
 

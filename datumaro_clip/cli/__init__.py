@@ -11,7 +11,6 @@ from typing import Protocol
 
 from datumaro_clip import __version__
 from datumaro_clip.errors import DatumaroClipError, with_cure
-from datumaro_clip.system.streams import open_missing_streams
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -24,11 +23,9 @@ COMMANDS = (
     "demo",
     "detector",
     "doctor",
-    "explore",
     "fetch",
     "index",
     "inspect",
-    "map",
     "model",
     "search",
     "serve",
@@ -79,7 +76,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
-    open_missing_streams()
     args = make_parser().parse_args(argv)
     level = logging.DEBUG if args.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)

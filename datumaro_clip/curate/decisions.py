@@ -23,6 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 ACTIONS = ("keep", "drop", "mark", "move", "label")
 
 Scalar: TypeAlias = str | int | float | bool
+Place: TypeAlias = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Decision:
         Attributes that the item carries afterwards.
     occurrence : int, optional
         Which of several items of one id and subset it is about, from 1 on; None for the first.
+    places : tuple, optional
+        Where the item's picture differs from the representative's, in both: ``(x, y, w, h)`` in pixels.
     """
 
     key: ItemKey
@@ -73,6 +76,7 @@ class Decision:
     detail: str = ""
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     occurrence: int | None = None
+    places: tuple[Place, Place] | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -108,7 +112,7 @@ class DecisionLog:
         told = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
         return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
 
-    def keys_with(self, action: str = "keep") -> list[ItemKey]:
+    def keys(self, action: str = "keep") -> list[ItemKey]:
         """The items that an action is decided for, in order: those that stay, where none is named."""
         return [one.key for one in self.decisions if one.action == action and one.annotation is None]
 
@@ -242,8 +246,11 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
             record["representative"] = ItemKey(**record["representative"])
         if "move_to" in record:
             record["subset"] = record.pop("move_to")
+        if "places" in record:
+            here, there = (tuple(map(int, place)) for place in record["places"])
+            record["places"] = here, there
         return Decision(key, **record)
-    except (KeyError, TypeError) as exc:
+    except (KeyError, TypeError, ValueError) as exc:
         raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}; {_WANTED}") from exc
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from datumaro_clip.curate.duplicates import (
     Candidate,
     Duplicate,
     DuplicateRules,
+    Findings,
     find_duplicates,
     pixel_digest,
 )
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.near import Difference, Pictures
 from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
@@ -27,7 +30,8 @@ from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.keys import content_digest
 from datumaro_clip.errors import ImageError, OptionError
-from datumaro_clip.images import decode
+from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.vectors import ItemKey
 
 # Groups that are named one by one among the leaks.
 _NAMED = 50
@@ -57,8 +61,19 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
     )
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
-        duplicates = find_duplicates(candidates, thumbnails, shown, rules)
-    return _told(columns, duplicates)
+        found = find_duplicates(candidates, thumbnails, shown, rules, _pictures(columns))
+    return _told(columns, found)
+
+
+def _pictures(columns: Columns) -> Pictures:
+    """Gives the pictures of items, one at a time: a video has one reader."""
+    turn = Lock()
+
+    def picture(row: int) -> ImageLike:
+        with turn:
+            return columns.items[row].request().fetch()
+
+    return picture
 
 
 def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[list[Candidate], list[int]]:
@@ -101,8 +116,19 @@ def _read(request: ImageRequest, near: bool) -> _Picture:
     return _Picture(digests, picture.width * picture.height, square_thumbnail(picture) if near else None)
 
 
-def _told(columns: Columns, duplicates: dict[int, Duplicate]) -> Verdicts:
+def _told(columns: Columns, found: Findings) -> Verdicts:
     verdicts = Verdicts(columns.keys)
+    duplicates = found.duplicates
+    for item, other, difference in found.look_alikes:
+        verdicts.set(
+            [item],
+            reason="look_alike",
+            score=difference.levels,
+            threshold=difference.allowed,
+            representative=other,
+            places=difference.boxes,
+            detail=_refusal(difference, columns.keys[other]),
+        )
     heads = sorted({each.representative for each in duplicates.values()})
     groups = {head: number for number, head in enumerate(heads)}
     members = {head: [head] for head in heads}
@@ -119,10 +145,12 @@ def _told(columns: Columns, duplicates: dict[int, Duplicate]) -> Verdicts:
             detail=_sentence(each),
         )
     quarrels = [conflicts([columns.items[row] for row in members[head]]) for head in heads]
+    for name in ("score", "threshold", "representative", "places"):
+        verdicts.set(heads, **{name: None})
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
     verdicts.notes += leaks([[columns.items[row] for row in each] for each in members.values()])
-    found = sorted(zip(heads, quarrels, strict=True))
-    verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in found if quarrel]
+    ordered = sorted(zip(heads, quarrels, strict=True))
+    verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
     return verdicts
 
 
@@ -130,7 +158,17 @@ def _sentence(each: Duplicate) -> str:
     if each.match is None:
         semantic = f"stands for it, by a cosine similarity of {each.score:.3f}"
         return {"exact": "the same file or the same pixels", "semantic": semantic}[each.level]
-    return f"an altered copy: once aligned, pixels correlate by {each.match.correlation:.3f}"
+    if each.difference is None:
+        return f"an altered copy: once aligned, pixels correlate by {each.match.correlation:.3f}"
+    x, y = each.difference.centres[0]
+    levels = f"{each.difference.levels:.0f} of 255 grey levels"
+    return f"an altered copy: in the same place, size and light it differs by {levels} at most, at ({x}, {y})"
+
+
+def _refusal(difference: Difference, other: ItemKey) -> str:
+    x, y = difference.centres[0]
+    explained = f"noise, encoding and edges explain {difference.explained:.0f}"
+    return f"looks like {other}, but differs by {difference.levels:.0f} of 255 grey levels at ({x}, {y}); {explained}"
 
 
 def leaks(groups: Sequence[Sequence[Item]]) -> list[str]:
@@ -187,5 +225,4 @@ TOOL = Tool(
     ("--protect val --report REPORT",),
     vectors=_wanted,
     check=_check,
-    takes_objects=True,
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.groups import IntArray, equal_groups
-from datumaro_clip.curate.near import Thumbnails, find_near
+from datumaro_clip.curate.near import Difference, Pictures, Thumbnails, find_near
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.semantic import choose_semantic
@@ -85,12 +86,16 @@ class Duplicate:
     level : str
         ``exact``, ``near`` or ``semantic``.
     score : float
-        1 for exact duplicates, the log odds of being a copy for near ones, the cosine similarity with the
+        1 for exact duplicates; for near ones the largest difference left at full resolution, in grey levels of 255,
+        or the log odds of being a copy where only thumbnails were looked at; the cosine similarity with the
         representative for semantic ones.
     threshold : float or None
-        What the score was compared with; None for semantic duplicates, which a ratio decides.
+        What the score was compared with: the difference that a copy may have at that place; None for semantic
+        duplicates, which a ratio decides.
     match : PixelMatch, optional
-        What the comparison with the representative showed, for near duplicates.
+        What comparing the thumbnail with the representative's showed, for near duplicates.
+    difference : Difference, optional
+        What comparing the pictures themselves showed, the item's first.
     """
 
     representative: int
@@ -98,6 +103,38 @@ class Duplicate:
     score: float
     threshold: float | None
     match: PixelMatch | None = None
+    difference: Difference | None = None
+
+
+class LookAlike(NamedTuple):
+    """Two items whose thumbnails are copies of one picture, and whose pictures are not.
+
+    Attributes
+    ----------
+    item, other : int
+        The other comes first in the order of what to keep.
+    difference : Difference
+        The place in the item's picture first.
+    """
+
+    item: int
+    other: int
+    difference: Difference
+
+
+class Findings(NamedTuple):
+    """What was found among the items.
+
+    Attributes
+    ----------
+    duplicates : dict
+        From item to its duplicate; a representative is never a key.
+    look_alikes : list of LookAlike
+        Of items that both stay; of each the one that it resembles most.
+    """
+
+    duplicates: dict[int, Duplicate]
+    look_alikes: list[LookAlike]
 
 
 def pixel_digest(picture: Image.Image) -> bytes:
@@ -115,9 +152,13 @@ def pixel_digest(picture: Image.Image) -> bytes:
 
 
 def find_duplicates(
-    candidates: Sequence[Candidate], thumbnails: Thumbnails, shown: Sequence[int], rules: DuplicateRules
-) -> dict[int, Duplicate]:
-    """Every item that another stands for.
+    candidates: Sequence[Candidate],
+    thumbnails: Thumbnails,
+    shown: Sequence[int],
+    rules: DuplicateRules,
+    pictures: Pictures | None = None,
+) -> Findings:
+    """Every item that another stands for, and those that only look like it.
 
     Parameters
     ----------
@@ -128,21 +169,21 @@ def find_duplicates(
     shown : sequence of int
         The item that each thumbnail belongs to.
     rules : DuplicateRules
-
-    Returns
-    -------
-    dict
-        From item to its duplicate; a representative is never a key.
+    pictures : callable, optional
+        Gives the picture of an item: near duplicates are then copies at full resolution.
     """
     order = keep_order(candidates, rules.keep)
     found: dict[int, Duplicate] = {}
+    look_alikes: list[LookAlike] = []
     if "exact" in rules.levels:
         found = _exact(candidates, order)
     if "near" in rules.levels:
-        found |= _near(candidates, thumbnails, shown, order, found, rules)
+        near, look_alikes = _near(candidates, thumbnails, shown, order, found, rules, pictures)
+        found |= near
     if "semantic" in rules.levels:
         found |= _semantic(candidates, order, found, rules)
-    return _settled(found)
+    settled = _settled(found)
+    return Findings(settled, [each for each in look_alikes if each.item not in settled and each.other not in settled])
 
 
 def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int]:
@@ -173,19 +214,35 @@ def _near(
     order: Sequence[int],
     gone: dict[int, Duplicate],
     rules: DuplicateRules,
-) -> dict[int, Duplicate]:
+    pictures: Pictures | None,
+) -> Findings:
     places = [place for place, item in enumerate(shown) if item not in gone]
     items = [shown[place] for place in places]
     rank = {item: position for position, item in enumerate(order)}
     local_order = sorted(range(len(items)), key=lambda local: rank[items[local]])
     vectors, rows = _vectors_of(candidates, items)
-    groups = find_near(Part(thumbnails, places), local_order, vectors, rows=rows.tolist(), threshold=rules.threshold)
+    groups = find_near(
+        Part(thumbnails, places),
+        local_order,
+        vectors,
+        rows=rows.tolist(),
+        threshold=rules.threshold,
+        pictures=None if pictures is None else lambda local: pictures(items[local]),
+    )
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):
         if local != representative:
             match, threshold = groups.verdict(local, representative)
-            found[items[local]] = Duplicate(items[representative], "near", log_odds(match), threshold, match)
-    return found
+            near = Duplicate(items[representative], "near", log_odds(match), threshold, match)
+            if difference := groups.difference(local, representative):
+                near = replace(near, score=difference.levels, threshold=difference.allowed, difference=difference)
+            found[items[local]] = near
+    closest: dict[int, LookAlike] = {}
+    for pair, difference in sorted(groups.edits.items(), key=lambda each: each[1].ratio):
+        other, local = sorted(pair, key=lambda local: rank[items[local]])
+        seen = groups.difference(local, other) or difference
+        closest.setdefault(items[local], LookAlike(items[local], items[other], seen))
+    return Findings(found, list(closest.values()))
 
 
 def _semantic(
@@ -223,9 +280,7 @@ def _settled(found: dict[int, Duplicate]) -> dict[int, Duplicate]:
             item = found[item].representative
         return item
 
-    return {
-        item: Duplicate(last(item), each.level, each.score, each.threshold, each.match) for item, each in found.items()
-    }
+    return {item: replace(each, representative=last(item)) for item, each in found.items()}
 
 
 class Part:

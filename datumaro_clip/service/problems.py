@@ -14,8 +14,6 @@ from starlette.responses import Response
 
 from datumaro_clip.errors import (
     DatumaroClipError,
-    DecisionConflictError,
-    DecisionError,
     ImageError,
     InvalidVectorError,
     MissingDependencyError,
@@ -55,8 +53,6 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (InvalidVectorError, 422),
     (MissingDependencyError, 501),
     (OptionError, 422),
-    (DecisionConflictError, 409),
-    (DecisionError, 422),
     (StoreNotFoundError, 503),
     (StoreWriteError, 503),
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 
 from datumaro_clip.curate.groups import IntArray, Neighbours, neighbour_lists, star_groups
+from datumaro_clip.curate.near.judge import Difference
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
-from datumaro_clip.curate.near.referee import Pair, Referee
+from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
 from datumaro_clip.curate.near.rules import ALONE, VOUCHED, is_copy
 from datumaro_clip.curate.near.threads import workers
 from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
@@ -34,11 +34,25 @@ class NearGroups:
         What comparing (lower, higher) showed, for every pair that are copies, be it where a third vouches for them.
     compared : int
         How many pairs were looked at.
+    differences : dict
+        The largest difference between the full pictures of (lower, higher), for the pairs that thumbnails take for
+        copies; empty where there were no pictures.
     """
 
     representatives: IntArray
     matches: dict[Pair, PixelMatch]
     compared: int
+    differences: dict[Pair, Difference]
+
+    @property
+    def edits(self) -> dict[Pair, Difference]:
+        """The pairs that look like copies and differ in a small place."""
+        return {pair: found for pair, found in self.differences.items() if found.is_edit}
+
+    def difference(self, one: int, other: int) -> Difference | None:
+        """How two pictures differ at full resolution, where that was looked at; the place in ``one`` first."""
+        found = self.differences.get((min(one, other), max(one, other)))
+        return found if found is None or one < other else found._replace(boxes=found.boxes[::-1])
 
     def verdict(self, one: int, other: int) -> tuple[PixelMatch, float]:
         """What comparing two pictures showed, and the log odds that were asked of it."""
@@ -53,6 +67,7 @@ def find_near(
     *,
     rows: Sequence[int] | None = None,
     threshold: float = 0.88,
+    pictures: Pictures | None = None,
 ) -> NearGroups:
     """Group altered copies: re-encoded, resized, cropped, turned, mirrored, brightened, noisy.
 
@@ -68,6 +83,9 @@ def find_near(
         The thumbnail that each vector belongs to; vector i to thumbnail i where omitted.
     threshold : float
         Cosine similarity from which vectors propose a pair.
+    pictures : callable, optional
+        Gives the picture of each of the N, as ``images.decode`` takes it; called by several threads, for pairs that
+        thumbnails take for copies. Where omitted, thumbnails alone decide.
 
     Returns
     -------
@@ -76,16 +94,16 @@ def find_near(
     if not -1 <= threshold <= 1:
         raise OptionError(f"--threshold must be a cosine similarity from -1 to 1, got {threshold}")
     if len(thumbnails) < 2:
-        return NearGroups(np.arange(len(thumbnails), dtype=np.int64), {}, 0)
+        return NearGroups(np.arange(len(thumbnails), dtype=np.int64), {}, 0, {})
     with workers() as pool:
-        return _grouped(OneAtATime(thumbnails), order, by_vector(vectors, rows, threshold, len(thumbnails)), pool)
+        shared = OneAtATime(thumbnails)
+        proposed = by_vector(vectors, rows, threshold, len(thumbnails))
+        return _grouped(RingNeighbours(shared, pool), Referee(shared, proposed, pool, pictures), order, proposed)
 
 
-def _grouped(thumbnails: Thumbnails, order: Sequence[int], proposed: IntArray, pool: Executor) -> NearGroups:
+def _grouped(rings: RingNeighbours, referee: Referee, order: Sequence[int], proposed: IntArray) -> NearGroups:
     """Groups by the pairs that vectors proposed, and those that rings propose of what stands after each round."""
-    everything = representatives = np.arange(len(thumbnails), dtype=np.int64)
-    rings = RingNeighbours(thumbnails, pool)
-    referee = Referee(thumbnails, proposed, pool)
+    everything = representatives = np.arange(len(order), dtype=np.int64)
     pairs = proposed
     for _ in range(_ROUNDS):
         nearby = _with_members(rings.pairs(representatives == everything), representatives)
@@ -93,10 +111,10 @@ def _grouped(thumbnails: Thumbnails, order: Sequence[int], proposed: IntArray, p
         if not len(fresh) and len(pairs) > len(proposed):
             break
         pairs = np.union1d(pairs, fresh)
-        neighbours = neighbour_lists(len(thumbnails), np.stack(np.divmod(pairs, len(thumbnails)), axis=1))
+        neighbours = neighbour_lists(len(order), np.stack(np.divmod(pairs, len(order)), axis=1))
         stars = star_groups(order, neighbours, referee.is_copy, _telling(referee, len(pairs)))
         representatives = _adopt(stars, order, neighbours, referee)
-    return NearGroups(representatives, referee.matches, referee.compared)
+    return NearGroups(representatives, referee.matches, referee.compared, referee.differences)
 
 
 def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:

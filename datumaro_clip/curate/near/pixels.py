@@ -54,6 +54,8 @@ class PixelMatch(NamedTuple):
         Share of the picture that is the same in both before any change of light is taken away, from 0 to 1.
     displaced : float
         How far the farthest corner moves when the second is laid on the first, in sides: 0 in the same frame.
+    where : tuple of float
+        The map (2, 3), row by row, from pixels of the first thumbnail to pixels of the second.
     """
 
     correlation: float
@@ -66,6 +68,7 @@ class PixelMatch(NamedTuple):
     plainness: float
     unmoved: float
     displaced: float
+    where: tuple[float, ...] = ()
 
 
 NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
@@ -94,12 +97,22 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     if detail < _LEAST_DETAIL:
         return NO_MATCH
     unexplained = _unexplained(one, two, shown)
-    return NO_MATCH if unexplained is None else PixelMatch(whole, detail, *unexplained, _displacement(where))
+    if unexplained is None:
+        return NO_MATCH
+    return PixelMatch(whole, detail, *unexplained, _displacement(where), tuple(where.ravel().tolist()))
 
 
 def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
     """Align a pair from its orientation on, and compare it."""
     return compare(first, second, best_alignment(first, second, frame_map(orientation)))
+
+
+def exchanged(found: PixelMatch) -> PixelMatch:
+    """The same match with the second picture first."""
+    if not found.where:
+        return found
+    inverse = cv2.invertAffineTransform(np.array(found.where).reshape(2, 3))
+    return found._replace(where=tuple(inverse.ravel().tolist()))
 
 
 def _displacement(where: Map) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import TypeAlias
@@ -14,20 +16,31 @@ from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near import features
 from datumaro_clip.curate.near.alignment import align
 from datumaro_clip.curate.near.features import Features
+from datumaro_clip.curate.near.judge import UNKNOWN, Difference, judge
 from datumaro_clip.curate.near.kept import Kept
-from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, match
+from datumaro_clip.curate.near.overlay import Picture, read_picture
+from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, exchanged, match
 from datumaro_clip.curate.near.rings import WHOLE, Spectrum, orient, spectra
 from datumaro_clip.curate.near.rules import is_copy
 from datumaro_clip.curate.near.thumbnails import Thumbnails
+from datumaro_clip.errors import ImageError
+from datumaro_clip.images import ImageLike
+
+_log = logging.getLogger(__name__)
 
 # Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
-_WORTH_ALIGNING = 0.7
+_WORTH_ALIGNING = 0.65
+# Highlights that clip leave differences in thumbnails; where full pictures are judged, thumbnails need not.
+_LEEWAY = 1.5
 # From this on, a pair resembles as wholes, and no view of either can do better by much.
 _ALIKE_AS_WHOLES = 0.9
-# Bytes of spectra and features that are kept: those of some ten thousand pictures.
+# Bytes of spectra and features that are kept: those of some ten thousand pictures; and of full pictures.
 _ROOM = 256 << 20
+_PICTURE_ROOM = 256 << 20
 
 Pair: TypeAlias = tuple[int, int]
+#: What gives the picture that a thumbnail was made of, as :func:`datumaro_clip.images.decode` takes it.
+Pictures: TypeAlias = Callable[[int], ImageLike]
 
 
 class Referee:
@@ -41,20 +54,30 @@ class Referee:
         Codes (``near_proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
     pool : Executor
         Who works ahead.
+    pictures : callable, optional
+        Gives the picture of a number; asked by several threads. Without it thumbnails alone decide.
 
     Attributes
     ----------
     matches : dict
         What comparing (lower, higher) showed, for the pairs that are copies, be it where a third vouches for them.
+    differences : dict
+        The largest difference of (lower, higher) at full resolution, for the pairs that thumbnails take for copies.
     """
 
-    def __init__(self, thumbnails: Thumbnails, by_vector: IntArray, pool: Executor) -> None:
+    def __init__(
+        self, thumbnails: Thumbnails, by_vector: IntArray, pool: Executor, pictures: Pictures | None = None
+    ) -> None:
         self.matches: dict[Pair, PixelMatch] = {}
+        self.differences: dict[Pair, Difference] = {}
         self._refused: set[int] = set()
         self._by_vector = by_vector
         self._thumbnails = thumbnails
         self._pool = pool
+        self._pictures = pictures
+        self._accepts = partial(is_copy, leeway=1.0 if pictures is None else _LEEWAY)
         self._kept = Kept(_ROOM)
+        self._kept_pictures = Kept(_PICTURE_ROOM)
 
     @property
     def compared(self) -> int:
@@ -63,11 +86,11 @@ class Referee:
 
     def is_copy(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, whichever is the original."""
-        return is_copy(self._match(one, other))
+        return self._accepts(self._match(one, other)) and not self._is_edit(one, other)
 
     def vouched(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, given that a third is surely a copy of both."""
-        return is_copy(self._match(one, other), vouched=True)
+        return self._accepts(self._match(one, other), vouched=True) and not self._is_edit(one, other)
 
     def foresee(self, pairs: Iterable[Pair]) -> None:
         """Compare pairs that will be asked for; all of one picture in one thread, which works it out but once."""
@@ -75,35 +98,64 @@ class Referee:
         tasks = [list(shared) for _, shared in groupby(fresh, itemgetter(0))]
         for task, found in zip(tasks, self._pool.map(self._compare_all, tasks), strict=True):
             for pair, each in zip(task, found, strict=True):
-                self._take(pair, each)
+                self._take(pair, *each)
 
     def _match(self, one: int, other: int) -> PixelMatch:
         pair = _sorted((one, other))
         if not self._knows(pair):
-            self._take(pair, self._compare(*pair))
+            self._take(pair, *self._compare_in_full(pair))
         return self.matches.get(pair, NO_MATCH)
+
+    def _is_edit(self, one: int, other: int) -> bool:
+        """Whether a pair that thumbnails take for copies differs in a place that they are too small to show."""
+        if self._pictures is None:
+            return False
+        pair = _sorted((one, other))
+        if pair not in self.differences:
+            self.differences[pair] = self._difference(pair, self.matches[pair])
+        return self.differences[pair].is_edit
 
     def _knows(self, pair: Pair) -> bool:
         return pair in self.matches or self._code(pair) in self._refused
 
-    def _take(self, pair: Pair, found: PixelMatch) -> None:
+    def _take(self, pair: Pair, found: PixelMatch, difference: Difference | None) -> None:
         # What holds where nobody vouches holds where somebody does; of the rest only the refusal is kept.
-        if is_copy(found, vouched=True):
+        if self._accepts(found, vouched=True):
             self.matches[pair] = found
         else:
             self._refused.add(self._code(pair))
+        if difference is not None:
+            self.differences[pair] = difference
 
     def _code(self, pair: Pair) -> int:
         return pair[0] * len(self._thumbnails) + pair[1]
 
-    def _compare_all(self, pairs: Sequence[Pair]) -> list[PixelMatch]:
-        return [self._compare(*pair) for pair in pairs]
+    def _compare_all(self, pairs: Sequence[Pair]) -> list[tuple[PixelMatch, Difference | None]]:
+        return [self._compare_in_full(pair) for pair in pairs]
+
+    def _compare_in_full(self, pair: Pair) -> tuple[PixelMatch, Difference | None]:
+        """What thumbnails show, and the pictures themselves where those take them for copies."""
+        found = self._compare(*pair)
+        return found, self._difference(pair, found) if self._pictures is not None and self._accepts(found) else None
+
+    def _difference(self, pair: Pair, found: PixelMatch) -> Difference:
+        """How two pictures differ at full resolution; one that cannot be read again is no copy of anything."""
+        try:
+            return judge(self._picture(pair[0]), self._picture(pair[1]), np.array(found.where).reshape(2, 3))
+        except ImageError as exc:
+            _log.warning("near duplicates: a picture is kept, as it could not be read a second time: %s", exc)
+            return UNKNOWN
+
+    def _picture(self, index: int) -> Picture:
+        pictures = self._pictures
+        assert pictures is not None
+        return self._kept_pictures.get(index, lambda: read_picture(pictures(index)))
 
     def _compare(self, one: int, other: int) -> PixelMatch:
         found = self._by_whole(one, other)
         if found is None:
             found = self._by_views(one, other)
-        if is_copy(found) or not self._is_by_vector((one, other)):
+        if self._accepts(found) or not self._is_by_vector((one, other)):
             return found
         return self._by_features(one, other, found)
 
@@ -127,7 +179,9 @@ class Referee:
             if orientation.score < _WORTH_ALIGNING:
                 continue
             found = match(self._thumbnails[left], self._thumbnails[right], orientation)
-            if is_copy(found) or orientation.view == WHOLE:
+            if left == other:
+                found = exchanged(found)
+            if self._accepts(found) or orientation.view == WHOLE:
                 break
         return found
 

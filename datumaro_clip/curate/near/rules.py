@@ -51,19 +51,19 @@ def log_odds(found: PixelMatch) -> float:
     )
 
 
-def is_recoloured(found: PixelMatch) -> bool:
+def is_recoloured(found: PixelMatch, leeway: float = 1.0) -> bool:
     """Whether a place has another colour, beyond what noise and a change of light explain."""
-    return found.colour_peak > 1.2 * (0.012 + found.grain + 0.05 * found.light)
+    return found.colour_peak > leeway * 1.2 * (0.012 + found.grain + 0.05 * found.light)
 
 
-def is_retouched(found: PixelMatch, *, vouched: bool = False) -> bool:
+def is_retouched(found: PixelMatch, *, vouched: bool = False, leeway: float = 1.0) -> bool:
     """Whether one place differs far more than the grain of the rest: the less there is to see, the less it may.
 
     A change of light that is not quite what the model of light says leaves a shade, but no colour.
     """
     plain = 0.0 if vouched or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
     shade = _SHADE * found.light if found.colour_peak < _VISIBLE_COLOUR else 0.0
-    return found.peak > (8.5 - 80 * plain) * (found.grain + 0.001) + shade
+    return found.peak > leeway * (8.5 - 80 * plain) * (found.grain + 0.001) + shade
 
 
 def _is_mere_silhouette(found: PixelMatch) -> bool:
@@ -82,7 +82,7 @@ def _is_another_colour(found: PixelMatch) -> bool:
     return same_frame and found.plainness > _RATHER_PLAIN and found.light > _RELIT
 
 
-def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
+def is_copy(found: PixelMatch, *, vouched: bool = False, leeway: float = 1.0) -> bool:
     """Whether a pair are copies of one picture.
 
     Parameters
@@ -90,8 +90,12 @@ def is_copy(found: PixelMatch, *, vouched: bool = False) -> bool:
     found : PixelMatch
     vouched : bool
         Whether another picture that is surely a copy of the one is surely a copy of the other as well.
+    leeway : float
+        How many times as much a place may differ as where nothing but thumbnails is looked at.
     """
-    if found.peak > LARGEST_PEAK or is_retouched(found, vouched=vouched) or is_recoloured(found):
+    if found.peak > LARGEST_PEAK or is_retouched(found, vouched=vouched, leeway=leeway):
+        return False
+    if is_recoloured(found, leeway):
         return False
     if not vouched and (_is_mere_silhouette(found) or _is_another_colour(found)):
         return False

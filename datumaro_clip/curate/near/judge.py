@@ -1,0 +1,310 @@
+"""Whether an accepted pair is a copy at full resolution, or one picture with a small place changed; with OpenCV.
+
+One picture is brought to the other's place, resolution and light; what then differs is measured place by place, less
+what encoding as a JPEG may have changed, and compared with what the pair shows of its own noise and resampling.
+``docs/copies.md`` explains it with figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from datumaro_clip.curate.near.alignment import Map
+from datumaro_clip.curate.near.light import Change, find_change
+from datumaro_clip.curate.near.overlay import (
+    Inside,
+    Overlay,
+    Picture,
+    Pixels,
+    full_map,
+    grey,
+    lay,
+    least_squares,
+    scale_of,
+    slopes,
+)
+from datumaro_clip.vectors import FloatArray
+
+#: How many times what the pair's own noise explains a difference may be in a copy: where each pixel of the one is a
+#: pixel of the other, and where one was turned or resized in part (docs/copies.md has the figures behind both).
+LIMIT, INTERPOLATED_LIMIT = 8.0, 10.0
+
+Box = tuple[int, int, int, int]
+
+# Two pictures of one scale are told apart as copy and original by how coarsely they are encoded.
+_SAME_SCALE = 0.95
+# Pixels of a side of the place that a report shows.
+_SHOWN = 64
+_BLOCK = 8
+_EVEN = 2 * _BLOCK
+_SQUARE = np.ones((3, 3), np.uint8)
+_STATISTICS = 60_000
+_MOST_MISFIT = 0.35
+_JAGGED = 0.25
+_MOST_CONTRAST = 0.1
+_STEEP = 2.0
+
+
+class Difference(NamedTuple):
+    """The place at which two pictures differ most beyond what their noise explains.
+
+    Attributes
+    ----------
+    levels : float
+        How much is left there of the difference, in grey levels of 255, after the change of place, resolution, light
+        and encoding is taken away.
+    explained : float
+        How much the pair's own noise, resampling and edges explain at that place, in grey levels of 255.
+    limit : float
+        How many times that the difference may be in a copy.
+    boxes : tuple
+        The place in the first and in the second picture: ``(x, y, w, h)`` in whole pixels of the pictures as stored.
+    """
+
+    levels: float
+    explained: float
+    limit: float
+    boxes: tuple[Box, Box]
+
+    @property
+    def ratio(self) -> float:
+        """How many times what is explained the difference is."""
+        return self.levels / self.explained
+
+    @property
+    def allowed(self) -> float:
+        """The difference that a copy may have at that place, in grey levels of 255."""
+        return self.limit * self.explained
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether the pictures are no copies."""
+        return self.levels > self.allowed
+
+    @property
+    def centres(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The middle of the place in the first and in the second picture, in pixels."""
+        (x, y, w, h), (a, b, c, d) = self.boxes
+        return (x + w // 2, y + h // 2), (a + c // 2, b + d // 2)
+
+
+#: What is said of a picture that could not be read.
+UNKNOWN = Difference(255.0, 1.0, 1.0, ((0, 0, 0, 0), (0, 0, 0, 0)))
+
+
+class _Scale(NamedTuple):
+    """A size of place: the side in pixels over which differences are averaged, and grey levels that nobody sees."""
+
+    side: int
+    signed: bool
+    unseen: float
+
+
+# Thin strokes leave differences of either sign, which a root mean square keeps; noise averages out of a signed mean.
+_SCALES = (_Scale(5, False, 2.0), _Scale(5, True, 1.4), _Scale(11, True, 1.0))
+
+
+def judge(first: Picture, second: Picture, where: Map) -> Difference:
+    """The largest difference between two pictures that thumbnails take for copies.
+
+    They are compared at the resolution of the one that shows less of what both show, at most ``MOST_PIXELS``.
+
+    Parameters
+    ----------
+    first, second : Picture
+    where : numpy.ndarray
+        Shape (2, 3): maps pixels of the first one's thumbnail to pixels of the second one's.
+    """
+    start = full_map(where, first, second)
+    target, above, swapped = first, second, False
+    scale = scale_of(start)
+    if scale < _SAME_SCALE or (scale < 1 / _SAME_SCALE and _coarseness(second) > _coarseness(first)):
+        target, above, swapped = second, first, True
+        start = np.asarray(np.linalg.inv(start))
+    overlay = _laid(above.pixels, target.pixels, start)
+    levels, explained, place = _largest(target, overlay)
+    here = _box(place, target, np.eye(3), target)
+    there = _box(place, target, overlay.where, above)
+    limit = LIMIT if overlay.on_grid else INTERPOLATED_LIMIT
+    return Difference(levels, explained, limit, (there, here) if swapped else (here, there))
+
+
+def _laid(above: Pixels, target: Pixels, start: np.typing.NDArray[np.float64]) -> Overlay:
+    """One picture laid on the other, seen in the light that it has where it is laid first."""
+    change: list[Change] = []
+
+    def likeness(laid: Pixels, inside: Inside) -> FloatArray:
+        if not change:
+            change.append(find_change(laid, target, inside))
+        return grey(change[0].lit(laid, target))
+
+    return lay(above, target, start, likeness)
+
+
+def _coarseness(picture: Picture) -> float:
+    """How coarsely it is encoded: the mean step of the quantisation of lightness, 0 where nothing is known."""
+    return 0.0 if picture.tables is None else float(picture.tables.lightness.mean())
+
+
+def _box(place: tuple[float, float], target: Picture, where: np.typing.NDArray[np.float64], picture: Picture) -> Box:
+    """The square around a place of the target, where a map shows it in a picture, inside that picture as stored."""
+    corners = np.array([[x, y, 1.0] for x in (-_SHOWN / 2, _SHOWN / 2) for y in (-_SHOWN / 2, _SHOWN / 2)])
+    corners[:, :2] += place
+    found = (corners @ where.T)[:, :2] * (np.array(picture.size) / picture.pixels.shape[1::-1])
+    low = np.clip(np.floor(found.min(axis=0)), 0, np.array(picture.size) - 1).astype(int)
+    high = np.clip(np.ceil(found.max(axis=0)), low + 1, picture.size).astype(int)
+    return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
+
+
+def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, tuple[float, float]]:
+    """The largest difference beside what is explained there, both in grey levels, and its place in the target."""
+    best = 0.0, 1.0, (target.pixels.shape[1] / 2, target.pixels.shape[0] / 2)
+    lit = find_change(overlay.pixels, target.pixels, overlay.inside).lit(overlay.pixels, target.pixels)
+    jagged = False
+    for number, (aim, laid, inside, shrink) in enumerate(_channels(target.pixels, lit, overlay.inside)):
+        steps = None
+        if target.tables is not None and (number == 0 or target.tables.halved):
+            steps = target.tables.colour if number else target.tables.lightness
+        squares = np.minimum(_steepness(aim), _steepness(laid)) * inside
+        explained = _sharpened(aim, laid, inside)
+        left = _left(aim - explained, steps, inside)
+        if number == 0 and not overlay.on_grid:
+            window = (_SCALES[0].side,) * 2
+            noise = _Noise.of(_root(cv2.blur(left * left, window)), _root(cv2.blur(squares, window)), inside)
+            jagged = noise.share > _JAGGED
+        if jagged:
+            low, high = cv2.erode(explained, _SQUARE), cv2.dilate(explained, _SQUARE)
+            left = _left(aim - np.clip(aim, low, high), steps, inside)
+        for scale in _SCALES:
+            window = (scale.side, scale.side)
+            size = np.abs(cv2.blur(left, window)) if scale.signed else _root(cv2.blur(left * left, window))
+            steepness = _root(cv2.blur(squares, window))
+            ruler = _Noise.of(size, steepness, inside).ruler(steepness, scale.unseen)
+            ratio = size / ruler
+            at = int(ratio.argmax())
+            if ratio.flat[at] > best[0] / best[1]:
+                y, x = divmod(at, ratio.shape[1])
+                best = float(size.flat[at]), float(ruler.flat[at]), ((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5)
+    return best
+
+
+def _channels(
+    target: Pixels, laid: Pixels | FloatArray, inside: Inside
+) -> Iterator[tuple[FloatArray, FloatArray, Inside, int]]:
+    """Lightness, then the two axes of colour at half the size, of both pictures; where both show something; the scale.
+
+    JPEG's own channels (ITU-R BT.601), of pictures widened to whole blocks, where nothing counts.
+    """
+    more = (-target.shape[0] % _EVEN, -target.shape[1] % _EVEN)
+    both = [
+        cv2.cvtColor(cv2.copyMakeBorder(each, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE), cv2.COLOR_RGB2YCrCb)
+        for each in (target, laid)
+    ]
+    inside = np.asarray(cv2.copyMakeBorder(inside, 0, more[0], 0, more[1], cv2.BORDER_CONSTANT, value=0))
+    half = inside.shape[1] // 2, inside.shape[0] // 2
+    half_inside = (cv2.resize(255 * inside, half, interpolation=cv2.INTER_AREA) == 255).astype(np.uint8)
+    for number in range(3):
+        aim, found = (cv2.extractChannel(each, number).astype(np.float32) for each in both)
+        if number == 0:
+            yield aim, found, inside, 1
+        else:
+            aim, found = (cv2.resize(each, half, interpolation=cv2.INTER_AREA) for each in (aim, found))
+            yield aim, found, half_inside, 2
+
+
+def _sharpened(aim: FloatArray, laid: FloatArray, inside: Inside) -> FloatArray:
+    """A channel of the picture laid, with the sharpness, contrast and brightness of the target, the same everywhere.
+
+    The light was found before: a contrast that is still far off comes from an edit of something plain.
+    """
+    blur = cv2.Laplacian(laid, cv2.CV_32F)
+    terms = [np.ones_like(laid), blur, cv2.Laplacian(blur, cv2.CV_32F), laid]
+    weights = least_squares(terms, aim - laid, inside)
+    if abs(weights[-1]) > _MOST_CONTRAST:
+        terms.pop()
+        weights = least_squares(terms, aim - laid, inside)
+    explained: FloatArray = laid.copy()
+    for weight, term in zip(weights.tolist(), terms, strict=True):
+        cv2.scaleAdd(term, weight, explained, explained)
+    return explained
+
+
+def _left(difference: FloatArray, steps: FloatArray | None, inside: Inside) -> FloatArray:
+    """What of a difference rounding does not explain, inside."""
+    left: FloatArray = (difference if steps is None else _beyond_rounding(difference, steps)) * inside
+    return left
+
+
+_FREQUENCIES, _SAMPLES = np.mgrid[:_BLOCK, :_BLOCK]
+_DCT = (np.cos((2 * _SAMPLES + 1) * _FREQUENCIES * math.pi / 16) / 2).astype(np.float32)
+_DCT[0] /= np.float32(math.sqrt(2))
+
+
+def _beyond_rounding(left: FloatArray, steps: FloatArray) -> FloatArray:
+    """The smallest change of a picture that has a JPEG encoder make the other one of it.
+
+    A coefficient is rounded to a whole number of steps: up to half a step of a difference says nothing.
+    """
+    height, width = left.shape
+    blocks = left.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).swapaxes(1, 2)
+    found = _DCT @ blocks @ _DCT.T
+    found -= np.clip(found, -steps / 2, steps / 2)
+    return np.ascontiguousarray((_DCT.T @ found @ _DCT).swapaxes(1, 2).reshape(height, width))
+
+
+def _root(squares: FloatArray) -> FloatArray:
+    """The root of means, which OpenCV's running sums let fall a little below 0."""
+    return np.asarray(np.sqrt(np.maximum(squares, 0)))
+
+
+def _steepness(channel: FloatArray) -> FloatArray:
+    """The squared change per pixel."""
+    across, down = slopes(cv2.GaussianBlur(channel, (3, 3), 0.8))
+    return np.asarray(across * across + down * down)
+
+
+class _Noise(NamedTuple):
+    """What the pair itself shows to be no difference, in grey levels.
+
+    Attributes
+    ----------
+    flat : float
+        What is left in the flattest two fifths of the picture, of nine places in ten.
+    share : float
+        What is left at edges, more than that, as a share of their steepness: of a shift by part of a pixel, another
+        filter, rounding; of 19 places in 20.
+    most : float
+        The same in grey levels: rounding leaves no more at a steeper edge.
+    """
+
+    flat: float
+    share: float
+    most: float
+
+    @classmethod
+    def of(cls, size: FloatArray, steepness: FloatArray, inside: Inside) -> _Noise:
+        """Of the differences left and the steepness, both (H, W)."""
+        stride = max(1, math.isqrt(inside.size // _STATISTICS))
+        thin = (slice(stride // 2, None, stride),) * 2
+        chosen = inside[thin].astype(np.bool_)
+        if not chosen.any():
+            return cls(math.inf, 0.0, 0.0)
+        sizes, steep = size[thin][chosen], steepness[thin][chosen]
+        flattest, steepest = np.quantile(steep, (0.4, 0.6))
+        flat = float(np.quantile(sizes[steep <= flattest], 0.9))
+        edges = steep >= max(float(steepest), _STEEP)
+        if not edges.any():
+            return cls(flat, 0.0, 0.0)
+        more = np.maximum(sizes[edges] - flat, 0)
+        return cls(flat, float(np.quantile(more / steep[edges], 0.95)), float(np.quantile(more, 0.95)))
+
+    def ruler(self, steepness: FloatArray, unseen: float) -> FloatArray:
+        """What is explained at each place (H, W); ``unseen`` are levels that nobody sees."""
+        ruler: FloatArray = np.minimum(np.float32(min(self.share, _MOST_MISFIT)) * steepness, np.float32(self.most))
+        ruler += np.float32(self.flat + unseen)
+        return ruler
