@@ -44,18 +44,23 @@ class _Finder:
 
         spec = PathFinder.find_spec(name, path, target)
         if spec is not None and spec.loader is not None:
-            _run_after_loading(spec.loader, extend)
+            spec.loader = _ExtendingLoader(spec.loader, extend)  # type: ignore[assignment]
         return spec
 
 
-def _run_after_loading(loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
-    load = loader.exec_module
+class _ExtendingLoader:
+    """Loads one module as another loader does, and extends it; that loader, which others may share, stays as it is."""
 
-    def exec_module(module: "ModuleType") -> None:
-        load(module)
-        _guarded(extend, module)
+    def __init__(self, loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
+        self._loader, self._extend = loader, extend
 
-    loader.exec_module = exec_module
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: "Any") -> None:
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _guarded(self._extend, module)
 
 
 def _guarded(extend: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
@@ -129,6 +134,9 @@ def _extend_main(module: "Any") -> None:
     builtin = module.main
 
     def main(args: "Sequence[str] | None" = None) -> int:
+        from datumaro_clip.system.streams import open_missing_streams
+
+        open_missing_streams()
         arguments = list(sys.argv[1:] if args is None else args)
         if any(word == "export" or "clip_" in word for word in arguments):
             from datumaro_clip.host.datum_main import run

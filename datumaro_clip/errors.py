@@ -32,6 +32,7 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     ├── CacheError (OSError)                   the vector cache cannot be used
     ├── ScratchError (OSError)                 the temporary directory is full or may not be written
     ├── DecisionError (ValueError)             a decisions file does not fit the dataset
+    │   └── DecisionConflictError              somebody else has decided meanwhile
     ├── AddressError (ConnectionError)         a network address that must not be connected to
     └── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
 """
@@ -203,6 +204,10 @@ class ScratchError(DatumaroClipError, OSError):
 
 class DecisionError(DatumaroClipError, ValueError):
     """A decisions file does not fit the dataset."""
+
+
+class DecisionConflictError(DecisionError):
+    """Somebody else has decided meanwhile: load what is decided, and decide again."""
 
 
 class AddressError(DatumaroClipError, ConnectionError):

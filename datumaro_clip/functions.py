@@ -174,7 +174,7 @@ def decide_and_report(tool: Tool, values: Values, items: Sequence[Item], classes
     made = decide(tool, values, items, classes)
     if values.report:
         plan = plan_report(made)
-        write_report(Path(values.report), plan, thumbnails_of(items, plan.keys()))
+        write_report(Path(values.report), plan, thumbnails_of(items, plan.subjects()))
         log.info("Report: %s", Path(values.report) / "report.html")
     return made
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,9 @@ from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.similarity import top_k
-from datumaro_clip.similarity.scores import MatrixLike
+from datumaro_clip.similarity.scores import MatrixLike, SelectedRows
 from datumaro_clip.store import StoreReader
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_rows
+from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_lengths, unit_rows
 
 Mask = npt.NDArray[np.bool_]
 
@@ -46,8 +45,8 @@ class SearchIndex:
     Parameters
     ----------
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; a memory map, or what reads rows when they are sliced, stays
-        on the disk.
+        Shape (N, D), float32 or float16, unit rows; read through once to see that they are. What reads rows when they
+        are indexed, as a store's, which checked them when they were written, stays on the disk.
     keys : sequence of ItemKey, or callable
         The item of each row, or a function that gives it for a row.
     space : VectorSpace
@@ -56,7 +55,7 @@ class SearchIndex:
     Raises
     ------
     InvalidVectorError
-        If the matrix does not fit the keys or the space.
+        If the matrix does not fit the keys or the space, or a row is not of unit length.
     """
 
     def __init__(
@@ -66,6 +65,13 @@ class SearchIndex:
             raise InvalidVectorError(f"wanted a matrix (N, {space.dimension}), got shape {matrix.shape}")
         if not callable(keys) and len(keys) != len(matrix):
             raise InvalidVectorError(f"{len(keys)} keys for {len(matrix)} rows")
+        if isinstance(matrix, np.ndarray):
+            is_unit, lengths = unit_lengths(matrix)
+            if not is_unit.all():
+                row = int(np.argmin(is_unit))
+                raise InvalidVectorError(
+                    f"row {row} of the matrix has length {lengths[row]:.6g}, wanted 1; scale it with unit_rows"
+                )
         self.matrix, self.space = matrix, space
         self.key: Callable[[int], ItemKey] = keys if callable(keys) else keys.__getitem__
 
@@ -115,7 +121,7 @@ class SearchIndex:
             For each query by descending score, then ascending row.
         """
         rows = self._selected(where)
-        matrix = self.matrix if rows is None else _Selection(self.matrix, rows)
+        matrix = self.matrix if rows is None else SelectedRows(self.matrix, rows)
         indices, scores = top_k(unit_rows(queries), matrix, k)
         indices = indices if rows is None else rows[indices]
         return [self._hits(*found, min_score) for found in zip(indices, scores, strict=True)]
@@ -154,22 +160,6 @@ class SearchIndex:
         found = zip(rows.tolist(), scores.tolist(), strict=True)
         good = [(row, score) for row, score in found if min_score is None or score >= min_score]
         return [Hit(self.key(row), score, rank) for rank, (row, score) in enumerate(good)]
-
-
-class _Selection:
-    """Some rows of a matrix, read as they are asked for."""
-
-    ndim = 2
-
-    def __init__(self, matrix: MatrixLike, rows: npt.NDArray[np.int64]) -> None:
-        self._matrix, self._rows = matrix, rows
-        self.shape, self.dtype = (len(rows), matrix.shape[1]), matrix.dtype
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, rows: slice | npt.NDArray[np.int64], /) -> npt.NDArray[Any]:
-        return self._matrix[self._rows[rows]]
 
 
 def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:

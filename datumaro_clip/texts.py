@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from datumaro_clip.errors import ModelFormatError, TextError
 
 # Longer texts than any model reads, and more tokens than any has.
 _LARGEST = {"context_length": 1 << 16, "pad_id": 1 << 24}
+
+
+#: What a class's name stands in where nothing else is asked for.
+DEFAULT_PROMPT = "a photo of a {}"
 
 
 @dataclass(frozen=True)
@@ -171,9 +176,11 @@ def _tokenizer_errors(what: str) -> Iterator[None]:
 
 
 def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], TokenBatch]]:
-    """Batches of texts of like length, so that little is computed for padding; the longest first.
+    """Batches of texts of one length each, the longest first.
 
-    Where several batches are computed at a time, the last ones, which the others do not wait for, are then short.
+    Nothing is computed for padding, and a text's vector never depends on what it is computed with: a batch padded to
+    its longest text adds up in another order. Where several batches are computed at a time, the last ones, which the
+    others do not wait for, are short.
 
     Parameters
     ----------
@@ -187,9 +194,11 @@ def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArra
         ``indices`` (B,) int64 says which text each row of the batch is.
     """
     order = np.argsort([-len(ids) for ids in tokens.ids], kind="stable").astype(np.int64)
-    for start in range(0, len(order), batch_size):
-        indices = order[start : start + batch_size]
-        yield indices, tokens.batch(indices.tolist())
+    for _, equal in groupby(order.tolist(), key=lambda index: len(tokens.ids[index])):
+        indices = list(equal)
+        for start in range(0, len(indices), batch_size):
+            part = indices[start : start + batch_size]
+            yield np.array(part, np.int64), tokens.batch(part)
 
 
 def fill_prompt(template: str, name: str) -> str:

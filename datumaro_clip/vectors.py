@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError
+from datumaro_clip.similarity.kernels import squared_lengths
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -108,9 +109,11 @@ class Embedding:
         vector = np.array(self.vector, dtype=np.float32)
         if vector.ndim != 1:
             raise InvalidVectorError(f"an embedding is one vector (D,), got shape {vector.shape}")
-        if not is_unit_rows(vector[None]):
-            length = np.linalg.norm(vector)
-            raise InvalidVectorError(f"an embedding is finite and of length 1, got length {length:.6g}; see unit_rows")
+        is_unit, lengths = unit_lengths(vector[None])
+        if not is_unit.all():
+            raise InvalidVectorError(
+                f"an embedding is finite and of length 1, got length {lengths[0]:.6g}; see unit_rows"
+            )
         vector.setflags(write=False)
         object.__setattr__(self, "vector", vector)
 
@@ -196,10 +199,23 @@ class ObjectEmbedding(Embedding):
         return type(self), (self.vector, self.space, self.model, self.precision, self.bbox, self.source)
 
 
+def unit_lengths(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Whether each row of an (N, D) matrix of floats is finite and of unit length, to float16 rounding.
+
+    Returns
+    -------
+    is_unit : numpy.ndarray
+        Shape (N,), bool.
+    lengths : numpy.ndarray
+        Shape (N,), float64; NaN or infinite for rows that are not finite.
+    """
+    lengths = np.sqrt(squared_lengths(matrix))
+    return np.abs(lengths - 1) <= UNIT_TOLERANCE, lengths
+
+
 def is_unit_rows(matrix: npt.NDArray[Any]) -> bool:
-    """Whether each row of an (N, D) matrix is finite and of unit length, to float16 rounding."""
-    norms = np.linalg.norm(np.asarray(matrix, dtype=np.float32), axis=-1)
-    return bool(np.all(np.abs(norms - 1.0) <= UNIT_TOLERANCE))
+    """Whether all rows of an (N, D) matrix are, as :func:`unit_lengths` says."""
+    return bool(unit_lengths(matrix)[0].all())
 
 
 def unit_rows(matrix: npt.ArrayLike) -> FloatArray:

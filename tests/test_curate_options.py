@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datumaro.components.annotation import Caption, Label
+from datumaro.components.annotation import Bbox, Caption, Label, Polygon
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
@@ -193,6 +193,15 @@ DROPS = {
     "clip_outliers": {"min_similarity": 1.0},
 }
 COMMON = {"action": "mark", "subset": ["val"], "protect": ["train"]}
+# Of objects, for every tool that works on them.
+OBJECTS = {
+    "min_side": {"min_side": 20},
+    "margin": {"margin": 0.6},
+    "mask": {"mask": "grey"},
+    "max_side": {"max_side": 12},
+}
+# Copies are found by pixels, whatever surrounds them; by their vectors, objects differ by all that is cut out.
+OF_OBJECTS = {"clip_dedup": {"levels": ["semantic"], "keep_ratio": 0.5}}
 # What one option takes the place of.
 INSTEAD = {("clip_sample", "ratio"): ["count"], ("clip_search", "item"): ["query"], ("clip_search", "image"): ["query"]}
 # Said of the machine, not of the result; what each does is shown where it is made.
@@ -217,8 +226,20 @@ def scenes() -> Dataset:
     return Dataset.from_iterable(made, categories=["cat", "dog"])
 
 
-def seen_by_user(tool: Tool, given: dict) -> list[object]:
-    made = transform_of(tool.name)(scenes(), **given)
+def boxed(item: DatasetItem, n: int) -> DatasetItem:
+    """An item with an outlined box, small in every third one."""
+    side = 16 if n % 3 else 30
+    box = Bbox(8, 8, side, side, label=n % 2, group=1)
+    return item.wrap(annotations=[*item.annotations, box, Polygon([8, 8, 8 + side, 8, 8, 8 + side], group=1)])
+
+
+def scenes_with_objects() -> Dataset:
+    items = [boxed(item, n) for n, item in enumerate(scenes())]
+    return Dataset.from_iterable(items, categories=["cat", "dog"])
+
+
+def seen_by_user(tool: Tool, given: dict, dataset: Dataset) -> list[object]:
+    made = transform_of(tool.name)(dataset, **given)
     items = [(each.id, each.subset, repr(each.annotations), dict(each.attributes)) for each in made]
     return [made.decisions.decisions, made.decisions.notes, items]
 
@@ -238,6 +259,9 @@ def test_every_option_changes_what_a_user_sees(tool: Tool, option: Option, tmp_p
     before = {**ENOUGH.get(tool.name, {}), **BEFORE.get(name, {})}
     if option.group == "decisions":
         before |= DROPS.get(tool.name, {})
+    make = scenes_with_objects if option.group == "objects" else scenes
+    if option.python_name in OBJECTS and make is scenes_with_objects:
+        before |= {"objects": True, **OF_OBJECTS.get(tool.name, {})}
     (tmp_path / "keep").write_text("".join(f"{item.id}@{item.subset}\n" for item in scenes()))
     Pictures.fromarray(np.full((9, 9, 3), (200, 0, 0), np.uint8)).save(tmp_path / "q.png")
     files = {"except_file": str(tmp_path / "keep"), "image": str(tmp_path / "q.png")}
@@ -246,6 +270,7 @@ def test_every_option_changes_what_a_user_sees(tool: Tool, option: Option, tmp_p
     elif option.python_name in files:
         turned = {option.python_name: files[option.python_name]}
     else:
-        turned = TURNED.get(name) or {option.python_name: COMMON[option.python_name]}
+        turned = (OBJECTS if option.group == "objects" else {}).get(option.python_name) or TURNED.get(name)
+        turned = turned or {option.python_name: COMMON[option.python_name]}
     after = {key: value for key, value in before.items() if key not in INSTEAD.get(name, ())} | turned
-    assert seen_by_user(tool, after) != seen_by_user(tool, before)
+    assert seen_by_user(tool, after, make()) != seen_by_user(tool, before, make())

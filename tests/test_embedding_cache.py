@@ -17,10 +17,14 @@ from PIL import Image
 
 from datumaro_clip.cli import cache as cache_command
 from datumaro_clip.cli.cache import configure
+from datumaro_clip.curate.run_model import RunModel
+from datumaro_clip.curate.vector_options import EmbeddingOptions
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.embedding.keys import content_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
 from datumaro_clip.images import Region
+from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 SPACE = VectorSpace("sha256:" + "0" * 64, 8)
@@ -230,6 +234,23 @@ def test_damaged_vectors_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFi
     database.close()
     with caplog.at_level(logging.WARNING), VectorCache(tmp_path) as cache:
         cache.get(keys_of(1))
+        cache.flush()
+        assert "1 damaged vectors" in caplog.text
+    assert len(caplog.records) == 1
+
+
+def test_a_run_tells_of_damaged_vectors(encoder: FakeEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At its end, although nobody closes the cache: what a run uses is open until the process ends."""
+    options, request = EmbeddingOptions(model="fake", cache=str(tmp_path)), ImageRequest(np.zeros((8, 8, 3), np.uint8))
+    first, second = RunModel(options), RunModel(options)
+    assert [found.source for found in first.embed([request])] == ["computed"]
+    first.flush()
+    assert caplog.text == ""
+    with sqlite3.connect(tmp_path / "vectors.sqlite") as database:
+        database.execute("UPDATE vectors SET checksum = 0")
+    database.close()
+    assert [found.source for found in second.embed([request])] == ["computed"]
+    second.flush()
     assert "1 damaged vectors" in caplog.text
 
 

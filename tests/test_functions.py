@@ -80,8 +80,8 @@ def test_files_are_compared_without_datumaro(tmp_path: Path):
         "assert (group.keeper.id, group.members[0].key.id) == ('a.png', 'b.png')\n"
         "assert group.members[0].reason == 'exact_duplicate'\n"
         "log = datumaro_clip.clean(paths + ['gone.png'])\n"
-        "assert [key.id for key in log.keys()] == ['a.png', 'b.png', 'c.png'], log\n"
-        "assert [key.id for key in log.keys('drop')] == ['gone.png'], log\n"
+        "assert [key.id for key in log.keys_with()] == ['a.png', 'b.png', 'c.png'], log\n"
+        "assert [key.id for key in log.keys_with('drop')] == ['gone.png'], log\n"
         "assert 'datumaro' not in sys.modules\n",
         cwd=tmp_path,
     )
@@ -96,9 +96,9 @@ def test_vectors_need_no_model(monkeypatch: pytest.MonkeyPatch):
     labels[4] = "dog"
     found = datumaro_clip.outliers(vectors, labels=labels, no_texts=True)
     assert [(one.key.id, one.label) for one in found.decisions if one.reason == "wrong_label"] == [("4", "cat")]
-    assert len(datumaro_clip.sample(vectors, count=7).keys()) == 7
+    assert len(datumaro_clip.sample(vectors, count=7).keys_with()) == 7
     texts = np.roll(vectors, 1, axis=0)
-    assert len(datumaro_clip.align(vectors, texts=texts, keep_top=0.5).keys()) == 30
+    assert len(datumaro_clip.align(vectors, texts=texts, keep_top=0.5).keys_with()) == 30
 
 
 def test_vectors_of_a_named_model_are_classified_by_it():
@@ -159,4 +159,4 @@ def test_a_log_says_what_it_holds_and_the_report_is_written(tmp_path: Path, capl
 
 def test_a_users_own_vectors_need_not_be_of_unit_length():
     vectors = 7.0 * unit_rows(np.random.default_rng(0).standard_normal((5, 8)))
-    assert len(datumaro_clip.sample(vectors, ratio=0.4).keys()) == 2
+    assert len(datumaro_clip.sample(vectors, ratio=0.4).keys_with()) == 2

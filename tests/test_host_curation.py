@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from datumaro.components.annotation import Bbox, Caption, Label
 from datumaro.components.dataset import Dataset
-from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.dataset_base import DatasetBase, DatasetItem
 from datumaro.components.media import Image, PointCloud
+from datumaro.components.transformer import Transform
 from embeddings import with_embeddings
 
 from datumaro_clip.curate import run_model as module
-from datumaro_clip.curate.decisions import read_decisions
+from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
 from datumaro_clip.host.apply import Replay
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.integrity import ClipIntegrityValidator
-from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.host.transform import (
     ClipAlign,
     ClipClassify,
@@ -32,6 +35,7 @@ from datumaro_clip.host.transform import (
     ClipSearch,
 )
 from datumaro_clip.testing import FakeEncoder
+from datumaro_clip.vectors import ItemKey
 
 EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]
 ENOUGH = {ClipSample: {"count": 5}, ClipSearch: {"query": "a cat"}, ClipAlign: {"min_score": -1.0}}
@@ -61,6 +65,17 @@ def several(count: int = 6) -> Dataset:
 
 def ids(found: Dataset) -> list[str]:
     return [str(each.id) for each in found]
+
+
+class Repeating(DatasetBase):
+    """Items of which several may have one id, as importers give them."""
+
+    def __init__(self, items: list[DatasetItem]) -> None:
+        super().__init__()
+        self._items = items
+
+    def __iter__(self):
+        return iter(self._items)
 
 
 @pytest.mark.parametrize("transform", EVERY)
@@ -311,6 +326,81 @@ def test_classify_only_marks_where_asked():
     found = several(3).transform(ClipClassify, action="mark")
     assert all(each.attributes["clip_label"] in ("cat", "dog") for each in found)
     assert all(len(each.annotations) == 2 for each in found)
+
+
+class CountedReads(Transform):
+    """Passes items on, and counts how often each is asked for."""
+
+    reads: ClassVar[Counter[str]] = Counter()
+
+    def __iter__(self):
+        for each in self._extractor:
+            self.reads[each.id] += 1
+            yield each
+
+
+@pytest.mark.parametrize("transform", EVERY)
+def test_the_source_is_read_once_whatever_is_asked_for(transform: type, tmp_path: Path):
+    """Read again, an upstream that computes costs as much again, and one that draws gives other items."""
+    CountedReads.reads.clear()
+    options = {**ENOUGH.get(transform, {}), "report": str(tmp_path), "subset": ["train"]}
+    options |= {"merge_annotations": True} if transform is ClipDedup else {}
+    made = transform(CountedReads(copies()), **options)
+    assert len(list(made)) == len(made)
+    assert len(list(made)) == sum(len(subset) for subset in made.subsets().values())
+    assert dict(CountedReads.reads) == {each.id: 1 for each in copies()}
+
+
+def test_embedding_before_curation_computes_each_picture_once(encoder: FakeEncoder, tmp_path: Path):
+    chain = several(5).transform("clip_embed", cache="off", batch_size=1)
+    chain.transform(ClipDedup, cache="off", batch_size=1, report=str(tmp_path)).init_cache()
+    assert encoder.pictures_computed == 5
+
+
+def test_the_reported_score_of_a_semantic_duplicate_is_that_of_the_item_shown():
+    made = ClipDedup(several(12), levels=["semantic"], keep_ratio=0.4, clusters=1)
+    found = with_embeddings(several(12), EmbeddingOptions())
+    vectors = {each.item.id: each.embedding.vector for each in found}
+    gone = [one for one in made.decisions.decisions if one.reason == "semantic_duplicate"]
+    assert len(gone) == 7
+    for one in gone:
+        assert one.score == pytest.approx(float(vectors[one.key.id] @ vectors[one.representative.id]), abs=1e-5)
+        assert f"{one.score:.3f}" in one.detail
+
+
+def test_a_label_that_no_class_has_is_no_stratum():
+    """A label of -1, as some tools write it, ended in an error of NumPy's."""
+    odd = [item(f"i{n}", pixels(n), label=-1 if n < 3 else 9 if n < 6 else 0) for n in range(9)]
+    made = ClipSample(dataset(*odd), strategy="stratified", count=3)
+    kept = [int(key.id[1:]) for key in made.decisions.keys_with()]
+    assert sorted(n >= 6 for n in kept) == [False, False, True]
+
+
+def test_clean_keeps_the_good_one_of_two_items_of_one_id(tmp_path: Path):
+    broken = DatasetItem("a", subset="train", media=Image.from_file(path="/nowhere/a.png"))
+    items = [broken, item("a", pixels(1)), item("a", pixels(2)), item("b", pixels(3))]
+    made = ClipClean(Repeating(items), report=str(tmp_path))
+    assert [each.media for each in made] == [items[1].media, items[3].media]
+    log = read_decisions(tmp_path / "decisions.jsonl")
+    assert log == made.decisions
+    told = [(one.reason, one.occurrence) for one in log.decisions]
+    assert told == [("missing", None), ("", 1), ("repeated_id", 2), ("", None)]
+    assert [each.media for each in Replay(Repeating(items), log)] == [items[1].media, items[3].media]
+
+
+def test_a_marked_item_keeps_its_score_to_itself_where_another_has_its_id():
+    tiny = item("a", np.full((9, 9, 3), 5, np.uint8))
+    marked = list(ClipClean(Repeating([tiny, item("a", pixels(1))]), action="mark"))
+    assert [each.attributes.get("clip_reason") for each in marked] == ["too_small", None]
+    assert [each.attributes.get("clip_score") for each in marked] == [9, None]
+
+
+def test_decisions_about_repeated_ids_of_an_earlier_release_still_replay():
+    """They had no occurrence: a repetition was about the second item."""
+    key = ItemKey("a", "train")
+    log = DecisionLog("clip_clean", {}, None, (Decision(key, "keep"), Decision(key, "drop", "repeated_id")))
+    items = [item("a", pixels(1)), item("a", pixels(2))]
+    assert [each.media for each in Replay(Repeating(items), log)] == [items[0].media]
 
 
 def test_search_gives_hits_in_rank_order():

@@ -12,7 +12,7 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.host.export_command import split_input
+from datumaro_clip.host.sources import split_spec
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +28,17 @@ def coco(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_path_alone_has_no_format():
-    assert split_input("some/where") == ("some/where", None)
+    assert split_spec("some/where") == ("some/where", None)
 
 
 @pytest.mark.parametrize("text", ["some/where:coco", "C:\\data:coco"])
 def test_format_follows_the_last_colon(text: str):
-    assert split_input(text)[1] == "coco"
+    assert split_spec(text)[1] == "coco"
 
 
 def test_existing_path_with_a_colon_is_a_path(tmp_path: Path):
     (tmp_path / "odd:coco").mkdir()
-    assert split_input(str(tmp_path / "odd:coco")) == (str(tmp_path / "odd:coco"), None)
+    assert split_spec(str(tmp_path / "odd:coco")) == (str(tmp_path / "odd:coco"), None)
 
 
 def test_exports_in_another_format_with_its_arguments(coco: Path, tmp_path: Path):

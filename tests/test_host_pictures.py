@@ -18,10 +18,10 @@ from datumaro_clip.curate import dedup
 from datumaro_clip.curate.columns import Columns
 from datumaro_clip.curate.duplicates import find_duplicates
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.host.items import neutral
-from datumaro_clip.host.options import EmbeddingOptions
 from datumaro_clip.images import decode
 
 FRAMES = 40

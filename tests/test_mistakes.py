@@ -13,7 +13,7 @@ from datumaro.components.media import Image
 from embeddings import with_embeddings
 from PIL import Image as Pictures
 
-from datumaro_clip.host.options import EmbeddingOptions
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.store import Header, Record, create_store
 from datumaro_clip.vectors import ItemKey
 

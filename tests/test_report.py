@@ -29,7 +29,7 @@ def test_nothing_decided_is_a_page_too(tmp_path: Path):
 
 def test_the_page_needs_no_network_and_trusts_no_text():
     evil = Decision(ItemKey('<img src=x onerror="1">', "s"), "drop", "bad", detail="<script>alert(1)</script>")
-    page = render(plan_report(log(evil, notes=("<b>",))), {evil.key: b"jpeg"})
+    page = render(plan_report(log(evil, notes=("<b>",))), {(evil.key, None): b"jpeg"})
     assert "<script" not in page
     assert "<img src=x" not in page
     assert "http" not in page.replace("http-equiv", "")
@@ -64,7 +64,7 @@ def test_what_was_picked_comes_before_the_many_others(others: str):
 def test_ten_thousand_items_make_a_short_page():
     many = [Decision(key(n), "drop", f"reason_{n % 3}", score=n / 1e4, threshold=0.5) for n in range(10_000)]
     plan = plan_report(log(*many))
-    assert len(plan.keys()) == 3 * TILES
+    assert len(plan.subjects()) == 3 * TILES
     page = render(plan, {})
     assert len(page) < 300_000
     assert "and 3,274 more items" in page

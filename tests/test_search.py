@@ -63,6 +63,16 @@ def test_nothing_is_found_in_nothing() -> None:
     assert index.search(np.empty((0, 4))) == []
 
 
+@pytest.mark.parametrize("scale", [11, 0, 0.9, np.nan])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_that_are_not_of_unit_length_are_refused(scale: float, dtype: type) -> None:
+    """Their scores would be no cosines."""
+    matrix = unit_rows(np.random.default_rng(0).normal(size=(5, 8))).astype(dtype)
+    matrix[3] *= dtype(scale)
+    with pytest.raises(InvalidVectorError, match="row 3 of the matrix has length"):
+        SearchIndex(matrix, [ItemKey(str(i), "a") for i in range(5)], VectorSpace("name:x", 8))
+
+
 def test_texts_and_pictures_find_their_colours(index: SearchIndex) -> None:
     encoder = FakeEncoder()
     assert [ids(hits)[0] for hits in index.search_texts(["a red car", "something blue"], encoder)] == ["red", "blue"]

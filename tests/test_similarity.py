@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +128,16 @@ def test_a_memory_map_is_read_in_place(tmp_path: Path) -> None:
     indices, _ = top_k(np.asarray(mapped[:5], np.float32), mapped, 1)
     np.testing.assert_array_equal(indices[:, 0], np.arange(5))
     assert len(pairs_above(mapped, 0.9999).left) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("find", [pairs_above, approximate_pairs_above])
+def test_pairs_of_a_row_that_is_not_finite_are_not_skipped(find: Any, dtype: type, bad: float) -> None:
+    matrix = random_rows(40, 8).astype(dtype)
+    matrix[17, 3] = bad
+    with pytest.raises(InvalidVectorError, match="row 17 of 40 is not a finite unit row"):
+        find(matrix, 0.5)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

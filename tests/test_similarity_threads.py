@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_info
 
 from datumaro_clip.similarity import threads as module
 from datumaro_clip.similarity.threads import in_threads
@@ -24,6 +24,34 @@ def test_results_come_in_the_order_of_their_tasks() -> None:
     assert in_threads(lambda number: number * 2, range(20)) == list(range(0, 40, 2))
 
 
+@pytest.mark.parametrize("tasks", [0, 1, 2, 5])
+def test_blas_has_one_thread_however_many_tasks_there_are(tasks: int) -> None:
+    """A single one too: two processes that search at once would else wait for one another's threads."""
+    before = blas_threads()
+    assert in_threads(lambda task: blas_threads(), range(tasks)) == [{1}] * tasks
+    assert blas_threads() == before
+
+
+def test_the_last_to_leave_gives_blas_its_threads_back() -> None:
+    """Whoever is still multiplying keeps one thread when another has ended."""
+    first_in, second_done = threading.Event(), threading.Event()
+    seen: list[set[int]] = []
+
+    def first(task: int) -> None:
+        first_in.set()
+        second_done.wait(30)
+        seen.append(blas_threads())
+
+    before = blas_threads()
+    other = threading.Thread(target=lambda: in_threads(first, range(1)))
+    other.start()
+    first_in.wait(30)
+    in_threads(lambda task: task, range(1))
+    second_done.set()
+    other.join()
+    assert (seen, blas_threads()) == ([{1}], before)
+
+
 def test_products_that_overlap_leave_blas_as_it_was() -> None:
     first_in, second_in, first_out = threading.Event(), threading.Event(), threading.Event()
 
@@ -36,10 +64,10 @@ def test_products_that_overlap_leave_blas_as_it_was() -> None:
         second_in.set()
         first_out.wait(30)
 
-    with threadpool_limits(2, user_api="blas"):
-        later = threading.Thread(target=lambda: (first_in.wait(30), in_threads(second, range(2))))
-        later.start()
-        assert in_threads(first, range(2)) == [{1}] * 2
-        first_out.set()
-        later.join()
-        assert blas_threads() == {2}
+    before = blas_threads()
+    later = threading.Thread(target=lambda: (first_in.wait(30), in_threads(second, range(2))))
+    later.start()
+    assert in_threads(first, range(2)) == [{1}] * 2
+    first_out.set()
+    later.join()
+    assert blas_threads() == before

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datumaro_clip.embedding import embed_texts
 from datumaro_clip.errors import ModelFormatError, TextError
+from datumaro_clip.model.loading import load_model
 from datumaro_clip.testing.fake_encoder import FakeEncoder
-from datumaro_clip.texts import TextSettings, Tokenizer, Tokens, length_batches
+from datumaro_clip.texts import DEFAULT_PROMPT, TextSettings, Tokenizer, Tokens, fill_prompt, length_batches
 
 CLIP = {"context_length": 77, "padding": "longest", "pad_id": 49407, "lowercase": False, "attention_mask": True}
 START, END = 49406, 49407
@@ -99,9 +101,7 @@ def test_no_texts_make_no_batches(fake: Tokenizer) -> None:
 
 
 @given(st.lists(st.text(max_size=30)), st.integers(1, 5))
-def test_batches_hold_each_text_once_longest_first_and_pad_no_more_than_needed(
-    texts: list[str], batch_size: int
-) -> None:
+def test_batches_hold_each_text_once_longest_first_and_pad_nothing(texts: list[str], batch_size: int) -> None:
     tokens = FakeEncoder().tokenizer.encode(texts)
     batches = list(length_batches(tokens, batch_size))
     assert sorted(int(i) for indices, _ in batches for i in indices) == list(range(len(texts)))
@@ -109,14 +109,15 @@ def test_batches_hold_each_text_once_longest_first_and_pad_no_more_than_needed(
     assert list(chain.from_iterable(lengths)) == sorted(map(len, tokens.ids), reverse=True)
     for (indices, batch), row_lengths in zip(batches, lengths, strict=True):
         assert len(batch) == len(indices) <= batch_size
-        assert batch.input_ids.shape == batch.attention_mask.shape == (len(batch), max(row_lengths))
+        assert len(set(row_lengths)) == 1
+        assert batch.input_ids.shape == batch.attention_mask.shape == (len(batch), row_lengths[0])
         for row, index in enumerate(indices):
             kept = batch.input_ids[row][batch.attention_mask[row] == 1]
             assert kept.tolist() == tokens.ids[index]
 
 
 def test_a_batch_is_int64_and_padded_with_the_models_token(clip: Tokenizer) -> None:
-    ((_, batch),) = length_batches(clip.encode(["a cat", "a"]), 8)
+    batch = clip.encode(["a cat", "a"]).batch([0, 1])
     assert batch.input_ids.dtype == batch.attention_mask.dtype == np.int64
     assert batch.input_ids.tolist() == [[START, 320, 2368, END], [START, 320, END, END]]
     assert batch.attention_mask.tolist() == [[1, 1, 1, 1], [1, 1, 1, 0]]
@@ -126,6 +127,22 @@ def test_models_trained_at_full_length_are_always_padded_to_it() -> None:
     full = Tokenizer(FakeEncoder()._bytes, TextSettings(64, "max_length", pad_id=0))
     ((_, batch),) = length_batches(full.encode(["short"]), 8)
     assert batch.input_ids.shape == (1, 64)
+
+
+def test_a_texts_vector_does_not_depend_on_what_it_is_computed_with() -> None:
+    """By real inference: texts of other lengths, in any number, change no bit."""
+    encoder = load_model("tiny", precision="f32")
+    words = "a red blue hat dog on the beach small large striped mug with umbrella lying under".split()  # noqa: SIM905 - a list of words
+    draw = random.Random(1)
+    texts = list(dict.fromkeys(" ".join(draw.choices(words, k=draw.randrange(1, 18))) for _ in range(120)))
+    together = embed_texts(texts, encoder)
+    for part in (texts[:1], texts[5:20], texts[60:]):
+        np.testing.assert_array_equal(embed_texts(part, encoder), together[[texts.index(text) for text in part]])
+
+
+@pytest.mark.parametrize(("name", "said"), [("dog", "a photo of a dog"), ("hot_dog", "a photo of a hot dog")])
+def test_one_prompt_is_filled_in_one_way(name: str, said: str) -> None:
+    assert fill_prompt(DEFAULT_PROMPT, name) == said
 
 
 # Settings

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from datumaro_clip import __version__
 from datumaro_clip.errors import DatumaroClipError, with_cure
+from datumaro_clip.system.streams import open_missing_streams
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -23,9 +24,11 @@ COMMANDS = (
     "demo",
     "detector",
     "doctor",
+    "explore",
     "fetch",
     "index",
     "inspect",
+    "map",
     "model",
     "search",
     "serve",
@@ -76,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
+    open_missing_streams()
     args = make_parser().parse_args(argv)
     level = logging.DEBUG if args.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
+from datumaro_clip.system.streams import is_terminal
 
 NAME = "catalogue"
 HELP = "draw a product catalogue with planted defects, as a COCO dataset"
@@ -25,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the catalogue and say how to go on."""
-    with tqdm(total=args.items, unit="item", desc="Drawing", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(total=args.items, unit="item", desc="Drawing", disable=not is_terminal(sys.stderr), leave=False) as bar:
         write_catalogue(
             args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)
         )

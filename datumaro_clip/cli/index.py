@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.index import TARGETS, VectorIndex, open_index
+from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.index import VectorIndex, open_index
+from datumaro_clip.index.remote import RemoteEngine
+from datumaro_clip.store import open_store
 
 NAME = "index"
-HELP = "build, check or describe the index of a store"
+HELP = "build, fill, check or describe the index of a store"
 
+_ENGINE = (
+    "exact (the default), usearch, postgresql://USER@HOST:PORT/DATABASE[#SCHEMA], or OpenSearch's "
+    "http(s)://[USER@]HOST:PORT/INDEX; the password is taken from DATUMARO_CLIP_ENGINE_PASSWORD, or from the file that "
+    "DATUMARO_CLIP_ENGINE_PASSWORD_FILE names"
+)
 # Differences that are printed.
 _FIRST = 10
 
@@ -17,31 +25,67 @@ _FIRST = 10
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    for name, action in {"create": _create, "verify": _verify, "info": _info}.items():
-        help_text = str(action.__doc__).partition(";")[0].rstrip(".").lower()
+    for name, (action, help_text) in _ACTIONS.items():
         subparser = actions.add_parser(name, help=help_text, description=help_text)
         subparser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
+        subparser.add_argument("--engine", default="exact", help=_ENGINE)
         subparser.add_argument(
             "--cache", type=Path, metavar="DIR", help="where the index's files are; default: in the cache directory"
         )
-        subparser.set_defaults(action=action)
+        subparser.add_argument(
+            "--time-limit", type=float, metavar="S", help="seconds that a server may take (default: 30)"
+        )
+        subparser.set_defaults(action=action, overwrite=False)
+        if name in ("create", "push"):
+            subparser.add_argument(
+                "--ef-construction",
+                type=at_least(8),
+                metavar="N",
+                help="candidates looked at for each vector of a graph; more find more and take longer (default: 128, "
+                "of OpenSearch 512)",
+            )
+    create = actions.choices["create"]
+    create.add_argument("--overwrite", action="store_true", help="empty an index that is there")
+    create.add_argument("--shards", type=at_least(1), metavar="N", help="of OpenSearch (default: 2)")
+    create.add_argument(
+        "--replicas", type=at_least(0), metavar="N", help="of OpenSearch (default: 1; 0 on a single node)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 if ``verify`` finds differences."""
-    status: int = args.action(open_index(args.store, cache=args.cache))
+    options = {
+        "expansion_add": getattr(args, "ef_construction", None),
+        "shards": getattr(args, "shards", None),
+        "replicas": getattr(args, "replicas", None),
+        "time_limit": args.time_limit,
+    }
+    index = open_index(args.store, args.engine, cache=args.cache, **options)
+    status: int = args.action(index, args)
     return status
 
 
-def _create(index: VectorIndex) -> int:
-    """Index what the store holds and the index does not."""
-    done = index.sync()
-    print(f"{index.path}: {done.built} files of the index built, {done.reused} reused, {done.removed} removed")
+def _create(index: VectorIndex, args: argparse.Namespace) -> int:
+    engine = index.engine
+    if not isinstance(engine, RemoteEngine):
+        return _push(index, args)
+    with open_store(index.path) as store:
+        is_new = engine.create(store, overwrite=args.overwrite)
+    print(
+        f"{engine.name} is an empty index" if is_new else f"{engine.name} is there already, for the same vector space"
+    )
     return 0
 
 
-def _verify(index: VectorIndex) -> int:
-    """Compare the index with the store; exit status 1 and the first differences where they do not agree."""
+def _push(index: VectorIndex, args: argparse.Namespace) -> int:
+    done = index.sync()
+    print(f"{index.path}: {done.built} files of the index built, {done.reused} reused, {done.removed} removed")
+    if isinstance(index.engine, RemoteEngine):
+        print(f"{index.engine.name} holds state {done.digest[:12]}")
+    return 0
+
+
+def _verify(index: VectorIndex, args: argparse.Namespace) -> int:
     found = index.verify()
     for name, recall in found.recalls.items():
         print(f"{name}: recall {recall:.4f}")
@@ -54,11 +98,23 @@ def _verify(index: VectorIndex) -> int:
     return 0
 
 
-def _info(index: VectorIndex) -> int:
-    """Print what is indexed."""
-    snapshot = index.snapshot
-    print(f"{'store':<10} {snapshot.store.path}, {len(snapshot.store)} items, digest {snapshot.digest[:12]}")
+def _info(index: VectorIndex, args: argparse.Namespace) -> int:
+    with open_store(index.path) as store:
+        print(f"{'store':<10} {store.path}, state {store.digest[:12]}")
+        counts = {"items": len(store), "pictures": store.embedding_count, "objects": store.object_count}
+        for name, count in {**counts, "captions": store.caption_count}.items():
+            print(f"{name:<10} {count}")
     print(f"{'engine':<10} {index.engine.name}")
-    for target in TARGETS:
-        print(f"{target:<10} {len(snapshot.targets[target])} vectors")
+    if isinstance(index.engine, RemoteEngine):
+        state = index.engine.remote.state()
+        held = "no index" if state is None else f"state {state.digest[:12] or 'of a push that did not end'}"
+        print(f"{'holds':<10} {held}")
     return 0
+
+
+_ACTIONS = {
+    "create": (_create, "make the index: of a server an empty one, else of all that the store holds"),
+    "push": (_push, "index what the store holds and the index does not, on a server too; goes on where it was stopped"),
+    "verify": (_verify, "compare the index with the store; status 1 and the first differences where they do not agree"),
+    "info": (_info, "print what the store and the index hold"),
+}

@@ -1,4 +1,4 @@
-"""``datum-clip verify``: read every block of a store."""
+"""``datum-clip verify``: read every block and every item of a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from datumaro_clip.store import open_store
 
 NAME = "verify"
-HELP = "read every block of a store and check it against its checksum"
+HELP = "read a store whole: checksums, counts, items, and whether their pictures are there"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check everything; the first damage is an error."""
+    from datumaro_clip.host.codec.verify import verify_items
+
     with open_store(args.store) as reader:
         reader.check()
+        media = verify_items(reader)
         blocks = sum(len(column.spec.crc32) for segment in reader.segments for column in segment.columns.values())
-        print(f"{args.store} is sound: {len(reader)} items, {reader.embedding_count} embeddings, {blocks} blocks")
+        print(
+            f"{args.store} is sound: {len(reader)} items, {reader.embedding_count} embeddings, "
+            f"{reader.caption_count} captions, {reader.object_count} objects, {blocks} blocks"
+        )
+        print(f"media: {', '.join(f'{count} {place}' for place, count in sorted(media.items())) or 'none'}")
     return 0

@@ -87,6 +87,7 @@ TOOL = Tool(
     ("--labels cat dog --min-probability 0.6",),
     check_items=_check_items,
     new_classes=lambda values: [] if values.action == "mark" else values.labels,
+    takes_objects=True,
 )
 
 

@@ -112,7 +112,7 @@ class DecisionLog:
         told = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
         return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
 
-    def keys(self, action: str = "keep") -> list[ItemKey]:
+    def keys_with(self, action: str = "keep") -> list[ItemKey]:
         """The items that an action is decided for, in order: those that stay, where none is named."""
         return [one.key for one in self.decisions if one.action == action and one.annotation is None]
 

@@ -225,4 +225,5 @@ TOOL = Tool(
     ("--protect val --report REPORT",),
     vectors=_wanted,
     check=_check,
+    takes_objects=True,
 )

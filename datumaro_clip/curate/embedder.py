@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, groupby, islice
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import numpy as np
 
 from datumaro_clip.curate.columns import NO_TEXTS, Columns, Texts
-from datumaro_clip.curate.item import Item, ItemText
+from datumaro_clip.curate.item import Item, ItemBox, ItemText
+from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.summary import progress
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.embedding import EmbedResult, ImageRequest
+from datumaro_clip.embedding import EmbedResult, PartsRequest, PartsResult
 from datumaro_clip.errors import ImageError, TextError
+from datumaro_clip.images import Region
 from datumaro_clip.store import CaptionVector
 from datumaro_clip.texts import fill_prompt, require_texts
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 
-# Items whose texts are embedded together: enough to sort by length and fill batches, few enough to hold.
-_TEXT_WINDOW = 256
+# Items whose texts are embedded together: enough to fill batches of each length, few enough to hold.
+_TEXT_WINDOW = 1024
 _Item = TypeVar("_Item")
 
 
@@ -40,12 +43,28 @@ class ItemEmbedding(Generic[_Item]):
         Vectors of the item's texts, where they were asked for.
     error : ImageError or None
         Why a picture could not be embedded.
+    objects : tuple of ItemBox
+        The item's objects with their vectors, where those were asked for; without the ones that could not be embedded.
+    detected : tuple of ItemBox or None
+        What a detector found in the picture, with vectors where they could be had; None where it did not look at it.
     """
 
     item: _Item
     embedding: Embedding | None
     captions: tuple[CaptionVector, ...] = ()
     error: ImageError | None = None
+    objects: tuple[ItemBox, ...] = ()
+    detected: tuple[ItemBox, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """An item on its way: the vector that it carries, the objects to embed, and whether anything was asked for."""
+
+    item: Item
+    carried: Embedding | None
+    boxes: tuple[ItemBox, ...]
+    is_asked: bool
 
 
 class Embedder:
@@ -56,10 +75,14 @@ class Embedder:
     options : EmbeddingOptions
     model : RunModel, optional
         The run's model, where it has other work too; else a new one.
+    objects : Objects, optional
+        Whose vectors are wanted beside the pictures'.
     """
 
-    def __init__(self, options: EmbeddingOptions, model: RunModel | None = None) -> None:
-        self.options = options
+    def __init__(
+        self, options: EmbeddingOptions, model: RunModel | None = None, objects: Objects | None = None
+    ) -> None:
+        self.options, self.objects = options, objects
         self.model = model or RunModel(options)
 
     def run(self, items: Iterable[Item], total: int | None = None) -> Iterator[ItemEmbedding[Item]]:
@@ -98,38 +121,104 @@ class Embedder:
         rest = iter(items)
         for item in rest:
             carried = self.model.kept(item)
-            if carried is None and item.picture is not None:
+            if item.picture is not None and ((carried is None and self._has_pictures) or self._objects_of(item)):
                 yield from self._computed(chain([item], rest))
                 return
             yield self._known(item, carried)
 
+    @property
+    def _has_pictures(self) -> bool:
+        """Whether the pictures' own vectors are wanted."""
+        return self.objects is None or self.objects.has_pictures
+
+    def _objects_of(self, item: Item) -> bool:
+        """Whether objects of an item are wanted, those included that a detector may find."""
+        wanted = self.objects
+        return wanted is not None and (wanted.detector is not None or bool(item.boxes))
+
     def _computed(self, items: Iterable[Item]) -> Iterator[ItemEmbedding[Item]]:
-        waiting: deque[tuple[Item, Embedding | None]] = deque()
-        for result in self.model.embed(self._requests(items, waiting)):
+        waiting: deque[_Asked] = deque()
+        for result in self.model.embed_parts(self._requests(items, waiting)):
             yield from self._known_first(waiting)
-            yield self._made(waiting.popleft()[0], result)
+            yield self._made(waiting.popleft(), result)
         yield from self._known_first(waiting)
 
-    def _requests(self, items: Iterable[Item], waiting: deque[tuple[Item, Embedding | None]]) -> Iterator[ImageRequest]:
+    def _requests(self, items: Iterable[Item], waiting: deque[_Asked]) -> Iterator[PartsRequest]:
         for item in items:
             carried = self.model.kept(item)
-            waiting.append((item, carried))
-            if carried is None and item.picture is not None:
-                yield item.request()
+            boxes = () if item.picture is None else tuple(self._large_enough(item))
+            request = self._request(item, carried, boxes)
+            is_asked = item.picture is not None and bool(request.parts or request.find)
+            waiting.append(_Asked(item, carried, boxes, is_asked))
+            if is_asked:
+                yield request
 
-    def _known_first(self, waiting: deque[tuple[Item, Embedding | None]]) -> Iterator[ItemEmbedding[Item]]:
-        while waiting and (waiting[0][1] is not None or waiting[0][0].picture is None):
-            yield self._known(*waiting.popleft())
+    def _request(self, item: Item, carried: Embedding | None, boxes: Sequence[ItemBox]) -> PartsRequest:
+        """Ask for an item's picture and objects, but for the vectors that it carries."""
+        whole: list[Region | None] = [None] if carried is None and self._has_pictures else []
+        if self.objects is None:
+            return PartsRequest(item.request(), whole)
+        kept = [each for box in boxes if (each := self.model.kept_object(item, box)) is not None]
+        return PartsRequest(
+            item.request(),
+            [*whole, *map(self.objects.crop.region, boxes)],
+            None if self.objects.detector is None else self.objects.find,
+            self.objects.crop.region_of,
+            {each.source: each.vector for each in kept},
+        )
+
+    def _known_first(self, waiting: deque[_Asked]) -> Iterator[ItemEmbedding[Item]]:
+        while waiting and not waiting[0].is_asked:
+            asked = waiting.popleft()
+            yield self._known(asked.item, asked.carried)
 
     def _known(self, item: Item, carried: Embedding | None) -> ItemEmbedding[Item]:
         self.model.summary.sources["kept" if carried else "no picture"] += 1
         return ItemEmbedding(item, carried)
 
-    def _made(self, item: Item, result: EmbedResult) -> ItemEmbedding[Item]:
-        self.model.summary.sources[result.source] += 1
-        if result.vector is None:
-            return ItemEmbedding(item, None, error=_named(result.error, item))
-        return ItemEmbedding(item, self.model.embedding_of(result.vector))
+    def _made(self, asked: _Asked, found: PartsResult) -> ItemEmbedding[Item]:
+        item, results, error = asked.item, deque(found.results), None
+        embedding = asked.carried
+        if embedding is None and self._has_pictures:
+            whole = results.popleft()
+            self.model.summary.sources[whole.source] += 1
+            embedding = None if whole.vector is None else self.model.embedding_of(whole.vector)
+            error = None if embedding is not None else named(whole.error, item)
+        elif self._has_pictures:
+            self.model.summary.sources["kept"] += 1
+        objects = [self._object(item, box, results.popleft(), error) for box in asked.boxes]
+        detected = None
+        if self.objects is not None and found.found is not None:
+            boxes = self.objects.boxes_of(found.found)
+            detected = tuple(self._object(item, box, results.popleft(), error) for box in boxes)
+        able = tuple(box for box in objects if box.embedding is not None)
+        return ItemEmbedding(item, embedding, error=error, objects=able, detected=detected)
+
+    def _object(self, item: Item, box: ItemBox, result: EmbedResult, of_picture: ImageError | None) -> ItemBox:
+        """An object with its vector; without one, and counted, where there is none."""
+        if result.vector is not None:
+            self.model.summary.objects[result.source] += 1
+            if result.source == "kept":
+                return box
+            return box._replace(embedding=self.model.object_embedding_of(result, box))
+        reason = result.error.reason if result.error else "unreadable"
+        if reason == "too_small":
+            self.model.summary.objects[reason] += 1
+        else:
+            error = named(result.error, item, box)
+            self.model.summary.count_object(error, is_named=of_picture is None)
+            if self.options.on_error == "fail":
+                raise error
+        return box._replace(embedding=None)
+
+    def _large_enough(self, item: Item) -> list[ItemBox]:
+        """The objects of an item that shall get a vector; those that are too small are counted."""
+        if self.objects is None:
+            return []
+        boxes = self.objects.among(item.boxes)
+        large = [box for box in boxes if self.objects.crop.region(box) is not None]
+        self.model.summary.objects["too_small"] += len(boxes) - len(large)
+        return large
 
     def _with_texts(self, found: Iterator[ItemEmbedding[Item]]) -> Iterator[ItemEmbedding[Item]]:
         if self.options.texts == "none":
@@ -146,7 +235,7 @@ class Embedder:
         for found, of_item in zip(window, texts, strict=True):
             known = ((text, next(rows) if text.vector is None else text.vector) for text in of_item)
             vectors = tuple(_caption(found.embedding, text, row) for text, row in known)
-            yield ItemEmbedding(found.item, found.embedding, vectors, found.error)
+            yield replace(found, captions=vectors)
 
 
 def embed_columns(
@@ -220,14 +309,16 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
     names = list(dict.fromkeys(str(box.label) for _, box in boxes))
     prompts = model.text_vectors([fill_prompt(model.options.prompt, name) for name in names])
     texts = dict(zip(names, prompts, strict=True))
-    results = model.embed(item.request(box.box) for item, box in boxes)
+    by_item = [(item, [box for _, box in group]) for item, group in groupby(boxes, key=itemgetter(0))]
+    asked = (PartsRequest(item.request(), [Region(box.box, box.angle) for box in own]) for item, own in by_item)
+    results = chain.from_iterable(found.results for found in model.embed_parts(asked))
     for (item, box), result in zip(boxes, results, strict=True):
         model.summary.sources[result.source] += 1
         if result.vector is not None:
             crop = model.embedding_of(result.vector)
             yield ItemEmbedding(item, crop, (_caption(crop, ItemText(box.annotation, ""), texts[str(box.label)]),))
             continue
-        error = _named(result.error, item)
+        error = named(result.error, item)
         model.summary.count(error)
         if model.options.on_error == "fail":
             raise error
@@ -250,7 +341,8 @@ def _caption(image: Embedding | None, text: ItemText, row: FloatArray) -> Captio
     return CaptionVector(text.annotation, row, score)
 
 
-def _named(error: ImageError | None, item: Item) -> ImageError:
-    """A picture's error, with the item that has it in its message."""
+def named(error: ImageError | None, item: Item, box: ItemBox | None = None) -> ImageError:
+    """A picture's error, or an object's, with the item that has it in its message."""
     reason, text = (error.reason, str(error)) if error else ("unreadable", "no vector was computed")
-    return ImageError(reason, f"item '{item.key.id}' (subset '{item.key.subset}'): {text}")
+    which = "" if box is None or box.annotation < 0 else f", annotation {box.annotation}"
+    return ImageError(reason, f"item '{item.key.id}' (subset '{item.key.subset}'){which}: {text}")

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError, InvalidVectorError
 from datumaro_clip.images import Box, ImageLike
+from datumaro_clip.images.regions import Mask
 from datumaro_clip.texts import fill_prompt
-from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
+from datumaro_clip.vectors import Embedding, FloatArray, ItemKey, ObjectEmbedding
 
 #: The attribute in which an item carries its vector.
 EMBEDDING_ATTRIBUTE = "clip_embedding"
@@ -46,24 +47,48 @@ class ItemLabel(NamedTuple):
 
 
 class ItemBox(NamedTuple):
-    """A bounding box.
+    """An object in the picture: its bounding box, and what else is known of where it is.
 
     Attributes
     ----------
     box : tuple of float
-        ``(x, y, width, height)`` in pixels, from the upper left corner.
+        ``(x, y, width, height)`` in pixels, from the upper left corner; of a rotated box, before its rotation.
     label : str, int or None
         As :attr:`ItemLabel.name`; None where the box has no label.
     confidence : float or None
         From 0 to 1, where a detector gave one.
     annotation : int
         Index of the annotation.
+    angle : float
+        Degrees by which the box is rotated about its centre, clockwise as the picture is seen.
+    outline : tuple of tuple of float
+        Polygons (x1, y1, x2, y2, …) in pixels, where the object's are known.
+    mask : callable, optional
+        Gives the object's mask (H, W), where it has one.
+    embedding : ObjectEmbedding or None
+        The vector that the annotation carries.
+    corners : tuple of float or None
+        ``(x1, y1, x2, y2)`` of the upright box around it, as the annotation has them; None: those of ``box``.
+    found_by : str
+        Fingerprint of the detector that made the box, as long as it is as the detector made it; else empty.
     """
 
     box: Box
     label: str | int | None
     confidence: float | None
     annotation: int
+    angle: float = 0.0
+    outline: tuple[tuple[float, ...], ...] = ()
+    mask: Callable[[], Mask] | None = None
+    embedding: ObjectEmbedding | None = None
+    corners: tuple[float, float, float, float] | None = None
+    found_by: str = ""
+
+    @property
+    def bbox(self) -> tuple[float, float, float, float]:
+        """``(x1, y1, x2, y2)`` of the upright box around the object, in pixels."""
+        x, y, w, h = self.box
+        return self.corners or (x, y, x + w, y + h)
 
 
 class ItemText(NamedTuple):

@@ -14,6 +14,7 @@ from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Va
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.similarity import top_k
+from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product, scores_at
 from datumaro_clip.vectors import FloatArray
 
 # The share of a dataset that a foreign group may make up and still be found: its members then have too few
@@ -25,6 +26,8 @@ _LABEL_NEIGHBOURS = 10
 _FAR_FENCE = 3.0
 # Below it lie about 2 in 100 of a normal distribution: unusual, where something else is wrong as well.
 _NEAR_FENCE = 1.0
+# Similarities held at a time: 64 MiB of float32.
+_BLOCK_SCORES = 1 << 24
 # Captions speak for a label where they resemble it, more than another, by half of what is usual.
 _DEFENDED = 0.5
 
@@ -144,6 +147,7 @@ TOOL = Tool(
     "that fits neither its label nor its captions (or, without captions, any other class) is an outlier too.",
     ("--action mark --report REPORT",),
     lambda values: "pictures" if values.no_texts else "captions",
+    takes_objects=True,
 )
 
 
@@ -170,7 +174,24 @@ def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
     k = min(neighbours or neighbour_count(len(vectors)), max(len(vectors) - 1, 0))
     if k == 0:
         return np.ones(len(vectors), np.float32)
-    return np.array(top_k(vectors, vectors, k + 1)[1][:, k])
+    rows = max(1, _BLOCK_SCORES // len(vectors))
+    return np.concatenate([_kth_best(vectors, start, rows, k) for start in range(0, len(vectors), rows)])
+
+
+def _kth_best(vectors: FloatArray, start: int, rows: int, k: int) -> FloatArray:
+    """The exact score of the k-th nearest other row of some rows; only what may be it is scored exactly.
+
+    A score that is further than twice the sieve's error from the k-th best one is above or below it for certain.
+    """
+    block, margin = vectors[start : start + rows], np.float32(2 * NUMPY_SIEVE.error(vectors.shape[1]))
+    scores = numpy_product(block, vectors)
+    kth = np.partition(scores, -(k + 1), axis=1)[:, -(k + 1), None]
+    above = (scores > kth + margin).sum(axis=1)
+    at, columns = np.nonzero(np.abs(scores - kth) <= margin)
+    exact = scores_at(block, at, vectors, columns)
+    order = np.lexsort((-exact, at))
+    first = np.searchsorted(at, np.arange(len(block)))
+    return np.asarray(exact[order[first + k - above]])
 
 
 def lower_fence(scores: FloatArray | Scores, reach: float = _FAR_FENCE) -> float:

@@ -14,6 +14,8 @@ from typing import Any
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Scalar, except_items, read_exceptions
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.object_items import ObjectItems
+from datumaro_clip.curate.objects import TOOL_OPTIONS, CropOptions
 from datumaro_clip.curate.options import File, Option, Several, Text, Values, read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
@@ -52,7 +54,8 @@ COMMON_OPTIONS = (
 
 def options_of(tool: Tool) -> tuple[Option, ...]:
     """All options of a tool: its own, the common ones, and those of vectors where it uses a model."""
-    return (*tool.options, *COMMON_OPTIONS, *(VECTOR_OPTIONS if tool.uses_model else ()))
+    of_objects = TOOL_OPTIONS if tool.takes_objects else ()
+    return (*tool.options, *of_objects, *COMMON_OPTIONS, *(VECTOR_OPTIONS if tool.uses_model else ()))
 
 
 def read_values(tool: Tool, given: Mapping[str, Any]) -> Values:
@@ -107,13 +110,21 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     tool.check_items(values, chosen, classes)
     model = RunModel(EmbeddingOptions.among(vars(values)))
     wanted = tool.vectors(values) if tool.uses_model else "none"
+    objects = None
+    if tool.takes_objects and values.objects:
+        needed = None if wanted == "none" else model
+        objects = ObjectItems.of(chosen, CropOptions.among(vars(values)), needed)
+        chosen = objects.items
     columns, failed = embed_columns(chosen, classes, wanted, model, frozenset(values.protect))
     verdicts = tool.function(columns, values)
-    decisions = [_acted(one, values.action) for one in _spared(verdicts.decisions(), values)]
+    told = verdicts.decisions()
     if failed:
         dropped = [Decision(key, "drop", f"failed_{reason}") for key, reason in failed.items()]
         place = {item.key: n for n, item in enumerate(chosen)}
-        decisions = sorted([*decisions, *_spared(dropped, values)], key=lambda one: place[one.key])
+        told = sorted([*told, *dropped], key=lambda one: place[one.key])
+    if objects is not None:
+        told = objects.told(told, selects=tool.selects)
+    decisions = [_acted(one, values.action) for one in _spared(told, values)]
     made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
     _log_summary(made)
     return made

@@ -6,16 +6,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.summary import EmbeddingSummary
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
+from datumaro_clip.embedding import (
+    EmbedResult,
+    ImageRequest,
+    PartsRequest,
+    PartsResult,
+    embed_images,
+    embed_parts,
+    embed_texts,
+)
 from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import ImageError, SpaceMismatchError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.vectors import Embedding, FloatArray, VectorSpace
+from datumaro_clip.vectors import Embedding, FloatArray, ObjectEmbedding, VectorSpace
 
 
 class RunModel:
@@ -93,10 +101,33 @@ class RunModel:
         )
         return embedding
 
+    def kept_object(self, item: Item, box: ItemBox) -> ObjectEmbedding | None:
+        """The vector that an object carries, which stays if it is of this picture and box; as :meth:`kept`."""
+        embedding = box.embedding
+        if embedding is None or not embedding.source:
+            return None
+        if self.options.overwrite and self._space not in (None, embedding.vector_space):
+            return None
+        who = f"annotation {box.annotation} of item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
+        self._require_space(embedding.vector_space, who)
+        return embedding
+
     def embed(self, requests: Iterable[ImageRequest]) -> Iterator[EmbedResult]:
         """Embed pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_images`."""
         options = self.options
         return embed_images(
+            requests,
+            self.encoder,
+            cache=self.cache,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            exact_decode=options.exact_decode,
+        )
+
+    def embed_parts(self, requests: Iterable[PartsRequest]) -> Iterator[PartsResult]:
+        """Embed parts of pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_parts`."""
+        options = self.options
+        return embed_parts(
             requests,
             self.encoder,
             cache=self.cache,
@@ -121,6 +152,12 @@ class RunModel:
         """A vector that this run computed, with the space and the precision that it is of."""
         provenance = self.encoder.provenance
         return Embedding(vector, provenance.space.fingerprint, provenance.space.model, provenance.precision)
+
+    def object_embedding_of(self, result: EmbedResult, box: ItemBox) -> ObjectEmbedding:
+        """An object's vector that this run has, with what it is of."""
+        assert result.vector is not None
+        whole = self.embedding_of(result.vector)
+        return ObjectEmbedding(whole.vector, whole.space, whole.model, whole.precision, box.bbox, result.origin)
 
     def _load(self) -> Encoder:
         options = self.options

@@ -113,6 +113,8 @@ TOOL = Tool(
     vectors=lambda values: "none" if values.strategy in _BLIND else "pictures",
     check=_check,
     check_items=_check_items,
+    takes_objects=True,
+    selects=True,
 )
 
 

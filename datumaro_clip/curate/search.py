@@ -81,4 +81,6 @@ TOOL = Tool(
     ('--query "a dog on a beach" -k 20',),
     check=_check,
     check_items=_check_items,
+    takes_objects=True,
+    selects=True,
 )

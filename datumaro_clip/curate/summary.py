@@ -11,16 +11,17 @@ from tqdm import tqdm
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.system.streams import is_terminal
 
 log = logging.getLogger(__name__)
 
-# Failures that are named one by one; the others are only counted.
-_NAMED_FAILURES = 20
+#: Failures that are named one by one; the others are only counted.
+NAMED_FAILURES = 20
 
 
-def progress(total: int | None, unit: str = "item") -> tqdm:
+def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> tqdm:
     """A progress bar on standard error; silent where that is no terminal."""
-    return tqdm(total=total, unit=unit, desc="Embedding", disable=not sys.stderr.isatty(), leave=False)
+    return tqdm(total=total, unit=unit, desc=doing, disable=not is_terminal(sys.stderr), leave=False)
 
 
 class EmbeddingSummary:
@@ -34,12 +35,15 @@ class EmbeddingSummary:
         Failed items by reason.
     cut_texts : int
         Texts computed without their ends, being longer than the model reads.
+    objects : collections.Counter
+        Objects by source, and those without a vector by ``too_small`` or ``failed`` and the reason.
     """
 
     def __init__(self) -> None:
         self.sources: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.cut_texts = 0
+        self.objects: Counter[str] = Counter()
         self._encoder: Encoder | None = None
         self._started = time.monotonic()
 
@@ -53,7 +57,14 @@ class EmbeddingSummary:
         if error is None:
             return
         self.failures[error.reason] += 1
-        if self.failures.total() <= _NAMED_FAILURES:
+        if self.failures.total() <= NAMED_FAILURES:
+            log.warning("Not embedded: %s", error)
+
+    def count_object(self, error: ImageError, *, is_named: bool) -> None:
+        """Count an object that could not be embedded; name it in the log, unless its picture was named already."""
+        self.objects[f"failed {error.reason}"] += 1
+        failed = sum(count for reason, count in self.objects.items() if reason.startswith("failed"))
+        if is_named and failed <= NAMED_FAILURES:
             log.warning("Not embedded: %s", error)
 
     def count_cut(self, texts: int) -> None:
@@ -74,7 +85,21 @@ class EmbeddingSummary:
             f"without a picture {self.sources['no picture']}",
             f"failed {self.failures.total()}{self._reasons()}",
         ]
-        return "; ".join([", ".join(parts), *self._computer()])
+        return "; ".join([", ".join(parts), *self._of_objects(), *self._computer()])
+
+    def _of_objects(self) -> list[str]:
+        if not self.objects.total():
+            return []
+        failed = {reason.partition(" ")[2]: n for reason, n in sorted(self.objects.items()) if " " in reason}
+        reasons = ", ".join(f"{reason} {count}" for reason, count in failed.items())
+        parts = [
+            f"objects: embedded {self.objects['computed']}",
+            f"from the cache {self.objects['cache']}",
+            f"kept {self.objects['kept']}",
+            f"too small {self.objects['too_small']}",
+            f"failed {sum(failed.values())}" + (f" ({reasons})" if reasons else ""),
+        ]
+        return [", ".join(parts)]
 
     def _reasons(self) -> str:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.failures.items()))

@@ -57,6 +57,10 @@ class Tool:
         The classes that the verdicts may name and the dataset may not have.
     takes_repeated_keys : callable
         Whether items of one id and subset are told apart; where not, they are refused.
+    takes_objects : bool
+        Whether it can work on the objects in pictures instead of on pictures (``--objects``).
+    selects : bool
+        Whether it chooses what to keep, rather than what to drop.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Tool:
     check_items: Callable[[Values, Sequence[Item], Sequence[str]], None] = lambda values, items, classes: None
     new_classes: Callable[[Values], Sequence[str]] = lambda values: ()
     takes_repeated_keys: Callable[[Values], bool] = lambda values: False
+    takes_objects: bool = False
+    selects: bool = False
 
     def describe(self) -> dict[str, Any]:
         """The tool as JSON: what forms and documentation are built from."""

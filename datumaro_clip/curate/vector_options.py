@@ -10,11 +10,11 @@ from typing import Any
 
 from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.texts import DEFAULT_PROMPT
 
 ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
 PRECISIONS = ("auto", "f32", "f16", "bf16", "int8")
-DEFAULT_PROMPT = "a photo of a {}"
 
 
 def _prompt_problem(text: str) -> str | None:
@@ -80,6 +80,8 @@ PROMPT_OPTION = _option(
     DEFAULT_PROMPT,
     "what a label's name stands in",
 )
+#: What has whatever embeds datasets with their texts.
+EMBEDDING_OPTIONS = (*VECTOR_OPTIONS, TEXTS_OPTION, PROMPT_OPTION)
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ class EmbeddingOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        read_options((*VECTOR_OPTIONS, TEXTS_OPTION, PROMPT_OPTION), vars(self), "the model")
+        read_options(EMBEDDING_OPTIONS, vars(self), "the model")
 
     @classmethod
     def take_from(cls, options: dict[str, Any]) -> EmbeddingOptions:

@@ -92,7 +92,7 @@ class VectorCache:
     def __init__(self, path: str | os.PathLike[str] | None = None, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.path = Path(path) if path is not None else cache_directory()
         self.max_bytes = max_bytes
-        self.corrupt = 0
+        self.corrupt = self._told = 0
         self._touched: set[bytes] = set()
         self._lock = threading.RLock()
         self._database = Database(self.path / "vectors.sqlite")
@@ -120,8 +120,14 @@ class VectorCache:
         self._run(lambda database: self._put(database, rows))
 
     def flush(self) -> None:
-        """Note which vectors were used since the last note; forgetting it only blurs which go first."""
+        """Note which vectors were used since the last note, and tell of those found damaged since then.
+
+        Forgetting the uses only blurs which vectors go first.
+        """
         self._run(lambda database: self._put(database, []))
+        damaged, self._told = self.corrupt - self._told, self.corrupt
+        if damaged:
+            _log.warning("%d damaged vectors in the cache %s were made again", damaged, self._database.path)
 
     def info(self) -> CacheInfo:
         """What is in the cache."""
@@ -151,12 +157,10 @@ class VectorCache:
         return self._run(clear)
 
     def close(self) -> None:
-        """Note the last uses, tell of damaged vectors, and close the database."""
+        """As :meth:`flush`, and close the database."""
         with self._lock:
             self.flush()
             self._database.close()
-        if self.corrupt:
-            _log.warning("%d damaged vectors in the cache %s were made again", self.corrupt, self._database.path)
 
     def __enter__(self) -> VectorCache:
         return self

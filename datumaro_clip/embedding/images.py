@@ -234,7 +234,9 @@ class _Slot:
             return replace(result, origin=origin) if origin else result
         if self.prepared.error is not None:
             return EmbedResult(None, self.prepared.error, "failed")
-        return EmbedResult(self.prepared.vector, None, "cache", self.prepared.origin)
+        return EmbedResult(
+            self.prepared.vector, None, "kept" if self.prepared.is_kept else "cache", self.prepared.origin
+        )
 
 
 class _Batching:

@@ -16,6 +16,8 @@ from datumaro_clip.vectors import Provenance
 
 # A change of how pictures are decoded or prepared that changes vectors takes a new name here.
 _SCHEME = b"datumaro-clip vector 1"
+# Bytes of a file that tell its format, and how deep a PNG is.
+_HEAD = 25
 
 
 def content_digest(image: ImageLike) -> bytes:
@@ -37,15 +39,33 @@ def content_digest(image: ImageLike) -> bytes:
         If there is no regular file, it may not be read, or a PIL image cannot be decoded.
     """
     if isinstance(image, bytes):
-        return blake2b_bytes(image)
+        return _read_anew(blake2b_bytes(image)) if _may_be_deep(image[:_HEAD]) else blake2b_bytes(image)
     if isinstance(image, str | os.PathLike):
         return _file_digest(os.fspath(image))
     if isinstance(image, Image.Image):
         image = np.asarray(decode(image))
     if isinstance(image, np.ndarray):
         header = f"{image.dtype.str} {image.shape} ".encode()
-        return blake2b_bytes(header + np.ascontiguousarray(image).tobytes())
+        digest = blake2b_bytes(header + np.ascontiguousarray(image).tobytes())
+        return digest if image.dtype == np.uint8 else _read_anew(digest)
     raise ImageError("unreadable", f"object of type {type(image).__name__} is not a picture")
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(_HEAD)
+
+
+def _may_be_deep(head: bytes) -> bool:
+    """Whether a file, by its first bytes, may have more than 8 bits a channel: few formats never have."""
+    if head.startswith(b"\x89PNG"):
+        return head[24:25] == b"\x10"
+    return not head.startswith((b"\xff\xd8", b"GIF8", b"BM", b"RIFF"))
+
+
+def _read_anew(digest: bytes) -> bytes:
+    """The digest of what is read otherwise since 16-bit files of 12 or 8 bits, and floats from 0 to 1, are scaled."""
+    return blake2b_bytes(b"scaled by what it holds" + digest)
 
 
 def text_digest(text: str) -> bytes:
@@ -87,6 +107,7 @@ def _file_digest(path: str) -> bytes:
     try:
         is_regular = stat.S_ISREG(os.stat(path).st_mode)
         digest = blake2b_file(path) if is_regular else b""
+        head = _head(path) if is_regular else b""
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ImageError("missing", f"{path}: there is no such file; check the path") from exc
     except PermissionError as exc:
@@ -95,4 +116,4 @@ def _file_digest(path: str) -> bytes:
         raise ImageError("unreadable", f"{path!r}: it cannot be read ({exc})") from exc
     if not is_regular:
         raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
-    return digest
+    return _read_anew(digest) if _may_be_deep(head) else digest

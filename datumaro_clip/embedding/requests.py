@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Lock
@@ -76,13 +76,17 @@ class PartsRequest:
     find : callable, optional
         Looks at the whole picture, in a worker thread, for objects to embed behind ``parts``.
     region_of : callable, optional
-        Makes the part of the picture that shows an object, of its box ``(x, y, w, h)``.
+        Makes the part of the picture that shows an object, of its box ``(x, y, w, h)``; None where it shall get no
+        vector, which is the error ``too_small``.
+    known : mapping, optional
+        Vectors that parts have already, by :func:`~datumaro_clip.embedding.keys.source_digest`.
     """
 
     picture: ImageRequest
     parts: Sequence[Part] = (None,)
     find: Callable[[Image.Image], Detections] | None = None
-    region_of: Callable[[Box], Region] = Region
+    region_of: Callable[[Box], Region | None] = Region
+    known: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,14 +100,14 @@ class EmbedResult:
     error : ImageError or None
         Why not.
     source : str
-        ``cache``, ``computed`` or ``failed``.
+        ``kept`` (known before), ``cache``, ``computed`` or ``failed``.
     origin : str
         Of a part, :func:`~datumaro_clip.embedding.keys.source_digest`; empty where the picture changed meanwhile.
     """
 
     vector: FloatArray | None
     error: ImageError | None
-    source: Literal["cache", "computed", "failed"]
+    source: Literal["kept", "cache", "computed", "failed"]
     origin: str = ""
 
 
@@ -139,6 +143,8 @@ class Prepared:
         Why there are no pixels.
     origin : str
         As :attr:`EmbedResult.origin`.
+    is_kept : bool
+        Whether the vector was known before, and not found in the cache.
     """
 
     key: bytes | None = None
@@ -146,6 +152,7 @@ class Prepared:
     pixels: npt.NDArray[np.uint8] | None = None
     error: ImageError | None = None
     origin: str = ""
+    is_kept: bool = False
 
 
 @dataclass(eq=False)
@@ -301,9 +308,13 @@ class Preparation:
             raise ImageError("inference", f"the detector fails on this picture: {exc}") from exc
         corners = chunk.found.boxes.astype(np.float64)
         sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
-        parts = [*chunk.parts, *(request.region_of((x, y, w, h)) for x, y, w, h in sides.tolist())]
+        regions = [request.region_of((x, y, w, h)) for x, y, w, h in sides.tolist()]
+        parts = [*chunk.parts, *(region for region in regions if region is not None)]
         chunk.prepared = self._looked_up(chunk.picture, parts)
         self._cut(image, parts, chunk.prepared, _missing(chunk.prepared))
+        for n, region in enumerate(regions, len(chunk.parts)):
+            if region is None:
+                chunk.prepared.insert(n, Prepared(error=ImageError("too_small", "the object is too small")))
 
     def _looked_up(self, picture: OpenPicture, parts: Sequence[Part]) -> list[Prepared]:
         """The parts with what the cache holds of them."""
@@ -320,6 +331,8 @@ class Preparation:
         exact = self._exact_decode or picture.needs_all
         try:
             origin = "" if part is None else source_digest(picture.digest, part)
+            if (vector := picture.request.known.get(origin)) is not None:
+                return Prepared(vector=vector, origin=origin, is_kept=True)
             if self._cache is None:
                 return Prepared(origin=origin)
             return Prepared(vector_key(picture.digest, self._provenance, part, exact_decode=exact), origin=origin)

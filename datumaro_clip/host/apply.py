@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from datumaro.components.annotation import Annotation, AnnotationType, Caption, Label
+from datumaro.components.annotation import Annotation, AnnotationType, Bbox, Caption, Label, Mask, Polygon
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
@@ -84,15 +84,27 @@ class DecidedItems:
 
     def _annotations(self, item: DatasetItem, decided: list[Decision]) -> Iterator[Annotation]:
         by_index = {one.annotation: one for one in decided if one.annotation is not None}
+        dropped = [note for n, note in enumerate(item.annotations) if n in by_index and by_index[n].action == "drop"]
+        gone = {note.group for note in dropped if note.group and isinstance(note, Bbox)}
         for index, annotation in enumerate(item.annotations):
             decision = by_index.get(index)
+            if decision is None and annotation.group in gone and isinstance(annotation, Polygon | Mask):
+                continue  # it outlines the object of the box that goes
             if decision is None:
                 yield annotation
             elif decision.action != "drop":
-                yield annotation.wrap(attributes={**annotation.attributes, **decision.attributes})
+                yield self._decided(annotation, decision)
         for decision in decided:
-            if decision.action == "label" and decision.label is not None:
+            if decision.action == "label" and decision.label is not None and decision.annotation is None:
                 yield Label(self._label_index(decision.label), attributes={"clip_confidence": decision.score})
+
+    def _decided(self, annotation: Annotation, decision: Decision) -> Annotation:
+        """An annotation with the attributes, and the label, that were decided."""
+        changes: dict[str, Any] = {"attributes": {**annotation.attributes, **decision.attributes}}
+        if decision.action == "label" and decision.label is not None:
+            changes["label"] = self._label_index(decision.label)
+            changes["attributes"]["clip_confidence"] = decision.score
+        return annotation.wrap(**changes)
 
     def _label_index(self, name: str) -> int:
         index = None if self._labels is None else self._labels.find(name)[0]

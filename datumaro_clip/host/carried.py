@@ -58,13 +58,26 @@ def carried_objects(item: DatasetItem) -> Iterator[tuple[int, Annotation, Object
         If the attribute holds something else.
     """
     for index, annotation in enumerate(item.annotations):
-        if annotation.attributes.get(ATTRIBUTE) is not None:
-            try:
-                embedding = ObjectEmbedding.from_attribute(annotation.attributes[ATTRIBUTE])
-            except InvalidVectorError as exc:
-                message = f"annotation {index} of item '{item.id}' (subset '{item.subset}'): {exc}"
-                raise InvalidVectorError(message) from exc
+        embedding = carried_by(annotation, index, item)
+        if embedding is not None:
             yield index, annotation, embedding, embedding.bbox == box_of(annotation)
+
+
+def carried_by(annotation: Annotation, index: int, item: DatasetItem) -> ObjectEmbedding | None:
+    """The vector that an item's annotation carries, None where it has none.
+
+    A text counts as none: it is what formats that write all attributes as text, such as ``voc``, leave of a vector.
+
+    Raises
+    ------
+    InvalidVectorError
+        If the attribute holds something else.
+    """
+    value = annotation.attributes.get(ATTRIBUTE)
+    try:
+        return None if value is None or isinstance(value, str) else ObjectEmbedding.from_attribute(value)
+    except InvalidVectorError as exc:
+        raise InvalidVectorError(f"annotation {index} of item '{item.id}' (subset '{item.subset}'): {exc}") from exc
 
 
 def object_vector(

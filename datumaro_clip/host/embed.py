@@ -6,20 +6,31 @@ import argparse
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
+from datumaro_clip.curate.objects import (
+    CROP_OPTIONS,
+    DETECTION_OPTIONS,
+    OBJECTS_OPTION,
+    CropOptions,
+    Objects,
+    detection_options,
+    load_detector,
+)
+from datumaro_clip.curate.options import Choice, File, Option, Text, Values, add_options, read_options
+from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
-from datumaro_clip.host.items import label_names
-from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options, require_choice
+from datumaro_clip.host.items import label_names, with_labels
+from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
 from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of
 from datumaro_clip.store import create_store, kind_names
@@ -27,51 +38,32 @@ from datumaro_clip.store import create_store, kind_names
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class EmbedOptions:
-    """What ``clip_embed`` is told.
+def _options() -> tuple[Option, ...]:
+    """What ``clip_embed`` can be told; the kinds of store are those that are installed."""
+    store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
+    return (
+        *EMBEDDING_OPTIONS,
+        OBJECTS_OPTION,
+        *CROP_OPTIONS,
+        *DETECTION_OPTIONS,
+        store("store", File(metavar="DIR"), None, "write an embedding store there too"),
+        store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "the kind of store"),
+        elsewhere("vectors", File(metavar="FILE.npy"), None, "vectors, (N, D)"),
+        elsewhere("keys", File(), None, "which items they belong to: .csv or .parquet, a row a vector"),
+        elsewhere("space", Text(metavar="NAME"), None, "a name for their vector space"),
+    )
 
-    Attributes
-    ----------
-    embedding : EmbeddingOptions
-    store : Path, optional
-        Where to write a store too.
-    store_format : str
-        ``clip_hdf5`` or ``clip_mmap``.
-    vectors, keys : Path, optional
-        Vectors computed elsewhere, and which items they belong to.
-    space : str
-        Name of their vector space.
-    """
 
-    embedding: EmbeddingOptions
-    store: Path | None = None
-    store_format: str = "clip_hdf5"
-    vectors: Path | None = None
-    keys: Path | None = None
-    space: str = ""
-
-    def __post_init__(self) -> None:
-        require_choice("store_format", self.store_format, kind_names())
-        if (self.vectors is None) != (self.keys is None):
-            raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
-
-    @classmethod
-    def read(cls, given: Mapping[str, Any]) -> EmbedOptions:
-        """Read the transform's keyword arguments.
-
-        Raises
-        ------
-        OptionError
-            If there is no such option, or its value cannot be used.
-        """
-        rest = dict(given)
-        embedding = EmbeddingOptions.take_from(rest)
-        unknown = set(rest) - {field.name for field in fields(cls)}
-        if unknown:
-            raise OptionError(f"clip_embed has no option {', '.join(sorted(unknown))}")
-        paths = {name: Path(rest.pop(name)) for name in ("store", "vectors", "keys") if rest.get(name) is not None}
-        return cls(embedding, **{**rest, **paths})
+def _read(given: Mapping[str, Any]) -> Values:
+    """Check what was given by keyword; raise :class:`OptionError` for what cannot be used."""
+    values = read_options(_options(), given, "clip_embed")
+    if values.detector is not None and not values.objects:
+        raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
+    if (values.vectors is None) != (values.keys is None):
+        raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
+    # One decoding serves the picture and its objects, so the picture is decoded as they need it.
+    values.exact_decode = values.exact_decode or values.objects
+    return values
 
 
 class ClipEmbed(Transform):
@@ -81,10 +73,13 @@ class ClipEmbed(Transform):
     |n
     Items that carry a vector of the same model keep it; vectors computed before come from the cache. With '--store'
     the items, their vectors, and those of captions or labels ('--texts'), are written to an embedding store too.
-    With '--vectors' the vectors come from a file, and no model is needed.|n
+    With '--objects' each box, polygon and mask gets a vector of its own part of the picture, and with '--detector' the
+    objects that a detector finds are added first. With '--vectors' the vectors come from a file, and no model is
+    needed.|n
     |n
     Examples:|n
     |s|sdatum transform -t clip_embed -o OUT path/to/coco:coco -- --model tiny --store STORE|n
+    |s|sdatum transform -t clip_embed -o OUT path/to/coco:coco -- --model tiny --objects --store STORE|n
     |s|sdatum transform -t clip_embed -o OUT path/to/coco:coco -- --vectors v.npy --keys k.csv --space mine
     """
 
@@ -92,21 +87,14 @@ class ClipEmbed(Transform):
     def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
         """Declare the transform's options."""
         parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_embedding_options(parser, overwrite=True)
-        add = parser.add_argument_group("store").add_argument
-        add("--store", type=Path, metavar="DIR", help="write an embedding store there too")
-        add("--store-format", choices=kind_names(), default="clip_hdf5", help="default: %(default)s")
-        add = parser.add_argument_group("vectors computed elsewhere").add_argument
-        add("--vectors", type=Path, metavar="FILE.npy", help="vectors, (N, D)")
-        add("--keys", type=Path, metavar="FILE", help="which items they belong to: .csv or .parquet, a row a vector")
-        add("--space", default="", metavar="NAME", help="a name for their vector space")
+        add_options(parser, _options())
         return parser
 
     @classmethod
     def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
         """Read the command line; what cannot be used is refused before anything is done."""
         given: dict[str, Any] = super().parse_cmdline(args)
-        EmbedOptions.read(given)
+        _read(given)
         return given
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
@@ -117,35 +105,64 @@ class ClipEmbed(Transform):
         self._stored = False
 
     @cached_property
-    def _options(self) -> EmbedOptions:
-        return EmbedOptions.read(self._given)
+    def _values(self) -> Values:
+        return _read(self._given)
+
+    @cached_property
+    def _objects(self) -> Objects | None:
+        """Whose vectors are wanted beside the pictures'; the detector, if there is one, is loaded."""
+        told = self._values
+        if not told.objects:
+            return None
+        crop, detection = CropOptions.among(vars(told)), detection_options(vars(told))
+        if told.detector is None:
+            return Objects(crop)
+        detector = load_detector(told.detector, told.device)
+        detector.indices_of(told.classes)
+        return Objects(crop, detector, detection)
+
+    def categories(self) -> Any:
+        """The dataset's categories, with the classes of the detector, if there is one, that they lacked."""
+        known = self._extractor.categories()
+        if self._values.detector is None or self._objects is None:
+            return known
+        return with_labels(known, missing_labels(label_names(known), self._objects))
 
     def __iter__(self) -> Iterator[DatasetItem]:
-        embedder = Embedder(self._options.embedding, self._extractor.categories())
+        categories = self.categories()
+        embedder = Embedder(EmbeddingOptions.among(vars(self._values)), categories, objects=self._objects)
+        detector = None if self._objects is None else self._objects.detector
+        fingerprint = "" if detector is None else detector.fingerprint
+        numbers = {} if detector is None else class_numbers(label_names(categories), detector.labels)
         with self._storer() as storer:
             for found in self._found(embedder):
+                if self._objects is not None:
+                    item = with_objects(found.item, found.objects, found.detected, fingerprint, numbers)
+                    found = replace(found, item=item)
                 if storer is not None:
                     storer.add(found, provenance_of(found, embedder))
                 yield found.item if found.embedding is None else attach(found.item, found.embedding)
 
     def _found(self, embedder: Embedder) -> Iterator[ItemEmbedding]:
-        if self._options.vectors and self._options.keys:
-            vectors = PrecomputedVectors(self._options.vectors, self._options.keys, self._options.space)
+        values = self._values
+        if values.vectors is not None:
+            vectors = PrecomputedVectors(Path(values.vectors), Path(values.keys), values.space or "")
             return vectors.attached(self._extractor)
-        return embedder.run(self._extractor, len(self._extractor))
+        # To count what another transform gives may cost a pass over it.
+        total = None if isinstance(self._extractor, Transform) else len(self._extractor)
+        return embedder.run(self._extractor, total)
 
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
         """What adds items to the store; the store appears when the last item is in it, and is not written again."""
-        options, source = self._options, self._extractor
-        if options.store is None or self._stored:
+        values, source, categories = self._values, self._extractor, self.categories()
+        if values.store is None or self._stored:
             yield None
             return
-        header = describe_dataset(source.categories(), source.infos(), source.media_type())
-        overwrite = options.embedding.overwrite
-        with create_store(options.store, options.store_format, header, overwrite=overwrite) as writer:
-            storer = ItemStorer(writer, MediaOptions(), label_names(source.categories()))
+        header = describe_dataset(categories, source.infos(), source.media_type())
+        with create_store(values.store, values.store_format, header, overwrite=values.overwrite) as writer:
+            storer = ItemStorer(writer, MediaOptions(), label_names(categories))
             yield storer
             storer.report()
         self._stored = True
-        log.info("Store written to '%s'", options.store)
+        log.info("Store written to '%s'", values.store)

@@ -9,6 +9,7 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate import embedder
+from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.host.items import label_names, neutral
@@ -27,11 +28,19 @@ class Embedder:
         The dataset's categories; the texts of labels are their names.
     model : RunModel, optional
         The run's model, where it has other work too; else a new one.
+    objects : Objects, optional
+        Whose vectors are wanted beside the pictures'.
     """
 
-    def __init__(self, options: EmbeddingOptions, categories: Mapping[Any, Any], model: RunModel | None = None) -> None:
+    def __init__(
+        self,
+        options: EmbeddingOptions,
+        categories: Mapping[Any, Any],
+        model: RunModel | None = None,
+        objects: Objects | None = None,
+    ) -> None:
         self.model = model or RunModel(options)
-        self._embedder = embedder.Embedder(options, self.model)
+        self._embedder = embedder.Embedder(options, self.model, objects)
         self._classes = label_names(categories)
 
     def run(self, items: Iterable[DatasetItem], total: int | None = None) -> Iterator[ItemEmbedding]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,9 @@ def export_command(args: argparse.Namespace) -> int:
     from datumaro.cli.commands.convert import convert_command
     from datumaro.cli.util.errors import CliException
 
-    source, input_format = split_input(args.input)
+    from datumaro_clip.host.sources import split_spec
+
+    source, input_format = split_spec(args.input)
     if not Path(source).exists():
         raise CliException(f"There is nothing at '{source}'. Give the dataset as -i PATH or -i PATH:FORMAT")
     code: int = convert_command(
@@ -86,11 +87,3 @@ def _continues(output_format: str, directory: str | None) -> bool:
 
     is_store = directory is not None and output_format in kind_names()
     return is_store and is_unfinished(Path(str(directory)), store_kind(output_format))
-
-
-def split_input(text: str) -> tuple[str, str | None]:
-    """Split ``PATH[:FORMAT]``; a path that exists as it is, colons and all, is a path."""
-    if Path(text).exists():
-        return text, None
-    match = re.fullmatch(r"(?P<path>.+?):(?P<format>\w+)", text)
-    return (match["path"], match["format"]) if match else (text, None)

@@ -7,11 +7,12 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from datumaro.components.annotation import AnnotationType, Bbox, Caption, Label, LabelCategories
+from datumaro.components.annotation import Annotation, AnnotationType, Caption, Label, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.curate.item import Item, ItemBox, ItemCaption, ItemLabel
+from datumaro_clip.curate.item import Item, ItemCaption, ItemLabel
 from datumaro_clip.host.images import has_picture, image_request
+from datumaro_clip.host.objects import objects_of
 from datumaro_clip.vectors import ItemKey
 
 
@@ -29,29 +30,30 @@ def neutral(item: DatasetItem, classes: list[str]) -> Item:
     classes : list of str
         The dataset's, as :func:`label_names` gives them.
     """
-    labels, captions, boxes = [], [], []
+    labels, captions = [], []
     for index, note in enumerate(item.annotations):
         if isinstance(note, Caption):
             captions.append(ItemCaption(note.caption, index))
-        number = getattr(note, "label", None)
-        name = None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
+        name = _class_of(note, classes)
         if name is not None:
             labels.append(ItemLabel(name, index, isinstance(note, Label)))
-        if isinstance(note, Bbox):
-            score = note.attributes.get("score")
-            confidence = float(score) if isinstance(score, int | float) else None
-            boxes.append(ItemBox((note.x, note.y, note.w, note.h), name, confidence, index))
     return Item(
         key_of(item),
         partial(image_request, item) if has_picture(item) else None,
         tuple(labels),
         tuple(captions),
-        tuple(boxes),
+        tuple(objects_of(item, classes)),
         item.attributes,
         str(getattr(item.media, "path", "") or ""),
         len(item.annotations),
         item,
     )
+
+
+def _class_of(note: Annotation, classes: list[str]) -> str | int | None:
+    """The name of an annotation's class; its number, where no class has it."""
+    number = getattr(note, "label", None)
+    return None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
 
 
 def label_names(categories: Any) -> list[str]:

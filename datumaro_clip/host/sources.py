@@ -13,20 +13,25 @@ from datumaro_clip.errors import OptionError, with_cure
 _FORMAT = re.compile(r"\w+")
 
 
+def split_spec(spec: str) -> tuple[str, str | None]:
+    """The path and the format of ``PATH[:FORMAT]``; a path that exists as it is, colons and all, is a path."""
+    path, _, name = spec.rpartition(":")
+    is_named = bool(path) and bool(_FORMAT.fullmatch(name)) and not Path(spec).exists()
+    return (path, name) if is_named else (spec, None)
+
+
 def open_dataset(spec: str) -> Dataset:
-    """The dataset of ``PATH`` or ``PATH:FORMAT``; a path that exists as it is, colons and all, is a path.
+    """The dataset of ``PATH`` or ``PATH:FORMAT``.
 
     Raises
     ------
     OptionError
         If there is nothing, or it cannot be read.
     """
-    path, _, name = spec.rpartition(":")
-    named = bool(path) and bool(_FORMAT.fullmatch(name)) and not Path(spec).exists()
-    place = path if named else spec
+    place, name = split_spec(spec)
     if not Path(place).exists():
         raise OptionError(f"there is nothing at {place}; check the path, and write it as PATH or PATH:FORMAT")
     try:
-        return Dataset.import_from(place, name if named else None)
+        return Dataset.import_from(place, name)
     except (DatumaroError, OSError, ValueError) as exc:
         raise OptionError(f"{spec} cannot be read as a dataset: {with_cure(exc)}; write it as PATH:FORMAT") from exc

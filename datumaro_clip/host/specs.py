@@ -29,6 +29,7 @@ def class_name(plugin: str) -> str:
 PLUGINS = (
     *(PluginSpec(f"{_HOST}.transform.{class_name(tool)}", tool, "Transform") for tool in MODULES),
     PluginSpec(f"{_HOST}.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
+    PluginSpec(f"{_HOST}.detect.ClipDetect", "clip_detect", "Transform"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
     PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
     PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),

@@ -57,7 +57,8 @@ class CurationTransform(Transform):
     @cached_property
     def _items(self) -> list[DatasetItem]:
         """The source's items, read once: one that is computed anew at each pass may differ, and costs as much again."""
-        return list(self._extractor)
+        # Of the source itself, list() would ask for the length first, which may take a pass of its own.
+        return list(iter(self._extractor))
 
     def categories(self) -> Any:
         """The dataset's categories, with the classes that the tool adds."""

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from io import BytesIO
+from pathlib import Path
 from threading import Condition, Lock
 from typing import Any
 
@@ -16,7 +17,6 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from datumaro_clip.errors import ImageError
-from datumaro_clip.images.modes import narrow, to_rgb
 from datumaro_clip.images.regions import Box, edges_of
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
@@ -30,6 +30,11 @@ _UNSAFE_FORMATS = frozenset({"EPS"})
 
 # Held while a caller's picture is loaded; by its address, so that few others wait for it.
 _LOADING = tuple(Lock() for _ in range(64))
+
+# What Pillow says of a PNG whose texts are longer than it unpacks.
+_LONG_TEXT = "MAX_TEXT"
+# Pillow has no direct way from La, and warns on the one from a palette with transparent entries.
+_BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
     (FileNotFoundError, "missing"),
@@ -59,14 +64,14 @@ def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = No
     """
     with ExitStack() as stack:
         try:
-            picture = stack.enter_context(_opened(image))
-            _refuse_unsafe(picture)
-            if picture is not image and target is not None and box is None:
-                _scale_while_decoding(picture, target)
-            stack.enter_context(_turn_for(picture.width * picture.height))
-            if picture is image:
-                _load_alone(picture)
-            rgb = to_rgb(picture)
+            try:
+                with ExitStack() as own:
+                    rgb = _rgb(image, target if box is None else None, own)
+                    stack.push(own.pop_all())
+            except ValueError as exc:
+                if _LONG_TEXT not in str(exc):
+                    raise
+                rgb = _rgb(_without_texts(image), None, stack)
             rgb = rgb if box is None else rgb.crop(edges_of(box, rgb.size))
         except ImageError as exc:
             raise ImageError(exc.reason, f"{describe(image)}: {exc}") from exc
@@ -81,7 +86,8 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
 
     What is decoded is what Datumaro shows as ``item.media.data``: the first frame, with the pixels as they are
     stored. An EXIF orientation is therefore not applied (TIFF's own orientation is, as Datumaro does). Alpha is
-    dropped and CMYK converted as PIL's ``convert("RGB")`` does; 16 bits become 8 by keeping the upper ones.
+    dropped and CMYK converted as PIL's ``convert("RGB")`` does; 16 bits become 8 as :func:`to_8_bits` says; floats from
+    0 to 1 are scaled, others clipped to 0..255.
 
     Parameters
     ----------
@@ -122,6 +128,84 @@ def describe(image: object) -> str:
     return f"object of type {type(image).__name__}"
 
 
+def _rgb(image: ImageLike, target: int | None, stack: ExitStack) -> Image.Image:
+    """The whole picture in mode ``RGB``; what was taken for it is given back with the stack."""
+    picture = stack.enter_context(_opened(image))
+    if picture.width * picture.height > MAX_PIXELS:
+        raise Image.DecompressionBombError(f"{picture.width}x{picture.height} pixels")
+    if picture.format in _UNSAFE_FORMATS:
+        raise ImageError("unreadable", f"{picture.format} is not decoded; convert it to PNG first")
+    if picture is not image and target is not None and (scale := min(picture.size) / target) >= 2:
+        # The JPEG decoder halves the picture as often as the target allows; no effect on other formats.
+        picture.draft(None, (math.ceil(picture.width / scale), math.ceil(picture.height / scale)))
+    stack.enter_context(_turn_for(picture.width * picture.height))
+    # A caller's picture may be asked for by several threads; Pillow misreads it if two of them load it.
+    with _LOADING[id(picture) // 16 % len(_LOADING)] if picture is image else nullcontext():
+        is_deep = any("16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+        picture.load()
+    if 0 in picture.size:
+        raise ImageError("empty", "it has no pixels")
+    if is_deep and picture.mode in ("RGB", "RGBA") and np.max(picture.getextrema()[:3]) < 1 << 4:
+        picture = _reread(image, picture)
+    if picture.mode == "RGB":
+        return picture
+    if picture.mode == "I" or picture.mode.startswith("I;16"):
+        return Image.fromarray(to_8_bits(np.asarray(picture))).convert("RGB")
+    if picture.mode == "F":
+        return Image.fromarray(_floats_to_8_bits(np.asarray(picture))).convert("RGB")
+    return picture.convert(_BY_WAY_OF.get(picture.mode, "RGB")).convert("RGB")
+
+
+def to_8_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Integers of 16 bits, in any integer type, to 8: the upper byte, as libpng and Pillow take of RGB.
+
+    Where no value needs more than 12 bits, or 8, as cameras and exporters leave them in files of 16, it is the upper 8
+    of those: their upper byte would be black.
+    """
+    largest = int(pixels.max(initial=0))
+    shift = 0 if largest < 1 << 8 else 4 if largest < 1 << 12 else 8
+    return np.asarray(np.clip(pixels, 0, 0xFFFF) >> shift, dtype=np.uint8)
+
+
+def _floats_to_8_bits(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    """Levels from 0 to 1 scaled to 255, as is usual where none is above 1; others clipped, as Pillow does."""
+    if not np.isfinite(pixels).all():
+        raise ImageError("unreadable", "it has NaN or infinite pixels; replace them first")
+    scaled = np.rint(pixels * 255) if pixels.min() >= 0 and pixels.max() <= 1 else pixels
+    return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)
+
+
+def _reread(image: ImageLike, picture: Image.Image) -> Image.Image:
+    """A picture of 16 bits a channel that is nearly black in its upper bytes, by what the lower ones say.
+
+    Pillow keeps the upper bytes of three channels only; OpenCV reads all.
+    """
+    if not isinstance(image, str | os.PathLike | bytes):
+        return picture
+    import cv2  # Of no use to most runs, and a tenth of a second to import.
+
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.shape[:2] != picture.size[::-1] or pixels.ndim != 3:
+        return picture
+    return Image.fromarray(np.ascontiguousarray(to_8_bits(pixels)[:, :, 2::-1]))
+
+
+def _without_texts(image: ImageLike) -> bytes:
+    """A PNG without its texts and its colour profile, which do not change its pixels.
+
+    Pillow refuses the whole picture for one that unpacks to more than a megabyte, as image generators write them.
+    """
+    data = image if isinstance(image, bytes) else Path(image).read_bytes()  # type: ignore[arg-type]  # a file has texts
+    kept, position = [data[:8]], 8
+    while position < len(data):
+        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            kept.append(data[position:end])
+        position = end
+    return b"".join(kept)
+
+
 def _opened(image: ImageLike) -> AbstractContextManager[Image.Image]:
     """The picture, its header read, its pixels not yet; what was opened here is closed again."""
     if isinstance(image, str | os.PathLike):
@@ -157,22 +241,8 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
         raise ImageError("empty", "it has no pixels")
     if array.dtype not in (np.uint8, np.uint16):
         raise ImageError("unreadable", "wanted uint8 or uint16; scale to 0..255 and convert with astype('uint8')")
-    pixels = array if array.dtype == np.uint8 else narrow(array)
+    pixels = array if array.dtype == np.uint8 else to_8_bits(array)
     return Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and channels == 1 else pixels)
-
-
-def _refuse_unsafe(picture: Image.Image) -> None:
-    """Refuse, from the header alone, what must not be decoded."""
-    if picture.width * picture.height > MAX_PIXELS:
-        raise Image.DecompressionBombError(f"{picture.width}x{picture.height} pixels")
-    if picture.format in _UNSAFE_FORMATS:
-        raise ImageError("unreadable", f"{picture.format} is not decoded; convert it to PNG first")
-
-
-def _load_alone(picture: Image.Image) -> None:
-    """Load a caller's picture, which several threads may be asked for; Pillow misreads it if two of them load it."""
-    with _LOADING[id(picture) // 16 % len(_LOADING)]:
-        picture.load()
 
 
 class _Turns:
@@ -195,13 +265,6 @@ class _Turns:
 
 
 _turn_for = _Turns(MAX_PIXELS)
-
-
-def _scale_while_decoding(picture: Image.Image, target: int) -> None:
-    """Let the JPEG decoder halve the picture as often as the target allows; no effect on other formats."""
-    scale = min(picture.size) / target
-    if scale >= 2:
-        picture.draft(None, (math.ceil(picture.width / scale), math.ceil(picture.height / scale)))
 
 
 def _reason_of(exc: Exception) -> str:

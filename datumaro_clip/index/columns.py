@@ -117,7 +117,7 @@ def write_columns(segments: Sequence[SegmentReader], directory: Path) -> Mapping
     for row, (key, payload) in enumerate(chain.from_iterable(segment.parsed() for segment in segments)):
         note("subset", row, key.subset)
         attributes = payload.get("attributes", {})
-        for tag in _tags(attributes.get(TAGS)):
+        for tag in tags_of(attributes.get(TAGS)):
             note(TAGS, row, tag)
         for name, value in attributes.items():
             text = attribute_text(value)
@@ -126,7 +126,7 @@ def write_columns(segments: Sequence[SegmentReader], directory: Path) -> Mapping
         date = parse_date(attributes.get(ADDED))
         undated += date is None and ADDED in attributes
         added.append(_NO_DATE if date is None else microseconds(date))
-        labels += [(row, *found) for found in map(_label, payload.get("annotations", ())) if found is not None]
+        labels += [(row, *found) for found in map(label_of, payload.get("annotations", ())) if found is not None]
 
     for name, found in pairs.items():
         np.save(directory / f"{name}.npy", np.array(found, np.int64).reshape(-1, 2).T.copy())
@@ -148,7 +148,7 @@ def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[Segmen
             [(rows[entry.arrays[name][0]], entry.arrays[name][1], entry.notes[name]) for entry, rows in parts]
         )
 
-    names = _class_names(store)
+    names = class_names(store)
     labels, scores = [], [np.zeros(0, np.float32)]
     for entry, rows in parts:
         items, codes = entry.arrays["label"]
@@ -196,13 +196,13 @@ def _numbers(known: dict[str, int], words: Sequence[str]) -> IndexArray:
     return np.array([known.setdefault(word, len(known)) for word in words], np.int64)
 
 
-def _tags(value: object) -> list[str]:
+def tags_of(value: object) -> list[str]:
     """An item's tags, however the codec wrote them: a list, a tuple or a set of texts."""
     values = value.get("v") if isinstance(value, dict) else value
     return [tag for tag in values if isinstance(tag, str)] if isinstance(values, list) else []
 
 
-def _label(annotation: Any) -> tuple[int, float] | None:
+def label_of(annotation: Any) -> tuple[int, float] | None:
     """The label and score of an annotation; None of one without a label."""
     label = annotation.get("label") if isinstance(annotation, dict) else None
     if not isinstance(label, int) or label < 0:
@@ -211,6 +211,6 @@ def _label(annotation: Any) -> tuple[int, float] | None:
     return label, float(score) if isinstance(score, (int, float)) else 1.0
 
 
-def _class_names(store: StoreReader) -> Sequence[str]:
+def class_names(store: StoreReader) -> Sequence[str]:
     """The names of the labels, as the host's codec writes them into the header."""
     return [str(name) for name, *_ in store.header.categories.get("label", {}).get("items", [])]

@@ -37,7 +37,7 @@ class ExactEngine:
 
     def searchers(self, layout: Layout) -> dict[str, Searcher]:
         """Code what was not coded yet."""
-        return {name: ExactSearcher(_pieces(layout, name), layout.vectors(name)) for name in TARGETS}
+        return {name: ExactSearcher(coded_pieces(layout, name), layout.vectors(name)) for name in TARGETS}
 
     def differences(self, snapshot: Snapshot) -> Iterator[str]:
         """None: the cached arrays have been compared with their checksums, and counts with the store's."""
@@ -55,7 +55,8 @@ class ExactSearcher:
         return best_rows(self._pieces, self._vectors, queries, k, mask)
 
 
-def _pieces(layout: Layout, target: str) -> list[Piece]:
+def coded_pieces(layout: Layout, target: str) -> list[Piece]:
+    """The codes of a target's runs; those that are missing are made."""
     pieces, start = [], 0
     for run in layout.runs(target):
         codes = Codes(**layout.entry(f"{target}-codes", run, partial(_write_codes, run.columns)).arrays)

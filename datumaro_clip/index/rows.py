@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datumaro_clip.similarity import exact_scores
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
 
 
@@ -72,3 +73,13 @@ class VectorRows:
             local = rows[at] - self._starts[index]
             gathered[at] = vectors[local if live is None else live[local]]
         return gathered
+
+
+def best_of(queries: Matrix, proposed: Sequence[IndexArray], vectors: VectorRows, k: int) -> Found:
+    """The k best of the rows that are proposed for each query, at least k different ones, by their exact scores."""
+    found = []
+    for query, rows in zip(queries, proposed, strict=True):
+        scores = exact_scores(query, vectors[rows])
+        order = np.lexsort((rows, -scores))[:k]
+        found.append((rows[order], scores[order]))
+    return Found(np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found]))

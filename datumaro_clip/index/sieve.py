@@ -63,11 +63,14 @@ class _Block(NamedTuple):
 
 
 def best_rows(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int, mask: Mask | None) -> Found:
-    """The k most similar rows of each query among those that a mask (N,) leaves, exactly.
+    """The k most similar rows of each query among those of the pieces that a mask (N,) leaves, exactly.
 
     The same rows, scores and order as :func:`~datumaro_clip.similarity.top_k` of the rows themselves.
     """
-    count = sum(piece.count for piece in pieces) if mask is None else int(np.count_nonzero(mask))
+    count = sum(
+        piece.count if mask is None else int(np.count_nonzero(mask[piece.start : piece.start + piece.count]))
+        for piece in pieces
+    )
     k = min(k, count)
     found = [_best(pieces, vectors, queries[i : i + QUERY_ROWS], k, mask) for i in range(0, len(queries), QUERY_ROWS)]
     return Found.joined(found, k) if k else Found.none(len(queries))

@@ -174,6 +174,8 @@ class Snapshot:
             raise InvalidVectorError(f"queries of shape {queries.shape} do not fit vectors of {space}")
         if not np.isfinite(queries).all():
             raise InvalidVectorError("a query is not finite")
+        if not queries.any(axis=1).all():
+            raise InvalidVectorError("a query is all zeros: it has no direction")
         return queries if queries.dtype == np.float16 else as_float32(queries)
 
     def _rows_of(self, mask: Mask | Filter | None, target: Target) -> Mask | None:

@@ -62,6 +62,10 @@ class Detections:
         wide = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= _MIN_SIDE)
         return Detections(boxes, self.scores, self.classes)[wide]
 
+    def rounded(self) -> Detections:
+        """The boxes to the hundredth of a pixel, which annotations keep (Datumaro's ``COORDINATE_ROUNDING_DIGITS``)."""
+        return Detections(self.boxes.round(2), self.scores, self.classes)
+
     def of_classes(self, classes: Sequence[int]) -> Detections:
         """The boxes of these classes."""
         return self[np.isin(self.classes, np.asarray(classes, np.int64))]

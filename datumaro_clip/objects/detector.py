@@ -106,7 +106,7 @@ class Detector(ABC):
         Returns
         -------
         Detections
-            In pixels of the picture, cut at its borders.
+            In pixels of the picture, to the hundredth, cut at its borders.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Detector(ABC):
         found = Detections.together(self._finish(*one, picture.size) for one in begun)
         if options.classes:
             found = found.of_classes(wanted)
-        return found.within(picture.size).distinct(options.iou)[: options.max_objects]
+        return found.within(picture.size).distinct(options.iou)[: options.max_objects].rounded()
 
     def indices_of(self, classes: Sequence[str]) -> list[int]:
         """The indices of classes by their names, capitals and ``_`` aside.

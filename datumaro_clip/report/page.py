@@ -12,11 +12,10 @@ from pathlib import Path
 
 from datumaro_clip.curate.decisions import Decision, write_decisions
 from datumaro_clip.report import histogram
-from datumaro_clip.report.plan import Group, Histogram, Report, Section
+from datumaro_clip.report.plan import Group, Histogram, Report, Section, Subject
 from datumaro_clip.system.files import write_text
-from datumaro_clip.vectors import ItemKey
 
-Thumbnails = Mapping[ItemKey, bytes]
+Thumbnails = Mapping[Subject, bytes]
 
 _VERBS = {"drop": "Dropped", "mark": "Marked", "move": "Moved", "label": "Labelled", "keep": "Kept"}
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -31,7 +30,7 @@ def write_report(directory: str | os.PathLike[str], report: Report, thumbnails: 
         Made where it does not exist.
     report : Report
     thumbnails : mapping
-        JPEG bytes by item; an item without any gets an empty frame.
+        JPEG bytes by what :meth:`Report.subjects` names; what has none gets an empty frame.
     """
     write_decisions(Path(directory) / "decisions.jsonl", report.log)
     page = render(report, thumbnails)
@@ -121,7 +120,7 @@ def _section(section: Section, thumbnails: Thumbnails) -> str:
 
 
 def _figure(one: Decision, thumbnails: Thumbnails, badge: str = "", kind: str = "") -> str:
-    found = thumbnails.get(one.key)
+    found = thumbnails.get((one.key, one.annotation))
     name = escape(str(one.key))
     picture = _image(name, found) if found else "<div>no picture</div>"
     mark = f'<span class="badge">{escape(badge)}</span>' if badge else ""

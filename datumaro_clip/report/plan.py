@@ -10,6 +10,9 @@ from functools import cached_property
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.vectors import ItemKey
 
+#: An item, and the annotation that is meant where it is not the item itself.
+Subject = tuple[ItemKey, int | None]
+
 # What a page holds that still opens at once: about 5 MB of thumbnails in ten sections.
 TILES = 60
 GROUPS = 40
@@ -76,15 +79,15 @@ class Report:
         found = Counter((one.action, one.reason, _subject(one)) for one in self.log.decisions)
         return Counter(dict(sorted(found.items(), key=lambda pair: (pair[0][1] not in _SOUGHT, -pair[1]))))
 
-    def keys(self) -> frozenset[ItemKey]:
-        """The items that need a thumbnail."""
+    def subjects(self) -> frozenset[Subject]:
+        """The items, and the annotations of them, that need a thumbnail."""
         in_groups = (one for group in self.groups for one in (group.keeper, *group.members))
         in_sections = (one for section in self.sections for one in section.shown)
-        return frozenset(one.key for part in (in_groups, in_sections) for one in part)
+        return frozenset((one.key, one.annotation) for part in (in_groups, in_sections) for one in part)
 
 
 def plan_report(log: DecisionLog) -> Report:
-    """Choose what to show of a log; thumbnails for :meth:`Report.keys` are all that is missing then."""
+    """Choose what to show of a log; thumbnails for :meth:`Report.subjects` are all that is missing then."""
     grouped = _by_group(log)
     groups = sorted(grouped.values(), key=lambda group: (-len(group.members) - group.left_out, group.number))
     return Report(log, tuple(_sections(log)), tuple(groups[:GROUPS]), len(groups[GROUPS:]), tuple(_histograms(log)))

@@ -24,7 +24,7 @@ RIGHTS = ("read", "write")
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/healthz", "/readyz", "/login", "/favicon.ico")
 # What changes something, beside DELETE; other POSTs only ask.
-_WRITES = ("/ingest", "/decisions", "/tools", "/exports")
+_WRITES = ("/ingest", *(f"/explore/api/{name}" for name in ("decisions", "undo", "tools", "jobs", "export")))
 
 
 class Tokens:

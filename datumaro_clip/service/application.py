@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
@@ -39,11 +39,16 @@ _ABOUT = "Search, records and ingest over stores of datumaro-clip. Errors are on
 _SUBJECTS = (search, records, pictures, ingest, embeddings, operations)
 
 
+Page = Callable[[Service], APIRouter]
+
+
 def create_app(
     stores: Stores,
     encoder: Encoder | None = None,
     settings: Settings | None = None,
     detector: Detector | None = None,
+    *,
+    pages: Sequence[Page] = (),
 ) -> Application:
     """Make a service over stores.
 
@@ -56,6 +61,8 @@ def create_app(
     settings : Settings, optional
     detector : Detector, optional
         Of objects in new pictures; the one that the settings name, if any, where omitted.
+    pages : sequence of callable
+        Each makes more routes over the running service.
 
     Returns
     -------
@@ -89,6 +96,8 @@ def create_app(
     problems.install(api)
     for subject in _SUBJECTS:
         api.include_router(subject.routes(service))
+    for page in pages:
+        api.include_router(page(service))
     _describe_security(api, service)
     return Application(_guarded(api, service), service)
 

@@ -95,7 +95,7 @@ def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Describe
     annotations = payload.get("annotations", ())
     attributes = dict(payload.get("attributes", {}))
     tags = attributes.pop(TAGS, ())
-    labels = dict.fromkeys(name for a in annotations if (name := _class_of(a, class_names)) is not None)
+    labels = dict.fromkeys(name for a in annotations if (name := class_of(a, class_names)) is not None)
     return Described(
         labels=tuple(labels),
         captions=tuple(_captions(annotations)),
@@ -145,11 +145,12 @@ def _objects(annotations: Sequence[Mapping[str, Any]], class_names: Sequence[str
         attributes = annotation.get("attributes", {})
         confidence = attributes.get(_CONFIDENCE)
         is_number = isinstance(confidence, int | float)
-        name = _class_of(annotation, class_names) or ""
+        name = class_of(annotation, class_names) or ""
         yield Object(index, (x1, y1, x2 - x1, y2 - y1), name, float(confidence) if is_number else None, attributes)
 
 
-def _class_of(annotation: Mapping[str, Any], class_names: Sequence[str]) -> str | None:
+def class_of(annotation: Mapping[str, Any], class_names: Sequence[str]) -> str | None:
+    """The name of an annotation's class; None where it has none, or a number that no class has."""
     number = annotation.get("label")
     return class_names[number] if isinstance(number, int) and 0 <= number < len(class_names) else None
 

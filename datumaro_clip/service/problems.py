@@ -14,6 +14,8 @@ from starlette.responses import Response
 
 from datumaro_clip.errors import (
     DatumaroClipError,
+    DecisionConflictError,
+    DecisionError,
     ImageError,
     InvalidVectorError,
     MissingDependencyError,
@@ -53,6 +55,8 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (InvalidVectorError, 422),
     (MissingDependencyError, 501),
     (OptionError, 422),
+    (DecisionConflictError, 409),
+    (DecisionError, 422),
     (StoreNotFoundError, 503),
     (StoreWriteError, 503),
 )

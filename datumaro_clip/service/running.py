@@ -7,6 +7,7 @@ import logging
 import socket
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -21,21 +22,30 @@ log = logging.getLogger(__name__)
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def run(app: Application, settings: Settings) -> int:
+def run(app: Application, settings: Settings, announce: Callable[[str], None] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the result is the exit status.
 
     On SIGTERM the service is no longer ready, takes no more connections, ends what it has begun, and lets go of its
     stores.
+
+    Parameters
+    ----------
+    app : Application
+    settings : Settings
+    announce : callable, optional
+        Told the address; where omitted the log tells it, and the log is lines of JSON.
 
     Raises
     ------
     OptionError
         If the address cannot be listened on.
     """
-    _log_as_json()
+    if announce is None:
+        _log_as_json()
     listening = _listening(settings)
     host, port = listening.getsockname()[:2]
-    log.info("listening on http://%s:%d%s", f"[{host}]" if ":" in host else host, port, settings.root_path)
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
+    log.info("listening on %s", address) if announce is None else announce(address)
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sized
+from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -72,6 +72,7 @@ class Service:
         self.ingest = {name: self._ingest(name) for name in stores}
         self.started = self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._ends: list[Callable[[], None]] = []
         self._describe()
 
     @property
@@ -108,7 +109,13 @@ class Service:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for end in self._ends:
+            end()
         await asyncio.to_thread(self.pool.close)
+
+    def on_stop(self, end: Callable[[], None]) -> None:
+        """Call a function when the service ends."""
+        self._ends.append(end)
 
     async def _warm_up(self) -> None:
         begin = time.perf_counter()

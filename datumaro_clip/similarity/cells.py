@@ -21,6 +21,7 @@ from datumaro_clip.similarity.scores import (
     Matrix,
     Sieve,
     as_float32,
+    require_finite,
     require_matrix,
 )
 from datumaro_clip.similarity.threads import in_threads
@@ -68,9 +69,10 @@ def approximate_pairs_above(
     Raises
     ------
     InvalidVectorError
-        If the matrix is not (N, D) of floats.
+        If the matrix is not (N, D) of floats, or a row is not finite.
     """
     require_matrix(matrix, "matrix")
+    require_finite(matrix)
     error = NUMPY_SIEVE.error(matrix.shape[1])
     cells = _cells(matrix, probes, seed, sieve)
     _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))

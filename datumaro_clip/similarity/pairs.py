@@ -16,6 +16,7 @@ from datumaro_clip.similarity.scores import (
     Matrix,
     Sieve,
     blocks_of,
+    require_finite,
     require_matrix,
     scores_at,
 )
@@ -60,9 +61,10 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     Raises
     ------
     InvalidVectorError
-        If the matrix is not (N, D) of floats.
+        If the matrix is not (N, D) of floats, or a row is not finite.
     """
     require_matrix(matrix, "matrix")
+    require_finite(matrix)
     error = NUMPY_SIEVE.error(matrix.shape[1])
     columns = narrow(matrix, threshold, error)
     slack = sieve.error(matrix.shape[1]) + (0 if columns is None else 2 * error)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError
-from datumaro_clip.similarity.kernels import half_products, row_dots, widened
+from datumaro_clip.similarity.kernels import half_products, row_dots, squared_lengths, widened
 
 FloatArray = npt.NDArray[np.float32]
 IndexArray = npt.NDArray[np.int64]
@@ -41,6 +41,27 @@ class LazyMatrix(Protocol):
 
 MatrixLike = Matrix | LazyMatrix
 
+
+class SelectedRows:
+    """Some rows of a matrix, read as they are asked for."""
+
+    ndim = 2
+
+    def __init__(self, matrix: MatrixLike, rows: IndexArray) -> None:
+        self._matrix, self._rows = matrix, rows
+        self.shape, self.dtype = (len(rows), matrix.shape[1]), matrix.dtype
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
+        """See :class:`LazyMatrix`."""
+        selected: Matrix = self._matrix[self._rows[rows]]
+        return selected
+
+
+#: Length that no finite unit row has, and less than what infinite and NaN ones come to.
+LONGEST_ROW = np.float32(1e3)
 #: Pairs whose rows are gathered at a time: twice 512 columns take 1 MiB, which caches hold.
 EXACT_ROWS = 256
 
@@ -150,3 +171,10 @@ def require_matrix(matrix: MatrixLike, name: str) -> None:
         raise InvalidVectorError(
             f"{name}: wanted a matrix of shape (N, D) of floats, got shape {matrix.shape} of {matrix.dtype}"
         )
+
+
+def require_finite(matrix: Matrix) -> None:
+    """Raise :class:`InvalidVectorError`, naming the first, if a row is none that a unit row could be."""
+    bad = np.flatnonzero(~(squared_lengths(matrix) <= LONGEST_ROW**2))
+    if len(bad):
+        raise InvalidVectorError(f"row {bad[0]} of {len(matrix)} is not a finite unit row")

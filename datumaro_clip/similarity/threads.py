@@ -2,43 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import Lock
+from functools import cache
+from threading import Lock, Thread
 from typing import TypeVar
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from datumaro_clip.system.processors import available_processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-_LIMITING = Lock()
+
+class _SingleThreadedBlas:
+    """BLAS with one thread, from when the first of several callers enters until the last leaves.
+
+    threadpoolctl lets no thread change what another that is alive has set: so a thread that ends makes each change.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._callers = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._callers == 0:
+                _in_a_thread(self._begin)
+            self._callers += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._callers -= 1
+            if self._callers == 0:
+                _in_a_thread(self._limit.restore_original_limits)
+
+    def _begin(self) -> None:
+        self._limit = _blas().limit(limits=1)
+
+
+def _in_a_thread(call: Callable[[], None]) -> None:
+    thread = Thread(target=call)
+    thread.start()
+    thread.join()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """NumPy's BLAS; looking for it takes as long as a search does."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+_SINGLE_THREADED_BLAS = _SingleThreadedBlas()
 
 
 def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
-    """The results of independent tasks, in order; each multiplies in one thread.
+    """The results of independent tasks, in order; each multiplies in one thread, a single task too.
 
     BLAS's own threads wait busily for one another after every product. Where other programs want the processors too,
     that takes many times longer than the products do.
     """
     threads = min(available_processors(), len(tasks))
-    if threads < 2:
-        return [work(task) for task in tasks]
-    with _single_threaded_blas(), ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, tasks))
-
-
-@contextmanager
-def _single_threaded_blas() -> Iterator[None]:
-    """BLAS with one thread; set by one caller at a time, since the last to restore would leave what another had set."""
-    if not _LIMITING.acquire(blocking=False):
-        yield
-        return
-    try:
-        with threadpool_limits(1, user_api="blas"):
-            yield
-    finally:
-        _LIMITING.release()
+    with _SINGLE_THREADED_BLAS:
+        if threads < 2:
+            return [work(task) for task in tasks]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, tasks))

@@ -8,6 +8,7 @@ import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.similarity.scores import (
+    LONGEST_ROW,
     FloatArray,
     IndexArray,
     Matrix,
@@ -30,8 +31,6 @@ BLOCK_SCORES = 1 << 19
 BLOCK_ROWS = 1 << 11
 #: Rows that a thread of their own is worth.
 PART_ROWS = 1 << 15
-# Length that no finite unit row has, and less than what infinite and NaN ones come to.
-_LONGEST_ROW = np.float32(1e3)
 
 
 def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = None) -> tuple[IndexArray, FloatArray]:
@@ -124,7 +123,7 @@ class _Best:
     def __init__(self, queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> None:
         self.queries, self.matrix, self.k = queries, matrix, k
         self.margin = 2 * sieve.errors(queries)
-        self.ceiling = _LONGEST_ROW * np.linalg.norm(as_float32(queries), axis=1)
+        self.ceiling = LONGEST_ROW * np.linalg.norm(as_float32(queries), axis=1)
         self.floor = np.full(len(queries), -np.inf, np.float32)
         self.rows = self.indices = np.empty(0, np.int64)
         self.scores = np.empty(0, np.float32)

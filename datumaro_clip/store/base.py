@@ -227,18 +227,17 @@ def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
     ValueError
         If it is not such a line.
     """
-    record = _parse(line)
     try:
-        return ItemKey(record["id"], record["subset"]), record.get("payload", {})
-    except (KeyError, TypeError, AttributeError) as exc:
+        try:
+            record = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            record = json.loads(line)
+        key, payload = ItemKey(record["id"], record["subset"]), record.get("payload", {})
+    except (KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ValueError(f"{exc!r}") from exc
-
-
-def _parse(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return json.loads(line)
+    if not (isinstance(key.id, str) and isinstance(key.subset, str) and isinstance(payload, dict)):
+        raise ValueError("id, subset or payload is of another type")
+    return key, payload
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+
+from datumaro_clip.vectors import ItemKey
 
 Hashes = npt.NDArray[np.uint32]
 Rows = npt.NDArray[np.int64]
@@ -47,3 +50,10 @@ def possible_rows(hashes: Hashes, wanted: Sequence[int]) -> Rows:
     is_wanted = np.zeros(2**16, bool)
     is_wanted[np.array(wanted, np.uint32).astype(np.uint16)] = True
     return np.flatnonzero(is_wanted[hashes.astype(np.uint16)])
+
+
+def repeated_key(hashes: Hashes, key: Callable[[int], ItemKey]) -> ItemKey | None:
+    """A key that two rows share, if there is one; only the keys of rows of equal hash are asked for."""
+    suspects = HashIndex(hashes, np.arange(len(hashes))).repeated()
+    counted = Counter(key(int(row)) for row in suspects)
+    return next((found for found, count in counted.items() if count > 1), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import compress
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import StoreCorruptError, StoreError, with_cure
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectBlock, Record, key_hash
-from datumaro_clip.store.hashes import HashIndex, possible_rows
+from datumaro_clip.store.hashes import HashIndex, possible_rows, repeated_key
 from datumaro_clip.store.kinds import store_kind
 from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, read_manifest
 from datumaro_clip.store.rows import StoredRows
@@ -180,8 +181,14 @@ class StoreReader:
         StoreCorruptError
             At the first block that contradicts its checksum, or record or number that contradicts the format.
         """
+        subsets: Counter[str] = Counter()
         for segment in self.segments:
             segment.check()
+            subsets.update(key.subset for key in compress(segment.keys(), segment.is_live))
+        if subsets != self.subsets:
+            raise StoreCorruptError(f"{self.path} holds other numbers of items in its subsets than its manifest says")
+        if (repeated := repeated_key(self._hashes, self.key)) is not None:
+            raise StoreCorruptError(f"{self.path} holds two items called {repeated}")
 
     def _store_rows(self, index: int, local: Rows) -> Rows:
         """Store rows of a segment's rows; -1 for removed ones."""

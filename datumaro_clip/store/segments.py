@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, StoreCorruptError, StoreError
-from datumaro_clip.similarity.kernels import squared_lengths
 from datumaro_clip.store.base import (
     DTYPES,
     Array,
@@ -29,10 +28,10 @@ from datumaro_clip.store.base import (
     to_lines,
 )
 from datumaro_clip.store.columns import Column, ColumnWriter
-from datumaro_clip.store.hashes import HashIndex
+from datumaro_clip.store.hashes import repeated_key
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
-from datumaro_clip.vectors import UNIT_TOLERANCE, ItemKey
+from datumaro_clip.vectors import ItemKey, is_unit_rows, unit_lengths
 
 # Rows that are gathered before they become arrays.
 _PENDING = 1024
@@ -297,19 +296,21 @@ class SegmentReader:
         )
 
     def repeated_key(self) -> ItemKey | None:
-        """A key that two records share, if there is one; only records of equal hash are read."""
-        suspects = HashIndex(self.columns["item_hash"].all(), np.arange(self.entry.items)).repeated()
-        keys = Counter(self.key(int(row)) for row in suspects)
-        return next((key for key, count in keys.items() if count > 1), None)
+        """A key that two records share, if there is one."""
+        return repeated_key(self.columns["item_hash"].all(), self.key)
 
     def check(self) -> None:
-        """Read every block of every column, and every record."""
+        """Read every block of every column, every record, and whose its vectors are."""
         for column in self.columns.values():
             column.check()
-        for _ in self.parsed():
-            pass
-        for group in VECTOR_GROUPS:
-            self.item_rows(group)
+        hashes = [crc32 for subset, ids in subset_runs(list(self.keys())) for crc32 in key_hashes(subset, ids)]
+        if not np.array_equal(self.columns["item_hash"].all(), hashes):
+            raise StoreCorruptError(f"item_hash of {self._path} does not fit its records")
+        for group, (vectors, *_) in VECTOR_GROUPS.items():
+            rows = self.item_rows(group)
+            for start in range(0, len(rows), _KEYS):
+                if not is_unit_rows(self.columns[vectors].read(start, min(start + _KEYS, len(rows)))):
+                    raise StoreCorruptError(f"{vectors} of {self._path} has rows that are not of unit length")
         if len(self.item_rows("objects")):
             self.objects()
 
@@ -393,8 +394,7 @@ def require_unit_rows(keys: Sequence[ItemKey], rows: Array) -> None:
     InvalidVectorError
         If a row is not finite and of unit length; the message names the item of the first.
     """
-    lengths = np.sqrt(squared_lengths(rows))
-    is_unit = np.abs(lengths - 1) <= UNIT_TOLERANCE
+    is_unit, lengths = unit_lengths(rows)
     if not is_unit.all():
         row = int(np.argmin(is_unit))
         raise InvalidVectorError(

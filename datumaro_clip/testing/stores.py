@@ -23,7 +23,7 @@ from datumaro_clip.store import (
     store_digest,
     store_kind,
 )
-from datumaro_clip.store.base import Array
+from datumaro_clip.store.base import Array, key_hash
 from datumaro_clip.testing.records import (
     HEADER,
     SPACE,
@@ -157,6 +157,23 @@ class StoreContract:
             assert reader.find(ItemKey("nobody", "train")) is None
             with pytest.raises(IndexError):
                 reader.record(30)
+
+    def test_items_of_one_hash_are_told_apart(self, tmp_path: Path) -> None:
+        """CRC-32 is the same of both ids: found, replaced and removed is the one that is asked for."""
+        one, other = (ItemKey(id, "train") for id in ("plumless", "buckeroo"))
+        assert key_hash(one) == key_hash(other)
+        path = self.write(tmp_path / "store", [Record(ItemKey("first", "train")), Record(one)])
+        with open_store(path) as reader:
+            assert (reader.find(other), reader.find_all([other, one])) == (None, [None, 1])
+        with append_to_store(path) as writer:
+            assert not writer.remove(other)
+            writer.add(Record(other))
+        with open_store(path) as reader:
+            assert [reader.find(key) for key in (one, other)] == reader.find_all([one, other]) == [1, 2]
+        with append_to_store(path) as writer:
+            assert writer.remove(one)
+        with open_store(path) as reader:
+            assert (reader.find(one), reader.find(other)) == (None, 1)
 
     def test_the_same_input_gives_the_same_bytes(self, tmp_path: Path) -> None:
         """Nothing of the time, the place or the process gets into the files."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import attr
+import numpy as np
 from datumaro.components.annotation import (
     Annotation,
     Bbox,
@@ -32,7 +33,7 @@ from datumaro.components.annotation import (
 from datumaro.components.media import Image
 
 from datumaro_clip.host.carried import ATTRIBUTE
-from datumaro_clip.host.codec.masks import decode_mask, encode_mask
+from datumaro_clip.host.codec.masks import decode_mask, decode_rle, encode_mask
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
@@ -109,7 +110,13 @@ def decode_annotation(value: Mapping[str, Any], media: MediaReader) -> Annotatio
         raise CodecError(f"an annotation of the unknown kind {value.get('type')!r}")
     annotation = kind.__new__(kind)
     for field in _FIELDS[kind.__name__]:
-        setattr(annotation, field, _decode_field(field, value, media))
+        found = _decode_field(field, value, media)
+        if not _CHECKS.get(field, lambda value: True)(found):
+            raise CodecError(f"a {kind.__name__} whose {field.lstrip('_')} is {found!r:.99}")
+        setattr(annotation, field, found)
+    wanted = _COORDINATES.get(kind.__name__)
+    if wanted is not None and len(annotation.points) != wanted:
+        raise CodecError(f"a {kind.__name__} of {len(annotation.points)} coordinates, wanted {wanted}")
     return annotation
 
 
@@ -153,7 +160,32 @@ def _decode_visibility(value: list[int]) -> list[Points.Visibility]:
     return [Points.Visibility(visible) for visible in value]
 
 
-_FIELD_DECODERS: dict[str, Callable[[Any], Any]] = {"_image": decode_mask, "visibility": _decode_visibility}
+_FIELD_DECODERS: dict[str, Callable[[Any], Any]] = {
+    "_image": decode_mask,
+    "_rle": decode_rle,
+    "visibility": _decode_visibility,
+}
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer)
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, list | tuple | np.ndarray) and all(isinstance(n, int | float | np.number) for n in value)
+
+
+# What a field must be for Datumaro to work with it.
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("id", "group", "object_id", "z_order"), _is_whole),
+    "label": lambda value: value is None or _is_whole(value),
+    "attributes": lambda value: isinstance(value, dict),
+    "caption": lambda value: isinstance(value, str),
+    **dict.fromkeys(("points", "_points"), lambda value: _is_numbers(value) or all(map(_is_numbers, value))),
+    "image": lambda value: isinstance(value, Image | np.ndarray),
+    "values": lambda value: isinstance(value, dict),
+}
+_COORDINATES = {"Bbox": 4, "Ellipse": 4, "RotatedBbox": 5}
 
 
 def _kind_of(cls: type) -> str:

@@ -11,16 +11,20 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import MediaElement, MediaType
 
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
+from datumaro_clip.host.carried import ATTRIBUTE
 from datumaro_clip.host.codec.annotations import decode_annotation, encode_annotation
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
-from datumaro_clip.store import Header, MediaFolder, StoreReader
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.store import Header, MediaFolder, Record, StoreReader
+from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding, VectorSpace
 
 # What a damaged or foreign payload can make the constructors of Datumaro raise.
-_NONSENSE = (CodecError, AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+_NONSENSE = (
+    *(CodecError, AssertionError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError),
+    ValueError,
+)
 
 
 class ItemEncoder:
@@ -91,10 +95,44 @@ class ItemDecoder:
                 annotations=[decode_annotation(value, self._media) for value in payload.get("annotations", [])],
                 attributes=decode_value(payload.get("attributes", {})),
             )
-        except StoreCorruptError:
-            raise
         except _NONSENSE as exc:
-            raise StoreCorruptError(f"item {key} of the store cannot be read: {exc}") from exc
+            # A StoreCorruptError is a ValueError, and its message ends with the cure.
+            what = exc.args[0] if isinstance(exc, StoreCorruptError) else exc
+            raise StoreCorruptError(f"item {key} of the store cannot be read: {what}") from exc
+
+
+def attach_vectors(item: DatasetItem, record: Record, space: VectorSpace | None, precision: str) -> None:
+    """Give an item and its annotations the vectors that a store has of them, in their attribute ``clip_embedding``.
+
+    Parameters
+    ----------
+    item : DatasetItem
+        What :class:`ItemDecoder` made of the record.
+    record : Record
+    space : VectorSpace or None
+        The store's.
+    precision : str
+        The segment's.
+
+    Raises
+    ------
+    StoreCorruptError
+        If there is a vector of an annotation that the item does not have.
+    """
+    if space is None:
+        return
+    if record.embedding is not None:
+        of_item = str(record.payload.get("precision", precision))
+        item.attributes[ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, of_item)
+    of_objects = str(record.payload.get("object_precision", precision))
+    for found in record.objects:
+        if found.annotation_index >= len(item.annotations):
+            raise StoreCorruptError(
+                f"item {record.key} has a vector of annotation {found.annotation_index}, but no such annotation"
+            )
+        item.annotations[found.annotation_index].attributes[ATTRIBUTE] = ObjectEmbedding(
+            found.vector, space.fingerprint, space.model, of_objects, found.bbox, found.source
+        )
 
 
 def describe_dataset(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,20 +10,46 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.host.codec.values import TAG, CodecError, decode_value, encode_array
+
+# What pycocotools counts in 32 bits.
+_MOST_PIXELS = 2**32
+_MOST_PLACES = 7
 
 
 @dataclass(frozen=True)
 class RunLengths:
-    """A mask that is decoded when called: shape (H, W), bool."""
+    """A mask that is decoded when called: shape (H, W), bool.
+
+    Raises
+    ------
+    StoreCorruptError
+        When called, if its run lengths do not make (H, W) pixels.
+    """
 
     size: tuple[int, int]
     counts: str
 
     def __call__(self) -> npt.NDArray[np.bool_]:
         """The mask's pixels."""
+        _require_fitting(self.size, self.counts)
         pixels = coco_mask.decode({"size": list(self.size), "counts": self.counts.encode()})
         return np.asarray(pixels, dtype=bool)
+
+
+@dataclass(frozen=True)
+class CheckedRle:
+    """What an ``RleMask`` holds; checked when called, as :class:`RunLengths` is."""
+
+    rle: dict[str, Any]
+
+    def __call__(self) -> dict[str, Any]:
+        """The run lengths as they were given to Datumaro."""
+        counts = self.rle["counts"]
+        if isinstance(counts, str | bytes):
+            _require_fitting(self.rle["size"], counts if isinstance(counts, str) else counts.decode("latin-1"))
+        return self.rle
 
 
 def encode_mask(image: npt.NDArray[Any]) -> dict[str, Any]:
@@ -40,7 +67,41 @@ def decode_mask(value: Any) -> RunLengths | npt.NDArray[Any]:
     if not isinstance(value, dict) or value.get(TAG) != "rle":
         array: npt.NDArray[Any] = decode_value(value)
         return array
-    size = tuple(value["size"])
-    if len(size) != 2 or not all(isinstance(side, int) and 0 < side < 2**31 for side in size):
+    size, counts = tuple(value["size"]), value["v"]
+    if not _is_size(size) or not isinstance(counts, str):
         raise CodecError(f"a mask of size {size}")
-    return RunLengths(size, value["v"])
+    return RunLengths(size, counts)
+
+
+def decode_rle(value: Any) -> CheckedRle:
+    """What an ``RleMask`` is made of."""
+    rle = decode_value(value)
+    if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys() or not _is_size(rle["size"]):
+        raise CodecError("an RleMask without size and run lengths")
+    return CheckedRle(rle)
+
+
+def _is_size(size: Any) -> bool:
+    is_pair = isinstance(size, list | tuple) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    return is_pair and size[0] * size[1] < _MOST_PIXELS
+
+
+def _require_fitting(size: Sequence[int], counts: str) -> None:
+    """Raise :class:`StoreCorruptError` unless COCO's compressed run lengths make a mask of a size [H, W].
+
+    pycocotools would write beyond the mask, or leave a part of it as memory was. The format is COCO's ``rleToString``
+    (maskApi.c): five bits a character from 48 on, the sixth says that the number goes on; from the fourth number on,
+    each is the difference to the one two before.
+    """
+    parts = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
+    is_last = (parts & 32) == 0
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    places = np.arange(len(parts)) - np.repeat(starts, ends - starts + 1) if len(ends) and is_last[-1] else parts
+    runs = np.zeros(1, np.int64)
+    if len(ends) and is_last[-1] and parts.min() >= 0 and parts.max() < 64 and places.max() < _MOST_PLACES:
+        numbers = np.add.reduceat((parts & 31) << 5 * places, starts)
+        numbers -= np.where(parts[ends] & 16, np.int64(1) << 5 * (places[ends] + 1), 0)
+        runs = np.concatenate([numbers[:1], np.cumsum(numbers[1::2]), np.cumsum(numbers[2::2])])
+    if runs.min() < 0 or runs.sum() != size[0] * size[1]:
+        raise StoreCorruptError(f"a mask of the store has run lengths that do not make {size[0]} x {size[1]} pixels")

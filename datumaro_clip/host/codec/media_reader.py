@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from datumaro.components.media import (
     Image,
     MediaElement,
@@ -21,7 +22,7 @@ from datumaro.components.media import (
 
 from datumaro_clip.host.codec.pixels import NpyFile
 from datumaro_clip.host.codec.tables import TableReader
-from datumaro_clip.host.codec.values import CodecError
+from datumaro_clip.host.codec.values import CodecError, plain_dtype
 from datumaro_clip.store import ArchiveMember, media_path
 
 Payload = dict[str, Any]
@@ -59,11 +60,11 @@ class MediaReader:
     def _image(self, value: Payload) -> Image:
         image = self._whole_image(value)
         if "dtype" in value:
-            image._dtype = np.dtype(value["dtype"])
+            image._dtype = plain_dtype(value["dtype"])
         return image
 
     def _whole_image(self, value: Payload) -> Image:
-        facts = {"size": tuple(value["size"]) if "size" in value else None, "ext": value.get("ext")}
+        facts = {"size": _size(value["size"]) if "size" in value else None, "ext": value.get("ext")}
         if "archive" in value:
             return Image.from_bytes(_archive_member(value["archive"]), **facts)
         path = self._path(value)
@@ -103,10 +104,29 @@ class MediaReader:
         return TableRow(self._tables.table(value["file"]), value["index"])
 
     def _path(self, value: Payload) -> str | None:
-        if "file" in value:
-            return str(media_path(self._root, value["file"]))
-        path: str | None = value.get("path")
+        path: str | None = str(media_path(self._root, value["file"])) if "file" in value else value.get("path")
+        if path is not None:
+            _require_file(path)
         return path
+
+
+def _size(value: Any) -> tuple[int, int]:
+    height, width = value
+    if not (type(height) is type(width) is int and min(height, width) > 0 and max(height, width) < 2**31):
+        raise CodecError(f"a picture of the size {value}")
+    return height, width
+
+
+def _require_file(path: Any) -> None:
+    """Refuse a pipe or a device, which would be read for ever; what is not there is missing later, where it is read."""
+    if not isinstance(path, str):
+        raise CodecError(f"a medium at {path!r}")
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise CodecError(f"a medium at {path}, which is no file")
 
 
 def _archive_member(value: Payload) -> ArchiveMember:

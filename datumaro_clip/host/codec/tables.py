@@ -62,6 +62,6 @@ def _from_json(path: Path) -> pd.DataFrame:
     try:
         columns: list[dict[str, Any]] = json.loads(path.read_bytes())["columns"]
         series = {c["name"]: pd.Series(decode_value(c["values"]), dtype=c["dtype"]) for c in columns}
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise CodecError(f"the table {path.name}, which cannot be read: {exc!r}") from exc
     return pd.DataFrame(series)

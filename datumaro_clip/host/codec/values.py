@@ -14,25 +14,34 @@ import numpy.typing as npt
 TAG = "$"
 
 _LARGEST = 2**63
+# Values in values, so many deep: more than data is, and so few that Python can read them back wherever it is called.
+_DEEPEST = 50
+# NumPy's kinds of plain numbers, dates, strings and bytes.
+_KINDS = "biufcmMSU"
 
 
 class CodecError(ValueError):
     """A value that a store cannot keep, or a payload that means nothing; the item is named by the caller."""
 
 
-def encode_value(value: Any) -> Any:
+def encode_value(value: Any, deepest: int = _DEEPEST) -> Any:
     """A JSON value from which :func:`decode_value` makes an equal value of the same type.
 
     Raises
     ------
     CodecError
-        If the value is of a type that is not data, as a function or an object of a foreign class.
+        If the value is of a type that is not data, as a function or an object of a foreign class, or holds values in
+        values more than ``deepest`` deep.
     """
+    if isinstance(value, list | tuple | dict | set | frozenset):
+        if not deepest:
+            raise CodecError(f"values in values, more than {_DEEPEST} deep")
+        return _encode_container(value, lambda element: encode_value(element, deepest - 1))
     encode = _ENCODERS.get(type(value)) or _encoder_by_base(value)
     return encode(value)
 
 
-def decode_value(value: Any) -> Any:
+def decode_value(value: Any, deepest: int = _DEEPEST) -> Any:
     """The value that was encoded.
 
     Raises
@@ -40,24 +49,34 @@ def decode_value(value: Any) -> Any:
     CodecError
         If it was not made by :func:`encode_value`.
     """
-    if isinstance(value, list):
-        return [decode_value(element) for element in value]
-    if not isinstance(value, dict):
+    if not isinstance(value, list | dict):
         return value
+    if not deepest:
+        raise CodecError(f"values in values, more than {_DEEPEST} deep")
+
+    def inside(element: Any) -> Any:
+        return decode_value(element, deepest - 1)
+
+    if isinstance(value, list):
+        return [inside(element) for element in value]
     if TAG not in value:
-        return {key: decode_value(element) for key, element in value.items()}
-    decode = _DECODERS.get(value[TAG])
-    if decode is None:
-        raise CodecError(f"a value of the unknown kind {value[TAG]!r}")
+        return {key: inside(element) for key, element in value.items()}
+    kind = value[TAG]
     try:
-        return decode(value)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise CodecError(f"a {value[TAG]} that cannot be read: {exc!r}") from exc
+        if kind in ("tuple", "set"):
+            return _CONTAINERS[kind](inside(element) for element in value["v"])
+        if kind == "dict":
+            return {inside(key): inside(element) for key, element in value["v"]}
+        return _DECODERS[kind](value)
+    except CodecError:
+        raise
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise CodecError(f"a value of the kind {kind!r} that cannot be read: {exc!r}") from exc
 
 
 def encode_array(array: npt.NDArray[Any], kind: str = "array") -> dict[str, Any]:
     """A NumPy array's bytes, with what they mean."""
-    if array.dtype.hasobject or array.dtype.names is not None:
+    if array.dtype.kind not in _KINDS or not array.dtype.itemsize:
         raise CodecError(f"an array of dtype {array.dtype}; only plain numbers, strings and bytes can be kept")
     data = np.ascontiguousarray(array)
     text = base64.b64encode(data.tobytes()).decode()
@@ -65,11 +84,28 @@ def encode_array(array: npt.NDArray[Any], kind: str = "array") -> dict[str, Any]
 
 
 def _decode_array(value: Mapping[str, Any]) -> npt.NDArray[Any]:
-    dtype = np.dtype(value["dtype"])
-    if dtype.hasobject:
-        raise CodecError("an object array")
+    dtype, shape = plain_dtype(value["dtype"]), value["shape"]
     data = base64.b64decode(value["v"], validate=True)
-    return np.frombuffer(data, dtype).reshape(value["shape"]).copy() if data else np.empty(value["shape"], dtype)
+    if not all(type(side) is int and side >= 0 for side in shape) or math.prod(shape) * dtype.itemsize != len(data):
+        raise CodecError(f"an array of shape {shape} and type {dtype} in {len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape).copy() if data else np.zeros(shape, dtype)
+
+
+def plain_dtype(name: Any) -> np.dtype[Any]:
+    """The NumPy type by a name that a payload gives.
+
+    Raises
+    ------
+    CodecError
+        If it is none, or of anything but plain numbers, dates, strings and bytes.
+    """
+    try:
+        dtype = np.dtype(name) if isinstance(name, str) else None
+    except (TypeError, ValueError):
+        dtype = None
+    if dtype is None or dtype.kind not in _KINDS or not dtype.itemsize:
+        raise CodecError(f"an array of the type {name!r}")
+    return dtype
 
 
 def _encode_float(value: float) -> Any:
@@ -80,15 +116,16 @@ def _encode_int(value: int) -> Any:
     return value if -_LARGEST <= value < _LARGEST else {TAG: "int", "v": str(value)}
 
 
-def _encode_dict(value: Mapping[Any, Any]) -> Any:
-    if all(type(key) is str and not key.startswith(TAG) for key in value):
-        return {key: encode_value(element) for key, element in value.items()}
-    return {TAG: "dict", "v": [[encode_value(key), encode_value(element)] for key, element in value.items()]}
-
-
-def _encode_set(value: set[Any]) -> Any:
-    # Sorted, so that equal sets have equal bytes in every process.
-    return {TAG: "set", "v": [encode_value(e) for e in sorted(value, key=lambda e: (type(e).__name__, repr(e)))]}
+def _encode_container(value: Any, encode: Callable[[Any], Any]) -> Any:
+    if isinstance(value, dict):
+        if all(type(key) is str and not key.startswith(TAG) for key in value):
+            return {key: encode(element) for key, element in value.items()}
+        return {TAG: "dict", "v": [[encode(key), encode(element)] for key, element in value.items()]}
+    if isinstance(value, set | frozenset):
+        # Sorted, so that equal sets have equal bytes in every process.
+        return {TAG: "set", "v": [encode(e) for e in sorted(value, key=lambda e: (type(e).__name__, repr(e)))]}
+    elements = [encode(element) for element in value]
+    return elements if isinstance(value, list) else {TAG: "tuple", "v": elements}
 
 
 def _encoder_by_base(value: Any) -> Callable[[Any], Any]:
@@ -99,11 +136,8 @@ def _encoder_by_base(value: Any) -> Callable[[Any], Any]:
     raise CodecError(f"a {type(value).__name__}, which is not data")
 
 
-def _items(value: Mapping[str, Any]) -> list[Any]:
-    return [decode_value(element) for element in value["v"]]
-
-
-_PLAIN = (str, int, float, tuple, dict, list)
+_PLAIN = (str, int, float)
+_CONTAINERS: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "set": set}
 
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     type(None): lambda value: value,
@@ -111,20 +145,12 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
     str: lambda value: value,
     int: _encode_int,
     float: _encode_float,
-    list: lambda value: [encode_value(element) for element in value],
-    tuple: lambda value: {TAG: "tuple", "v": [encode_value(element) for element in value]},
-    dict: _encode_dict,
-    set: _encode_set,
-    frozenset: _encode_set,
     bytes: lambda value: {TAG: "bytes", "v": base64.b64encode(value).decode()},
     np.ndarray: encode_array,
     np.generic: lambda value: encode_array(np.asarray(value), "scalar"),
 }
 
 _DECODERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
-    "tuple": lambda value: tuple(_items(value)),
-    "set": lambda value: set(_items(value)),
-    "dict": lambda value: {decode_value(key): decode_value(element) for key, element in value["v"]},
     "bytes": lambda value: base64.b64decode(value["v"], validate=True),
     "array": _decode_array,
     "scalar": lambda value: _decode_array(value)[()],

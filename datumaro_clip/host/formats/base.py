@@ -9,12 +9,10 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetBase, DatasetItem
 from datumaro.components.importer import ImportContext
 
-from datumaro_clip.errors import StoreCorruptError, StoreFormatError
-from datumaro_clip.host.carried import ATTRIBUTE
-from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder
-from datumaro_clip.store import open_store
-from datumaro_clip.store.segments import SegmentReader
-from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding
+from datumaro_clip.errors import StoreFormatError
+from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder, attach_vectors
+from datumaro_clip.store import SegmentReader, open_store
+from datumaro_clip.vectors import ItemKey
 
 
 class StoreBase(DatasetBase):
@@ -68,19 +66,5 @@ class StoreBase(DatasetBase):
     def _item(self, segment: SegmentReader, row: int) -> DatasetItem:
         record = segment.record(row)
         item = self._decoder.decode(record.key, record.payload)
-        space = self._reader.header.space
-        if space is None:
-            return item
-        if record.embedding is not None:
-            precision = str(record.payload.get("precision", segment.entry.precision))
-            item.attributes[ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, precision)
-        precision = str(record.payload.get("object_precision", segment.entry.precision))
-        for found in record.objects:
-            if found.annotation_index >= len(item.annotations):
-                raise StoreCorruptError(
-                    f"item {record.key} has a vector of annotation {found.annotation_index}, but no such annotation"
-                )
-            item.annotations[found.annotation_index].attributes[ATTRIBUTE] = ObjectEmbedding(
-                found.vector, space.fingerprint, space.model, precision, found.bbox, found.source
-            )
+        attach_vectors(item, record, self._reader.header.space, segment.entry.precision)
         return item

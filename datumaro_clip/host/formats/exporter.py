@@ -10,11 +10,12 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.exporter import Exporter
 
+from datumaro_clip.curate.options import add_options
+from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.items import label_names
-from datumaro_clip.host.options import EmbeddingOptions, add_embedding_options
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
 from datumaro_clip.store import (
     DTYPES,
@@ -55,7 +56,7 @@ class StoreExporter(Exporter):
             add("--compression", choices=compressions, help="default: none, or as the store has it")
         add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
         add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
-        add_embedding_options(parser, overwrite=True)
+        add_options(parser, EMBEDDING_OPTIONS)
         return parser
 
     def __init__(

@@ -20,11 +20,11 @@ from datumaro_clip.model.directory import CERTIFICATE, read_json
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.making.metrics import METRICS, GroundTruth, Metric, Thresholds, Vectors, compare, owners_of
 from datumaro_clip.system.files import write_text
+from datumaro_clip.texts import DEFAULT_PROMPT, fill_prompt
 from datumaro_clip.vectors import require_same_space
 
 FORMAT = "datumaro-clip-certificate"
 FORMAT_VERSION = 1
-PROMPT = "a photo of a {}"
 
 # Pictures that are compared all with all; a matrix of float32 of this side takes 256 MB.
 MOST_SAMPLES = 8000
@@ -51,7 +51,7 @@ class Sample:
 def texts_of(samples: Sequence[Sample]) -> list[str]:
     """The first caption of each sample; where there are none at all, their labels through the prompt."""
     captions = [sample.captions[0] for sample in samples if sample.captions]
-    labels = dict.fromkeys(PROMPT.format(sample.label) for sample in samples if sample.label)
+    labels = dict.fromkeys(fill_prompt(DEFAULT_PROMPT, sample.label) for sample in samples if sample.label)
     return captions or list(labels)
 
 
@@ -197,7 +197,7 @@ def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]
     return Vectors(
         images=encoder.embed_images(sample.picture for sample in samples),
         captions=encoder.embed_texts([caption for sample in samples for caption in sample.captions]),
-        prompts=encoder.embed_texts([PROMPT.format(name) for name in classes]),
+        prompts=encoder.embed_texts([fill_prompt(DEFAULT_PROMPT, name) for name in classes]),
     )
 
 

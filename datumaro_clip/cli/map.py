@@ -1,0 +1,33 @@
+"""``datum-clip map``: give every picture of a store a place in the plane."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from datumaro_clip.explorer.map import make_map, map_of
+from datumaro_clip.index import OBJECTS, PICTURES, open_index
+
+NAME = "map"
+HELP = "lay a store's vectors out in the plane, for the explorer"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
+    parser.add_argument("--target", choices=(PICTURES, OBJECTS), default=PICTURES, help="default: %(default)s")
+    parser.add_argument(
+        "--again", action="store_true", help="lay all out anew; without it, what is on the map keeps its place"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the map, or give what is new in the store a place on it."""
+    snapshot = open_index(args.store).refresh()
+    points = None if args.again else map_of(snapshot, args.target)
+    if points is None:
+        points = make_map(snapshot, args.target)
+        print(f"{args.store}: {len(points)} {args.target} laid out")
+    else:
+        print(f"{args.store}: all of {len(points)} {args.target} have a place; --again lays them out anew")
+    return 0

@@ -1,0 +1,141 @@
+"""Objects as items of their own, so that each tool works on them without knowing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+
+from datumaro_clip.curate.decisions import Decision, Scalar
+from datumaro_clip.curate.embedder import Embedder
+from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item, ItemBox, ItemLabel
+from datumaro_clip.curate.objects import CropOptions, Objects
+from datumaro_clip.curate.run_model import RunModel
+from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.images import ImageLike, Region
+from datumaro_clip.images.decoding import decoded
+from datumaro_clip.images.regions import Cutter
+from datumaro_clip.vectors import ItemKey
+
+# Behind an item's id, before the number of the object's annotation.
+_SIGN = "#"
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectItems:
+    """The objects of items, each as an item, and the way back for what is decided about them.
+
+    Attributes
+    ----------
+    items : list of Item
+        One an object: its picture is the object's part of the picture, its label the box's.
+    parents : dict
+        By the key of each of them: the item and the object that it was made of.
+    bare : list of Item
+        Items that have no object.
+    """
+
+    items: list[Item]
+    parents: dict[ItemKey, tuple[Item, ItemBox]]
+    bare: list[Item]
+
+    @classmethod
+    def of(cls, items: Sequence[Item], crop: CropOptions, model: RunModel | None) -> ObjectItems:
+        """Make them.
+
+        Parameters
+        ----------
+        items : sequence of Item
+        crop : CropOptions
+        model : RunModel or None
+            Computes the vectors that objects do not carry; objects that get none are left out. None: no vectors.
+        """
+        made: dict[ItemKey, tuple[Item, ItemBox]] = {}
+        parts: list[Item] = []
+        bare = []
+        for item, boxes in _with_vectors(items, crop, model) if model else ((item, item.boxes) for item in items):
+            shown = [(box, region) for box in boxes if (region := crop.region(box)) is not None]
+            if not shown or item.picture is None:
+                bare.append(item)
+                continue
+            for box, region in shown:
+                part = _as_item(item, box, region)
+                made[part.key] = (item, box)
+                parts.append(part)
+        return cls(parts, made, bare)
+
+    def told(self, decisions: Iterable[Decision], *, selects: bool) -> list[Decision]:
+        """Decisions about these items as decisions about annotations of the items that they were made of.
+
+        Parameters
+        ----------
+        decisions : iterable of Decision
+            In the order of :attr:`items`.
+        selects : bool
+            Whether the tool chooses what it keeps: items of which nothing was chosen are then dropped; the others lose
+            no annotation, and those that were chosen say so in their attributes.
+        """
+        if not selects:
+            return [self._told(one) for one in decisions]
+        found: list[Decision] = []
+        for _, group in groupby(decisions, key=lambda one: id(self.parents[one.key][0])):
+            found += self._selected(list(group))
+        return [*found, *(Decision(item.key, "drop", "no_object") for item in self.bare)]
+
+    def _told(self, one: Decision) -> Decision:
+        """A decision about an object; one that has a label keeps it, whatever class is proposed."""
+        item, box = self.parents[one.key]
+        other = None if one.representative is None else self.parents[one.representative][0].key
+        if other == item.key:
+            # Two boxes of one picture that show the same, as a table and the pizza on it, do not repeat each other.
+            one, other = replace(one, action="keep", reason="same_picture", group=None), None
+        mapped = replace(one, key=item.key, annotation=box.annotation, representative=other, text=str(box.label or ""))
+        if one.action == "label" and box.label is not None and one.label is not None:
+            proposed: dict[str, Scalar] = {"clip_label": one.label, "clip_confidence": one.score or 0.0}
+            return replace(mapped, action="mark", attributes={**one.attributes, **proposed})
+        return mapped
+
+    def _selected(self, group: list[Decision]) -> Iterator[Decision]:
+        """What is decided about an item of which some objects may have been chosen; then, what about those."""
+        item = self.parents[group[0].key][0]
+        chosen = [one for one in group if one.action == "keep"]
+        if not chosen:
+            yield replace(group[0], key=item.key)
+            return
+        best = min(chosen, key=lambda one: (one.rank is None, one.rank or 0, -(one.score or 0)))
+        yield Decision(item.key, "keep", rank=best.rank, attributes=best.attributes)
+        for one in chosen:
+            yield replace(self._told(one), attributes={"clip_reason": one.reason, **one.attributes})
+
+
+def _with_vectors(
+    items: Sequence[Item], crop: CropOptions, model: RunModel
+) -> Iterator[tuple[Item, Sequence[ItemBox]]]:
+    """Each item with those of its objects that have a vector."""
+    on_error = "fail" if model.options.on_error == "fail" else "keep"
+    options = replace(model.options, texts="none", on_error=on_error)
+    embedder = Embedder(options, model, Objects(crop, has_pictures=False))
+    for found in embedder.run(items):
+        yield found.item, found.objects
+
+
+def _as_item(item: Item, box: ItemBox, region: Region) -> Item:
+    """An object as an item."""
+    return Item(
+        ItemKey(f"{item.key.id}{_SIGN}{box.annotation}", item.key.subset),
+        ImageRequest(partial(_part, item, region)),
+        () if box.label is None else (ItemLabel(box.label, box.annotation),),
+        attributes={} if box.embedding is None else {EMBEDDING_ATTRIBUTE: box.embedding},
+        media=item.media,
+        annotation_count=1,
+        origin=item.origin,
+    )
+
+
+def _part(item: Item, region: Region) -> ImageLike:
+    """The pixels of a part of an item's picture, (H, W, 3) uint8."""
+    with decoded(item.request().fetch()) as picture:
+        return np.asarray(Cutter(picture)(region))

@@ -1,0 +1,152 @@
+"""Objects in pictures: which of them get a vector, of which part of the picture, and who finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
+
+from PIL import Image
+
+from datumaro_clip.curate.item import ItemBox
+from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Share, Text, Whole, read_options
+from datumaro_clip.images import Box, Region
+from datumaro_clip.objects.detections import Detections
+from datumaro_clip.objects.detector import LEAST_TILE, DetectionOptions, Detector
+from datumaro_clip.objects.directory import find_detector
+from datumaro_clip.objects.openvino import OpenVINODetector
+
+MASKS = ("keep", "grey")
+
+_cut = partial(Option, group="objects")
+#: What decides which part of a picture an object's vector is of.
+CROP_OPTIONS = (
+    _cut("min-side", Number(at_least=0, metavar="PIXELS"), 8, "objects that are narrower get no vector"),
+    _cut("margin", Number(at_least=0, at_most=10, metavar="SHARE"), 0.0, "of width and height, added on each side"),
+    _cut("mask", Choice(names=MASKS), "keep", "what surrounds an object's outline or mask: keep it, or make it grey"),
+    _cut("max-side", Whole(at_least=1, metavar="PIXELS"), None, "reduce pictures to it first", unset="full resolution"),
+)
+OBJECTS_OPTION = _cut("objects", Flag(), False, "embed each object too, cut out of the picture at full resolution")
+#: Of the tools.
+TOOL_OPTIONS = (
+    _cut("objects", Flag(), False, "work on the objects in the pictures: boxes, polygons, masks"),
+    *CROP_OPTIONS,
+)
+
+_find = partial(Option, group="detector")
+#: What decides which objects a detector finds.
+DETECTION_OPTIONS = (
+    _find("detector", Text(metavar="NAME|DIR"), None, "a detector that datum-clip detector knows", unset="none"),
+    _find("min-confidence", Share(), 0.25, "of the objects that it finds"),
+    _find("classes", Several(of=Text(metavar="NAME")), (), "of the objects that it finds", unset="all that it knows"),
+    _find("iou", Share(), 0.65, "boxes of one class that overlap more are one object"),
+    _find("max-objects", Whole(at_least=1, metavar="N"), 100, "a picture, the best first"),
+    _find(
+        "tile",
+        Whole(at_least=LEAST_TILE, metavar="PIXELS"),
+        None,
+        "look at overlapping tiles of that side, too",
+        unset="at the whole picture only",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """Which objects get a vector, of which part of the picture; checked against :data:`CROP_OPTIONS`.
+
+    Attributes
+    ----------
+    min_side : float
+        Least side of a box, in pixels.
+    margin : float
+        Share of the box's width and height that is added on each side.
+    mask : str
+        ``keep`` what surrounds the object, or make it ``grey`` where there is an outline or a mask.
+    max_side : int, optional
+        Longest side of the picture that parts are cut out of, in pixels.
+    """
+
+    min_side: float = 8
+    margin: float = 0.0
+    mask: str = "keep"
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        read_options(CROP_OPTIONS, vars(self), "the objects")
+
+    @classmethod
+    def among(cls, values: Mapping[str, Any]) -> CropOptions:
+        """Those of values among others."""
+        return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
+
+    def region_of(self, box: Box) -> Region | None:
+        """The part of a picture that shows a box ``(x, y, w, h)``; None where it is too small."""
+        return None if min(box[2:]) < self.min_side else Region(box, margin=self.margin, max_side=self.max_side)
+
+    def region(self, found: ItemBox) -> Region | None:
+        """The part of a picture that shows an object; None where it is too small."""
+        if self.region_of(found.box) is None:
+            return None
+        outlined = self.mask == "grey"
+        return Region(
+            found.box,
+            found.angle,
+            self.margin,
+            found.outline if outlined and found.mask is None else (),
+            found.mask if outlined else None,
+            self.max_side,
+        )
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Whose vectors are wanted beside those of the pictures.
+
+    Attributes
+    ----------
+    crop : CropOptions
+    detector : Detector, optional
+        Finds objects beside those that the dataset has.
+    detection : DetectionOptions
+    has_pictures : bool
+        Whether the pictures' own vectors are wanted, too.
+    """
+
+    crop: CropOptions
+    detector: Detector | None = None
+    detection: DetectionOptions = field(default_factory=DetectionOptions)
+    has_pictures: bool = True
+
+    def among(self, boxes: Iterable[ItemBox]) -> list[ItemBox]:
+        """The objects of an item, without those that the detector found before and will find again."""
+        own = None if self.detector is None else self.detector.fingerprint
+        return [box for box in boxes if not own or box.found_by != own]
+
+    def find(self, picture: Image.Image) -> Detections:
+        """What the detector finds in a picture of mode ``RGB``."""
+        assert self.detector is not None
+        return self.detector.find(picture, self.detection)
+
+    def boxes_of(self, found: Detections) -> list[ItemBox]:
+        """What the detector found, as objects of an item that has no annotation of them yet."""
+        assert self.detector is not None
+        labels, boxes = self.detector.labels, []
+        for corners, score, number in zip(found.boxes.tolist(), found.scores.tolist(), found.classes, strict=True):
+            x1, y1, x2, y2 = corners
+            box = (x1, y1, x2 - x1, y2 - y1)
+            boxes.append(ItemBox(box, labels[number], round(score, 6), -1, corners=(x1, y1, x2, y2)))
+        return boxes
+
+
+def load_detector(name: str, device: str = "CPU") -> Detector:
+    """The detector of a name or directory; see :class:`~datumaro_clip.objects.openvino.OpenVINODetector`."""
+    return OpenVINODetector(find_detector(name), device)
+
+
+def detection_options(values: Mapping[str, Any]) -> DetectionOptions:
+    """The detector's options among values."""
+    names = [each.name for each in fields(DetectionOptions)]
+    told = {name: values[name] for name in names if name in values}
+    return DetectionOptions(**{**told, "classes": tuple(told.get("classes", ()))})

@@ -1,0 +1,153 @@
+"""A store's columns for the page: typed arrays in one binary answer, so that the page filters and draws by itself."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.index.columns import Words
+from datumaro_clip.service.snapshot import Snapshot
+from datumaro_clip.similarity.layout import Points
+
+#: Value of a row that has none, in a column of kind ``category``.
+NONE = 65535
+# Attributes with more values than this are names, not classes: nobody filters by them.
+_MOST_VALUES = 200
+# A column that says the same of all rows says nothing.
+_NUMBERS = ("alignment", "confidence", "objects", "width", "height")
+
+Part = npt.NDArray[Any]
+
+
+class Column(NamedTuple):
+    """One column.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        ``category``: one value a row, uint16, :data:`NONE` where there is none. ``categories``: the values of all rows,
+        uint16, and where each row's begin, uint32 (N + 1). ``number``: float32, NaN where there is none. ``date``:
+        seconds since 1970, float64.
+    values : list of str
+        Names of a category's values.
+    parts : list of numpy.ndarray
+    """
+
+    name: str
+    kind: str
+    values: list[str]
+    parts: list[Part]
+
+
+class Packed(NamedTuple):
+    """Columns as the page takes them: what they are, and one run of bytes that holds their arrays."""
+
+    specs: list[dict[str, Any]]
+    data: bytes
+
+
+def columns_of(snapshot: Snapshot, points: Points | None) -> Iterator[Column]:
+    """The columns of a snapshot, in the order in which the page shows them.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        N items.
+    points : numpy.ndarray, optional
+        Shape (N, 2), float32: each item's place on the map, NaN where it has none.
+    """
+    columns, facts = snapshot.index.columns, snapshot.facts
+    if points is not None:
+        for place, name in enumerate(("x", "y")):
+            yield Column(name, "number", [], [np.ascontiguousarray(points[:, place])])
+    yield _single("subset", columns.subsets, len(snapshot))
+    yield _several("class", columns.labels, len(snapshot))
+    yield tagged(snapshot, [])
+    for name in _NUMBERS:
+        numbers = facts.numbers[name]
+        if len(np.unique(numbers[~np.isnan(numbers)])) > 1:
+            yield Column(name, "number", [], [numbers.astype(np.float32)])
+    if not np.isnan(facts.numbers["added"]).all():
+        yield Column("added", "date", [], [facts.numbers["added"]])
+    annotated = Words(np.arange(len(snapshot)), facts.annotated.astype(np.int64), ("no", "yes"))
+    if len(np.unique(facts.annotated)) > 1:
+        yield _single("annotated", annotated, len(snapshot))
+    yield from _attributes(columns.attributes, len(snapshot))
+
+
+def tagged(snapshot: Snapshot, changes: Iterable[tuple[int, str, bool]]) -> Column:
+    """The tags of a store's items, after some were added (True) or taken away (False) by row and tag."""
+    held = snapshot.index.columns.tags
+    words = {word: code for code, word in enumerate(held.words)}
+    pairs = set(zip(held.items.tolist(), held.codes.tolist(), strict=True))
+    for row, tag, is_added in changes:
+        pair = (row, words.setdefault(tag, len(words)))
+        (pairs.add if is_added else pairs.discard)(pair)
+    table = np.array(sorted(pairs), np.int64).reshape(-1, 2)
+    return _several("tags", Words(table[:, 0], table[:, 1], tuple(words)), len(snapshot))
+
+
+def packed(columns: Sequence[Column]) -> Packed:
+    """Columns as one run of bytes; every array begins at a multiple of 8."""
+    specs: list[dict[str, Any]] = []
+    pieces: list[bytes] = []
+    offset = 0
+    for column in columns:
+        parts = []
+        for part in column.parts:
+            data = part.tobytes()
+            parts.append({"dtype": str(part.dtype), "offset": offset, "length": len(part)})
+            pieces.append(data + bytes(-len(data) % 8))
+            offset += len(pieces[-1])
+        specs.append(
+            {"name": column.name, "title": column.name, "kind": column.kind, "values": column.values, "parts": parts}
+        )
+    return Packed(specs, b"".join(pieces))
+
+
+def _single(name: str, words: Words, count: int) -> Column:
+    """One value a row; the first, where a row has several."""
+    column = np.full(count, NONE, np.uint16)
+    column[words.items[::-1]] = words.codes[::-1]
+    return Column(name, "category", list(words.words), [column])
+
+
+def _several(name: str, words: Words, count: int) -> Column:
+    """All values of each row, each once."""
+    pairs = np.unique(np.stack([words.items, words.codes], axis=1), axis=0)
+    starts = np.searchsorted(pairs[:, 0], np.arange(count + 1)).astype(np.uint32)
+    return Column(name, "categories", list(words.words), [pairs[:, 1].astype(np.uint16), starts])
+
+
+def _attributes(words: Words, count: int) -> Iterator[Column]:
+    """A column for each attribute that some items share: numbers as such, the rest by its values."""
+    values = [word.partition("=") for word in words.words]
+    for name, distinct in sorted(Counter(name for name, _, _ in values).items()):
+        codes = [code for code, (own, _, _) in enumerate(values) if own == name]
+        told = [json.loads(values[code][2]) for code in codes]
+        is_own = np.isin(words.codes, codes)
+        if distinct < 2 or name.startswith("clip_"):
+            continue
+        if distinct == count and all(isinstance(value, int | str) for value in told):
+            continue  # an identifier: nobody filters by it
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in told):
+            column = np.full(count, np.nan, np.float32)
+            number = np.full(len(words.words), np.nan, np.float32)
+            number[codes] = told
+            column[words.items[is_own]] = number[words.codes[is_own]]
+            yield Column(f"attribute:{name}", "number", [], [column])
+        elif distinct <= _MOST_VALUES:
+            place = np.zeros(len(words.words), np.int64)
+            place[codes] = np.arange(len(codes))
+            own = Words(words.items[is_own], place[words.codes[is_own]], tuple(map(_shown, told)))
+            yield _single(f"attribute:{name}", own, count)
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,225 @@
+"""What people decide on the page: an append-only journal, and the decisions that follow from it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.errors import DecisionConflictError, DecisionError, with_cure
+from datumaro_clip.vectors import ItemKey
+
+#: What a person can do about an item or an annotation. ``accept`` follows a proposal that does not drop;
+#: ``clear`` takes back what was said before.
+ACTIONS = ("keep", "drop", "accept", "tag", "untag", "clear")
+JOURNAL, DECISIONS, EXCEPTIONS = "journal.jsonl", "decisions.jsonl", "except.txt"
+
+_Subject = tuple[ItemKey, int | None]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing that a person did.
+
+    Attributes
+    ----------
+    key : ItemKey
+    action : str
+        One of :data:`ACTIONS`.
+    annotation : int, optional
+        Index of the annotation that it is about; None for the item as a whole.
+    tag : str
+        Where the action is ``tag`` or ``untag``.
+    proposal : Decision, optional
+        What a tool had proposed about the same subject.
+    by, at : str
+        Who, and when (ISO 8601, UTC).
+    """
+
+    key: ItemKey
+    action: str
+    annotation: int | None = None
+    tag: str = ""
+    proposal: Mapping[str, Any] = field(default_factory=dict)
+    by: str = "you"
+    at: str = ""
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
+        if (self.action in ("tag", "untag")) != bool(self.tag):
+            raise DecisionError(f"item '{self.key}': {self.action!r} and the tag {self.tag!r} do not go together")
+
+
+class Journal:
+    """The choices about one store, in a directory of their own.
+
+    Every group of choices is one line, written and synced before :meth:`add` returns; a line that a crash cut off was
+    never confirmed, and is left out. ``decisions.jsonl`` and ``except.txt`` are written whole after each line.
+
+    Parameters
+    ----------
+    directory : Path
+        Made when the first choice is written.
+
+    Attributes
+    ----------
+    version : int
+        Number of lines; whoever adds says the version that he has seen.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._lock = Lock()
+        self._lines: list[list[Choice] | int] = _read(directory / JOURNAL)
+
+    @property
+    def version(self) -> int:
+        return len(self._lines)
+
+    @property
+    def undoable(self) -> int:
+        """How many lines can still be taken back."""
+        return len(self._standing())
+
+    def choices(self) -> list[Choice]:
+        """The latest choice about each subject, and the tags that stand, in the order in which they were made."""
+        said: dict[_Subject, Choice] = {}
+        tags: dict[tuple[ItemKey, str], Choice] = {}
+        for choice in (choice for line in self._standing() for choice in line):
+            if choice.tag:
+                tags.pop((choice.key, choice.tag), None)
+                tags[choice.key, choice.tag] = choice
+            else:
+                said.pop((choice.key, choice.annotation), None)
+                if choice.action != "clear":
+                    said[choice.key, choice.annotation] = choice
+        return [*said.values(), *tags.values()]
+
+    def add(self, choices: Sequence[Choice], seen: int) -> int:
+        """Write choices as one line; returns the new version.
+
+        Raises
+        ------
+        DecisionConflictError
+            If somebody else has written since the version ``seen``; nothing is written then.
+        DecisionError
+            If the journal cannot be written.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        dated = [Choice(c.key, c.action, c.annotation, c.tag, c.proposal, c.by, c.at or now) for c in choices]
+        return self._append(dated, {"choices": [_encoded(choice) for choice in dated]}, seen)
+
+    def undo(self, seen: int) -> int:
+        """Take back the latest line that stands, by another line; returns the new version.
+
+        Raises
+        ------
+        DecisionConflictError, DecisionError
+            As :meth:`add`; also where nothing is left to take back.
+        """
+        undone = {line for line in self._lines if isinstance(line, int)}
+        last = max(
+            (n for n, line in enumerate(self._lines) if isinstance(line, list) and n not in undone), default=None
+        )
+        if last is None:
+            raise DecisionError("there is nothing left to undo")
+        return self._append(last, {"undo": last}, seen)
+
+    def log(self) -> DecisionLog:
+        """The choices as the decisions that ``datum-clip decisions apply`` obeys."""
+        decided = [_decision(choice) for choice in self.choices()]
+        return DecisionLog("explorer", {}, None, tuple(one for one in decided if one is not None))
+
+    def exceptions(self) -> list[ItemKey]:
+        """The items that a person keeps although a tool proposed to drop them, as ``--except`` reads them."""
+        return [c.key for c in self.choices() if c.action == "keep" and c.annotation is None]
+
+    def _standing(self) -> list[list[Choice]]:
+        """The lines with choices that no later line takes back."""
+        undone = {line for line in self._lines if isinstance(line, int)}
+        return [line for number, line in enumerate(self._lines) if isinstance(line, list) and number not in undone]
+
+    def _append(self, line: list[Choice] | int, record: Mapping[str, Any], seen: int) -> int:
+        with self._lock:
+            if seen != self.version:
+                raise DecisionConflictError(
+                    f"the decisions changed meanwhile (version {self.version}, yours is {seen}): load them, then decide"
+                )
+            try:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                with open(self.directory / JOURNAL, "ab") as file:
+                    file.write(json.dumps(record, ensure_ascii=True).encode() + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as exc:
+                raise DecisionError(f"the decision was not written: {with_cure(exc)}") from exc
+            self._lines.append(line)
+            write_decisions(self.directory / DECISIONS, self.log())
+            names = "".join(f"{key.id}@{key.subset}\n" for key in self.exceptions())
+            (self.directory / EXCEPTIONS).write_text(names, encoding="utf-8")
+            return self.version
+
+
+def _decision(choice: Choice) -> Decision | None:
+    """What a choice means for the dataset."""
+    if choice.tag:
+        return None
+    told = {name: choice.proposal[name] for name in ("score", "threshold", "detail", "text") if name in choice.proposal}
+    if choice.action == "accept":
+        return Decision(choice.key, annotation=choice.annotation, **{**choice.proposal, **told})
+    reason = str(choice.proposal.get("reason") or "by_hand") if choice.action == "drop" else "excepted"
+    return Decision(choice.key, choice.action, reason, annotation=choice.annotation, **told)
+
+
+def _encoded(choice: Choice) -> dict[str, Any]:
+    record = {
+        "id": choice.key.id,
+        "subset": choice.key.subset,
+        "action": choice.action,
+        "by": choice.by,
+        "at": choice.at,
+    }
+    extra = {"annotation": choice.annotation, "tag": choice.tag or None, "proposal": dict(choice.proposal) or None}
+    return record | {name: value for name, value in extra.items() if value is not None}
+
+
+def _read(path: Path) -> list[list[Choice] | int]:
+    """The lines of a journal; a last one that was cut off is cut away."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise DecisionError(with_cure(exc)) from exc
+    whole, _, cut = data.rpartition(b"\n")
+    if cut:
+        os.truncate(path, len(data) - len(cut))
+    return [_line(path, number, line) for number, line in enumerate(whole.splitlines(), start=1)]
+
+
+def _line(path: Path, number: int, line: bytes) -> list[Choice] | int:
+    try:
+        record = json.loads(line)
+        if "undo" in record:
+            return int(record["undo"])
+        return [
+            Choice(
+                ItemKey(str(one["id"]), str(one["subset"])),
+                str(one["action"]),
+                one.get("annotation"),
+                str(one.get("tag", "")),
+                dict(one.get("proposal", {})),
+                str(one.get("by", "")),
+                str(one.get("at", "")),
+            )
+            for one in record["choices"]
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise DecisionError(f"{path}, line {number} is not what the explorer wrote; move the file away") from exc

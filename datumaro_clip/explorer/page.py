@@ -1,0 +1,46 @@
+"""The page's files, sent with a policy that lets them load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+
+from datumaro_clip.service.problems import RequestError
+
+_STATIC = Path(__file__).parent / "static"
+_POLICY = "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+
+
+class _File(NamedTuple):
+    content: bytes
+    tag: str
+    kind: str
+
+
+def page_file(name: str, asked: Headers) -> Response:
+    """One of the page's files; names are looked up among what there is, never joined to a path."""
+    found = _files().get(name)
+    if found is None:
+        raise RequestError(404, "there is nothing at this address; the explorer is at /explore")
+    # Asked for again each time, answered in a few bytes: a new release is seen at once.
+    headers = {"ETag": found.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
+    if asked.get("if-none-match") == found.tag:
+        return Response(status_code=304, headers=headers)
+    return Response(found.content, media_type=found.kind, headers=headers)
+
+
+@cache
+def _files() -> dict[str, _File]:
+    found = {}
+    for path in _STATIC.rglob("*"):
+        if path.suffix in _TYPES:
+            content = path.read_bytes()
+            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+            found[path.relative_to(_STATIC).as_posix()] = _File(content, tag, _TYPES[path.suffix])
+    return found

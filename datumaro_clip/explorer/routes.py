@@ -1,0 +1,379 @@
+"""What the page asks, beside what any client of the service may ask; ``docs/explorer.md`` lists it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from starlette.responses import FileResponse, Response
+
+from datumaro_clip.curate.tools import MODULES, tool_named
+from datumaro_clip.explorer.journal import DECISIONS
+from datumaro_clip.explorer.page import page_file
+from datumaro_clip.explorer.workbench import OutdatedError, Seen, Workbench
+from datumaro_clip.index import OBJECTS
+from datumaro_clip.service.answers import JSONAnswer
+from datumaro_clip.service.described import Described
+from datumaro_clip.service.forms import read_form
+from datumaro_clip.service.names import ImageId
+from datumaro_clip.service.pictures import NotServedError
+from datumaro_clip.service.problems import RequestError
+from datumaro_clip.service.serving import Service
+from datumaro_clip.service.snapshot import Snapshot
+from datumaro_clip.system.files import safe_file_name
+from datumaro_clip.vectors import FloatArray, ItemKey
+
+Json = dict[str, Any]
+Store = Annotated[str | None, Query(description="which store; the first where left out")]
+Version = Annotated[str, Query(description="the version of the store that rows are counted in")]
+BINARY = "application/octet-stream"
+#: Formats that the page offers: those of Datumaro that keep pictures with labels or captions, and our stores.
+FORMATS = ("coco", "voc", "yolo", "datumaro", "imagenet", "clip_mmap", "clip_hdf5")
+# Rows of one answer about items, and items that a person can decide about at once.
+_MOST_ITEMS, _MOST_CHANGES = 500, 1_000_000
+
+
+class TextQuery(BaseModel):
+    """What rows are ranked by: a text, an item, or a box of an item."""
+
+    text: str | None = Field(default=None, max_length=2000)
+    row: int | None = Field(default=None, ge=0)
+    box: int | None = Field(default=None, ge=0)
+
+
+class PictureQuery(BaseModel):
+    """What a form with a picture holds beside it: nothing."""
+
+
+class Change(BaseModel):
+    """One choice about an item, or about one of its annotations."""
+
+    row: int = Field(ge=0)
+    action: Literal["keep", "drop", "accept", "tag", "untag", "clear"]
+    annotation: int | None = Field(default=None, ge=0)
+    tag: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+class Changes(BaseModel):
+    """Choices, the version of the journal that they follow, and the version of the store that rows are counted in."""
+
+    version: int = Field(ge=0)
+    store: str
+    changes: list[Change] = Field(min_length=1, max_length=_MOST_CHANGES)
+
+
+class Undo(BaseModel):
+    """Takes back the latest choices."""
+
+    version: int = Field(ge=0)
+    store: str
+
+
+class ToolRun(BaseModel):
+    """Which options a tool gets, and which rows it is run on; all where left out."""
+
+    version: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    rows: list[int] | None = None
+
+
+class Export(BaseModel):
+    """Which rows are written, in which of Datumaro's formats, into which new folder."""
+
+    version: str
+    rows: list[int] = Field(min_length=1)
+    format: str
+    path: str = Field(min_length=1, max_length=200)
+
+
+def routes(service: Service) -> APIRouter:
+    """``/explore`` and what is below it."""
+    router = APIRouter(prefix="/explore", tags=["explorer"], include_in_schema=False)
+    benches = {
+        name: Workbench(served, _directory(service, served.path), service.settings.media_root)
+        for name, served in service.collection.stores.items()
+    }
+
+    def bench(store: str | None) -> Workbench:
+        return benches[service.collection.named(store).name]
+
+    def at(store: str | None, version: str) -> Seen:
+        try:
+            return bench(store).at(version)
+        except OutdatedError as exc:
+            raise RequestError(409, str(exc), kind="outdated") from exc
+
+    @router.get("")
+    async def explore(request: Request) -> Response:
+        return page_file("index.html", request.headers)
+
+    @router.get("/static/{name:path}")
+    async def files(request: Request, name: str) -> Response:
+        return page_file(name, request.headers)
+
+    @router.get("/api/overview")
+    async def overview(store: Store = None) -> Response:
+        work = bench(store)
+        seen = await service.pool.run(work.now)
+        return JSONAnswer(await service.pool.run(_overview, service, work, seen))
+
+    @router.get("/api/columns")
+    async def columns(version: Version, store: Store = None) -> Response:
+        return Response(at(store, version).columns.data, media_type=BINARY)
+
+    @router.get("/api/keys")
+    async def keys(version: Version, store: Store = None) -> Response:
+        return JSONAnswer([[key.id, key.subset] for key in at(store, version).snapshot.facts.keys])
+
+    @router.get("/api/items")
+    async def items(request: Request, version: Version, rows: str, store: Store = None) -> Response:
+        seen = at(store, version)
+        wanted = _rows(rows, len(seen.snapshot))
+        return JSONAnswer(await service.pool.run(_items, service, request, seen, wanted))
+
+    @router.get("/api/neighbours")
+    async def neighbours(
+        version: Version, row: int, k: Annotated[int, Query(ge=1, le=100)] = 8, store: Store = None
+    ) -> Response:
+        seen = at(store, version)
+        return JSONAnswer(await service.pool.run(seen.neighbours, _row(row, len(seen.snapshot)), k))
+
+    @router.get("/api/words")
+    async def words(version: Version, text: Annotated[str, Query(max_length=200)], store: Store = None) -> Response:
+        wanted = text.lower().split()
+        texts = at(store, version).snapshot.facts.texts
+        mask = np.fromiter((all(word in each for word in wanted) for each in texts), np.uint8, len(texts))
+        return Response(mask.tobytes(), media_type=BINARY)
+
+    @router.post("/api/scores")
+    async def scores(version: Version, query: TextQuery, store: Store = None) -> Response:
+        seen = at(store, version)
+        return await _scored(service, seen, await _query_vector(service, seen, query))
+
+    @router.post("/api/scores/picture")
+    async def scores_of_picture(request: Request, version: Version, store: Store = None) -> Response:
+        form = await read_form(request, PictureQuery)
+        return await _scored(service, at(store, version), await service.embedding.picture(form.only_file()))
+
+    @router.get("/api/tools")
+    async def tools() -> Response:
+        return JSONAnswer([tool_named(name).describe() for name in MODULES])
+
+    @router.post("/api/tools/{name}")
+    async def run_tool(name: str, asked: ToolRun, store: Store = None) -> Response:
+        if name not in MODULES:
+            raise RequestError(404, f"there is no tool {name}; there are {', '.join(MODULES)}", param="name")
+        seen = at(store, asked.version)
+        if asked.version != bench(store).served.snapshot.version:
+            raise RequestError(409, "the store has changed since this page was loaded: reload it", kind="outdated")
+        rows = None if asked.rows is None else [_row(row, len(seen.snapshot)) for row in asked.rows]
+        run = await service.pool.run(bench(store).runs.start, name, asked.options, rows)
+        return JSONAnswer({"job": run.id})
+
+    @router.get("/api/jobs/{number}")
+    async def job(number: str, store: Store = None) -> Response:
+        return JSONAnswer(_run(bench(store), number).as_json())
+
+    @router.delete("/api/jobs/{number}")
+    async def cancel(number: str, store: Store = None) -> Response:
+        _run(bench(store), number)
+        bench(store).runs.cancel(number)
+        return Response(status_code=204)
+
+    @router.get("/api/proposals")
+    async def proposals(version: Version, store: Store = None) -> Response:
+        return JSONAnswer(await service.pool.run(bench(store).proposals, at(store, version)))
+
+    @router.get("/api/decisions")
+    async def decisions(version: Version, store: Store = None) -> Response:
+        return JSONAnswer(await service.pool.run(bench(store).decided, at(store, version)))
+
+    @router.post("/api/decisions")
+    async def decide(asked: Changes, store: Store = None) -> Response:
+        work, seen = bench(store), at(store, asked.store)
+        changes = [change.model_dump() for change in asked.changes]
+        for change in changes:
+            _row(change["row"], len(seen.snapshot))
+        await service.pool.run(work.decide, seen, changes, asked.version)
+        return JSONAnswer(await service.pool.run(work.decided, seen))
+
+    @router.post("/api/undo")
+    async def undo(asked: Undo, store: Store = None) -> Response:
+        work, seen = bench(store), at(store, asked.store)
+        await service.pool.run(work.journal.undo, asked.version)
+        return JSONAnswer(await service.pool.run(work.decided, seen))
+
+    @router.get("/api/decisions.jsonl")
+    async def decisions_file(store: Store = None) -> Response:
+        path = bench(store).directory / DECISIONS
+        if not path.exists():
+            raise RequestError(404, "nothing is decided yet; keep or drop a picture first")
+        return FileResponse(path, media_type="application/x-ndjson", filename=DECISIONS)
+
+    @router.post("/api/export")
+    async def export(asked: Export, store: Store = None) -> Response:
+        seen = at(store, asked.version)
+        keys = [seen.snapshot.facts.keys[_row(row, len(seen.snapshot))] for row in asked.rows]
+        target = _new_folder(bench(store).directory / "exports", asked.path)
+        await service.pool.run(_export, seen.snapshot.path, keys, asked.format, target)
+        return JSONAnswer({"path": str(target)})
+
+    for work in benches.values():
+        service.on_stop(work.runs.close)
+    return router
+
+
+def _new_folder(root: Path, name: str) -> Path:
+    """A folder below the exports that is not there yet; its name is one part of a path, and no other's."""
+    if safe_file_name(name) != name:
+        raise RequestError(422, "the folder is a plain name, without slashes", param="path")
+    if (root / name).exists():
+        raise RequestError(422, f"there is a folder {name} already; name another", param="path")
+    return root / name
+
+
+def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
+    # Here, since it loads Datumaro, which nothing else of the service needs.
+    from datumaro_clip.host.exporting import export_items
+
+    if format not in FORMATS:
+        raise RequestError(422, f"the format is one of {', '.join(FORMATS)}", param="format")
+    export_items(store, keys, format, path)
+
+
+def _directory(service: Service, store: Path) -> Path:
+    """Where a store's journal is kept: beside the store, unless the settings say so."""
+    root, name = service.settings.decisions, store.resolve().name
+    if root is None:
+        return store.resolve().parent / f"{name}-decisions"
+    return root if len(service.collection.stores) == 1 else root / name
+
+
+def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
+    snapshot = seen.snapshot
+    space = snapshot.reader.header.space
+    scores = snapshot.facts.numbers["alignment"]
+    known = scores[~np.isnan(scores)]
+    target = work.directory / DECISIONS
+    return {
+        "name": snapshot.name,
+        "path": str(snapshot.path),
+        "count": len(snapshot),
+        "version": snapshot.version,
+        "model": None if space is None else space.model,
+        "columns": seen.columns.specs,
+        "labels": [region._asdict() for region in seen.regions],
+        "caption_range": [float(known.min()), float(known.max())] if len(known) else None,
+        "tools": [tool_named(name).describe() for name in MODULES],
+        "formats": list(FORMATS),
+        "writable": not service.settings.read_only,
+        "apply_command": f"datum-clip decisions apply {target} {snapshot.path}:{snapshot.reader.kind.name} -o curated",
+    }
+
+
+def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> list[Json]:
+    snapshot, presenter = seen.snapshot, service.presenter(request)
+    found = []
+    for row in rows:
+        told = snapshot.described(row)
+        shown = presenter.item(snapshot, row, told)
+        height, width = told.size or (None, None)
+        found.append(
+            {
+                "row": row,
+                "image_id": shown["image_id"],
+                "image_url": shown["image_url"],
+                "thumbnail_url": shown["image_url"] and presenter.thumbnail_url(ImageId.parse(shown["image_id"])),
+                "why": None if shown["image_url"] else _why_not(service, snapshot, told),
+                "width": width,
+                "height": height,
+                "file": str(told.media.get("path", "")).rsplit("/", 1)[-1],
+                "captions": _captions(seen, row, told),
+                "labels": list(told.labels),
+                "boxes": [_box(each) for each in told.objects],
+            }
+        )
+    return found
+
+
+def _why_not(service: Service, snapshot: Snapshot, told: Described) -> str:
+    try:
+        service.pictures.find(snapshot.path, told.media)
+    except NotServedError as exc:
+        return str(exc)
+    return ""
+
+
+def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
+    if not told.captions:
+        return []
+    stored = {caption.annotation_index: caption.score for caption in seen.snapshot.record(row).captions}
+    return [
+        {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
+        for each in told.captions
+    ]
+
+
+def _box(each: Any) -> Json:
+    x, y, width, height = each.bbox
+    return {
+        "annotation": each.annotation,
+        "x1": x,
+        "y1": y,
+        "x2": x + width,
+        "y2": y + height,
+        "class_name": each.class_name,
+        "confidence": each.confidence,
+    }
+
+
+async def _query_vector(service: Service, seen: Seen, query: TextQuery) -> FloatArray:
+    """The vector (D,) of what a page asks for."""
+    if query.text is not None:
+        return await service.embedding.text(query.text)
+    if query.row is None:
+        raise RequestError(422, "give a text or a row", param="text")
+    snapshot, row = seen.snapshot, _row(query.row, len(seen.snapshot))
+    if query.box is None:
+        vector = await service.pool.run(snapshot.vector, row)
+        if vector is None:
+            raise RequestError(422, "this item has no vector to compare with", param="row")
+        return np.asarray(vector, np.float32)
+    told = snapshot.described(row)
+    if query.box >= len(told.objects):
+        raise RequestError(422, f"this item has {len(told.objects)} boxes", param="box")
+    box = told.objects[query.box]
+    objects = snapshot.index.targets[OBJECTS]
+    held = np.flatnonzero((objects.items == row) & (objects.annotations == box.annotation))
+    if len(held):
+        return np.asarray(objects.vectors[held][0], np.float32)
+    picture = service.pictures.find(snapshot.path, told.media)
+    return await service.embedding.picture(picture.content, box.bbox)
+
+
+async def _scored(service: Service, seen: Seen, query: FloatArray) -> Response:
+    found = await service.pool.run(seen.scores, query)
+    return Response(found.tobytes(), media_type=BINARY)
+
+
+def _rows(text: str, count: int) -> list[int]:
+    parts = text.split(",")
+    if len(parts) > _MOST_ITEMS or not all(part.isdecimal() for part in parts):
+        raise RequestError(422, f"rows are up to {_MOST_ITEMS} whole numbers, with commas between", param="rows")
+    return [_row(int(part), count) for part in parts]
+
+
+def _row(row: int, count: int) -> int:
+    if not 0 <= row < count:
+        raise RequestError(422, f"there is no row {row}; rows are from 0 to {count - 1}", param="row")
+    return row
+
+
+def _run(work: Workbench, number: str) -> Any:
+    try:
+        return work.runs[number]
+    except KeyError:
+        raise RequestError(404, "there is no such run; start one with POST tools/NAME", param="number") from None

@@ -1,0 +1,215 @@
+// @ts-check
+// What a person can do: each action changes the state, and tells the service where others must know.
+
+import * as api from "./api.js";
+import { choiceOf, data, ordered, recountVerdicts, state, update } from "./state.js";
+import { say } from "./words.js";
+
+/** @type {AbortController | null} */
+let searching = null;
+
+/**
+ * Rank all rows by a query; a newer one overtakes.
+ * @param {import("./state.js").Query | null} query
+ * @param {File} [picture]
+ */
+export async function search(query, picture) {
+  searching?.abort();
+  searching = new AbortController();
+  const { signal } = searching;
+  if (!query) {
+    data.table.drop("match");
+    const sort = state.sort.name === "match" ? { name: "", descending: false } : state.sort;
+    const filters = new Map(state.filters);
+    filters.delete("match");
+    update({ query: null, sort, filters });
+    return;
+  }
+  update({ query });
+  try {
+    const found = await api.scores(picture ?? query, signal);
+    if (signal.aborted) return;
+    data.table.put({ name: "match", kind: "number", title: "match", values: [], data: found });
+    update({ sort: { name: "match", descending: true } });
+  } catch (error) {
+    if (!signal.aborted) sayWrong(error);
+  }
+}
+
+/** @param {unknown} error */
+export function sayWrong(error) {
+  update({ notice: { text: error instanceof Error ? error.message : String(error), kind: "wrong" } });
+}
+
+/** @param {string} words */
+export async function searchCaptions(words) {
+  if (!words.trim()) return update({ words: "", wordsMask: null });
+  update({ words });
+  try {
+    const answer = await api.ask(`words?version=${api.version()}&text=${encodeURIComponent(words)}`);
+    if (state.words === words) update({ wordsMask: new Uint8Array(await answer.arrayBuffer()) });
+  } catch (error) {
+    sayWrong(error);
+  }
+}
+
+/**
+ * @param {string} name
+ * @param {import("./table.js").Filter | null} filter
+ */
+export function setFilter(name, filter) {
+  const filters = new Map(state.filters);
+  if (filter && (!("values" in filter) || filter.values.size)) filters.set(name, filter);
+  else filters.delete(name);
+  update({ filters });
+}
+
+/** @param {string} name @param {number} value */
+export function toggleValue(name, value) {
+  const before = state.filters.get(name);
+  const values = new Set(before && "values" in before ? before.values : []);
+  if (!values.delete(value)) values.add(value);
+  setFilter(name, { values });
+}
+
+export function clearFilters() {
+  update({ filters: new Map(), words: "", wordsMask: null, region: null });
+}
+
+/** @param {Set<number>} selected @param {number} [focus] */
+export function select(selected, focus) {
+  update(focus === undefined ? { selected } : { selected, focus });
+}
+
+/** The rows that an action is about: the selection, else the one in focus. */
+export function target() {
+  return state.selected.size ? [...state.selected] : state.focus >= 0 ? [state.focus] : [];
+}
+
+/**
+ * Write choices into the journal; what others chose meanwhile comes back instead, and nothing is overwritten.
+ * @param {{row: number, annotation?: number, action: string, tag?: string}[]} changes
+ */
+export async function decide(changes) {
+  if (!changes.length) return false;
+  try {
+    const asked = { version: state.choiceVersion, store: api.version(), changes };
+    take(await api.tell("decisions", asked));
+    return true;
+  } catch (error) {
+    if (error instanceof api.ServiceError && error.status === 409) {
+      if (error.kind !== "outdated") await refreshChoices();
+      update({ notice: { text: error.kind === "outdated" ? say("changedStore") : say("conflict"), kind: "wrong" } });
+    } else {
+      sayWrong(error);
+    }
+    return false;
+  }
+}
+
+/** @param {string} action @param {number[]} [rows] @param {string} [tag] */
+export function decideRows(action, rows = target(), tag) {
+  return decide(rows.map((row) => (tag === undefined ? { row, action } : { row, action, tag })));
+}
+
+/** The same choice again takes it back. @param {"keep" | "drop"} action */
+export function toggleVerdict(action) {
+  const rows = target();
+  const chosen = choiceOf();
+  const all = rows.every((row) => chosen.get(row)?.action === action);
+  return decideRows(all ? "clear" : action, rows);
+}
+
+export async function undo() {
+  if (!state.undoable) return;
+  try {
+    take(await api.tell("undo", { version: state.choiceVersion, store: api.version() }));
+  } catch (error) {
+    if (error instanceof api.ServiceError && error.status === 409) await refreshChoices();
+    else sayWrong(error);
+  }
+}
+
+/** @param {{version: number, undoable: number, choices: import("./state.js").Choice[], tags?: any}} answer */
+function take(answer) {
+  api.forget();
+  if (answer.tags) {
+    const { values, data: codes, starts } = answer.tags;
+    data.table.put({ name: "tags", title: "tags", kind: "categories", values, data: Uint16Array.from(codes), starts: Uint32Array.from(starts) });
+  }
+  Object.assign(state, { choices: answer.choices, choiceVersion: answer.version, undoable: answer.undoable });
+  recountVerdicts();
+  update({});
+}
+
+export async function refreshChoices() {
+  take(await api.askJson(`decisions?version=${api.version()}`));
+}
+
+export async function refreshProposals() {
+  state.proposals = await api.askJson(`proposals?version=${api.version()}`);
+  api.forget();
+  recountVerdicts();
+  update({});
+}
+
+/** @param {string} tool @param {Record<string, unknown>} options @param {number[] | null} rows */
+export async function runTool(tool, options, rows) {
+  try {
+    const { job } = await api.tell(`tools/${tool}`, { options, rows, version: api.version() });
+    update({ panel: "", job: { id: job, tool, done: 0, total: 0, note: "" } });
+    await follow(job, tool);
+  } catch (error) {
+    sayWrong(error);
+  }
+}
+
+/** @param {string} id @param {string} tool */
+async function follow(id, tool) {
+  for (;;) {
+    const job = await api.askJson(`jobs/${id}`);
+    if (job.state === "running") {
+      update({ job: { id, tool, done: job.done, total: job.total, note: job.note } });
+      await new Promise((resolve) => setTimeout(resolve, 250));
+      continue;
+    }
+    update({ job: null });
+    if (job.state === "failed") return sayWrong(new Error(job.note));
+    if (job.state === "cancelled") return;
+    await refreshProposals();
+    const room = tool === "clip_dedup" ? "duplicates" : "review";
+    return update({ room, current: 0, notice: { text: say("proposals", { n: state.proposals.filter((one) => one.tool === tool && one.action !== "keep").length }), kind: "said" } });
+  }
+}
+
+export async function cancelJob() {
+  if (state.job) await api.ask(`jobs/${state.job.id}`, { method: "DELETE" });
+}
+
+/**
+ * Show a row in full, and have it in view.
+ * @param {number} row
+ */
+export function focusOn(row) {
+  update({ focus: row });
+}
+
+/** Rank everything by one row, or one of its boxes. @param {number} row @param {number} [box] */
+export function findSimilar(row, box) {
+  update({ typed: "" });
+  return search(box === undefined ? { row } : { row, box });
+}
+
+/** Move the focus in the gallery's order. @param {number} by */
+export function moveFocus(by) {
+  const rows = ordered();
+  if (!rows.length) return;
+  const at = rows.indexOf(state.focus);
+  const to = at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by));
+  update({ focus: rows[to] });
+}
+
+/** Have the page drawn again with what arrived meanwhile. */
+export function redraw() {
+  update({});
+}

@@ -1,0 +1,130 @@
+// @ts-check
+// What the page asks the service. Each answer belongs to one version of the store; an outdated question is told so.
+
+import { data, state, update } from "./state.js";
+
+const BASE = new URL("explore/api/", document.baseURI);
+const WAIT = [500, 1000, 2000, 4000, 8000];
+
+/** The store that the page's own address names; the service's first where it names none. */
+export const storeName = new URLSearchParams(location.search).get("store");
+
+/** Where a question goes. @param {string} path */
+export function address(path) {
+  const url = new URL(path, BASE);
+  if (storeName) url.searchParams.set("store", storeName);
+  return url;
+}
+
+/** An answer that is no success: what the service says is wrong, and its cure. */
+export class ServiceError extends Error {
+  /** @param {number} status @param {string} message @param {string} kind */
+  constructor(status, message, kind) {
+    super(message);
+    this.status = status;
+    this.kind = kind;
+  }
+}
+
+/**
+ * Ask once; while the service is gone, keep asking.
+ * @param {string} path
+ * @param {RequestInit & {retry?: boolean}} [options]
+ */
+export async function ask(path, options = {}) {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const answer = await fetch(address(path), { credentials: "same-origin", ...options });
+      if (state.offline) update({ offline: false });
+      if (answer.ok) return answer;
+      const body = await answer.json().catch(() => ({}));
+      const said = body.error ?? {};
+      throw new ServiceError(answer.status, said.message || answer.statusText, said.type ?? "");
+    } catch (error) {
+      if (!(error instanceof TypeError) || options.signal?.aborted || options.retry === false) throw error;
+      // No answer at all: the service is gone. Keep what was typed, and try again.
+      update({ offline: true });
+      await new Promise((resolve) => setTimeout(resolve, WAIT[Math.min(attempt, WAIT.length - 1)]));
+    }
+  }
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export async function askJson(path, signal) {
+  return (await ask(path, { signal })).json();
+}
+
+/** @param {string} path @param {unknown} body @param {"POST" | "PUT" | "DELETE"} [method] */
+export async function tell(path, body, method = "POST") {
+  const answer = await ask(path, {
+    method,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    retry: false,
+  });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** The version of the store that all rows are meant in. */
+export function version() {
+  return data.overview.version;
+}
+
+/**
+ * The cosine similarity of every row with a query, NaN for rows without a vector.
+ * @param {import("./state.js").Query | File} query
+ * @param {AbortSignal} signal
+ */
+export async function scores(query, signal) {
+  /** @type {RequestInit} */
+  const asked = { method: "POST", signal };
+  if (query instanceof File) {
+    asked.body = new FormData();
+    asked.body.append("file", query);
+  } else {
+    asked.headers = { "Content-Type": "application/json" };
+    asked.body = JSON.stringify(query);
+  }
+  const answer = await ask(`${query instanceof File ? "scores/picture" : "scores"}?version=${version()}`, asked);
+  return new Float32Array(await answer.arrayBuffer());
+}
+
+/** @type {Map<number, any>} */
+const items = new Map();
+/** @type {Map<number, Promise<void>>} */
+const asked = new Map();
+
+/**
+ * What is known of a row; null while it is being asked for.
+ * @param {number} row
+ */
+export function known(row) {
+  return items.get(row) ?? null;
+}
+
+/**
+ * Ask for rows that are not known yet, a page at a time, and have the page drawn again when they are.
+ * @param {Iterable<number>} rows
+ */
+export function need(rows) {
+  const missing = [...rows].filter((row) => !items.has(row) && !asked.has(row));
+  for (let start = 0; start < missing.length; start += 120) {
+    const page = missing.slice(start, start + 120);
+    const answer = askJson(`items?version=${version()}&rows=${page.join(",")}`)
+      .then((found) => {
+        for (const item of found) items.set(item.row, item);
+        update({});
+      })
+      .catch((error) => {
+        for (const row of page) items.set(row, { row, missing: true });
+        update({ notice: { text: String(error.message), kind: "wrong" } });
+      })
+      .finally(() => page.forEach((row) => asked.delete(row)));
+    for (const row of page) asked.set(row, answer);
+  }
+}
+
+/** Forget what is known of all rows, because decisions or the store have changed. */
+export function forget() {
+  items.clear();
+}

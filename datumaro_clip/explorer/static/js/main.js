@@ -1,0 +1,115 @@
+// @ts-check
+// Starts the page: loads the columns, draws the rooms, keeps the address true.
+
+import { html, render, useEffect, useState } from "../vendor/htm-preact-3.1.1.js";
+import * as act from "./actions.js";
+import * as api from "./api.js";
+import { PointGrid } from "./geometry.js";
+import { listen } from "./keys.js";
+import { Dialogs } from "./panes/dialogs.js";
+import { Detail } from "./panes/detail.js";
+import { Duplicates } from "./panes/duplicates.js";
+import { Facets } from "./panes/facets.js";
+import { Gallery } from "./panes/gallery.js";
+import { MapPane } from "./panes/map.js";
+import { Review } from "./panes/review.js";
+import { Compare, Statistics } from "./panes/statistics.js";
+import { takePicture, Top } from "./panes/top.js";
+import { data, recountVerdicts, state, subscribe, update } from "./state.js";
+import { Table } from "./table.js";
+import { fromAddress, toAddress, usualColour } from "./url.js";
+import { language, say } from "./words.js";
+
+const root = /** @type {HTMLElement} */ (document.getElementById("page"));
+/** A notice goes away by itself after so many milliseconds, unless it is about something wrong. */
+const NOTICE = 5000;
+
+function App() {
+  const [, redraw] = useState({});
+  useEffect(() => subscribe(() => redraw({})), []);
+  const rooms = { explore: Explore, duplicates: Duplicates, review: Review, statistics: Statistics, compare: Compare };
+  return html`<${Top} />
+    ${state.offline ? html`<p class="banner" role="alert">${say("offline")}</p>` : null}
+    ${state.job ? html`<${Job} />` : null}
+    <${rooms[state.room]} />
+    <${Dialogs} />
+    ${state.notice ? html`<p class=${`notice ${state.notice.kind}`} role=${state.notice.kind === "wrong" ? "alert" : "status"}>${state.notice.text} <button class="icon" aria-label=${say("close")} onClick=${() => update({ notice: null })}>×</button></p>` : null}`;
+}
+
+function Explore() {
+  return html`<main class=${`room explore ${state.filtersOpen ? "filtering" : ""}`}>
+    <${Facets} /><div class="middle"><${MapPane} /><${Gallery} /></div><${Detail} />
+  </main>`;
+}
+
+function Job() {
+  const job = /** @type {NonNullable<typeof state.job>} */ (state.job);
+  return html`<div class="banner job" role="status"><b>${job.tool}</b> ${job.note}
+    <progress max=${job.total || 1} value=${job.total ? job.done : undefined} aria-label=${job.tool}></progress>
+    <button class="plain" onClick=${act.cancelJob}>${say("cancel")}</button></div>`;
+}
+
+async function start() {
+  document.documentElement.lang = language;
+  try {
+    const theme = localStorage.getItem("theme");
+    if (theme) document.documentElement.dataset.theme = theme;
+  } catch {
+    // Nothing is kept in this browser: the system's choice stands.
+  }
+  const overview = await api.askJson("overview");
+  data.overview = overview;
+  const [bytes, keys] = await Promise.all([
+    api.ask(`columns?version=${overview.version}`).then((answer) => answer.arrayBuffer()),
+    api.askJson(`keys?version=${overview.version}`),
+  ]);
+  data.table = new Table(overview.count, overview.columns, bytes);
+  data.keys = keys;
+  data.rowOf = new Map(keys.map((/** @type {[string, string]} */ [id, subset], /** @type {number} */ row) => [`${id}@${subset}`, row]));
+  const x = data.table.column("x");
+  const y = data.table.column("y");
+  if (x && y) data.grid = new PointGrid(/** @type {Float32Array} */ (x.data), /** @type {Float32Array} */ (y.data));
+  state.colour = usualColour();
+  recountVerdicts();
+  go();
+  render(html`<${App} />`, root);
+  root.removeAttribute("aria-busy");
+  listen();
+  subscribe(remember);
+  window.addEventListener("popstate", go);
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => (event.preventDefault(), takePicture(event.dataTransfer?.files[0])));
+  await Promise.all([act.refreshProposals(), act.refreshChoices()]);
+}
+
+/** Take the state from the address. */
+function go() {
+  const said = fromAddress(location.search);
+  Object.assign(state, said);
+  act.search(said.query ?? null).catch(act.sayWrong);
+  if (said.words) act.searchCaptions(said.words);
+  update({ selected: new Set() });
+}
+
+let written = location.search;
+let timer = 0;
+
+/** Write the state into the address; a notice that only tells goes away by itself. */
+function remember() {
+  const address = toAddress();
+  if (address !== written) {
+    const sameRoom = new URLSearchParams(address).get("room") === new URLSearchParams(written).get("room");
+    history[sameRoom ? "replaceState" : "pushState"](null, "", `${location.pathname}${address}`);
+    written = address;
+  }
+  if (state.notice?.kind === "said" && !timer)
+    timer = window.setTimeout(() => {
+      timer = 0;
+      if (state.notice?.kind === "said") update({ notice: null });
+    }, NOTICE);
+}
+
+start().catch((error) => {
+  root.removeAttribute("aria-busy");
+  root.textContent = error instanceof Error ? error.message : String(error);
+});

@@ -1,0 +1,154 @@
+// @ts-check
+// One thing in full; of several, what they have in common.
+
+import { html, useMemo } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { choiceOf, data, narrowed, ordered, proposalsOf, state } from "../state.js";
+import { countValues } from "../table.js";
+import { count, date, isSaid, say, score, time } from "../words.js";
+import { title, valueName } from "./facets.js";
+import { Frames } from "./frames.js";
+
+const NEIGHBOURS = 8;
+
+export function Detail() {
+  if (state.selected.size > 1) return html`<aside class="detail" aria-label=${say("detail")}><${Common} /></aside>`;
+  const row = state.selected.size ? [...state.selected][0] : state.focus;
+  if (row < 0) return html`<aside class="detail" aria-label=${say("detail")}><p class="empty">${say("pickOne")}</p></aside>`;
+  return html`<aside class="detail" aria-label=${say("detail")}><${One} key=${row} row=${row} /></aside>`;
+}
+
+/** @param {{row: number}} props */
+function One({ row }) {
+  api.need([row]);
+  const item = api.known(row);
+  const [id, subset] = data.keys[row];
+  const match = data.table.column("match")?.data[row];
+  const chosen = choiceOf().get(row)?.action;
+  const others = [...data.table.columns.values()].filter((column) => !["x", "y", "match", "subset", "decision"].includes(column.name));
+  return html`
+    <${Picture} item=${item} row=${row} />
+    <div class="verdicts">
+      <button aria-pressed=${chosen === "keep"} class="keep" onClick=${() => act.decideRows(chosen === "keep" ? "clear" : "keep", [row])}>✓ ${say("keep")}</button>
+      <button aria-pressed=${chosen === "drop"} class="drop" onClick=${() => act.decideRows(chosen === "drop" ? "clear" : "drop", [row])}>✕ ${say("drop")}</button>
+      <button onClick=${() => act.findSimilar(row)}>⌕ ${say("similar")}</button>
+    </div>
+    <dl>
+      <dt>${say("id")}</dt><dd>${id} · ${subset}</dd>
+      ${match === undefined || Number.isNaN(match) ? null : html`<dt>${say("match")}</dt><dd>${score(match)} · ${say("rank", { n: ordered().indexOf(row) + 1, all: narrowed().count })}</dd>`}
+      ${item?.width ? html`<dt>${say("file")}</dt><dd>${item.width} × ${item.height}${item.file ? ` · ${item.file}` : ""}</dd>` : null}
+      ${others.map((column) => html`<${Value} key=${column.name} column=${column} row=${row} />`)}
+    </dl>
+    ${item?.captions?.length ? html`<${Captions} item=${item} row=${row} />` : null}
+    <${Nearest} row=${row} />
+    <${History} item=${item} row=${row} />`;
+}
+
+/** @param {{item: any, row: number}} props */
+function Picture({ item, row }) {
+  if (item?.missing || (item && !item.image_url)) return html`<div class="full broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
+  return html`<div class="full">
+    ${item ? html`<a href=${item.image_url} target="_blank" rel="noopener"><img src=${item.image_url} alt=${item.captions?.[0]?.text ?? data.keys[row][0]} /></a>` : html`<i class="shade"></i>`}
+    ${item?.boxes?.length ? html`<${Frames} item=${item} named=${true} fit="contain" onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />` : null}
+  </div>`;
+}
+
+/** @param {{column: import("../table.js").Column, row: number}} props */
+function Value({ column, row }) {
+  if (column.kind === "number" || column.kind === "date") {
+    const value = column.data[row];
+    if (Number.isNaN(value)) return null;
+    return html`<dt>${title(column)}</dt><dd>${column.kind === "date" ? date(value) : count(Number(value.toPrecision(4)))}</dd>`;
+  }
+  const values = [...data.table.valuesOf(column, row)];
+  if (!values.length) return null;
+  return html`<dt>${title(column)}</dt><dd>${values.map((value) => valueName(column, value)).join(", ")}</dd>`;
+}
+
+/** @param {{item: any, row: number}} props */
+function Captions({ item, row }) {
+  const proposals = proposalsOf().get(row) ?? [];
+  const range = data.overview.caption_range;
+  const scale = range ? range[1] - range[0] || 1 : 1;
+  return html`<h2>${say("captions")} <small>${say("captionScale")}</small></h2>
+    <ul class="captions">
+      ${item.captions.map((/** @type {any} */ caption, /** @type {number} */ at) => {
+        const proposal = proposals.find((each) => each.annotation === caption.annotation && each.action === "drop");
+        const share = range && caption.score !== null ? (caption.score - range[0]) / scale : null;
+        const limit = range && proposal?.threshold !== undefined ? (proposal.threshold - range[0]) / scale : null;
+        return html`<li key=${at}>${caption.text} ${proposal ? html`<em class="proposed">◌ ${proposal.reason}</em>` : null}
+          ${share === null ? null : html`<svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=${score(caption.score)}>
+            <rect class="track" width="100" height="4" /><rect class=${proposal ? "weak" : "good"} width=${100 * Math.max(0, Math.min(1, share))} height="4" />
+            ${limit === null || limit < 0 || limit > 1 ? null : html`<rect class="limit" x=${100 * limit - 0.4} width="0.8" height="4" />`}</svg><span class="count">${score(caption.score)}</span>`}
+        </li>`;
+      })}
+    </ul>`;
+}
+
+/** @param {{row: number}} props */
+function Nearest({ row }) {
+  const found = nearestTo(row);
+  if (!found.length) return null;
+  api.need(found.map((each) => each.row));
+  return html`<h2>${say("nearest")} <small>${say("similarity")}</small></h2>
+    <ul class="near">
+      ${found.map((each) => {
+        const item = api.known(each.row);
+        return html`<li key=${each.row}><button title=${data.keys[each.row][0]} onClick=${() => act.focusOn(each.row)}>
+          ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt=${data.keys[each.row][0]} loading="lazy" />` : html`<i class="shade"></i>`}
+          <span class="score">${each.score.toFixed(2)}</span></button></li>`;
+      })}
+    </ul>`;
+}
+
+/** @type {Map<number, {row: number, score: number}[]>} */
+const nearest = new Map();
+
+/** The rows most similar to one; asked for once. @param {number} row */
+function nearestTo(row) {
+  const found = nearest.get(row);
+  if (found) return found;
+  nearest.set(row, []);
+  const gone = new AbortController();
+  api
+    .askJson(`neighbours?version=${api.version()}&row=${row}&k=${NEIGHBOURS}`, gone.signal)
+    .then((answer) => (nearest.set(row, answer), act.redraw()))
+    .catch(act.sayWrong);
+  return [];
+}
+
+/** @param {{item: any, row: number}} props */
+function History({ item, row }) {
+  const proposed = (proposalsOf().get(row) ?? []).filter((each) => each.reason || each.action !== "keep");
+  const chosen = state.choices.filter((choice) => choice.row === row);
+  const lines = [
+    ...proposed.map((each) => ({ sign: "◌", kind: "proposed", who: each.tool, what: [each.reason.replaceAll("_", " "), each.detail].filter(Boolean).join(": "), number: each.score })),
+    ...chosen.map((each) => ({ sign: each.action === "drop" ? "✕" : "✓", kind: each.action === "drop" ? "dropped" : "kept", who: say("you"), what: `${isSaid(each.action) ? say(each.action) : each.action}${each.tag ? ` ${each.tag}` : ""} · ${time(each.at)}`, number: undefined })),
+  ];
+  return html`<h2>${say("history")}</h2>
+    ${lines.length ? html`<ol class="history">${lines.map((line, at) => html`<li key=${at} class=${line.kind}><span aria-hidden="true">${line.sign}</span> <b>${line.who}</b> ${line.what}${line.number === undefined ? "" : ` (${score(line.number)})`}</li>`)}</ol>` : html`<p class="empty">${say("noHistory")}</p>`}`;
+}
+
+/** The classes, subsets and tags that all selected rows share, and how the rest is spread. */
+function Common() {
+  const rows = state.selected;
+  const mask = useMemo(() => {
+    const found = new Uint8Array(data.table.count);
+    for (const row of rows) found[row] = 1;
+    return found;
+  }, [rows]);
+  const columns = [...data.table.columns.values()].filter((column) => column.kind === "category" || column.kind === "categories");
+  const shown = [...rows].slice(0, 9);
+  api.need(shown);
+  return html`<h2>${say("selected", { n: rows.size })}</h2>
+    <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${data.keys[row][0]} onClick=${() => act.select(new Set(), row)}>
+      ${api.known(row)?.thumbnail_url ? html`<img src=${api.known(row).thumbnail_url} alt=${data.keys[row][0]} />` : html`<i class="shade"></i>`}</button></li>`)}</ul>
+    <h2>${say("common")}</h2>
+    ${columns.map((column) => {
+      const counts = countValues(data.table, column, mask);
+      const order = [...counts.keys()].filter((value) => counts[value]).sort((a, b) => counts[b] - counts[a]).slice(0, 5);
+      if (!order.length) return null;
+      return html`<h3>${title(column)}</h3><ul class="shares">${order.map((value) => html`<li key=${value} class=${counts[value] === rows.size ? "all" : ""}>${valueName(column, value)} <span class="count">${count(counts[value])}</span></li>`)}</ul>`;
+    })}`;
+}

@@ -1,0 +1,123 @@
+// @ts-check
+// What floats: keys, tags, tools with their options, and the way home for decisions.
+
+import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { bindings } from "../keys.js";
+import { choiceOf, data, ordered, state, update } from "../state.js";
+import { say } from "../words.js";
+import { rowName } from "../url.js";
+
+export function Dialogs() {
+  const shown = { help: Help, tag: Tag, tools: Tools, export: Export }[state.panel];
+  return shown ? html`<${Dialog} key=${state.panel} body=${shown} />` : null;
+}
+
+/** @param {{body: any}} props */
+function Dialog({ body }) {
+  const node = useRef(/** @type {HTMLDialogElement | null} */ (null));
+  useEffect(() => node.current?.showModal(), []);
+  return html`<dialog ref=${node} aria-labelledby="dialogTitle" onClose=${() => update({ panel: "" })} onClick=${(/** @type {Event} */ event) => event.target === node.current && update({ panel: "" })}>
+    <button class="icon close" aria-label=${say("close")} onClick=${() => update({ panel: "" })}>×</button><${body} /></dialog>`;
+}
+
+function Help() {
+  return html`<h1 id="dialogTitle">${say("helpTitle")}</h1><dl class="keyList">${bindings().map((binding, at) => html`<dt key=${`k${at}`}><kbd>${binding.keys === " " ? "space" : binding.keys}</kbd></dt><dd key=${`s${at}`}>${say(binding.say)}</dd>`)}</dl>`;
+}
+
+function Tag() {
+  const rows = act.target();
+  const [name, setName] = useState("");
+  const known = data.table.column("tags")?.values ?? [];
+  /** @param {string} action */
+  const tagged = (action) => act.decideRows(action, rows, name.trim()).then((done) => done && update({ panel: "" }));
+  return html`<h1 id="dialogTitle">${say("tagN", { n: rows.length })}</h1>
+    <form onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), name.trim() && tagged("tag"))}>
+      <label>${say("tagName")} <input list="knownTags" value=${name} onInput=${(/** @type {Event} */ event) => setName(/** @type {HTMLInputElement} */ (event.target).value)} autofocus /></label>
+      <datalist id="knownTags">${known.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
+      <p class="row"><button class="primary" disabled=${!name.trim()}>${say("tagN", { n: rows.length })}</button>
+        <button type="button" class="plain" disabled=${!name.trim()} onClick=${() => tagged("untag")}>${say("untagN", { n: rows.length })}</button></p>
+    </form>`;
+}
+
+/** A form made from a tool's option table. */
+function Tools() {
+  const tools = data.overview.tools;
+  const [name, setName] = useState(tools[0]?.name ?? "");
+  const [scope, setScope] = useState(state.selected.size ? "selection" : ordered().length < data.table.count ? "matches" : "all");
+  const [given, setGiven] = useState(/** @type {Record<string, any>} */ ({}));
+  const tool = tools.find((/** @type {any} */ each) => each.name === name);
+  if (!tool) return html`<h1 id="dialogTitle">${say("tools")}</h1>`;
+  const rows = { selection: [...state.selected], matches: [...ordered()], all: null }[scope];
+  return html`<h1 id="dialogTitle">${say("tools")}</h1>
+    <form class="toolForm" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), act.runTool(name, given, rows ?? null))}>
+      <label>${say("runTool")} <select value=${name} onChange=${(/** @type {Event} */ event) => (setName(/** @type {HTMLSelectElement} */ (event.target).value), setGiven({}))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
+      <p>${tool.summary}</p>
+      <label>${say("onWhat")} <select value=${scope} onChange=${(/** @type {Event} */ event) => setScope(/** @type {HTMLSelectElement} */ (event.target).value)}>
+        ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}
+        <option value="matches">${say("whatMatches", { n: ordered().length })}</option><option value="all">${say("everything", { n: data.table.count })}</option></select></label>
+      ${tool.options.map((/** @type {any} */ option) => html`<${Field} key=${option.keyword} option=${option} value=${given[option.keyword]} change=${(/** @type {any} */ value) => {
+        const next = { ...given };
+        if (value === undefined) delete next[option.keyword];
+        else next[option.keyword] = value;
+        setGiven(next);
+      }} />`)}
+      <p class="row"><button class="primary">${say("run")}</button></p>
+    </form>`;
+}
+
+/** @param {{option: any, value: any, change: (value: any) => void}} props */
+function Field({ option, value, change }) {
+  /** @param {Event} event */
+  const text = (event) => {
+    const typed = /** @type {HTMLInputElement} */ (event.target).value;
+    change(typed === "" ? undefined : isNumber ? Number(typed) : option.type === "list" ? typed.split(",").map((each) => each.trim()) : typed);
+  };
+  const isNumber = option.type === "number" || option.type === "integer";
+  const shown = option.default === null || option.default === undefined ? option.unset ?? "" : String(option.default);
+  const field =
+    option.type === "flag"
+      ? html`<input type="checkbox" checked=${value ?? false} onChange=${(/** @type {Event} */ event) => change(/** @type {HTMLInputElement} */ (event.target).checked || undefined)} />`
+      : option.choices
+        ? html`<select value=${value ?? option.default ?? ""} onChange=${text}>${option.default ? null : html`<option value="">–</option>`}${option.choices.map((/** @type {string} */ each) => html`<option key=${each} value=${each}>${each}</option>`)}</select>`
+        : html`<input type=${isNumber ? "number" : "text"} step=${option.type === "integer" ? 1 : "any"} min=${option.minimum ?? option.exclusiveMinimum} max=${option.maximum} placeholder=${shown} value=${value ?? ""} onInput=${text} />`;
+  return html`<label class="field"><span>${option.name.replaceAll("-", " ")}</span>${field}<small>${option.help}</small></label>`;
+}
+
+function Export() {
+  const dropped = new Set([...choiceOf()].filter(([, choice]) => choice.action === "drop").map(([row]) => row));
+  const remaining = data.table.count - dropped.size;
+  const [copied, setCopied] = useState(false);
+  const [format, setFormat] = useState("");
+  const [path, setPath] = useState("");
+  const [what, setWhat] = useState("remaining");
+  const command = data.overview.apply_command;
+  const scopes = { remaining: [...Array(data.table.count).keys()].filter((row) => !dropped.has(row)), selection: [...state.selected], matches: [...ordered()] };
+  const rows = scopes[/** @type {keyof typeof scopes} */ (what)];
+  /** @param {Event} event */
+  const written = async (event) => {
+    event.preventDefault();
+    try {
+      const answer = await api.tell("export", { rows, format, path, version: api.version() });
+      update({ panel: "", notice: { text: say("written", { path: answer.path }), kind: "said" } });
+    } catch (error) {
+      act.sayWrong(error);
+    }
+  };
+  const ids = URL.createObjectURL(new Blob([`${rows.map(rowName).join("\n")}\n`], { type: "text/plain" }));
+  return html`<h1 id="dialogTitle">${say("exportTitle")}</h1>
+    <p>${say("exportNote")}</p>
+    <p class="command"><code>${command}</code><button class="plain" onClick=${() => navigator.clipboard.writeText(command).then(() => setCopied(true))}>${say(copied ? "copied" : "copy")}</button></p>
+    <p class="row"><a class="plain button" href=${api.address("decisions.jsonl").href} download="decisions.jsonl">${say("downloadDecisions")}</a></p>
+    <h2>${say("exportAs")}</h2>
+    <form onSubmit=${written}>
+      <label>${say("onWhat")} <select value=${what} onChange=${(/** @type {Event} */ event) => setWhat(/** @type {HTMLSelectElement} */ (event.target).value)}>
+        <option value="remaining">${say("whatRemains", { n: remaining })}</option><option value="matches">${say("whatMatches", { n: ordered().length })}</option>
+        ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}</select></label>
+      <p class="row"><a class="plain button" href=${ids} download="ids.txt">${say("downloadIds", { n: rows.length })}</a></p>
+      ${data.overview.formats.length ? html`<label>${say("format")} <select value=${format} onChange=${(/** @type {Event} */ event) => setFormat(/** @type {HTMLSelectElement} */ (event.target).value)}><option value="">–</option>${data.overview.formats.map((/** @type {string} */ each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></label>
+      <label>${say("folder")} <input value=${path} onInput=${(/** @type {Event} */ event) => setPath(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
+      <p class="row"><button class="primary" disabled=${!format || !path}>${say("write", { n: rows.length })}</button></p>` : null}
+    </form>`;
+}

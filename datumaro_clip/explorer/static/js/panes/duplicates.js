@@ -1,0 +1,254 @@
+// @ts-check
+// Duplicates: the list of groups, the evidence, the verdict.
+
+import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { choiceOf, data, groups, state, update } from "../state.js";
+import { isSaid, say, score } from "../words.js";
+
+/** Differences of grey levels are shown this many times as strong. */
+const AMPLIFIED = 8;
+const BLINK = 600;
+
+/** Which of the groups are shown: all, or those with something at stake. */
+const KINDS = {
+  all: () => true,
+  leaks: (/** @type {Group} */ group) => new Set(rowsOf(group).map(subsetOf)).size > 1,
+  sameBytes: (/** @type {Group} */ group) => group.members.some((member) => member.reason.includes("exact")),
+  otherLabel: (/** @type {Group} */ group) => new Set(rowsOf(group).map((row) => classesOf(row).join())).size > 1,
+};
+
+/** @typedef {ReturnType<typeof groups>[number]} Group */
+
+/** @param {number} row */
+const subsetOf = (row) => data.keys[row][1];
+
+/** @param {number} row */
+function classesOf(row) {
+  const column = data.table.column("class");
+  return column ? [...data.table.valuesOf(column, row)].map((value) => column.values[value]) : [];
+}
+
+/** The keeper first, then what would go. @param {Group} group */
+function rowsOf(group) {
+  const rows = group.members.map((member) => member.row);
+  const keeper = keeperOf(group);
+  return [keeper, ...rows.filter((row) => row !== keeper)];
+}
+
+/** Who stays: the one that a person picked, else the one proposed. @param {Group} group */
+function keeperOf(group) {
+  const rows = [group.keeper, ...group.members.map((member) => member.row)];
+  const chosen = choiceOf();
+  const picked = rows.filter((row) => chosen.get(row)?.action === "keep");
+  return picked.length === 1 ? picked[0] : group.keeper >= 0 ? group.keeper : rows[1];
+}
+
+/** Whether a person has judged every member. @param {Group} group */
+function isJudged(group) {
+  const chosen = choiceOf();
+  return group.members.filter((member) => member.action === "drop").every((member) => chosen.has(member.row));
+}
+
+let kind = /** @type {keyof typeof KINDS} */ ("all");
+
+function shownGroups() {
+  return groups().filter(KINDS[kind]);
+}
+
+function currentGroup() {
+  const found = shownGroups();
+  return found[Math.min(state.current, found.length - 1)];
+}
+
+/** What the keys do in this room. */
+export const duplicates = {
+  accept() {
+    const group = currentGroup();
+    if (!group) return;
+    const [keeper, ...others] = rowsOf(group);
+    act.decide([{ row: keeper, action: "keep" }, ...others.map((row) => ({ row, action: "drop" }))]).then(() => duplicates.move(1));
+  },
+  refuse() {
+    const group = currentGroup();
+    if (group) act.decide(rowsOf(group).map((row) => ({ row, action: "keep" }))).then(() => duplicates.move(1));
+  },
+  skip() {
+    duplicates.move(1);
+  },
+  /** @param {number} by */
+  move(by) {
+    update({ current: Math.max(0, Math.min(shownGroups().length - 1, state.current + by)) });
+  },
+};
+
+export function Duplicates() {
+  const all = groups();
+  if (!all.length)
+    return html`<main class="room single"><div class="empty"><p>${say("noGroups")}</p><button class="primary" onClick=${() => act.runTool("clip_dedup", {}, null)}>${say("findDuplicates")}</button></div></main>`;
+  const found = shownGroups();
+  const group = currentGroup();
+  const judged = all.filter(isJudged).length;
+  return html`<main class="room pairs">
+    <aside class="groups" aria-label=${say("copies", { n: all.length })}>
+      <p class="head"><b>${say("copies", { n: found.length })}</b><small>${say("reviewed", { n: judged })}</small></p>
+      <progress max=${all.length} value=${judged} aria-label=${say("reviewed", { n: judged })}></progress>
+      <div class="chips">${Object.entries(KINDS).map(([name, has]) => html`<button key=${name} class="chip" aria-pressed=${kind === name}
+        onClick=${() => { kind = /** @type {any} */ (name); update({ current: 0 }); }}>${say(name)} ${all.filter(has).length}</button>`)}</div>
+      <ol class="groupList">${found.slice(Math.max(0, state.current - 60), state.current + 140).map((each) => html`<${Entry} key=${each.group} group=${each} place=${found.indexOf(each)} />`)}</ol>
+    </aside>
+    ${group ? html`<${Evidence} key=${group.group} group=${group} place=${found.indexOf(group)} all=${found.length} />` : null}
+  </main>`;
+}
+
+/** @param {{group: Group, place: number}} props */
+function Entry({ group, place }) {
+  const [keeper, other] = rowsOf(group);
+  api.need([keeper, other]);
+  const subsets = [...new Set(rowsOf(group).map(subsetOf))];
+  const chosen = choiceOf();
+  const judged = isJudged(group);
+  const refused = judged && group.members.every((member) => chosen.get(member.row)?.action !== "drop");
+  return html`<li><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
+    ${[keeper, other].map((row) => html`<img key=${row} src=${api.known(row)?.thumbnail_url ?? ""} alt="" loading="lazy" />`)}
+    <span><b>${reasonOf(group)}</b><small>${subsets.join(" → ")}${subsets.length > 1 ? ` · ${say("leaks")}` : ""}</small></span>
+    <span class=${judged ? (refused ? "kept" : "dropped") : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
+  </button></li>`;
+}
+
+/** @param {Group} group */
+function reasonOf(group) {
+  const member = group.members.find((each) => each.action === "drop");
+  return (member?.reason ?? "").replaceAll("_", " ");
+}
+
+/** @param {{group: Group, place: number, all: number}} props */
+function Evidence({ group, place, all }) {
+  const [way, setWay] = useState(/** @type {"sideBySide" | "slider" | "blink"} */ ("sideBySide"));
+  const rows = rowsOf(group);
+  const [shown, setShown] = useState(rows[1]);
+  const keeper = rows[0];
+  const other = rows.includes(shown) && shown !== keeper ? shown : rows[1];
+  api.need(rows);
+  const [one, two] = [api.known(keeper), api.known(other)];
+  const member = group.members.find((each) => each.row === other) ?? group.members[0];
+  const subsets = [...new Set(rows.map(subsetOf))];
+  return html`<section class="evidence">
+    <header><h2>${reasonOf(group)}, ${subsets.join(" → ")}</h2>
+      <span class="ways" role="group">${["sideBySide", "slider", "blink"].map((name) => html`<button key=${name} aria-pressed=${way === name} onClick=${() => setWay(/** @type {any} */ (name))}>${say(name)}</button>`)}</span></header>
+    ${one && two ? html`<${Comparison} way=${way} one=${one} two=${two} keeper=${keeper} other=${other} group=${group} />` : html`<div class="shade tall"></div>`}
+    ${rows.length > 2 ? html`<ul class="near members">${rows.slice(1).map((row) => html`<li key=${row}><button aria-pressed=${row === other} title=${data.keys[row][0]} onClick=${() => setShown(row)}><img src=${api.known(row)?.thumbnail_url ?? ""} alt=${data.keys[row][0]} /></button>
+      <button class="link" onClick=${() => act.decide([{ row, action: "keep" }])}>${say("split")}</button></li>`)}</ul>` : null}
+    <div class="cards">
+      <${Why} member=${member} one=${one} two=${two} />
+      <${Stake} keeper=${keeper} other=${other} one=${one} two=${two} />
+    </div>
+    <footer class="judge">
+      <button class="primary" onClick=${duplicates.accept}>${say("accept")} <kbd>a</kbd></button>
+      <button class="plain" onClick=${duplicates.refuse}>${say("notDuplicates")} <kbd>n</kbd></button>
+      <button class="plain" onClick=${duplicates.skip}>${say("skip")} <kbd>s</kbd></button>
+      <span class="space"></span>
+      <small>${say("groupOf", { n: place + 1, all })} · <kbd>j</kbd> ${say("next")} · <kbd>k</kbd> ${say("back")} · <kbd>u</kbd> ${say("undo")}</small>
+    </footer>
+  </section>`;
+}
+
+/** @param {{way: string, one: any, two: any, keeper: number, other: number, group: Group}} props */
+function Comparison({ way, one, two, keeper, other, group }) {
+  const [share, setShare] = useState(50);
+  const [second, setSecond] = useState(false);
+  useEffect(() => {
+    if (way !== "blink") return undefined;
+    const timer = setInterval(() => setSecond((now) => !now), BLINK);
+    return () => clearInterval(timer);
+  }, [way]);
+  if (way === "slider")
+    return html`<div class="overlay"><img src=${one.image_url} alt=${data.keys[keeper][0]} /><img src=${two.image_url} alt=${data.keys[other][0]}
+        ref=${(/** @type {HTMLElement | null} */ node) => node && (node.style.clipPath = `inset(0 0 0 ${share}%)`)} />
+      <input type="range" min="0" max="100" value=${share} aria-label=${say("slider")} onInput=${(/** @type {Event} */ event) => setShare(Number(/** @type {HTMLInputElement} */ (event.target).value))} /></div>`;
+  if (way === "blink")
+    return html`<div class="overlay"><img src=${(second ? two : one).image_url} alt=${data.keys[second ? other : keeper][0]} /><p>${data.keys[second ? other : keeper][0]}</p></div>`;
+  return html`<div class="sides">
+    <figure class="stays"><img src=${one.image_url} alt=${data.keys[keeper][0]} /><figcaption><b>${data.keys[keeper][0]}</b> <em class="kept">✓ ${say("stays")}</em><span>${score(alignmentOf(keeper))}</span></figcaption></figure>
+    <figure><img src=${two.image_url} alt=${data.keys[other][0]} /><figcaption><b>${data.keys[other][0]}</b>
+      <button class="plain" onClick=${() => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))])}>${say("keepThis")}</button><span>${score(alignmentOf(other))}</span></figcaption></figure>
+    <${Difference} one=${one.image_url} two=${two.image_url} />
+  </div>`;
+}
+
+/** @param {number} row */
+function alignmentOf(row) {
+  return data.table.column("alignment")?.data[row];
+}
+
+/** The difference of two pictures of one size, amplified, with its mean and its largest place. @param {{one: string, two: string}} props */
+function Difference({ one, two }) {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  const [found, setFound] = useState(/** @type {{mean: number, most: number, x: number, y: number} | null} */ (null));
+  useEffect(() => {
+    let gone = false;
+    Promise.all([one, two].map(loaded)).then(([first, second]) => {
+      if (!gone && canvas.current) setFound(drawDifference(canvas.current, first, second));
+    }).catch(act.sayWrong);
+    return () => void (gone = true);
+  }, [one, two]);
+  return html`<figure><canvas ref=${canvas} role="img" aria-label=${say("whatDiffers")}></canvas><figcaption><b>${say("whatDiffers")}</b>
+    <span>${found ? `${say("amplified", { n: AMPLIFIED })}` : ""}</span></figcaption>
+    ${found ? html`<small>${say("meanDifference")} ${found.mean.toFixed(1)} / 255 · ${say("largestDifference")} ${found.most} (${found.x}, ${found.y})</small>` : null}</figure>`;
+}
+
+/** @param {string} url @returns {Promise<HTMLImageElement>} */
+function loaded(url) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = () => reject(new Error(say("pictureMissing")));
+    image.src = url;
+  });
+}
+
+/** @param {HTMLCanvasElement} canvas @param {HTMLImageElement} one @param {HTMLImageElement} two */
+function drawDifference(canvas, one, two) {
+  const width = Math.min(one.naturalWidth, two.naturalWidth, 1024);
+  const height = Math.max(1, Math.round((width * one.naturalHeight) / one.naturalWidth));
+  Object.assign(canvas, { width, height });
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+  const [first, second] = [one, two].map((image) => {
+    context.drawImage(image, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height);
+  });
+  let [total, most, place] = [0, 0, 0];
+  for (let at = 0; at < first.data.length; at += 4) {
+    let gap = 0;
+    for (let part = 0; part < 3; part++) gap = Math.max(gap, Math.abs(first.data[at + part] - second.data[at + part]));
+    total += gap;
+    if (gap > most) [most, place] = [gap, at / 4];
+    const strong = Math.min(255, gap * AMPLIFIED);
+    [first.data[at], first.data[at + 1], first.data[at + 2]] = [strong, Math.max(0, strong - 90), Math.max(20, 70 - strong)];
+  }
+  context.putImageData(first, 0, 0);
+  return { mean: total / (width * height), most, x: place % width, y: Math.floor(place / width) };
+}
+
+/** @param {{member: any, one: any, two: any}} props */
+function Why({ member, one, two }) {
+  return html`<section class="card"><h3>${say("why")}</h3><dl>
+    <dt>${say("explanation")}</dt><dd>${member.detail || member.reason.replaceAll("_", " ")}</dd>
+    ${member.score === undefined ? null : html`<dt>${say("score")}</dt><dd>${score(member.score)}${member.threshold === undefined ? "" : ` · ${say("threshold", { n: score(member.threshold) })}`}</dd>`}
+    ${one?.width && two?.width ? html`<dt>${say("resolution")}</dt><dd>${one.width} × ${one.height} · ${two.width} × ${two.height}</dd>` : null}
+  </dl></section>`;
+}
+
+/** @param {{keeper: number, other: number, one: any, two: any}} props */
+function Stake({ keeper, other, one, two }) {
+  const [mine, its] = [classesOf(keeper), classesOf(other)].map((names) => names.join(", ") || say("none"));
+  const [here, there] = [subsetOf(keeper), subsetOf(other)];
+  const texts = [one, two].map((item) => (item?.captions ?? []).map((/** @type {any} */ caption) => caption.text));
+  const only = texts[1].filter((/** @type {string} */ text) => !texts[0].includes(text));
+  return html`<section class="card"><h3>${say("stake")}</h3><dl>
+    <dt>${say("labels")}</dt><dd>${mine === its ? say("theSame", { x: mine }) : html`<b class="warn">${say("differ", { x: mine, y: its })}</b>`}</dd>
+    <dt>${say("subsets")}</dt><dd>${here === there ? here : html`<b class="warn">${say("leak", { x: here, y: there })}</b>`}</dd>
+    <dt>${say("captions")}</dt><dd>${texts[0].length} · ${texts[1].length}${only.length ? html`<br />+ ${only.join(" · ")}` : ""}</dd>
+  </dl></section>`;
+}

@@ -1,0 +1,26 @@
+// @ts-check
+// Boxes drawn over a picture, in the picture's own pixels.
+
+import { html } from "../../vendor/htm-preact-3.1.1.js";
+import { CATEGORIES, css } from "../palette.js";
+import { classInks } from "../state.js";
+
+/**
+ * @param {{item: any, named?: boolean, onPick?: (box: number) => void, fit?: "cover" | "contain"}} props
+ */
+export function Frames({ item, named = false, onPick, fit = "cover" }) {
+  if (!item.width || !item.height) return null;
+  const unit = Math.max(item.width, item.height) / 100;
+  return html`<svg class="frames" viewBox="0 0 ${item.width} ${item.height}" preserveAspectRatio=${fit === "cover" ? "xMidYMid slice" : "xMidYMid meet"} aria-hidden=${onPick ? undefined : "true"}>
+    ${item.boxes.map((/** @type {any} */ box, /** @type {number} */ at) => {
+      const ink = css(classInks().get(box.class_name) ?? CATEGORIES[1]);
+      const name = `${box.class_name}${box.confidence === null || box.confidence === undefined ? "" : ` ${Number(box.confidence).toFixed(2)}`}`;
+      return html`<g key=${at} class=${onPick ? "pickable" : ""} onClick=${onPick && (() => onPick(at))}>
+        <title>${name}</title>
+        <rect x=${box.x1} y=${box.y1} width=${Math.max(0, box.x2 - box.x1)} height=${Math.max(0, box.y2 - box.y1)} stroke=${ink} fill=${onPick ? "transparent" : "none"} stroke-width=${unit} />
+        ${named ? html`<rect x=${box.x1} y=${Math.max(0, box.y1 - unit * 5)} width=${name.length * unit * 2.4 + unit * 2} height=${unit * 5} fill=${ink} />
+          <text x=${box.x1 + unit} y=${Math.max(0, box.y1 - unit * 5) + unit * 3.8} font-size=${unit * 4} fill="#fff">${name}</text>` : null}
+      </g>`;
+    })}
+  </svg>`;
+}

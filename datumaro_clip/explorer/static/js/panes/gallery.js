@@ -1,0 +1,160 @@
+// @ts-check
+// The same matches as pictures, in order: only what is in view is drawn, so that a hundred thousand scroll as ten do.
+
+import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { Icon } from "../icons.js";
+import { gallery } from "../keys.js";
+import { choiceOf, data, narrowed, ordered, proposalsOf, state, update } from "../state.js";
+import { say, score } from "../words.js";
+import { activeFilters, title } from "./facets.js";
+import { Frames } from "./frames.js";
+
+const GAP = 8;
+/** Rows drawn beyond what is in view, so that pictures are there before the eye. */
+const AHEAD = 4;
+/** Narrower than this, three pictures stand in a row whatever the size. */
+const NARROW = 480;
+const SIZES = [96, 128, 176, 240];
+
+export function Gallery() {
+  const rows = ordered();
+  const scroller = useRef(/** @type {HTMLElement | null} */ (null));
+  const [view, setView] = useState({ top: 0, height: 600, width: 800 });
+  useEffect(() => {
+    const node = scroller.current;
+    if (!node) return undefined;
+    const seen = () => setView({ top: node.scrollTop, height: node.clientHeight, width: node.clientWidth });
+    const sized = new ResizeObserver(seen);
+    sized.observe(node);
+    node.addEventListener("scroll", seen, { passive: true });
+    return () => (sized.disconnect(), node.removeEventListener("scroll", seen));
+  }, []);
+  const columns = Math.max(view.width < NARROW ? 3 : 1, Math.floor((view.width - GAP) / (state.tile + GAP)));
+  gallery.columns = columns;
+  const side = Math.floor((view.width - GAP) / columns) - GAP;
+  const tall = side + GAP + (state.captions ? 34 : 0);
+  useEffect(() => {
+    const node = scroller.current;
+    const at = state.focus >= 0 ? rows.indexOf(state.focus) : -1;
+    if (!node || at < 0) return;
+    const top = Math.floor(at / columns) * tall;
+    if (top < node.scrollTop) node.scrollTop = top;
+    else if (top + tall + GAP > node.scrollTop + node.clientHeight) node.scrollTop = top + tall + GAP - node.clientHeight;
+  }, [state.focus]);
+  const first = Math.max(0, Math.floor(view.top / tall) - AHEAD) * columns;
+  const last = Math.min(rows.length, (Math.ceil((view.top + view.height) / tall) + AHEAD) * columns);
+  const shown = rows.subarray(first, last);
+  useEffect(() => api.need(shown));
+  return html`<section class="gallery" aria-label=${say("gallery")}>
+    <${Bar} />
+    <div class="scroll" ref=${scroller}>
+      <ul class="tiles" role="listbox" tabindex="0" aria-multiselectable="true" aria-activedescendant=${state.focus >= 0 ? `tile-${state.focus}` : undefined} aria-label=${say("pictures", { n: rows.length })}
+        ref=${(/** @type {HTMLElement | null} */ node) => node && (node.style.height = `${Math.ceil(rows.length / columns) * tall + GAP}px`)}>
+        ${[...shown].map((row, at) => html`<${Tile} key=${row} row=${row} place=${first + at} columns=${columns} side=${side} tall=${tall} />`)}
+      </ul>
+      ${rows.length ? null : html`<${Nothing} />`}
+    </div>
+    <${Actions} />
+  </section>`;
+}
+
+function Bar() {
+  const sortable = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
+  const n = narrowed().count;
+  const value = (state.sort.descending ? "-" : "") + state.sort.name;
+  return html`<div class="bar">
+    <button class="toggle narrowOnly" aria-expanded=${state.filtersOpen} onClick=${() => update({ filtersOpen: !state.filtersOpen })}><${Icon} name="filter" /> ${say("filters")}</button>
+    <b aria-live="polite">${n === 1 ? say("picture1") : say("pictures", { n })}</b>
+    <label><span class="hidden">${say("sort")}</span>
+      <select value=${value} onChange=${(/** @type {Event} */ event) => {
+        const chosen = /** @type {HTMLSelectElement} */ (event.target).value;
+        update({ sort: { name: chosen.replace(/^-/, ""), descending: chosen.startsWith("-") } });
+      }}>
+        <option value="">${say("inOrder")}</option>
+        ${sortable.flatMap((column) =>
+          column.name === "match"
+            ? [html`<option key="-match" value="-match">${say("bestMatch")}</option>`]
+            : [
+                html`<option key=${column.name} value=${column.name}>${title(column)}, ${say("ascending")}</option>`,
+                html`<option key=${`-${column.name}`} value=${`-${column.name}`}>${title(column)}, ${say("descending")}</option>`,
+              ],
+        )}
+      </select>
+    </label>
+    <span class="space"></span>
+    <button class="toggle" aria-pressed=${state.boxes} onClick=${() => update({ boxes: !state.boxes })}>${say("boxes")}</button>
+    <button class="toggle" aria-pressed=${state.captions} onClick=${() => update({ captions: !state.captions })}>${say("captions")}</button>
+    <label>${say("size")} <input type="range" min="0" max=${SIZES.length - 1} value=${Math.max(0, SIZES.indexOf(state.tile))}
+      onInput=${(/** @type {Event} */ event) => update({ tile: SIZES[Number(/** @type {HTMLInputElement} */ (event.target).value)] })} /></label>
+  </div>`;
+}
+
+/** @param {{row: number, place: number, columns: number, side: number, tall: number}} props */
+function Tile({ row, place, columns, side, tall }) {
+  const item = api.known(row);
+  const [id] = data.keys[row];
+  const choice = choiceOf().get(row)?.action;
+  const proposal = proposalsOf().get(row)?.find((each) => each.action === "drop");
+  const match = data.table.column("match")?.data[row];
+  const selected = state.selected.has(row);
+  const sign = choice === "keep" ? "✓" : choice === "drop" ? "✕" : proposal ? "◌" : "";
+  const verdict = choice === "keep" ? "kept" : choice === "drop" ? "dropped" : proposal ? "proposed" : "";
+  const name = [id, verdict && say(verdict), match === undefined ? "" : score(match)].filter(Boolean).join(", ");
+  /** @param {HTMLElement | null} node */
+  const put = (node) => {
+    if (!node) return;
+    node.style.transform = `translate(${GAP + (place % columns) * (side + GAP)}px, ${GAP + Math.floor(place / columns) * tall}px)`;
+    node.style.width = `${side}px`;
+    node.style.height = `${tall - GAP}px`;
+  };
+  return html`<li ref=${put} role="option" id=${`tile-${row}`} aria-selected=${selected} aria-label=${name}
+      class=${["tile", verdict, selected ? "selected" : "", row === state.focus ? "focus" : ""].join(" ")}
+      onClick=${(/** @type {MouseEvent} */ event) => clicked(row, event)} onDblClick=${() => act.findSimilar(row)}>
+    <span class="frame">
+      ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" />` : item?.missing ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
+      ${state.boxes && item?.boxes?.length ? html`<${Frames} item=${item} />` : null}
+      ${match === undefined || Number.isNaN(match) ? null : html`<span class="score">${score(match)}</span>`}
+      ${sign ? html`<span class=${`sign ${verdict}`} aria-hidden="true">${sign}</span>` : null}
+    </span>
+    ${state.captions ? html`<small class="caption">${item?.captions?.[0]?.text ?? ""}</small>` : null}
+  </li>`;
+}
+
+/** @param {number} row @param {MouseEvent} event */
+function clicked(row, event) {
+  if (event.ctrlKey || event.metaKey) {
+    const selected = new Set(state.selected);
+    if (!selected.delete(row)) selected.add(row);
+    return act.select(selected, row);
+  }
+  if (event.shiftKey && state.focus >= 0) {
+    const rows = ordered();
+    const ends = [rows.indexOf(state.focus), rows.indexOf(row)].sort((a, b) => a - b);
+    if (ends[0] >= 0) return act.select(new Set([...state.selected, ...rows.subarray(ends[0], ends[1] + 1)]), row);
+  }
+  act.select(state.selected.size ? new Set() : state.selected, row);
+}
+
+function Nothing() {
+  if (!data.table.count) return html`<div class="empty"><p>${say("emptyStore")}</p><code>datum-clip add ${data.overview.path} path/to/dataset</code></div>`;
+  return html`<div class="empty"><p>${say("noMatch")}</p>
+    ${activeFilters().map(({ name, text, lift }) => html`<button key=${name} class="plain" onClick=${lift}>${say("lift")} ${text}</button>`)}
+  </div>`;
+}
+
+/** What can be done with the selection; comes and goes with it. */
+function Actions() {
+  const n = state.selected.size;
+  if (!n) return null;
+  return html`<div class="actions" role="toolbar" aria-label=${say("selected", { n })}>
+    <b>${say("selected", { n })}</b>
+    <button onClick=${() => act.toggleVerdict("keep")} title="k">${say("keepN", { n })} <kbd>k</kbd></button>
+    <button onClick=${() => act.toggleVerdict("drop")} title="x">${say("dropN", { n })} <kbd>x</kbd></button>
+    <button onClick=${() => update({ panel: "tag" })} title="t">${say("tag")} <kbd>t</kbd></button>
+    ${n === 1 ? html`<button onClick=${() => act.findSimilar([...state.selected][0])}>${say("similar")} <kbd>f</kbd></button>` : null}
+    <button onClick=${() => update({ panel: "tools" })}>${say("runTool")}</button>
+    <button class="icon" aria-label=${say("clearSelection")} title=${`${say("clearSelection")} (Esc)`} onClick=${() => act.select(new Set())}>×</button>
+  </div>`;
+}

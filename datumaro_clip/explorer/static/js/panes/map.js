@@ -1,0 +1,261 @@
+// @ts-check
+// The map: the whole set, always; what matches is strong, the rest pale, never gone.
+
+import { html, useEffect, useMemo, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { simplified } from "../geometry.js";
+import { Icon } from "../icons.js";
+import { colouring, pixelsOf } from "../palette.js";
+import { Scatter } from "../scatter.js";
+import { data, layers, narrowed, state, update } from "../state.js";
+import { say } from "../words.js";
+import { title } from "./facets.js";
+
+/** Pixels within which a point is under the pointer. */
+const REACH = 8;
+const STEP = 60;
+
+export function MapPane() {
+  const holder = useRef(/** @type {HTMLElement | null} */ (null));
+  const scatter = useRef(/** @type {Scatter | null} */ (null));
+  const frame = useRef(0);
+  const pointers = useRef(new Map());
+  const line = useRef(/** @type {[number, number][]} */ ([]));
+  const [tool, setTool] = useState(/** @type {"pan" | "rectangle" | "lasso"} */ ("pan"));
+  const [hover, setHover] = useState(/** @type {{row: number, x: number, y: number} | null} */ (null));
+  const [moved, setMoved] = useState(0);
+  const x = data.table.column("x")?.data;
+  const y = data.table.column("y")?.data;
+  const theme = document.documentElement.dataset.theme ?? "";
+  const colours = useMemo(() => colouring(data.table, state.colour), [state.colour, data.table.column(state.colour)]);
+  const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme, moved < 0]);
+  const layered = layers();
+
+  const draw = () => {
+    frame.current = 0;
+    const plot = scatter.current;
+    if (!plot || !x || !y) return;
+    const size = Math.max(1.5, Math.min(9, 1.4 + 120 / Math.sqrt(data.table.count) + Math.log2(plot.view.scale / plot.fitted) * 0.8));
+    plot.draw(/** @type {Float32Array} */ (x), /** @type {Float32Array} */ (y), colours.colours, pixels, layered, size);
+    drawLine(plot);
+  };
+  const redraw = () => (frame.current ||= requestAnimationFrame(draw));
+
+  /** @param {Scatter} plot */
+  const drawLine = (plot) => {
+    const { context, view, ratio } = plot;
+    const corners = line.current.length ? line.current : state.region;
+    if (!corners || corners.length < 2) return;
+    context.save();
+    context.scale(ratio, ratio);
+    context.beginPath();
+    for (const [cx, cy] of corners) context.lineTo(...view.toCanvas(cx, cy));
+    context.closePath();
+    context.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent");
+    context.lineWidth = 1.5;
+    context.setLineDash([5, 4]);
+    context.stroke();
+    context.globalAlpha = 0.1;
+    context.fillStyle = context.strokeStyle;
+    context.fill();
+    context.restore();
+  };
+
+  useEffect(() => {
+    const node = holder.current;
+    if (!node) return undefined;
+    const canvas = /** @type {HTMLCanvasElement} */ (node.querySelector("canvas"));
+    const plot = new Scatter(canvas);
+    scatter.current = plot;
+    const sized = new ResizeObserver(([entry]) => {
+      const { width, height } = entry.contentRect;
+      if (!width || !height) return;
+      const first = plot.view.width <= 1;
+      plot.resize(width, height, Math.min(devicePixelRatio || 1, 2));
+      if (first && data.grid) showAll(plot);
+      draw();
+      setMoved((n) => n + 1);
+    });
+    sized.observe(node);
+    const wheeled = (/** @type {WheelEvent} */ event) => {
+      event.preventDefault();
+      plot.view.zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), event.offsetX, event.offsetY);
+      redraw();
+      setMoved((n) => n + 1);
+    };
+    canvas.addEventListener("wheel", wheeled, { passive: false });
+    return () => (sized.disconnect(), canvas.removeEventListener("wheel", wheeled));
+  }, []);
+  useEffect(() => void redraw());
+
+  /** @param {Scatter} plot */
+  const showAll = (plot) => {
+    plot.view.fit(data.grid.bounds);
+    plot.fitted = plot.view.scale;
+  };
+
+  /** @param {PointerEvent} event @returns {[number, number]} */
+  const at = (event) => {
+    const box = /** @type {Element} */ (event.currentTarget).getBoundingClientRect();
+    return [event.clientX - box.left, event.clientY - box.top];
+  };
+  /** @param {PointerEvent} event */
+  const pressed = (event) => {
+    /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId);
+    pointers.current.set(event.pointerId, { from: at(event), now: at(event), travelled: 0 });
+    if (drawing(event)) line.current = [/** @type {Scatter} */ (scatter.current).view.toMap(...at(event))];
+  };
+  /** @param {PointerEvent} event */
+  const drawing = (event) => tool !== "pan" || event.shiftKey || line.current.length > 0;
+  /** @param {PointerEvent} event */
+  const dragged = (event) => {
+    const plot = scatter.current;
+    if (!plot) return;
+    const held = pointers.current.get(event.pointerId);
+    const [px, py] = at(event);
+    if (!held) return pointed(px, py);
+    const [dx, dy] = [px - held.now[0], py - held.now[1]];
+    held.travelled += Math.hypot(dx, dy);
+    if (pointers.current.size === 2) {
+      const other = [...pointers.current.entries()].find(([id]) => id !== event.pointerId)?.[1].now ?? [px, py];
+      const [before, after] = [held.now, [px, py]].map((point) => Math.hypot(point[0] - other[0], point[1] - other[1]));
+      if (before > 0) plot.view.zoom(after / before, (px + other[0]) / 2, (py + other[1]) / 2);
+      line.current = [];
+    } else if (line.current.length) {
+      const corner = plot.view.toMap(px, py);
+      const [fx, fy] = line.current[0];
+      if (tool === "rectangle") line.current = [[fx, fy], [corner[0], fy], corner, [fx, corner[1]]];
+      else line.current.push(corner);
+    } else {
+      plot.view.pan(dx, dy);
+    }
+    held.now = [px, py];
+    setHover(null);
+    redraw();
+    if (!line.current.length) setMoved((n) => n + 1);
+  };
+  /** @param {PointerEvent} event */
+  const released = (event) => {
+    const held = pointers.current.get(event.pointerId);
+    pointers.current.delete(event.pointerId);
+    const plot = scatter.current;
+    if (!held || !plot) return;
+    if (line.current.length) {
+      const region = simplified(line.current, 2 / plot.view.scale);
+      line.current = [];
+      if (held.travelled > 6 && region.length > 2) {
+        const inside = data.grid.inside(region);
+        const rows = new Set([...inside.keys()].filter((row) => inside[row] && narrowed().passed[row]));
+        update({ region, selected: rows });
+      }
+      setTool("pan");
+      redraw();
+    } else if (held.travelled < 4) {
+      const row = under(held.from[0], held.from[1]);
+      if (event.shiftKey || row < 0) act.select(new Set(), row);
+      else act.select(new Set(), row);
+    }
+  };
+  /** @param {number} px @param {number} py */
+  const under = (px, py) => {
+    const view = /** @type {Scatter} */ (scatter.current).view;
+    const [atX, atY] = view.toMap(px, py);
+    return data.grid.nearest(atX, atY, REACH / view.scale);
+  };
+  /** @param {number} px @param {number} py */
+  const pointed = (px, py) => {
+    const row = under(px, py);
+    if (row >= 0) api.need([row]);
+    setHover(row >= 0 ? { row, x: px, y: py } : null);
+  };
+  /** @param {KeyboardEvent} event */
+  const keyed = (event) => {
+    const plot = scatter.current;
+    const move = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key];
+    if (!plot) return;
+    if (move) plot.view.pan(move[0], move[1]);
+    else if (event.key === "+" || event.key === "-") plot.view.zoom(event.key === "+" ? 1.3 : 1 / 1.3, plot.view.width / 2, plot.view.height / 2);
+    else return;
+    event.preventDefault();
+    redraw();
+    setMoved((n) => n + 1);
+  };
+  /** @param {number} factor */
+  const zoomBy = (factor) => () => {
+    const plot = /** @type {Scatter} */ (scatter.current);
+    plot.view.zoom(factor, plot.view.width / 2, plot.view.height / 2);
+    redraw();
+    setMoved((n) => n + 1);
+  };
+  const colourable = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
+  const point = state.focus >= 0 && x && y && scatter.current ? scatter.current.view.toCanvas(x[state.focus], y[state.focus]) : null;
+  return html`<section class="mapPane" aria-label=${say("map")}>
+    <div class=${`map ${tool}`} ref=${holder} tabindex="0" role="application" aria-label=${say("mapLabel")} onKeyDown=${keyed}>
+      <canvas onPointerDown=${pressed} onPointerMove=${dragged} onPointerUp=${released} onPointerCancel=${released} onPointerLeave=${() => setHover(null)}></canvas>
+      ${x ? html`<${Labels} plot=${scatter.current} moved=${moved} />` : html`<p class="empty">${say("noMap", { store: data.overview.path })}</p>`}
+      ${point ? html`<i class="focusRing" ref=${placed(...point)}></i>` : null}
+      ${hover ? html`<${Hover} ...${hover} width=${scatter.current?.view.width ?? 0} height=${scatter.current?.view.height ?? 0} />` : null}
+    </div>
+    <label class="float topLeft">${say("colour")}
+      <select value=${state.colour} onChange=${(/** @type {Event} */ event) => update({ colour: /** @type {HTMLSelectElement} */ (event.target).value })}>
+        ${colourable.map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
+      </select>
+    </label>
+    <p class="float bottomLeft" aria-live="polite">${say("points", { all: data.table.count, n: narrowed().count, s: state.selected.size })}</p>
+    <div class="float bottomRight tools">
+      <button title=${`${say("zoomIn")} (+)`} aria-label=${say("zoomIn")} onClick=${zoomBy(1.5)}>+</button>
+      <button title=${`${say("zoomOut")} (−)`} aria-label=${say("zoomOut")} onClick=${zoomBy(1 / 1.5)}>−</button>
+      <button title=${say("rectangle")} aria-label=${say("rectangle")} aria-pressed=${tool === "rectangle"} onClick=${() => setTool(tool === "rectangle" ? "pan" : "rectangle")}><${Icon} name="rectangle" /></button>
+      <button title=${`${say("lasso")} (⇧)`} aria-label=${say("lasso")} aria-pressed=${tool === "lasso"} onClick=${() => setTool(tool === "lasso" ? "pan" : "lasso")}><${Icon} name="lasso" /></button>
+      <button title=${say("fit")} aria-label=${say("fit")} onClick=${() => { const plot = /** @type {Scatter} */ (scatter.current); showAll(plot); redraw(); setMoved((n) => n + 1); }}><${Icon} name="fit" /></button>
+    </div>
+  </section>`;
+}
+
+/** A reference that puts a node at a place; style attributes in the page's text are not allowed. @param {number} x @param {number} y */
+function placed(x, y) {
+  return (/** @type {HTMLElement | null} */ node) => {
+    if (node) node.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
+  };
+}
+
+/** Names of regions, the heaviest first; one that would cover another is left out. @param {{plot: Scatter | null, moved: number}} props */
+function Labels({ plot }) {
+  if (!plot) return null;
+  /** @type {{x: number, y: number, text: string}[]} */
+  const shown = [];
+  for (const label of data.overview.labels) {
+    const [x, y] = plot.view.toCanvas(label.x, label.y);
+    if (x < 20 || y < 12 || x > plot.view.width - 20 || y > plot.view.height - 12) continue;
+    const width = label.text.length * 7 + 16;
+    if (shown.every((other) => Math.abs(other.x - x) > (width + other.text.length * 7 + 16) / 2 || Math.abs(other.y - y) > 18))
+      shown.push({ x, y, text: label.text });
+  }
+  return shown.map((label) => html`<span key=${label.text} class="mapLabel" ref=${placed(label.x, label.y)}>${label.text}</span>`);
+}
+
+/** @param {{row: number, x: number, y: number, width: number, height: number}} props */
+function Hover({ row, x, y, width, height }) {
+  const item = api.known(row);
+  const [id, subset] = data.keys[row];
+  const left = x > width - 190 ? x - 180 : x + 14;
+  const top = Math.max(4, y > height - 230 ? y - 225 : y + 14);
+  return html`<div class="hover" ref=${placed(left, top)}>
+    ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" />` : html`<i class="shade"></i>`}
+    <b>${id}</b> · ${subset}
+    ${item?.captions?.[0] ? html`<small>${item.captions[0].text}</small>` : null}
+  </div>`;
+}
+
+/** The panel's colour and the ring's, as the style sheet says. @returns {[[number, number, number], [number, number, number]]} */
+function panelColours() {
+  const style = getComputedStyle(document.documentElement);
+  return [hex(style.getPropertyValue("--panel")), hex(style.getPropertyValue("--accent"))];
+}
+
+/** @param {string} text as #rrggbb @returns {[number, number, number]} */
+function hex(text) {
+  const number = parseInt(text.trim().slice(1), 16);
+  return [(number >> 16) & 255, (number >> 8) & 255, number & 255];
+}

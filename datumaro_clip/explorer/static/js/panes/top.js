@@ -1,0 +1,90 @@
+// @ts-check
+// The top bar: where one is, what waits in each room, one search field for everything, and the way home.
+
+import { html, useRef } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import { Icon } from "../icons.js";
+import { data, groups, narrowed, reviewable, state, update } from "../state.js";
+import { count, say } from "../words.js";
+
+const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statistics", "compare"]);
+/** Milliseconds after the last key until a text is searched. */
+const PAUSE = 150;
+
+export function Top() {
+  /** @type {Record<string, number>} */
+  const waiting = { duplicates: groups().length, review: reviewable().length };
+  const chosen = state.choices.length;
+  return html`<header class="top">
+    <a class="brand" href="./explore" onClick=${(/** @type {Event} */ event) => (event.preventDefault(), update({ room: "explore" }))}>
+      <h1>datumaro-clip</h1>
+      <small>${data.overview.name} · ${say("of", { n: narrowed().count, all: data.table.count })}</small>
+    </a>
+    <nav class="rooms" aria-label=${say("rooms")}>
+      ${ROOMS.map(
+        (room) => html`<button key=${room} class="room" aria-current=${state.room === room ? "page" : undefined} onClick=${() => update({ room })}>
+          <${Icon} name=${room} />${say(room)}
+          ${waiting[room] ? html` <span class="waiting">${count(waiting[room])}</span>` : null}
+        </button>`,
+      )}
+    </nav>
+    <${Search} />
+    <button class="plain undo" disabled=${!state.undoable} title=${`${say(state.undoable ? "undo" : "nothingToUndo")} (u)`} onClick=${act.undo}><${Icon} name="undo" /> <span>${say("undo")}</span></button>
+    <button class=${chosen ? "primary" : "plain"} onClick=${() => update({ panel: "export" })}>
+      ${chosen === 0 ? say("decision0") : chosen === 1 ? say("decision1") : say("decisions", { n: chosen })}
+    </button>
+    <button class="plain icon" title=${say("theme")} aria-label=${say("theme")} onClick=${switchTheme}><${Icon} name="theme" /></button>
+  </header>`;
+}
+
+function Search() {
+  const timer = useRef(0);
+  /** @param {string} typed */
+  const typedIn = (typed) => {
+    update({ typed });
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => act.search(typed.trim() ? { text: typed.trim() } : null), PAUSE);
+  };
+  /** @param {DragEvent} event */
+  const dropped = (event) => {
+    event.preventDefault();
+    takePicture(event.dataTransfer?.files[0]);
+  };
+  /** @param {ClipboardEvent} event */
+  const pasted = (event) => {
+    const file = [...(event.clipboardData?.files ?? [])].find((each) => each.type.startsWith("image/"));
+    if (file) (event.preventDefault(), takePicture(file));
+  };
+  const query = state.query;
+  const name = query && "row" in query ? data.keys[query.row][0] : query && "picture" in query ? query.picture : "";
+  return html`<form class="search" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}
+      onDragOver=${(/** @type {Event} */ event) => event.preventDefault()} onDrop=${dropped}>
+    <span aria-hidden="true">⌕</span>
+    ${name ? html`<span class="chip">≈ ${name}<button type="button" aria-label=${say("remove", { name })} onClick=${() => act.search(null)}>×</button></span>` : null}
+    <input id="search" type="search" autocomplete="off" spellcheck="false" placeholder=${say("search")} aria-label=${say("searchLabel")}
+      value=${state.typed}
+      onInput=${(/** @type {InputEvent} */ event) => typedIn(/** @type {HTMLInputElement} */ (event.target).value)} onPaste=${pasted} />
+    <label class="pick" title=${say("search")}><${Icon} name="picture" /><input type="file" accept="image/*" aria-label=${say("search")}
+      onChange=${(/** @type {Event} */ event) => takePicture(/** @type {HTMLInputElement} */ (event.target).files?.[0])} /></label>
+    <kbd>/</kbd>
+  </form>`;
+}
+
+/** @param {File | undefined} file */
+export function takePicture(file) {
+  if (!file) return;
+  update({ typed: "", room: "explore" });
+  act.search({ picture: file.name }, file);
+}
+
+function switchTheme() {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  try {
+    localStorage.setItem("theme", root.dataset.theme);
+  } catch {
+    // A browser that keeps nothing still shows the page as asked for.
+  }
+  update({});
+}

@@ -1,0 +1,157 @@
+// @ts-check
+// Draws points into a picture's memory: no graphics card is asked, so it is the same on a remote desktop.
+
+/** What is drawn where: the middle of the canvas in map units, and pixels a unit. */
+export class View {
+  constructor() {
+    this.x = 0;
+    this.y = 0;
+    this.scale = 1;
+    this.width = 1;
+    this.height = 1;
+  }
+
+  /**
+   * Show all of a box, with a margin.
+   * @param {{left: number, right: number, bottom: number, top: number}} bounds
+   */
+  fit(bounds) {
+    this.x = (bounds.left + bounds.right) / 2;
+    this.y = (bounds.bottom + bounds.top) / 2;
+    const across = Math.max(bounds.right - bounds.left, 1e-6);
+    const down = Math.max(bounds.top - bounds.bottom, 1e-6);
+    this.scale = 0.9 * Math.min(this.width / across, this.height / down);
+  }
+
+  /**
+   * Zoom by a factor, so that a place on the canvas keeps showing the same point of the map.
+   * @param {number} factor @param {number} px @param {number} py
+   */
+  zoom(factor, px, py) {
+    const [x, y] = this.toMap(px, py);
+    this.scale = Math.max(1e-3, Math.min(1e6, this.scale * factor));
+    this.x = x - (px - this.width / 2) / this.scale;
+    this.y = y + (py - this.height / 2) / this.scale;
+  }
+
+  /** @param {number} dx @param {number} dy pixels */
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y += dy / this.scale;
+  }
+
+  /** @param {number} px @param {number} py @returns {[number, number]} */
+  toMap(px, py) {
+    return [this.x + (px - this.width / 2) / this.scale, this.y - (py - this.height / 2) / this.scale];
+  }
+
+  /** @param {number} x @param {number} y @returns {[number, number]} */
+  toCanvas(x, y) {
+    return [(x - this.x) * this.scale + this.width / 2, (this.y - y) * this.scale + this.height / 2];
+  }
+}
+
+/** Pale, plain, selected: what is drawn later lies on top. */
+const LAYERS = 3;
+
+/** The points of a map on a canvas. */
+export class Scatter {
+  /** @param {HTMLCanvasElement} canvas */
+  constructor(canvas) {
+    this.canvas = canvas;
+    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.view = new View();
+    this.ratio = 1;
+    /** The scale that shows all. */
+    this.fitted = 1;
+  }
+
+  /**
+   * @param {number} width CSS pixels
+   * @param {number} height
+   * @param {number} ratio device pixels a CSS pixel
+   */
+  resize(width, height, ratio) {
+    this.ratio = ratio;
+    this.canvas.width = Math.max(1, Math.round(width * ratio));
+    this.canvas.height = Math.max(1, Math.round(height * ratio));
+    this.view.width = width;
+    this.view.height = height;
+    this.image = this.context.createImageData(this.canvas.width, this.canvas.height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+  }
+
+  /**
+   * Draw all points.
+   * @param {Float32Array} x @param {Float32Array} y
+   * @param {Uint8Array | Uint16Array} colours index into the palette, a row
+   * @param {{strong: Uint32Array, pale: Uint32Array, background: number, ring: number}} palette as packed pixels
+   * @param {Uint8Array} layers 0 pale, 1 matching, 2 selected, a row
+   * @param {number} size diameter of a matching point, CSS pixels
+   */
+  draw(x, y, colours, palette, layers, size) {
+    if (!this.image || !this.pixels) return;
+    this.pixels.fill(palette.background);
+    const dots = [size * 0.7, size, size + 1.5].map((diameter) => disc(diameter * this.ratio, this.canvas.width));
+    const halo = disc((size + 4.5) * this.ratio, this.canvas.width);
+    for (let layer = 0; layer < LAYERS; layer++) {
+      const inks = layer ? palette.strong : palette.pale;
+      if (layer === 2) this.stamp(x, y, layers, layer, halo, () => palette.ring);
+      this.stamp(x, y, layers, layer, dots[layer], (row) => inks[colours[row]]);
+    }
+    this.context.putImageData(this.image, 0, 0);
+  }
+
+  /**
+   * @param {Float32Array} x @param {Float32Array} y @param {Uint8Array} layers @param {number} layer
+   * @param {{offsets: Int32Array, radius: number}} dot
+   * @param {(row: number) => number} ink
+   */
+  stamp(x, y, layers, layer, { offsets, radius }, ink) {
+    const pixels = /** @type {Uint32Array} */ (this.pixels);
+    const { width, height } = this.canvas;
+    const scale = this.view.scale * this.ratio;
+    const left = width / 2 - this.view.x * scale;
+    const top = height / 2 + this.view.y * scale;
+    for (let row = 0; row < x.length; row++) {
+      if (layers[row] !== layer) continue;
+      const px = Math.round(left + x[row] * scale);
+      const py = Math.round(top - y[row] * scale);
+      if (px < radius || py < radius || px >= width - radius || py >= height - radius) continue;
+      const at = py * width + px;
+      const colour = ink(row);
+      for (let step = 0; step < offsets.length; step++) pixels[at + offsets[step]] = colour;
+    }
+  }
+}
+
+/**
+ * Offsets of a disc's pixels from its middle, in a picture of a width.
+ * @param {number} diameter @param {number} width
+ */
+function disc(diameter, width) {
+  const radius = Math.max(0, Math.ceil(diameter / 2 - 0.5));
+  const offsets = [];
+  for (let dy = -radius; dy <= radius; dy++)
+    for (let dx = -radius; dx <= radius; dx++)
+      if (dx * dx + dy * dy <= (diameter / 2) ** 2 || (!dx && !dy)) offsets.push(dy * width + dx);
+  return { offsets: Int32Array.from(offsets), radius };
+}
+
+/**
+ * A colour as a pixel of little-endian RGBA memory.
+ * @param {[number, number, number]} rgb
+ */
+export function packed([red, green, blue]) {
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+/**
+ * A mixture of two colours.
+ * @param {[number, number, number]} one @param {[number, number, number]} other
+ * @param {number} share of the first
+ * @returns {[number, number, number]}
+ */
+export function mixed(one, other, share) {
+  return /** @type {[number, number, number]} */ (one.map((part, at) => Math.round(part * share + other[at] * (1 - share))));
+}

@@ -1,0 +1,230 @@
+// @ts-check
+// The dataset as columns: what is filtered, counted, sorted and drawn, without asking the server again.
+
+/**
+ * @typedef {object} ColumnSpec
+ * @property {string} name
+ * @property {"category" | "categories" | "number" | "date"} kind
+ * @property {string} title
+ * @property {string[]} [values] names of a category's values, by index
+ * @property {{dtype: string, offset: number, length: number}[]} parts where its arrays lie in the binary answer
+ */
+
+/**
+ * @typedef {object} Column
+ * @property {string} name
+ * @property {"category" | "categories" | "number" | "date"} kind
+ * @property {string} title
+ * @property {string[]} values
+ * @property {Float32Array | Float64Array | Uint16Array} data one value a row; for `categories` the values of all rows
+ * @property {Uint32Array} [starts] for `categories`: where each row's values begin, and one more
+ */
+
+/** Index of a row without a value. */
+export const NONE = 65535;
+
+const ARRAYS = {
+  float32: Float32Array,
+  float64: Float64Array,
+  uint16: Uint16Array,
+  uint32: Uint32Array,
+};
+
+/** All columns of one version of a store. */
+export class Table {
+  /**
+   * @param {number} count rows
+   * @param {ColumnSpec[]} specs
+   * @param {ArrayBuffer} bytes
+   */
+  constructor(count, specs, bytes) {
+    this.count = count;
+    /** @type {Map<string, Column>} */
+    this.columns = new Map();
+    for (const spec of specs) {
+      const parts = spec.parts.map(
+        (part) => new ARRAYS[/** @type {keyof typeof ARRAYS} */ (part.dtype)](bytes, part.offset, part.length),
+      );
+      const data = /** @type {any} */ (parts[0]);
+      const starts = /** @type {any} */ (parts[1]);
+      this.columns.set(spec.name, { ...spec, values: spec.values ?? [], data, starts });
+    }
+  }
+
+  /** @param {string} name */
+  column(name) {
+    return this.columns.get(name);
+  }
+
+  /**
+   * The values of one row of a category column, as indices.
+   * @param {Column} column
+   * @param {number} row
+   */
+  valuesOf(column, row) {
+    if (column.starts) return column.data.subarray(column.starts[row], column.starts[row + 1]);
+    return column.data[row] === NONE ? EMPTY : column.data.subarray(row, row + 1);
+  }
+
+  /**
+   * Add a column that the page made itself: scores of a query, states of decisions.
+   * @param {Column} column
+   */
+  put(column) {
+    this.columns.set(column.name, column);
+  }
+
+  /** @param {string} name */
+  drop(name) {
+    this.columns.delete(name);
+  }
+}
+
+const EMPTY = new Uint16Array(0);
+
+/**
+ * A filter is a set of a category's value indices, or a range of numbers, both ends included.
+ * @typedef {{values: Set<number>} | {from: number, to: number}} Filter
+ */
+
+/**
+ * Which rows a filter lets through.
+ * @param {Table} table
+ * @param {Column} column
+ * @param {Filter} filter
+ * @returns {Uint8Array}
+ */
+export function maskOf(table, column, filter) {
+  const mask = new Uint8Array(table.count);
+  if ("values" in filter) {
+    const wanted = new Uint8Array(Math.max(column.values.length, 1));
+    for (const value of filter.values) wanted[value] = 1;
+    if (column.starts) {
+      for (let row = 0; row < table.count; row++)
+        for (let at = column.starts[row]; at < column.starts[row + 1]; at++)
+          if (wanted[column.data[at]]) { mask[row] = 1; break; }
+    } else {
+      for (let row = 0; row < table.count; row++) mask[row] = wanted[column.data[row]] ?? 0;
+    }
+  } else {
+    // A row without a number, NaN, lies in no range.
+    for (let row = 0; row < table.count; row++)
+      mask[row] = column.data[row] >= filter.from && column.data[row] <= filter.to ? 1 : 0;
+  }
+  return mask;
+}
+
+/**
+ * Which rows pass all filters, and for each filter, which rows pass all the others: what its own counts are made of.
+ * @param {Table} table
+ * @param {Map<string, Filter>} filters
+ * @param {Uint8Array[]} others masks that no column makes: a lasso, words in captions
+ */
+export function applyFilters(table, filters, others) {
+  const missed = new Uint8Array(table.count);
+  /** @type {Map<string, Uint8Array>} */
+  const masks = new Map();
+  for (const [name, filter] of filters) {
+    const column = table.column(name);
+    if (!column) continue;
+    const mask = maskOf(table, column, filter);
+    masks.set(name, mask);
+    for (let row = 0; row < table.count; row++) missed[row] += 1 - mask[row];
+  }
+  for (const mask of others)
+    for (let row = 0; row < table.count; row++) missed[row] += mask[row] ? 0 : 2;
+  const passed = new Uint8Array(table.count);
+  let count = 0;
+  for (let row = 0; row < table.count; row++) {
+    if (missed[row] === 0) { passed[row] = 1; count++; }
+  }
+  /** @param {string} name */
+  const without = (name) => {
+    const own = masks.get(name);
+    if (!own) return passed;
+    const mask = new Uint8Array(table.count);
+    for (let row = 0; row < table.count; row++) mask[row] = missed[row] === 1 - own[row] ? 1 : 0;
+    return mask;
+  };
+  return { passed, count, without };
+}
+
+/**
+ * How many rows of a mask have each value.
+ * @param {Table} table
+ * @param {Column} column
+ * @param {Uint8Array} mask
+ */
+export function countValues(table, column, mask) {
+  const counts = new Uint32Array(column.values.length);
+  for (let row = 0; row < table.count; row++) {
+    if (!mask[row]) continue;
+    if (column.starts) {
+      for (let at = column.starts[row]; at < column.starts[row + 1]; at++) counts[column.data[at]]++;
+    } else if (column.data[row] !== NONE) {
+      counts[column.data[row]]++;
+    }
+  }
+  return counts;
+}
+
+/**
+ * Least and greatest number of a column; null where no row has one.
+ * @param {Column} column
+ * @returns {[number, number] | null}
+ */
+export function extent(column) {
+  let least = Infinity;
+  let greatest = -Infinity;
+  for (const value of column.data) {
+    if (value < least) least = value;
+    if (value > greatest) greatest = value;
+  }
+  return least <= greatest ? [least, greatest] : null;
+}
+
+/**
+ * How many rows of a mask fall into each of equally wide bins.
+ * @param {Column} column
+ * @param {Uint8Array} mask
+ * @param {[number, number]} range
+ * @param {number} bins
+ */
+export function histogram(column, mask, [least, greatest], bins) {
+  const counts = new Uint32Array(bins);
+  const scale = bins / (greatest - least || 1);
+  for (let row = 0; row < mask.length; row++) {
+    const value = column.data[row];
+    if (mask[row] && value >= least && value <= greatest)
+      counts[Math.min(bins - 1, Math.floor((value - least) * scale))]++;
+  }
+  return counts;
+}
+
+/**
+ * Rows of a mask in order of a column; rows without a value come last, equal ones in the dataset's order.
+ * @param {Table} table
+ * @param {Uint8Array} mask
+ * @param {string} name column, or "" for the dataset's order
+ * @param {boolean} descending
+ */
+export function sortedRows(table, mask, name, descending) {
+  let count = 0;
+  for (let row = 0; row < mask.length; row++) count += mask[row];
+  const rows = new Uint32Array(count);
+  for (let row = 0, at = 0; row < mask.length; row++) if (mask[row]) rows[at++] = row;
+  const column = name ? table.column(name) : undefined;
+  if (!column) return rows;
+  /** @param {number} row */
+  const value = (row) => {
+    if (column.starts) return column.starts[row] < column.starts[row + 1] ? column.data[column.starts[row]] : NaN;
+    return column.kind === "category" && column.data[row] === NONE ? NaN : column.data[row];
+  };
+  const sign = descending ? -1 : 1;
+  return rows.sort((a, b) => {
+    const one = value(a);
+    const other = value(b);
+    if (Number.isNaN(one) || Number.isNaN(other)) return Number(Number.isNaN(one)) - Number(Number.isNaN(other)) || a - b;
+    return sign * (one - other) || a - b;
+  });
+}

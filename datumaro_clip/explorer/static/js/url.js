@@ -1,0 +1,86 @@
+// @ts-check
+// What is seen is in the address: back, reload and a shared link give it again.
+
+import { storeName } from "./api.js";
+import { data, state } from "./state.js";
+
+const ROOMS = ["explore", "duplicates", "review", "statistics", "compare"];
+
+/** The state as the part of an address behind "?". */
+export function toAddress() {
+  const said = new URLSearchParams();
+  if (storeName) said.set("store", storeName);
+  if (state.room !== "explore") said.set("room", state.room);
+  if (state.query && "text" in state.query) said.set("q", state.query.text);
+  if (state.query && "row" in state.query) said.set("like", rowName(state.query.row) + (state.query.box === undefined ? "" : `#${state.query.box}`));
+  for (const [name, filter] of state.filters) {
+    const column = data.table.column(name);
+    if (!column) continue;
+    if ("values" in filter) for (const value of filter.values) said.append(name, column.values[value]);
+    else said.set(name, `${bound(filter.from)}..${bound(filter.to)}`);
+  }
+  if (state.words) said.set("words", state.words);
+  if (state.region) said.set("region", state.region.map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
+  if (state.sort.name) said.set("sort", (state.sort.descending ? "-" : "") + state.sort.name);
+  if (state.colour !== usualColour()) said.set("colour", state.colour);
+  if (state.focus >= 0) said.set("focus", rowName(state.focus));
+  if (state.current) said.set("at", String(state.current));
+  const words = said.toString();
+  return words ? `?${words}` : "";
+}
+
+/**
+ * What an address says, as far as this store has it.
+ * @param {string} search
+ * @returns {Partial<import("./state.js").State> & {like?: string}}
+ */
+export function fromAddress(search) {
+  const said = new URLSearchParams(search);
+  const room = said.get("room") ?? "explore";
+  const sort = said.get("sort") ?? "";
+  /** @type {Map<string, import("./table.js").Filter>} */
+  const filters = new Map();
+  for (const [name, column] of data.table.columns) {
+    const given = said.getAll(name);
+    if (!given.length) continue;
+    if (column.kind === "category" || column.kind === "categories") {
+      const values = given.map((text) => column.values.indexOf(text)).filter((value) => value >= 0);
+      if (values.length) filters.set(name, { values: new Set(values) });
+    } else {
+      const [from, to] = given[0].split("..");
+      filters.set(name, { from: from ? Number(from) : -Infinity, to: to ? Number(to) : Infinity });
+    }
+  }
+  const text = said.get("q");
+  const [like, box] = (said.get("like") ?? "").split("#");
+  const row = like ? data.rowOf.get(like) : undefined;
+  const region = (said.get("region") ?? "").split(" ").filter(Boolean).map((corner) => corner.split(",").map(Number));
+  return {
+    room: /** @type {any} */ (ROOMS.includes(room) ? room : "explore"),
+    query: text ? { text } : row === undefined ? null : { row, ...(box ? { box: Number(box) } : {}) },
+    typed: text ?? "",
+    filters,
+    words: said.get("words") ?? "",
+    region: region.length > 2 && region.flat().every(Number.isFinite) ? /** @type {[number, number][]} */ (region) : null,
+    sort: { name: sort.replace(/^-/, ""), descending: sort.startsWith("-") },
+    colour: said.get("colour") ?? usualColour(),
+    focus: data.rowOf.get(said.get("focus") ?? "") ?? -1,
+    current: Math.max(0, Number(said.get("at")) || 0),
+  };
+}
+
+/** What points are coloured by until a person chooses: the class, where there is one. */
+export function usualColour() {
+  return data.table.column("class")?.values.length ? "class" : "subset";
+}
+
+/** @param {number} row */
+export function rowName(row) {
+  const [id, subset] = data.keys[row];
+  return `${id}@${subset}`;
+}
+
+/** @param {number} number */
+function bound(number) {
+  return Number.isFinite(number) ? String(Number(number.toPrecision(6))) : "";
+}

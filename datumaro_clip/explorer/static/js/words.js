@@ -1,0 +1,236 @@
+// @ts-check
+// All that the page says, in English and French, from one table.
+
+/** @type {Record<string, [string, string]>} */
+const WORDS = {
+  explore: ["Explore", "Explorer"],
+  duplicates: ["Duplicates", "Doublons"],
+  review: ["Review", "Relecture"],
+  statistics: ["Statistics", "Statistiques"],
+  compare: ["Compare", "Comparer"],
+  rooms: ["Rooms", "Pièces"],
+  filters: ["Filters", "Filtres"],
+  map: ["Map", "Carte"],
+  gallery: ["Gallery", "Galerie"],
+  detail: ["Detail", "Détail"],
+  search: ["Search by text, or drop a picture", "Chercher par texte, ou déposer une image"],
+  searchLabel: ["Search", "Chercher"],
+  searching: ["Searching …", "Recherche …"],
+  undo: ["Undo", "Annuler"],
+  nothingToUndo: ["Nothing to undo", "Rien à annuler"],
+  decisions: ["{n} decisions · Export", "{n} décisions · Exporter"],
+  decision1: ["1 decision · Export", "1 décision · Exporter"],
+  decision0: ["No decisions yet", "Aucune décision"],
+  of: ["{n} of {all}", "{n} sur {all}"],
+  points: ["{all} points · {n} match · {s} selected", "{all} points · {n} retenus · {s} sélectionnés"],
+  pictures: ["{n} pictures", "{n} images"],
+  picture1: ["1 picture", "1 image"],
+  colour: ["Colour", "Couleur"],
+  sort: ["Sort", "Tri"],
+  size: ["Size", "Taille"],
+  boxes: ["Boxes", "Cadres"],
+  captions: ["Captions", "Légendes"],
+  inOrder: ["dataset's order", "ordre du jeu"],
+  bestMatch: ["best match first", "meilleures d'abord"],
+  ascending: ["ascending", "croissant"],
+  descending: ["descending", "décroissant"],
+  subset: ["Subset", "Sous-ensemble"],
+  class: ["Class", "Classe"],
+  tags: ["Tag", "Étiquette"],
+  alignment: ["Alignment", "Alignement"],
+  match: ["Match", "Ressemblance"],
+  decision: ["Decision", "Décision"],
+  reason: ["Reason", "Raison"],
+  added: ["Added", "Ajout"],
+  pixels: ["Pixels", "Pixels"],
+  confidence: ["Confidence", "Confiance"],
+  objects: ["Objects", "Objets"],
+  annotated: ["Annotations", "Annotations"],
+  width: ["Width", "Largeur"],
+  height: ["Height", "Hauteur"],
+  cosine: ["cosine", "cosinus"],
+  utc: ["UTC", "UTC"],
+  undecided: ["undecided", "non décidé"],
+  proposed: ["proposed to drop", "suppression proposée"],
+  kept: ["kept by you", "gardé par vous"],
+  dropped: ["dropped by you", "écarté par vous"],
+  more: ["{n} more", "{n} de plus"],
+  fewer: ["fewer", "moins"],
+  wordsInCaptions: ["Words in captions", "Mots des légendes"],
+  region: ["Region", "Zone"],
+  remove: ["Remove filter {name}", "Retirer le filtre {name}"],
+  clearAll: ["Clear all filters", "Retirer tous les filtres"],
+  noMatch: ["No picture matches.", "Aucune image ne correspond."],
+  lift: ["Lift", "Lever"],
+  keep: ["Keep", "Garder"],
+  drop: ["Drop", "Écarter"],
+  keepN: ["Keep {n}", "Garder {n}"],
+  dropN: ["Drop {n}", "Écarter {n}"],
+  tag: ["Tag …", "Étiqueter …"],
+  tagN: ["Tag {n}", "Étiqueter {n}"],
+  untagN: ["Untag {n}", "Ôter de {n}"],
+  tagName: ["Name of the tag", "Nom de l'étiquette"],
+  similar: ["Similar", "Semblables"],
+  runTool: ["Run a tool …", "Lancer un outil …"],
+  selected: ["{n} selected", "{n} sélectionnées"],
+  clearSelection: ["Clear selection", "Vider la sélection"],
+  selectAll: ["Select all", "Tout sélectionner"],
+  common: ["What they have in common", "Ce qu'elles ont en commun"],
+  nothingCommon: ["No class, subset or tag is shared by all.", "Aucune classe, sous-ensemble ou étiquette commune."],
+  pickOne: ["Pick a picture to see it in full.", "Choisissez une image pour la voir en entier."],
+  id: ["Id", "Id"],
+  file: ["Picture", "Image"],
+  nearest: ["Nearest", "Plus proches"],
+  similarity: ["similarity", "similarité"],
+  history: ["History", "Historique"],
+  noHistory: ["Nothing was decided or proposed.", "Rien n'a été décidé ni proposé."],
+  you: ["you", "vous"],
+  rank: ["rank {n} of {all}", "rang {n} sur {all}"],
+  captionScale: ["alignment; line = threshold", "alignement ; trait = seuil"],
+  pictureMissing: ["The picture cannot be shown", "L'image ne peut pas être montrée"],
+  zoomIn: ["Zoom in", "Zoomer"],
+  zoomOut: ["Zoom out", "Dézoomer"],
+  rectangle: ["Select a rectangle", "Sélectionner un rectangle"],
+  lasso: ["Select with a lasso", "Sélectionner au lasso"],
+  fit: ["Show all", "Tout montrer"],
+  mapLabel: [
+    "Map of all pictures: similar ones lie together. Arrows move, plus and minus zoom. The gallery lists the same pictures.",
+    "Carte de toutes les images : les semblables sont proches. Flèches : déplacer, plus et moins : zoomer. La galerie liste les mêmes images.",
+  ],
+  noMap: ["Similar pictures have no places yet. `datum-clip map {store}` computes them.", "Les images n'ont pas encore de place. `datum-clip map {store}` les calcule."],
+  copies: ["{n} groups", "{n} groupes"],
+  reviewed: ["{n} reviewed", "{n} relus"],
+  all: ["all", "tous"],
+  leaks: ["leaks", "fuites"],
+  sameBytes: ["same bytes", "octets égaux"],
+  otherLabel: ["other label", "autre classe"],
+  sideBySide: ["Side by side", "Côte à côte"],
+  slider: ["Slider", "Curseur"],
+  blink: ["Blink", "Clignoter"],
+  heat: ["Difference", "Différence"],
+  whatDiffers: ["What differs", "Ce qui diffère"],
+  amplified: ["0 … 255, ×{n}", "0 … 255, ×{n}"],
+  stays: ["stays", "reste"],
+  keepThis: ["Keep this instead", "Garder plutôt celle-ci"],
+  why: ["Why they are a copy", "Pourquoi c'est une copie"],
+  stake: ["What is at stake", "Ce qui est en jeu"],
+  accept: ["Accept", "Accepter"],
+  notDuplicates: ["Not duplicates", "Pas des doublons"],
+  refuse: ["Refuse", "Refuser"],
+  skip: ["Skip", "Passer"],
+  split: ["Take out of the group", "Sortir du groupe"],
+  groupOf: ["Group {n} of {all}", "Groupe {n} sur {all}"],
+  proposalOf: ["Proposal {n} of {all}", "Proposition {n} sur {all}"],
+  next: ["next", "suivant"],
+  back: ["back", "précédent"],
+  noGroups: ["No duplicates are known. Run the tool to look for them.", "Aucun doublon connu. Lancez l'outil pour en chercher."],
+  findDuplicates: ["Find duplicates", "Chercher les doublons"],
+  noProposals: ["Nothing waits for review. Run a tool to get proposals.", "Rien à relire. Lancez un outil pour obtenir des propositions."],
+  allReviewed: ["All is reviewed.", "Tout est relu."],
+  labels: ["Labels", "Classes"],
+  theSame: ["the same: {x}", "les mêmes : {x}"],
+  differ: ["{x} and {y}", "{x} et {y}"],
+  none: ["none", "aucune"],
+  subsets: ["Subsets", "Sous-ensembles"],
+  resolution: ["Resolution", "Résolution"],
+  leak: ["leak: one picture is in both {x} and {y}", "fuite : une image est dans {x} et {y}"],
+  cosineOfVectors: ["Cosine of the vectors", "Cosinus des vecteurs"],
+  score: ["Score", "Score"],
+  threshold: ["threshold {n}", "seuil {n}"],
+  explanation: ["Explanation", "Explication"],
+  meanDifference: ["Mean difference", "Différence moyenne"],
+  largestDifference: ["Largest difference", "Plus grande différence"],
+  exportTitle: ["Take it home", "Emporter"],
+  exportNote: [
+    "Nothing is deleted: decisions are written down, your files stay as they are. This command applies them:",
+    "Rien n'est supprimé : les décisions sont notées, vos fichiers restent tels quels. Cette commande les applique :",
+  ],
+  copy: ["Copy", "Copier"],
+  copied: ["Copied", "Copié"],
+  downloadDecisions: ["Download decisions.jsonl", "Télécharger decisions.jsonl"],
+  downloadIds: ["Download ids of {n}", "Télécharger {n} ids"],
+  exportAs: ["Write a dataset", "Écrire un jeu de données"],
+  whatRemains: ["what remains after decisions ({n})", "ce qui reste après décisions ({n})"],
+  theSelection: ["the selection ({n})", "la sélection ({n})"],
+  whatMatches: ["what matches ({n})", "ce qui correspond ({n})"],
+  format: ["Format", "Format"],
+  folder: ["New folder", "Nouveau dossier"],
+  write: ["Write {n} items", "Écrire {n} éléments"],
+  written: ["Written to {path}", "Écrit dans {path}"],
+  helpTitle: ["Keys", "Touches"],
+  close: ["Close", "Fermer"],
+  tools: ["Run a tool", "Lancer un outil"],
+  onWhat: ["On", "Sur"],
+  everything: ["everything ({n})", "tout ({n})"],
+  run: ["Run", "Lancer"],
+  cancel: ["Cancel", "Annuler"],
+  proposals: ["{n} proposals", "{n} propositions"],
+  offline: ["The service does not answer. What you typed is kept; trying again …", "Le service ne répond pas. Votre saisie est gardée ; nouvel essai …"],
+  conflict: ["Somebody else has decided meanwhile. Their decisions are loaded; decide again.", "Quelqu'un d'autre a décidé entre-temps. Ses décisions sont chargées ; recommencez."],
+  changedStore: ["The store has changed. Reload to see it.", "Le magasin a changé. Rechargez pour le voir."],
+  reload: ["Reload", "Recharger"],
+  loading: ["Loading {store} …", "Chargement de {store} …"],
+  theme: ["Light or dark", "Clair ou sombre"],
+  emptyStore: ["This store is empty. Fill it:", "Ce magasin est vide. Remplissez-le :"],
+  countBy: ["Items by {x}", "Éléments par {x}"],
+  overlap: ["Nearest neighbours across subsets", "Voisins entre sous-ensembles"],
+  allVsShown: ["all · what matches", "tout · ce qui correspond"],
+  before: ["Before", "Avant"],
+  after: ["After decisions", "Après décisions"],
+  share: ["share", "part"],
+  keyAccept: ["accept", "accepter"],
+  keyRefuse: ["refuse", "refuser"],
+  keySkip: ["skip", "passer"],
+  keyNext: ["next", "suivant"],
+  keyBack: ["back", "précédent"],
+  keyMove: ["move", "se déplacer"],
+  keySelect: ["select", "sélectionner"],
+  keyOpen: ["open", "ouvrir"],
+  keyHelp: ["all keys", "toutes les touches"],
+};
+
+export const language = (navigator.language || "en").toLowerCase().startsWith("fr") ? "fr" : "en";
+const place = language === "fr" ? 1 : 0;
+
+/**
+ * What the page says under a name; `{name}` is replaced by a value, numbers as the language writes them.
+ * @param {string} name
+ * @param {Record<string, string | number>} [values]
+ */
+export function say(name, values = {}) {
+  const text = WORDS[name]?.[place] ?? name;
+  return text.replace(/\{(\w+)\}/g, (_, key) => {
+    const value = values[key];
+    return typeof value === "number" ? count(value) : String(value ?? "");
+  });
+}
+
+/** Whether a name is in the table. @param {string} name */
+export function isSaid(name) {
+  return name in WORDS;
+}
+
+const whole = new Intl.NumberFormat(language);
+const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
+const moment = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+/** @param {number} number */
+export function count(number) {
+  return Number.isInteger(number) ? whole.format(number) : number.toPrecision(3);
+}
+
+/** A cosine or another score. @param {number | undefined} number */
+export function score(number) {
+  return number === undefined || number === null || Number.isNaN(number) ? "–" : number.toFixed(3);
+}
+
+/** @param {number} seconds since 1970, UTC */
+export function date(seconds) {
+  return day.format(seconds * 1000);
+}
+
+/** @param {string} iso */
+export function time(iso) {
+  const at = new Date(iso);
+  return Number.isNaN(at.getTime()) ? iso : moment.format(at);
+}

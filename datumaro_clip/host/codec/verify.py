@@ -1,0 +1,83 @@
+"""Checking that each item of a store can be read, and that what it refers to is there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+from datumaro.components.annotation import Mask
+from datumaro.components.dataset_base import DatasetItem
+
+from datumaro_clip.errors import ImageError, StoreCorruptError
+from datumaro_clip.host.carried import DETECTOR, box_of, carried_objects
+from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder, attach_vectors
+from datumaro_clip.store import ArchiveMember, Record, StoreReader
+
+
+def verify_items(reader: StoreReader) -> Counter[str]:
+    """Decode every item, its masks too, and look for its medium.
+
+    Returns
+    -------
+    collections.Counter
+        Items by where their medium is: ``in the store``, ``in a file``, ``in an archive``, ``missing`` (the file that
+        the store names is not there any more), ``none``.
+
+    Raises
+    ------
+    StoreFormatError
+        If the header describes no dataset of Datumaro's.
+    StoreCorruptError
+        At the first item that cannot be read, whose object vectors are not its annotations', or whose medium is missing
+        from the store or from its archive; names it.
+    """
+    DatasetDescription(reader)
+    decoder = ItemDecoder(reader.path)
+    counts: Counter[str] = Counter()
+    for segment in reader.segments:
+        for row in segment.live.tolist():
+            record = segment.record(row)
+            item = decoder.decode(record.key, record.payload)
+            attach_vectors(item, record, reader.header.space, segment.entry.precision)
+            for problem in _problems(item, record):
+                raise StoreCorruptError(f"item {record.key} of the store {problem}")
+            counts[_place_of_medium(item, record)] += 1
+    return counts
+
+
+def _problems(item: DatasetItem, record: Record) -> Iterator[str]:
+    """What is wrong with the masks and object vectors of an item."""
+    for annotation in item.annotations:
+        if isinstance(annotation, Mask):
+            try:
+                annotation.image  # noqa: B018 - decoded when asked for
+            except (StoreCorruptError, ValueError, TypeError) as exc:
+                yield f"has a mask that cannot be decoded: {exc.args[0] if exc.args else exc!r}"
+    objects = {found.annotation_index: found for found in record.objects}
+    for index, annotation, embedding, is_its_own in carried_objects(item):
+        if not is_its_own:
+            yield f"has a vector of the box {embedding.bbox}, but annotation {index} has {box_of(annotation)}"
+        if objects[index].detector != annotation.attributes.get(DETECTOR, ""):
+            yield f"has a vector of annotation {index}, which another detector made than the store says"
+
+
+def _place_of_medium(item: DatasetItem, record: Record) -> str:
+    """Where an item's medium is; :class:`StoreCorruptError` if it is not in the store or archive where it should be."""
+    medium = record.payload.get("media", {})
+    path = getattr(item.media, "path", None)
+    if "archive" in medium:
+        member = item.media._data
+        assert isinstance(member, ArchiveMember)
+        try:
+            member.check()
+        except ImageError as exc:
+            raise StoreCorruptError(f"item {record.key} of the store has its picture in an archive: {exc}") from exc
+        return "in an archive"
+    if "file" in medium:
+        if path is not None and not os.path.isfile(path):
+            raise StoreCorruptError(f"item {record.key} of the store has its medium at {path}, which is missing")
+        return "in the store"
+    if path:
+        return "in a file" if os.path.exists(path) else "missing"
+    return "none"

@@ -1,0 +1,98 @@
+"""The transform ``clip_detect``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.transformer import Transform
+
+from datumaro_clip.curate.finder import Finder
+from datumaro_clip.curate.objects import DETECTION_OPTIONS, CropOptions, Objects, detection_options, load_detector
+from datumaro_clip.curate.options import Values, add_options, read_options
+from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
+from datumaro_clip.errors import OptionError
+from datumaro_clip.host.items import label_names, neutral, with_labels
+from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
+
+log = logging.getLogger(__name__)
+
+_SHARED = ("device", "threads", "on-error")
+OPTIONS = (*DETECTION_OPTIONS, *(option for option in VECTOR_OPTIONS if option.name in _SHARED))
+
+#: Datumaro's formats that keep boxes but not their attribute ``score``.
+DROP_SCORE = ("cvat", "icdar_text_localization", "mot_seq_gt", "vgg_face2", "wider_face", "yolo", "yolo_ultralytics")
+
+
+class ClipDetect(Transform):
+    """
+    Finds objects with a detector on OpenVINO, and adds a box for each, with its class and score.|n
+    |n
+    Boxes carry the detector's fingerprint in the attribute 'clip_detector': a later run of the same detector replaces
+    them, and no others. Classes that the dataset lacks are added to its labels. Detectors are made known with
+    'datum-clip detector add'.|n
+    |n
+    Example:|n
+    |s|sdatum transform -t clip_detect -o OUT path/to/images:image_dir -- --detector yolox_nano --min-confidence 0.4
+    """
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the transform's options."""
+        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
+        add_options(parser, OPTIONS)
+        return parser
+
+    @classmethod
+    def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
+        """Read the command line; what cannot be used is refused before anything is done."""
+        given: dict[str, Any] = super().parse_cmdline(args)
+        _read(given)
+        return given
+
+    def __init__(self, extractor: IDataset, **options: Any) -> None:
+        super().__init__(extractor)
+        # Datumaro drops a transform that raises here, and goes on without it: options are read when items are wanted.
+        self._given = options
+        self._length = "parent" if options.get("on_error") != "skip" else None
+
+    @cached_property
+    def _values(self) -> Values:
+        return _read(self._given)
+
+    @cached_property
+    def _objects(self) -> Objects:
+        detector = load_detector(self._values.detector, self._values.device)
+        detector.indices_of(self._values.classes)
+        return Objects(CropOptions(), detector, detection_options(vars(self._values)))
+
+    def categories(self) -> Any:
+        """The dataset's categories, with the detector's classes that they lacked."""
+        known = self._extractor.categories()
+        return with_labels(known, missing_labels(label_names(known), self._objects))
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        classes = label_names(self.categories())
+        detector = self._objects.detector
+        assert detector is not None
+        numbers = class_numbers(classes, detector.labels)
+        warned = False
+        finder = Finder(self._objects, self._values.threads, self._values.on_error)
+        items = (neutral(item, classes) for item in self._extractor)
+        for found in finder.run(items, len(self._extractor)):
+            if found.detected and not warned:
+                log.warning("These formats drop the boxes' score: %s", ", ".join(DROP_SCORE))
+                warned = True
+            yield with_objects(found.item.origin, None, found.detected, detector.fingerprint, numbers)
+
+
+def _read(given: dict[str, Any]) -> Values:
+    """The options' values; :class:`OptionError` if one cannot be used, or there is no detector among them."""
+    values = read_options(OPTIONS, given, "clip_detect", log.warning)
+    if values.detector is None:
+        raise OptionError("clip_detect needs --detector NAME|DIR; datum-clip detector list shows those that are known")
+    return values

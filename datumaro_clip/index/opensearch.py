@@ -1,0 +1,442 @@
+"""An index in OpenSearch: one document an item, its objects nested. The only importer of ``opensearchpy``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from datumaro_clip.errors import EngineError, EngineMismatchError, MissingDependencyError, OptionError
+from datumaro_clip.index.filters import Filter, attribute_text
+from datumaro_clip.index.remote import Document, Place, Progress, State, password
+from datumaro_clip.index.snapshot import OBJECTS
+from datumaro_clip.similarity.scores import Matrix, as_float32
+from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
+
+try:
+    import opensearchpy
+    from opensearchpy import exceptions, helpers
+except ModuleNotFoundError as exc:
+    raise MissingDependencyError("opensearchpy", "opensearch", "an index in OpenSearch") from exc
+
+_Result = TypeVar("_Result")
+
+# Version of the mapping; another one is refused.
+_VERSION = 1
+_INDEX = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,120}")
+# Of the engine `faiss`, the default, indexing hangs where its native library is missing.
+_ENGINE = "lucene"
+# What says "later", rather than "no".
+_BUSY = (429, 502, 503, 504)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
+_ACTIONS_PER_REQUEST = 500
+# Deleted items beside those that are there, from which they are expunged.
+_MOST_DELETED = 0.2
+# The time limit of what takes long in a large index, in seconds.
+_LONG = {"request_timeout": 3600}
+# What an answer lists at most.
+_MOST_HITS = 10_000
+
+
+def index_body(
+    space: VectorSpace, *, shards: int, replicas: int, connectivity: int, expansion_add: int
+) -> dict[str, Any]:
+    """Settings and mapping of an empty index: what is sent to make one.
+
+    Parameters
+    ----------
+    space : VectorSpace
+    shards, replicas : int
+    connectivity, expansion_add : int
+        HNSW's ``m`` and ``ef_construction``.
+    """
+    method = {
+        "name": "hnsw",
+        "space_type": "cosinesimil",
+        "engine": _ENGINE,
+        "parameters": {"m": connectivity, "ef_construction": expansion_add},
+    }
+    vector = {"type": "knn_vector", "dimension": space.dimension, "method": method}
+    word, number = {"type": "keyword"}, {"type": "float"}
+    objects = {"bbox": number, "class_name": word, "confidence": number, "object_embedding": vector}
+    properties: dict[str, Any] = {
+        "image_id": word,
+        "subset": word,
+        "filename": word,
+        "caption": {"type": "text"},
+        "global_image_embedding": vector,
+        "detected_objects": {"type": "nested", "properties": objects},
+        "tags": word,
+        "upload_date": {"type": "date"},
+        "classes": word,
+        "score": number,
+        "attributes": word,
+        "segment": word,
+        "row": {"type": "integer"},
+        "first_object": {"type": "integer"},
+        "checksum": {"type": "long"},
+    }
+    return {
+        "settings": {"index": {"knn": True, "number_of_shards": shards, "number_of_replicas": replicas}},
+        "mappings": {"dynamic": "strict", "_meta": _meta(State(space)), "properties": properties},
+    }
+
+
+def source_of(document: Document) -> dict[str, Any]:
+    """An item as it is sent."""
+    source: dict[str, Any] = {
+        "image_id": document.key.id,
+        "subset": document.key.subset,
+        "filename": document.filename,
+        "caption": list(document.captions),
+        "detected_objects": [
+            {
+                "bbox": list(found.bbox),
+                "class_name": found.class_name,
+                "confidence": 1.0 if found.confidence is None else found.confidence,
+                "object_embedding": found.vector.tolist(),
+            }
+            for found in document.objects
+        ],
+        "tags": list(document.tags),
+        "classes": list(document.classes),
+        "attributes": [f"{name}={attribute_text(value)}" for name, value in document.attributes.items()],
+        "segment": document.segment,
+        "row": document.row,
+        "first_object": document.first_object,
+        "checksum": document.checksum,
+    }
+    optional = {
+        "upload_date": None if document.added is None else document.added.isoformat(),
+        "score": document.score,
+        "global_image_embedding": None if document.embedding is None else document.embedding.tolist(),
+    }
+    return {**source, **{name: value for name, value in optional.items() if value is not None}}
+
+
+def search_body(target: str, query: FloatArray, count: int, wanted: Filter | None) -> dict[str, Any]:
+    """The search for ``count`` pictures or objects near a query (D,); the filter is inside the knn clause.
+
+    A filter beside it would be applied to what the knn clause found, of which fewer than wanted may be left.
+    """
+    of_objects = target == OBJECTS
+    field = "detected_objects.object_embedding" if of_objects else "global_image_embedding"
+    clause: dict[str, Any] = {"vector": query.tolist(), "k": count}
+    conditions = filter_clauses(wanted or Filter())
+    if conditions:
+        clause["filter"] = {"bool": {"filter": conditions}}
+    if of_objects:
+        clause["expand_nested_docs"] = True
+    search: dict[str, Any] = {"knn": {field: clause}}
+    if of_objects:
+        inner = {"size": 100, "_source": False}
+        search = {"nested": {"path": "detected_objects", "score_mode": "max", "query": search, "inner_hits": inner}}
+    return {"size": count, "_source": False, "docvalue_fields": ["segment", "row", "first_object"], "query": search}
+
+
+def text_body(text: str, count: int, wanted: Filter | None) -> dict[str, Any]:
+    """The search for ``count`` items whose captions have the words of a text."""
+    query = {"bool": {"must": {"match": {"caption": text}}, "filter": filter_clauses(wanted or Filter())}}
+    return {"size": count, "_source": False, "docvalue_fields": ["segment", "row"], "query": query}
+
+
+def filter_clauses(wanted: Filter) -> list[dict[str, Any]]:
+    """What of a filter a document can say.
+
+    That one annotation has both the class and the score is not said: the caller looks at each row again.
+    """
+    lists = {"subset": wanted.subsets, "tags": wanted.tags, "classes": wanted.classes}
+    clauses: list[dict[str, Any]] = [{"terms": {name: list(values)}} for name, values in lists.items() if values]
+    clauses += [
+        {"terms": {"attributes": [f"{name}={text}" for text in wanted.attribute_values(name)]}}
+        for name in wanted.attributes
+    ]
+    if wanted.min_score is not None:
+        # As float32, in which confidences are kept.
+        clauses.append({"range": {"score": {"gte": float(np.float32(wanted.min_score))}}})
+    dates = {"gte": wanted.added_from, "lt": wanted.added_before}
+    if limits := {name: date.isoformat() for name, date in dates.items() if date is not None}:
+        clauses.append({"range": {"upload_date": limits}})
+    return clauses
+
+
+class OpenSearchRemote:
+    """One index of a cluster; it may be used by several threads.
+
+    Parameters
+    ----------
+    url : str
+        ``http(s)://[USER@]HOST:PORT[,HOST:PORT...]/INDEX``; where one of several hosts fails, the others are asked.
+        A password in it is refused: other users see command lines.
+    connectivity, expansion_add : int
+        HNSW's ``m`` and ``ef_construction``.
+    shards : int
+    replicas : int or None
+        None for 1, but 0 where the cluster has one node.
+    time_limit : float
+        Seconds that a search may take, and that a push waits for a server that is gone or busy.
+
+    Raises
+    ------
+    OptionError
+        If the URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connectivity: int = 16,
+        expansion_add: int = 512,
+        shards: int = 2,
+        replicas: int | None = None,
+        time_limit: float = 30.0,
+    ) -> None:
+        parts = urlsplit(url)
+        user, _, hosts = parts.netloc.rpartition("@")
+        self._index = parts.path.strip("/")
+        if not _INDEX.fullmatch(self._index):
+            raise OptionError(
+                f"{self._index!r} cannot be an index's name; wanted {parts.scheme}://HOST:PORT/INDEX, of small "
+                "letters, digits, '.', '_' and '-'"
+            )
+        if ":" in user:
+            raise OptionError(
+                "a password in the URL can be read by others: set DATUMARO_CLIP_ENGINE_PASSWORD or "
+                "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
+            )
+        self.name = f"{hosts}/{self._index}"
+        self._graph = {"connectivity": connectivity, "expansion_add": expansion_add}
+        self._shards, self._replicas, self._time_limit = shards, replicas, time_limit
+        addresses = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
+        self._client = opensearchpy.OpenSearch(
+            addresses,
+            http_auth=(user, password() or "") if user else None,
+            ca_certs=os.environ.get("DATUMARO_CLIP_ENGINE_CA") if parts.scheme == "https" else None,
+            timeout=time_limit,
+            # One try of each host; more are ours, with pauses.
+            max_retries=len(addresses) - 1,
+            retry_on_timeout=len(addresses) > 1,
+        )
+
+    def state(self) -> State | None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._errors():
+            if not self._client.indices.exists(index=self._index):
+                return None
+            answer = self._client.indices.get_mapping(index=self._index)
+        [mapping] = answer.values()
+        meta = mapping["mappings"].get("_meta", {})
+        if meta.get("datumaro_clip") != _VERSION:
+            raise EngineMismatchError(
+                f"{self.name} is an index of something else, or of another version: name another one, or replace it by "
+                "datum-clip index create --overwrite"
+            )
+        space = VectorSpace(meta["fingerprint"], meta["dimension"], meta["model"])
+        return State(space, meta["digest"], {name: Progress(*progress) for name, progress in meta["segments"].items()})
+
+    def remove(self) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._errors():
+            self._client.indices.delete(index=self._index, params={"ignore_unavailable": "true"})
+
+    def create(self, space: VectorSpace) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._errors():
+            replicas = self._replicas
+            if replicas is None:
+                replicas = min(1, int(self._client.cluster.health()["number_of_data_nodes"]) - 1)
+            body = index_body(space, shards=self._shards, replicas=replicas, **self._graph)
+            self._client.indices.create(index=self._index, body=body)
+
+    def upsert(self, documents: Sequence[Document], state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`; an item's older version never replaces a newer one."""
+        actions = [
+            [{"index": self._action(document.key, document.version)}, source_of(document)] for document in documents
+        ]
+        self._bulk(actions)
+        self._remember(state)
+
+    def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        self._bulk([[{"delete": self._action(key, version)}] for key in keys])
+        self._remember(state)
+
+    def finish(self, state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        others = {"bool": {"must_not": {"terms": {"segment": list(state.segments)}}}}
+        self._patiently(lambda: self._client.indices.refresh(index=self._index))
+        self._patiently(
+            lambda: self._client.delete_by_query(
+                index=self._index,
+                body={"query": others},
+                params={"conflicts": "proceed", "refresh": "true", **_LONG},
+            )
+        )
+        # A graph that is full of deleted items finds too few of the others.
+        self._patiently(self._expunge)
+        self._remember(state)
+
+    def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        count = min(count, _MOST_HITS)
+        vectors = as_float32(queries)
+        return self._searched([search_body(target, query, count, wanted) for query in vectors], target == OBJECTS)
+
+    def propose_text(self, text: str, count: int, wanted: Filter | None = None) -> list[Place]:
+        """About ``count`` items whose captions have the words of a text, the best first."""
+        return self._searched([text_body(text, min(count, _MOST_HITS), wanted)], False)[0]
+
+    def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        fields = ["image_id", "subset", "segment", "row", "checksum"]
+        with self._errors():
+            for hit in helpers.scan(self._client, index=self._index, query={"_source": fields}, size=1000):
+                source = hit["_source"]
+                yield (
+                    ItemKey(source["image_id"], source["subset"]),
+                    source["segment"],
+                    source["row"],
+                    source["checksum"],
+                )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _searched(self, bodies: Sequence[Mapping[str, Any]], of_objects: bool) -> list[list[Place]]:
+        lines = "".join(f"{{}}\n{json.dumps(body)}\n" for body in bodies)
+        with self._errors():
+            answers = self._client.msearch(body=lines, index=self._index)["responses"]
+        found = []
+        for answer in answers:
+            if "error" in answer or answer["_shards"]["failed"]:
+                raise EngineError(f"{self.name} could not search: {_reason(answer.get('error', answer['_shards']))}")
+            found.append([place for hit in answer["hits"]["hits"] for place in _places(hit, of_objects)])
+        return found
+
+    def _bulk(self, actions: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+        """Send actions until each is done; what the cluster is too busy for is sent again, after a pause."""
+        left = list(actions)
+        pauses = self._pauses()
+        while left:
+            body = "".join(f"{json.dumps(line)}\n" for action in left[:_ACTIONS_PER_REQUEST] for line in action)
+            answer = self._patiently(lambda body=body: self._client.bulk(body=body))  # type: ignore[misc]
+            busy = []
+            for action, item in zip(left, answer["items"], strict=False):
+                [result] = item.values()
+                if result["status"] in _BUSY:
+                    busy.append(action)
+                elif result["status"] == 409:
+                    raise EngineMismatchError(
+                        f"{self.name} holds a later version of an item: another process pushed a later state of the "
+                        "store; push again, or empty the index with datum-clip index create --overwrite"
+                    )
+                elif "error" in result:
+                    raise EngineError(f"{self.name} refuses an item: {_reason(result['error'])}")
+            left = busy + left[_ACTIONS_PER_REQUEST:]
+            if busy and next(pauses, None) is None:
+                raise EngineError(f"{self.name} has been too busy for {self._time_limit:g} s; push again later")
+
+    def _expunge(self) -> None:
+        """Rewrite the parts of the index of which many items were deleted."""
+        docs = self._client.indices.stats(index=self._index, metric="docs")["_all"]["primaries"]["docs"]
+        if docs["deleted"] > _MOST_DELETED * docs["count"]:
+            self._client.indices.forcemerge(index=self._index, params={"only_expunge_deletes": "true", **_LONG})
+
+    def _remember(self, state: State) -> None:
+        self._patiently(lambda: self._client.indices.put_mapping(index=self._index, body={"_meta": _meta(state)}))
+
+    def _patiently(self, call: Callable[[], _Result]) -> _Result:
+        """The result of a call that is made again while the server is gone or busy, within the time limit."""
+        pauses = self._pauses()
+        while True:
+            try:
+                with self._errors():
+                    return call()
+            except _LaterError as exc:
+                if next(pauses, None) is None:
+                    raise EngineError(str(exc)) from exc
+
+    def _pauses(self) -> Iterator[float]:
+        """Wait longer and longer; ends when the time limit is over."""
+        end, pause = time.monotonic() + self._time_limit, _FIRST_PAUSE
+        while time.monotonic() < end:
+            time.sleep(pause)
+            yield pause
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.ConnectionTimeout as exc:
+            raise EngineError(
+                f"{self.name} took longer than {self._time_limit:g} s; look at its load, or allow more time"
+            ) from exc
+        except exceptions.AuthenticationException as exc:
+            raise EngineError(
+                f"{self.name} refuses the user or the password (401): name the user in the URL, and the password in "
+                "DATUMARO_CLIP_ENGINE_PASSWORD or the file that DATUMARO_CLIP_ENGINE_PASSWORD_FILE names"
+            ) from exc
+        except exceptions.SSLError as exc:
+            raise EngineError(
+                f"{self.name} has no certificate that is trusted here; see DATUMARO_CLIP_ENGINE_CA"
+            ) from exc
+        except exceptions.ConnectionError as exc:
+            raise _LaterError(f"{self.name} cannot be reached; check the URL, and whether it runs") from exc
+        except exceptions.TransportError as exc:
+            error = _LaterError if exc.status_code in _BUSY else EngineError
+            raise error(f"{self.name} answers {exc.status_code}: {_reason(exc.info)}") from exc
+        except exceptions.OpenSearchException as exc:
+            raise EngineError(f"{self.name}: {exc}") from exc
+
+    def _action(self, key: ItemKey, version: int) -> dict[str, Any]:
+        text = f"{key.subset}\0{key.id}".encode("utf-8", "surrogatepass")
+        # Any text may be an id in a dataset, but none longer than 512 bytes here.
+        name = hashlib.sha256(text).hexdigest()
+        return {"_index": self._index, "_id": name, "version": version, "version_type": "external_gte"}
+
+
+class _LaterError(EngineError):
+    """The same call may succeed later."""
+
+
+def _meta(state: State) -> dict[str, Any]:
+    return {
+        "datumaro_clip": _VERSION,
+        "fingerprint": state.space.fingerprint,
+        "dimension": state.space.dimension,
+        "model": state.space.model,
+        "digest": state.digest,
+        "segments": {name: [progress.rows, progress.removed] for name, progress in state.segments.items()},
+    }
+
+
+def _places(hit: Mapping[str, Any], of_objects: bool) -> list[Place]:
+    fields = hit["fields"]
+    [segment] = fields["segment"]
+    if not of_objects:
+        return [(segment, int(fields["row"][0]))]
+    first = int(fields["first_object"][0])
+    inner = hit["inner_hits"]["detected_objects"]["hits"]["hits"]
+    return [(segment, first + int(found["_nested"]["offset"])) for found in inner]
+
+
+def _reason(error: Any) -> str:
+    """What an error of the server says, in a line."""
+    if isinstance(error, dict):
+        inner = error.get("error", error)
+        causes = inner.get("root_cause") or inner.get("failures") or [inner] if isinstance(inner, dict) else [inner]
+        cause = causes[0]
+        reason = cause.get("reason", cause) if isinstance(cause, dict) else cause
+        return str(reason.get("reason", reason) if isinstance(reason, dict) else reason)[:300]
+    return str(error)[:300]

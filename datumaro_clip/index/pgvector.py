@@ -1,0 +1,390 @@
+"""An index in PostgreSQL with the extension pgvector. The only importer of ``psycopg``."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from datumaro_clip.errors import EngineError, EngineMismatchError, MissingDependencyError, OptionError
+from datumaro_clip.index.filters import Filter
+from datumaro_clip.index.remote import Document, Place, Progress, State, password
+from datumaro_clip.index.snapshot import OBJECTS
+from datumaro_clip.similarity.scores import Matrix
+from datumaro_clip.vectors import ItemKey, VectorSpace
+
+try:
+    import psycopg
+    from psycopg import sql
+    from psycopg.types import TypeInfo
+    from psycopg.types.json import Jsonb
+except ModuleNotFoundError as exc:
+    raise MissingDependencyError("psycopg", "pgvector", "an index in PostgreSQL") from exc
+
+_DEFAULT_SCHEMA = "datumaro_clip"
+_SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
+# Version of the tables; another one is refused.
+_VERSION = 1
+# pgvector's own limits.
+_MOST_DIMENSIONS, _MOST_EXPANSION = 4000, 1000
+_LEAST_EXPANSION = 200
+
+_TABLES = """
+CREATE TABLE {schema}.state (
+    version integer NOT NULL, fingerprint text NOT NULL, dimension integer NOT NULL, model text NOT NULL,
+    digest text NOT NULL);
+CREATE TABLE {schema}.segment (
+    id serial PRIMARY KEY, name text UNIQUE NOT NULL, rows integer NOT NULL, removed integer NOT NULL);
+CREATE TABLE {schema}.item (
+    subset text NOT NULL, id text NOT NULL, segment integer NOT NULL, row integer NOT NULL, version bigint NOT NULL,
+    tags text[] NOT NULL, classes text[] NOT NULL, score real, added timestamptz, attributes jsonb NOT NULL,
+    filename text NOT NULL, checksum bigint NOT NULL, embedding halfvec({dimension}), PRIMARY KEY (subset, id));
+CREATE TABLE {schema}.object (
+    subset text NOT NULL, id text NOT NULL, number integer NOT NULL, annotation integer NOT NULL,
+    segment integer NOT NULL, class text NOT NULL, confidence real NOT NULL, box real[] NOT NULL,
+    tags text[] NOT NULL, added timestamptz, attributes jsonb NOT NULL,
+    embedding halfvec({dimension}) NOT NULL, PRIMARY KEY (subset, id, number),
+    FOREIGN KEY (subset, id) REFERENCES {schema}.item ON DELETE CASCADE);
+"""
+# Columns that filters read, with the kind of their index: without one, a filter finds a few of a hundred rows.
+_INDEXED = {
+    "item": {
+        "tags": "gin",
+        "classes": "gin",
+        "attributes": "gin",
+        "subset": "btree",
+        "score": "btree",
+        "added": "btree",
+    },
+    "object": {
+        **{"tags": "gin", "attributes": "gin", "subset": "btree"},
+        **{"class": "btree", "confidence": "btree", "added": "btree"},
+    },
+}
+
+
+class PgvectorRemote:
+    """The tables of one PostgreSQL schema; it may be used by several threads.
+
+    Parameters
+    ----------
+    url : str
+        ``postgresql://USER@HOST:PORT/DATABASE``, with ``#SCHEMA`` behind it where the schema is not
+        ``datumaro_clip``. A password in it is refused: other users see command lines.
+    connectivity, expansion_add : int
+        HNSW's ``m`` and ``ef_construction``.
+    time_limit : float
+        Seconds that the server may take to accept a connection, and for one statement of a search.
+
+    Raises
+    ------
+    OptionError
+        If the URL cannot be used.
+    """
+
+    def __init__(self, url: str, *, connectivity: int = 16, expansion_add: int = 128, time_limit: float = 30.0) -> None:
+        parts = urlsplit(url)
+        self._schema = parts.fragment or _DEFAULT_SCHEMA
+        if not _SCHEMA.fullmatch(self._schema):
+            raise OptionError(f"{self._schema!r} cannot be a schema's name; wanted small letters, digits and _")
+        if parts.password is not None:
+            raise OptionError(
+                "a password in the URL can be read by others: set DATUMARO_CLIP_ENGINE_PASSWORD or "
+                "DATUMARO_CLIP_ENGINE_PASSWORD_FILE, or PostgreSQL's own PGPASSWORD or PGPASSFILE"
+            )
+        self.name = f"{parts.hostname or 'localhost'}{parts.path}#{self._schema}"
+        self._url = url.partition("#")[0]
+        self._connectivity, self._expansion_add, self._time_limit = connectivity, expansion_add, time_limit
+        self._local = threading.local()
+
+    def state(self) -> State | None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT to_regclass(%s)", [f"{self._schema}.state"])
+            if cursor.fetchone()[0] is None:
+                return None
+            cursor.execute(self._sql("SELECT version, fingerprint, dimension, model, digest FROM {schema}.state"))
+            version, fingerprint, dimension, model, digest = cursor.fetchone()
+            if version != _VERSION:
+                raise EngineMismatchError(
+                    f"{self.name} holds tables of version {version}, this release knows version {_VERSION}: "
+                    "empty them with datum-clip index create --overwrite"
+                )
+            cursor.execute(self._sql("SELECT name, rows, removed FROM {schema}.segment"))
+            segments = {name: Progress(rows, removed) for name, rows, removed in cursor}
+        return State(VectorSpace(fingerprint, dimension, model), digest, segments)
+
+    def remove(self) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._cursor() as cursor:
+            cursor.execute(self._sql("DROP SCHEMA IF EXISTS {schema} CASCADE"))
+
+    def create(self, space: VectorSpace) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        if space.dimension > _MOST_DIMENSIONS:
+            raise OptionError(f"pgvector indexes at most {_MOST_DIMENSIONS} dimensions, not {space.dimension}")
+        with self._cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            cursor.execute(self._sql("CREATE SCHEMA IF NOT EXISTS {schema}"))
+            cursor.execute(self._sql(_TABLES, dimension=sql.Literal(space.dimension)))
+            cursor.execute(
+                self._sql("INSERT INTO {schema}.state VALUES (%s, %s, %s, %s, '')"),
+                [_VERSION, space.fingerprint, space.dimension, space.model],
+            )
+
+    def upsert(self, documents: Sequence[Document], state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
+        keys = [document.key.subset for document in documents], [document.key.id for document in documents]
+        with self._cursor() as cursor:
+            numbers = self._remember(cursor, state)
+            cursor.execute(
+                self._sql(
+                    "SELECT count(*) FROM {schema}.item JOIN unnest(%s::text[], %s::text[], %s::bigint[]) "
+                    "AS new (subset, id, version) USING (subset, id) WHERE item.version > new.version"
+                ),
+                [*keys, [document.version for document in documents]],
+            )
+            if newer := cursor.fetchone()[0]:
+                raise EngineMismatchError(
+                    f"{self.name} holds a later version of {newer} items: another process pushed a later state of the "
+                    "store; push again, or empty the index with datum-clip index create --overwrite"
+                )
+            # Their objects go with them.
+            cursor.execute(
+                self._sql(
+                    "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[]) AS old (subset, id) "
+                    "WHERE item.subset = old.subset AND item.id = old.id"
+                ),
+                keys,
+            )
+            self._copy(cursor, "item", _ITEM_TYPES, [_item_row(d, numbers[d.segment]) for d in documents])
+            objects = [row for document in documents for row in _object_rows(document, numbers[document.segment])]
+            self._copy(cursor, "object", _OBJECT_TYPES, objects)
+
+    def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
+        with self._cursor() as cursor:
+            self._remember(cursor, state)
+            cursor.execute(
+                self._sql(
+                    "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[], %s::bigint[]) "
+                    "AS old (subset, id, version) "
+                    "WHERE item.subset = old.subset AND item.id = old.id AND item.version <= old.version"
+                ),
+                [[key.subset for key in keys], [key.id for key in keys], [version] * len(keys)],
+            )
+
+    def finish(self, state: State) -> None:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._cursor(for_ever=True) as cursor:
+            numbers = self._remember(cursor, state)
+            for table in ("item", "segment"):
+                column = "id" if table == "segment" else "segment"
+                cursor.execute(
+                    self._sql(f"DELETE FROM {{schema}}.{table} WHERE NOT {column} = ANY(%s)"), [list(numbers.values())]
+                )
+            # Made once the first items are there: that is quicker than to grow it item by item.
+            for table, columns in _INDEXED.items():
+                for column, kind in columns.items():
+                    self._index(cursor, table, column, f"USING {kind} ({column})")
+                options = f"WITH (m = {self._connectivity:d}, ef_construction = {self._expansion_add:d})"
+                self._index(cursor, table, "embedding", f"USING hnsw (embedding halfvec_ip_ops) {options}")
+        with self._cursor(for_ever=True) as cursor:
+            cursor.execute(self._sql("ANALYZE {schema}.item; ANALYZE {schema}.object"))
+
+    def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        table, number = ("object", "number") if target == OBJECTS else ("item", "row")
+        conditions, values = _conditions(wanted or Filter(), table)
+        statement = self._sql(
+            f"SELECT segment.name, hit.{number} FROM (SELECT segment, {number} FROM {{schema}}.{table} "
+            f"WHERE {' AND '.join(['embedding IS NOT NULL', *conditions])} ORDER BY embedding <#> %s LIMIT %s) AS hit "
+            "JOIN {schema}.segment ON segment.id = hit.segment"
+        )
+        expansion = min(_MOST_EXPANSION, max(_LEAST_EXPANSION, count))
+        found = []
+        with self._cursor() as cursor:
+            cursor.execute(f"SET LOCAL hnsw.ef_search = {expansion:d}; SET LOCAL hnsw.iterative_scan = strict_order")
+            for query in np.asarray(queries, np.float16):
+                cursor.execute(statement, [*values, _Half(query), count], prepare=True)
+                found.append([(name, number) for name, number in cursor])
+        return found
+
+    def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
+        """See :class:`~datumaro_clip.index.remote.Remote`."""
+        with self._cursor(for_ever=True) as cursor:
+            cursor.execute(
+                self._sql(
+                    "SELECT item.id, subset, segment.name, row, checksum FROM {schema}.item "
+                    "JOIN {schema}.segment ON segment.id = item.segment"
+                )
+            )
+            for id, subset, *rest in cursor:
+                yield ItemKey(id, subset), rest[0], rest[1], rest[2]
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection, self._local.connection = getattr(self._local, "connection", None), None
+        if connection is not None:
+            connection.close()
+
+    @contextmanager
+    def _cursor(self, *, for_ever: bool = False) -> Iterator[Any]:
+        """One transaction of this thread's connection; ``for_ever`` without the time limit, for what may take long."""
+        try:
+            connection = self._connected()
+            with connection.transaction(), connection.cursor() as cursor:
+                limit = 0 if for_ever else int(1000 * self._time_limit)
+                cursor.execute(f"SET LOCAL statement_timeout = {limit}")
+                yield cursor
+        except psycopg.errors.QueryCanceled as exc:
+            raise EngineError(
+                f"{self.name} took longer than {self._time_limit:g} s; look at its load, or allow more time"
+            ) from exc
+        except psycopg.Error as exc:
+            self.close()
+            raise EngineError(f"{self.name}: {_first_line(exc)}; check the server, the URL and the password") from exc
+
+    def _connected(self) -> Any:
+        connection = getattr(self._local, "connection", None)
+        if connection is None or connection.closed:
+            connection = psycopg.connect(
+                self._url,
+                password=password() or None,
+                connect_timeout=max(2, round(self._time_limit)),
+                application_name="datumaro-clip",
+                # A server that is gone without a word is noticed.
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                tcp_user_timeout=int(1000 * self._time_limit),
+                autocommit=True,
+            )
+            self._local.connection, self._local.is_ready = connection, False
+        if not self._local.is_ready:
+            self._local.is_ready = _register(connection)
+        return connection
+
+    def _remember(self, cursor: Any, state: State) -> dict[str, int]:
+        """Write a state; the number of each of its segments."""
+        cursor.execute(self._sql("UPDATE {schema}.state SET digest = %s"), [state.digest])
+        cursor.execute(
+            self._sql(
+                "INSERT INTO {schema}.segment (name, rows, removed) "
+                "SELECT * FROM unnest(%s::text[], %s::int[], %s::int[]) "
+                "ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, removed = excluded.removed RETURNING name, id"
+            ),
+            [
+                list(state.segments),
+                [progress.rows for progress in state.segments.values()],
+                [progress.removed for progress in state.segments.values()],
+            ],
+        )
+        return dict(cursor.fetchall())
+
+    def _copy(self, cursor: Any, table: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        with cursor.copy(self._sql(f"COPY {{schema}}.{table} FROM STDIN (FORMAT BINARY)")) as copy:
+            copy.set_types(types)
+            for row in rows:
+                copy.write_row(row)
+
+    def _index(self, cursor: Any, table: str, column: str, how: str) -> None:
+        name = sql.Identifier(f"{table}_{column}_index")
+        cursor.execute(self._sql(f"CREATE INDEX IF NOT EXISTS {{name}} ON {{schema}}.{table} {how}", name=name))
+
+    def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
+        return sql.SQL(text).format(schema=sql.Identifier(self._schema), **parts)
+
+
+_ITEM_TYPES = (
+    *("text", "text", "int4", "int4", "int8", "text[]", "text[]"),
+    *("float4", "timestamptz", "jsonb", "text", "int8", "halfvec"),
+)
+_OBJECT_TYPES = (
+    *("text", "text", "int4", "int4", "int4", "text", "float4", "float4[]"),
+    *("text[]", "timestamptz", "jsonb", "halfvec"),
+)
+
+
+class _Half:
+    """A vector (D,) as pgvector's ``halfvec``."""
+
+    def __init__(self, vector: Any) -> None:
+        self.vector = vector
+
+
+class _HalfDumper(psycopg.adapt.Dumper):
+    """Writes ``halfvec`` as pgvector's ``halfvec_recv`` reads it: the dimension, 0, and the numbers, big-endian."""
+
+    format = psycopg.pq.Format.BINARY
+
+    def dump(self, obj: _Half) -> bytes:
+        numbers = np.asarray(obj.vector, ">f2")
+        return len(numbers).to_bytes(2, "big") + bytes(2) + numbers.tobytes()
+
+
+def _register(connection: Any) -> bool:
+    """Let a connection send vectors; False where the extension is not there yet."""
+    info = TypeInfo.fetch(connection, "halfvec")
+    if info is None:
+        return False
+    info.register(connection)
+    connection.adapters.register_dumper(_Half, type("_Dumper", (_HalfDumper,), {"oid": info.oid}))
+    return True
+
+
+def _item_row(document: Document, segment: int) -> tuple[Any, ...]:
+    embedding = None if document.embedding is None else _Half(document.embedding)
+    return (
+        *(document.key.subset, document.key.id, segment, document.row, document.version, list(document.tags)),
+        *(list(document.classes), document.score, document.added, Jsonb(dict(document.attributes))),
+        *(document.filename, document.checksum, embedding),
+    )
+
+
+def _object_rows(document: Document, segment: int) -> Iterator[tuple[Any, ...]]:
+    for number, found in enumerate(document.objects, document.first_object):
+        yield (
+            *(document.key.subset, document.key.id, number, found.annotation_index, segment, found.class_name),
+            *(1.0 if found.confidence is None else found.confidence, list(found.bbox), list(document.tags)),
+            *(document.added, Jsonb(dict(document.attributes)), _Half(found.vector)),
+        )
+
+
+def _conditions(wanted: Filter, table: str) -> tuple[list[str], list[Any]]:
+    """What of a filter the tables can say, as SQL and its values.
+
+    That one annotation of an item has both the class and the score is not said: the caller looks at each row again.
+    """
+    of_objects = table == "object"
+    found: list[tuple[str, Any]] = [
+        ("subset = ANY(%s)", list(wanted.subsets)),
+        ("tags && %s", list(wanted.tags)),
+        ("class = ANY(%s)" if of_objects else "classes && %s", list(wanted.classes)),
+    ]
+    found = [(condition, value) for condition, value in found if value]
+    if wanted.min_score is not None:
+        # As float32, in which confidences are kept.
+        found.append((f"{'confidence' if of_objects else 'score'} >= %s::real", wanted.min_score))
+    if wanted.added_from is not None:
+        found.append(("added >= %s", wanted.added_from))
+    if wanted.added_before is not None:
+        found.append(("added < %s", wanted.added_before))
+    conditions, values = [condition for condition, _ in found], [value for _, value in found]
+    for name in wanted.attributes:
+        # Not ANY of an array: the index cannot find that.
+        texts = [f"{{{json.dumps(name)}: {text}}}" for text in wanted.attribute_values(name)]
+        conditions.append(f"({' OR '.join(['attributes @> %s::jsonb'] * len(texts) or ['false'])})")
+        values += texts
+    return conditions, values
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

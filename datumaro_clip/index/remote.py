@@ -1,0 +1,400 @@
+"""Engines in other processes: what is pushed to them, how a push goes on after a fault, and what is compared."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from datumaro_clip.errors import EngineMismatchError, OptionError
+from datumaro_clip.index.columns import ADDED, TAGS, Mask, class_names, label_of, tags_of
+from datumaro_clip.index.filters import Filter, attribute_text, parse_date
+from datumaro_clip.index.layout import Layout
+from datumaro_clip.index.rows import Found, VectorRows, best_of
+from datumaro_clip.index.snapshot import CAPTIONS, GROUPS, OBJECTS, PICTURES, TARGETS, Searcher, Snapshot
+from datumaro_clip.similarity import top_k
+from datumaro_clip.similarity.scores import IndexArray, Matrix, SelectedRows
+from datumaro_clip.store import ObjectVector, SegmentReader, StoreReader
+from datumaro_clip.store.columns import checksum
+from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
+
+_log = logging.getLogger(__name__)
+
+#: Items sent at a time.
+BATCH_ITEMS = 500
+# A graph finds the k most similar more surely when it is asked for more of them; the exact scores then decide.
+_OVER_FETCH, _LEAST_FETCHED = 5, 100
+# So few rows are read from the store more quickly than any engine answers.
+_FEW_ROWS = 2048
+# Digits of a segment's digest that name it in an engine.
+_DIGITS = 16
+_PASSWORD, _PASSWORD_FILE = "DATUMARO_CLIP_ENGINE_PASSWORD", "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
+
+
+#: A segment, and of a picture its item's row there, of an object its number among the segment's objects.
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """What an engine holds of an item.
+
+    Attributes
+    ----------
+    key : ItemKey
+    segment : str
+        The first digits of its segment's digest.
+    row : int
+        The item's row in the segment.
+    version : int
+        The segment's number; the same item's later version has a higher one.
+    embedding : numpy.ndarray or None
+        (D,) float32.
+    objects : tuple of ObjectVector
+    first_object : int
+        The number of its first object among the segment's.
+    tags, classes : tuple of str
+    score : float or None
+        The largest confidence of its labelled annotations and objects; None where it has none.
+    added : datetime or None
+    attributes : mapping
+        Texts, numbers, truths and None.
+    captions : tuple of str
+        Its texts.
+    filename : str
+        The name of its picture's file; empty where there is none.
+    checksum : int
+        CRC-32 of its vectors.
+    """
+
+    key: ItemKey
+    segment: str
+    row: int
+    version: int
+    embedding: FloatArray | None
+    objects: tuple[ObjectVector, ...]
+    first_object: int
+    tags: tuple[str, ...]
+    classes: tuple[str, ...]
+    score: float | None
+    added: datetime | None
+    attributes: Mapping[str, Any]
+    captions: tuple[str, ...]
+    filename: str
+    checksum: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How much of a segment an engine holds: so many of its first rows, without so many that were removed."""
+
+    rows: int
+    removed: int
+
+
+@dataclass(frozen=True)
+class State:
+    """What an engine says of itself.
+
+    Attributes
+    ----------
+    space : VectorSpace
+    digest : str
+        Of the store's manifest that was pushed last; empty while a push is under way.
+    segments : mapping of str to Progress
+        By the first digits of their digests.
+    """
+
+    space: VectorSpace
+    digest: str = ""
+    segments: Mapping[str, Progress] = field(default_factory=dict)
+
+
+class Remote(Protocol):
+    """One index in an engine.
+
+    Every method raises :class:`EngineError` where the engine cannot be reached, refuses, or takes too long.
+
+    Attributes
+    ----------
+    name : str
+        The engine's, and where it is; without a password.
+    """
+
+    name: str
+
+    def state(self) -> State | None:
+        """What is there; None where there is no index."""
+
+    def create(self, space: VectorSpace) -> None:
+        """Make an empty index."""
+
+    def remove(self) -> None:
+        """Remove the index, if there is one."""
+
+    def upsert(self, documents: Sequence[Document], state: State) -> None:
+        """Add or replace items, then remember a state."""
+
+    def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
+        """Remove items, of which some may be missing, then remember a state."""
+
+    def finish(self, state: State) -> None:
+        """Remove what is of other segments than a state's, make all else searchable, then remember the state."""
+
+    def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
+        """About ``count`` hits for each query, in any order.
+
+        What of a filter an engine cannot say it leaves out: the caller looks at every row again.
+        """
+
+    def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
+        """Every item's key, segment, row and checksum, in any order."""
+
+
+class RemoteEngine:
+    """Pushes a store to a remote index, and lets that propose rows. Captions are searched in the store.
+
+    Parameters
+    ----------
+    remote : Remote
+    """
+
+    least_recall = 0.95
+
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        self.name = remote.name
+
+    def create(self, store: StoreReader, *, overwrite: bool = False) -> bool:
+        """Make an empty index for a store, unless there is one for its space; whether that was done.
+
+        Raises
+        ------
+        EngineMismatchError
+            If an index of another space is there, and is not to be overwritten.
+        OptionError
+            If the store holds no vectors.
+        """
+        space = _require_space(store)
+        state = self.remote.state()
+        if state is not None and not overwrite:
+            self._require_same(state.space, space)
+            return False
+        self.remote.remove()
+        self.remote.create(space)
+        return True
+
+    def push(self, store: StoreReader) -> None:
+        """Send what the index lacks, and remove what the store does not hold any more.
+
+        A push that was interrupted goes on where it was; a repeated one changes nothing.
+
+        Raises
+        ------
+        EngineMismatchError
+            If the index holds vectors of another space, or of another store.
+        """
+        self.create(store)
+        state = self.remote.state()
+        assert state is not None
+        if state.digest == store.digest:
+            return
+        wanted = {_name(segment): segment for segment in store.segments}
+        if state.segments and not wanted.keys() & state.segments.keys() and len(store):
+            raise EngineMismatchError(
+                f"{self.name} holds another store than {store.path}: name another index, or empty it with "
+                "datum-clip index create --overwrite"
+            )
+        segments = dict(state.segments)
+        for name, segment in wanted.items():
+            self._push_segment(store, name, segment, state.space, segments)
+        known = {name: segments[name] for name in wanted if name in segments}
+        self.remote.finish(State(state.space, store.digest, known))
+
+    def searchers(self, layout: Layout) -> dict[str, Searcher]:
+        """Nothing is built."""
+        searchers: dict[str, Searcher] = {}
+        for target in TARGETS:
+            vectors = layout.vectors(target)
+            remote = None if target == CAPTIONS else self.remote
+            searchers[target] = _RemoteSearcher(remote, target, vectors, _Numbers(layout.store, target))
+        return searchers
+
+    def differences(self, snapshot: Snapshot) -> Iterator[str]:
+        """Keys, counts and checksums that differ from the store's."""
+        store = snapshot.store
+        state = self.remote.state()
+        if state is None:
+            yield f"{self.name} holds no index; run datum-clip index push"
+            return
+        self._require_same(state.space, _require_space(store))
+        if state.digest != store.digest:
+            held_state = f"state {state.digest[:12]}" if state.digest else "what a push left that did not end"
+            yield f"{self.name} holds {held_state}, not state {store.digest[:12]}; run datum-clip index push"
+        held: dict[ItemKey, list[Any]] = {}
+        for key, *version in self.remote.listed():
+            if key in held:
+                yield f"{self.name} holds item {key} twice"
+            held[key] = version
+        if len(held) != len(store):
+            yield f"{self.name} holds {len(held)} items, the store {len(store)}"
+        for segment in store.segments:
+            for document in _documents(store, segment, 0):
+                found = held.pop(document.key, None)
+                if found is None:
+                    yield f"{self.name} lacks item {document.key}"
+                elif found != [document.segment, document.row, document.checksum]:
+                    yield f"{self.name} holds another version of item {document.key}"
+        for key in held:
+            yield f"{self.name} holds item {key}, which the store does not"
+
+    def _push_segment(
+        self, store: StoreReader, name: str, segment: SegmentReader, space: VectorSpace, segments: dict[str, Progress]
+    ) -> None:
+        """Remove a segment's removed rows, then send the live ones that were not sent yet."""
+        done = segments.get(name, Progress(0, 0))
+        removed = len(segment.entry.removed)
+        if removed < done.removed:
+            # A later state was pushed before, in which rows had been removed that this one holds.
+            done = Progress(0, 0)
+        if done.rows and removed != done.removed:
+            # What was replaced is sent with its new segment; what is only removed has no row any more.
+            keys = [segment.key(row) for row in segment.entry.removed if row < done.rows]
+            gone = [key for key, row in zip(keys, store.find_all(keys), strict=True) if row is None]
+            segments[name] = Progress(done.rows, removed)
+            for start in range(0, len(gone), BATCH_ITEMS):
+                version = max(segment.entry.number for segment in store.segments)
+                self.remote.delete(gone[start : start + BATCH_ITEMS], version, State(space, "", dict(segments)))
+        documents = _documents(store, segment, done.rows)
+        while batch := list(islice(documents, BATCH_ITEMS)):
+            segments[name] = Progress(batch[-1].row + 1, removed)
+            self.remote.upsert(batch, State(space, "", dict(segments)))
+            _log.info("pushed %d of %d rows of %s", batch[-1].row + 1, len(segment), segment.entry.name)
+        segments[name] = Progress(len(segment), removed)
+
+    def _require_same(self, held: VectorSpace, wanted: VectorSpace) -> None:
+        if held != wanted:
+            raise EngineMismatchError(
+                f"{self.name} holds vectors of {held}, the store has vectors of {wanted}: name another index, or empty "
+                "it with datum-clip index create --overwrite"
+            )
+
+
+class _Numbers:
+    """Which row of a snapshot a hit is: of a picture the item's row in its segment, of an object its number there."""
+
+    def __init__(self, store: StoreReader, target: str) -> None:
+        self._rows: dict[str, IndexArray] = {}
+        start = 0
+        for segment in store.segments:
+            items = segment.item_rows(GROUPS[target])
+            alive = segment.is_live[items]
+            rows = np.where(alive, start + np.cumsum(alive) - 1, -1)
+            start += int(alive.sum())
+            if target == PICTURES:
+                of_items = np.full(len(segment), -1, np.int64)
+                of_items[items] = rows
+                rows = of_items
+            self._rows[_name(segment)] = rows
+
+    def rows(self, hits: Sequence[Place]) -> IndexArray:
+        """The rows of hits, each once; what this state of the store does not hold is left out."""
+        known = [self._rows[name][number] for name, number in hits if number < len(self._rows.get(name, ()))]
+        rows = np.unique(np.array(known, np.int64))
+        return rows[rows >= 0]
+
+
+class _RemoteSearcher:
+    def __init__(self, remote: Remote | None, target: str, vectors: VectorRows, numbers: _Numbers) -> None:
+        self._remote, self._target, self._vectors, self._numbers = remote, target, vectors, numbers
+
+    def search(self, queries: Matrix, k: int, mask: Mask | None, wanted: Filter | None) -> Found:
+        """See :class:`~datumaro_clip.index.snapshot.Searcher`."""
+        matches = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        k = min(k, matches)
+        if self._remote is None or matches <= _FEW_ROWS:
+            return self._in_the_store(queries, k, mask)
+        # Where rows are masked for a reason that the engine does not know, more of them must be asked for.
+        share = 1.0 if mask is None or wanted is not None else matches / len(self._vectors)
+        count = max(_LEAST_FETCHED, int(np.ceil(_OVER_FETCH * k / share)))
+        hits = self._remote.propose(self._target, queries, count, wanted)
+        proposed = [self._numbers.rows(found) for found in hits]
+        if mask is not None:
+            proposed = [rows[mask[rows]] for rows in proposed]
+        if any(len(rows) < k for rows in proposed):
+            return self._in_the_store(queries, k, mask)
+        return best_of(queries, proposed, self._vectors, k)
+
+    def _in_the_store(self, queries: Matrix, k: int, mask: Mask | None) -> Found:
+        """Exactly, without the engine."""
+        if mask is None:
+            return Found(*top_k(queries, self._vectors, k))
+        kept = np.flatnonzero(mask)
+        rows, scores = top_k(queries, SelectedRows(self._vectors, kept), k)
+        return Found(kept[rows], scores)
+
+
+def password() -> str | None:
+    """The password for an engine, from ``DATUMARO_CLIP_ENGINE_PASSWORD`` or the file that ``…_FILE`` names.
+
+    Raises
+    ------
+    OptionError
+        If the file cannot be read.
+    """
+    if file := os.environ.get(_PASSWORD_FILE):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as exc:
+            raise OptionError(f"{_PASSWORD_FILE} names {file}, which cannot be read: {exc.strerror}") from exc
+    return os.environ.get(_PASSWORD)
+
+
+def _name(segment: SegmentReader) -> str:
+    return segment.entry.digest[:_DIGITS]
+
+
+def _require_space(store: StoreReader) -> VectorSpace:
+    if store.header.space is None:
+        raise OptionError(f"{store.path} holds no vectors; embed the dataset first")
+    return store.header.space
+
+
+def _documents(store: StoreReader, segment: SegmentReader, start: int) -> Iterator[Document]:
+    """The live items of a segment from a row on."""
+    names = class_names(store)
+    objects = segment.item_rows(GROUPS[OBJECTS])
+    for row in segment.live[np.searchsorted(segment.live, start) :].tolist():
+        record = segment.record(row)
+        payload = record.payload
+        attributes, annotations = payload.get("attributes", {}), payload.get("annotations", ())
+        labels = [found for found in map(label_of, annotations) if found and found[0] < len(names)]
+        classes = [(names[label], score) for label, score in labels]
+        classes += [(o.class_name, 1.0 if o.confidence is None else o.confidence) for o in record.objects]
+        vectors = [vector for vector in (record.embedding, *(o.vector for o in record.objects)) if vector is not None]
+        yield Document(
+            key=record.key,
+            segment=_name(segment),
+            row=row,
+            version=segment.entry.number,
+            embedding=record.embedding,
+            objects=record.objects,
+            first_object=int(np.searchsorted(objects, row)),
+            tags=tuple(dict.fromkeys(tags_of(attributes.get(TAGS)))),
+            classes=tuple(dict.fromkeys(name for name, _ in classes)),
+            score=max((score for _, score in classes), default=None),
+            added=parse_date(attributes.get(ADDED)),
+            attributes={
+                n: v for n, v in attributes.items() if n not in (TAGS, ADDED) and attribute_text(v) is not None
+            },
+            captions=tuple(str(a["caption"]) for a in annotations if isinstance(a, dict) and a.get("caption")),
+            filename=str(payload.get("media", {}).get("path", "")).replace("\\", "/").rpartition("/")[2],
+            checksum=checksum(np.stack(vectors)) if vectors else 0,
+        )

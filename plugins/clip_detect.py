@@ -1,0 +1,11 @@
+"""``clip_detect``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.host.requirements import require_libraries
+
+require_libraries("openvino")
+
+from datumaro_clip.host.detect import ClipDetect  # noqa: E402
+
+exports = [ClipDetect]

@@ -1,0 +1,294 @@
+"""The explorer in a real browser, over a real service: what is clicked is what `decisions apply` does."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import BIN
+from datumaro.components.dataset import Dataset
+
+from datumaro_clip.curate.decisions import read_decisions, read_exceptions
+from datumaro_clip.demo.catalogue import write_catalogue
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ITEMS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+class Served:
+    """The command as a person runs it; can be killed and started again."""
+
+    def __init__(self, folder: Path, decisions: str = "store-decisions") -> None:
+        self.folder, self.decisions, self.port = folder, decisions, free_port()
+        self.address = f"http://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        command = [BIN / "datum-clip", "explore", "store", "--media-root", "catalogue", "--no-browser"]
+        command += ["--decisions", self.decisions]
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, command), "--port", str(self.port)],
+            cwd=self.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                urllib.request.urlopen(f"{self.address}/readyz", timeout=5)
+                return
+            except OSError:
+                assert self.process.poll() is None
+        raise AssertionError("the service did not start")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn catalogue and its store."""
+    folder = tmp_path_factory.mktemp("explored")
+    write_catalogue(folder / "catalogue", items=ITEMS, seed=0)
+    dataset = Dataset.import_from(str(folder / "catalogue"), "coco")
+    dataset.transform(
+        "clip_embed", model="tiny", texts="captions", store=str(folder / "store"), store_format="clip_mmap"
+    )
+    assert len(dataset) == ITEMS
+    return folder
+
+
+@pytest.fixture
+def served(made: Path) -> Iterator[Served]:
+    shutil.rmtree(made / "store-decisions", ignore_errors=True)
+    found = Served(made)
+    yield found
+    found.kill()
+
+
+@pytest.fixture(scope="module")
+def shown(made: Path) -> Iterator[Served]:
+    """For what decides nothing."""
+    found = Served(made, "shown-decisions")
+    yield found
+    found.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs chromium, to see the page as people do")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield opened
+        opened.close()
+
+
+class Page:
+    """A tab, with what must never happen in one: a script's error, a request to anywhere else."""
+
+    def __init__(self, browser: Any, served: Served, path: str = "/explore", **options: Any) -> None:
+        self.served, self.errors = served, []
+        self.context = browser.new_context(
+            **{"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "accept_downloads": True, **options}
+        )
+        self.tab = self.context.new_page()
+        self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.tab.on("request", self._asked)
+        self.tab.goto(served.address + path)
+        self.tab.wait_for_selector(".room")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.served.address, "blob:", "data:")):
+            self.errors.append(f"asked for {request.url}")
+
+    def close(self) -> None:
+        self.context.close()
+        assert self.errors == []
+
+
+@pytest.fixture
+def page(browser: Any, served: Served) -> Iterator[Page]:
+    found = Page(browser, served)
+    found.tab.wait_for_selector(".tile img")
+    yield found
+    found.close()
+
+
+def decided(page: Page, count: int) -> None:
+    """Wait until the page says so many decisions."""
+    word = {0: "No decisions yet", 1: "1 decision · Export"}.get(count, f"{count} decisions · Export")
+    page.tab.get_by_role("button", name=word).wait_for()
+
+
+def first_tiles(page: Page, count: int) -> list[str]:
+    tiles = page.tab.locator(".tile")
+    return [tiles.nth(place).get_attribute("aria-label") or "" for place in range(count)]
+
+
+def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.fill("#search", "une grande lampe torche")
+    page.tab.wait_for_selector(".tile .score")
+    page.tab.locator(".tile").first.click()
+    page.tab.get_by_text("rank 1 of").wait_for()
+    assert "torch" in page.tab.locator(".detail").inner_text()
+    assert "q=une+grande+lampe+torche" in page.tab.url
+    again = Page(browser, page.served, page.tab.url.removeprefix(page.served.address))
+    again.tab.wait_for_selector(".tile .score")
+    assert first_tiles(again, 5) == first_tiles(page, 5)
+    again.close()
+    page.close()
+
+
+def test_a_dropped_picture_finds_itself(browser: Any, shown: Served, made: Path):
+    page = Page(browser, shown)
+    page.tab.wait_for_selector(".tile img")
+    store = {item.id: item for item in Dataset.import_from(str(made / "catalogue"), "coco")}
+    name = first_tiles(page, 1)[0].split(",")[0]
+    page.tab.set_input_files(".pick input", store[name].media.path)
+    page.tab.wait_for_selector(".tile .score")
+    best = first_tiles(page, 1)[0]
+    assert best.startswith(name)
+    assert float(best.rsplit(", ", 1)[1]) > 0.99
+    page.close()
+
+
+def test_a_lasso_is_tagged_exported_and_taken_back(page: Page, made: Path):
+    page.tab.get_by_role("button", name="Select with a lasso").click()
+    box = page.tab.locator(".map canvas").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.tab.mouse.move(middle[0] - 150, middle[1] - 90)
+    page.tab.mouse.down()
+    for dx, dy in ((150, -90), (150, 90), (-150, 90), (-150, -90)):
+        page.tab.mouse.move(middle[0] + dx, middle[1] + dy, steps=4)
+    page.tab.mouse.up()
+    page.tab.wait_for_selector(".actions")
+    selected = int(page.tab.locator(".actions b").inner_text().split()[0])
+    assert 0 < selected < ITEMS
+    assert "region=" in page.tab.url
+    page.tab.keyboard.press("t")
+    page.tab.get_by_label("Name of the tag").fill("middle")
+    page.tab.get_by_role("button", name=f"Tag {selected}", exact=True).click()
+    decided(page, selected)
+    page.tab.get_by_role("button", name=f"{selected} decisions").click()
+    page.tab.locator("dialog select").first.select_option("selection")
+    with page.tab.expect_download() as download:
+        page.tab.get_by_role("link", name=f"Download ids of {selected}").click()
+    ids = Path(download.value.path()).read_text().split()
+    assert len(ids) == selected
+    page.tab.get_by_label("Format").select_option("coco")
+    page.tab.get_by_label("New folder").fill("middle")
+    page.tab.get_by_role("button", name=f"Write {selected} items").click()
+    page.tab.get_by_text("Written to").wait_for()
+    exported = Dataset.import_from(str(made / "store-decisions" / "exports" / "middle"), "coco")
+    assert {f"{item.id}@{item.subset}" for item in exported} == set(ids)
+    page.tab.keyboard.press("u")
+    decided(page, 0)
+
+
+def test_duplicates_are_judged_and_applied_exactly(page: Page, made: Path):
+    page.tab.get_by_role("button", name="Duplicates").click()
+    page.tab.get_by_role("button", name="Find duplicates").click()
+    page.tab.wait_for_selector(".entry", timeout=120_000)
+    groups = page.tab.locator(".entry").count()
+    assert groups >= 3
+    # The first is refused; of the second the other one is kept; the third is accepted.
+    kept_names = page.tab.locator("figcaption b")
+    refused = [kept_names.nth(place).inner_text() for place in (0, 1)]
+    page.tab.keyboard.press("n")
+    page.tab.wait_for_selector("li:nth-child(2) > .entry[aria-current]")
+    proposed, other = (kept_names.nth(place).inner_text() for place in (0, 1))
+    page.tab.get_by_role("button", name="Keep this instead").click()
+    sync_api.expect(kept_names.first).to_have_text(other)
+    page.tab.keyboard.press("j")
+    page.tab.wait_for_selector("li:nth-child(3) > .entry[aria-current]")
+    stays, goes = (kept_names.nth(place).inner_text() for place in (0, 1))
+    page.tab.keyboard.press("a")
+    sync_api.expect(page.tab.locator("li:nth-child(3) > .entry > span").last).to_have_text("✓")
+    folder = made / "store-decisions"
+    log = read_decisions(folder / "decisions.jsonl")
+    assert {one.key.id for one in log.decisions if one.action == "drop"} == {proposed, goes}
+    assert {key.id for key in read_exceptions(folder / "except.txt")} == {*refused, other, stays}
+    applied = made / "applied"
+    shutil.rmtree(applied, ignore_errors=True)
+    subprocess.run(
+        [BIN / "datum-clip", "decisions", "apply", folder / "decisions.jsonl", "store:clip_mmap", "-o", applied],
+        cwd=made,
+        check=True,
+        capture_output=True,
+    )
+    before = {(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")}
+    after = {(item.id, item.subset) for item in Dataset.import_from(str(applied), "clip_mmap")}
+    assert {id for id, _ in before - after} == {proposed, goes}
+
+
+def test_no_click_is_lost_when_the_service_is_killed(page: Page):
+    page.tab.locator(".tile").first.click()
+    page.tab.keyboard.press("x")
+    decided(page, 1)
+    page.served.kill()
+    page.tab.fill("#search", "a lamp")
+    page.tab.get_by_text("The service does not answer").wait_for()
+    assert page.tab.input_value("#search") == "a lamp"
+    page.served.start()
+    page.tab.wait_for_selector(".tile .score", timeout=60_000)
+    page.tab.reload()
+    decided(page, 1)
+
+
+def test_the_second_of_two_tabs_is_told_and_overwrites_nothing(page: Page, browser: Any):
+    other = Page(browser, page.served)
+    other.tab.wait_for_selector(".tile img")
+    page.tab.locator(".tile").nth(0).click()
+    page.tab.keyboard.press("x")
+    decided(page, 1)
+    other.tab.locator(".tile").nth(1).click()
+    other.tab.keyboard.press("k")
+    other.tab.get_by_text("Somebody else has decided meanwhile").wait_for()
+    decided(other, 1)
+    other.tab.keyboard.press("k")
+    decided(other, 2)
+    other.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("room", ["explore", "duplicates", "review", "statistics", "compare"])
+def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, scheme: str):
+    found = Page(browser, shown, f"/explore?room={room}", viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    assert found.tab.evaluate("document.documentElement.scrollWidth") <= 390
+    found.close()
+
+
+def test_the_page_speaks_french(browser: Any, shown: Served):
+    found = Page(browser, shown, locale="fr-FR")
+    found.tab.get_by_role("button", name="Explorer").wait_for()
+    found.tab.get_by_placeholder("Chercher par texte, ou déposer une image").wait_for()
+    found.close()

@@ -1,0 +1,273 @@
+"""The page's endpoints answer for the rows that the page sees, and write down what people decide."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+
+from datumaro.components.annotation import Bbox, Caption, Label
+from datumaro.components.dataset import Dataset
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image as DatumImage
+
+from datumaro_clip.curate.decisions import read_decisions, read_exceptions
+from datumaro_clip.explorer.application import create_app
+from datumaro_clip.service import Settings
+from datumaro_clip.testing import FakeEncoder
+from datumaro_clip.vectors import ItemKey
+
+COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 60, 210)}
+
+
+def picture(colour: tuple[int, int, int], seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 40, (48, 64, 3))
+    return np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path: Path, encoder: FakeEncoder) -> Path:
+    """Twelve pictures; the last two are the same."""
+    items = []
+    for number in range(12):
+        name, colour = list(COLOURS.items())[number % 3]
+        pixels = picture(COLOURS["green"], 10) if number == 11 else picture(colour, number)
+        annotations = [Label(number % 3), Bbox(4, 4, 20, 20, label=number % 3), Caption(f"a {name} thing")]
+        items.append(
+            DatasetItem(
+                f"dir/{number} é#",
+                subset="val" if number % 4 == 0 else "train",
+                media=DatumImage.from_numpy(pixels[..., ::-1].copy()),
+                annotations=annotations,
+                attributes={"shelf": number % 2},
+            )
+        )
+    dataset = Dataset.from_iterable(items, categories=list(COLOURS), media_type=DatumImage)
+    dataset.export(str(tmp_path / "store"), "clip_mmap", save_media=True, texts="captions")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def page(store: Path, encoder: FakeEncoder) -> Iterator[TestClient]:
+    with TestClient(create_app({"store": store}, encoder), base_url="http://localhost") as client:
+        yield client
+
+
+def overview(page: TestClient) -> dict[str, Any]:
+    return page.get("/explore/api/overview").json()
+
+
+def columns(page: TestClient) -> dict[str, Any]:
+    told = overview(page)
+    data = page.get("/explore/api/columns", params={"version": told["version"]}).content
+    found = {}
+    for spec in told["columns"]:
+        found[spec["name"]] = (
+            spec,
+            [np.frombuffer(data, part["dtype"], part["length"], part["offset"]) for part in spec["parts"]],
+        )
+    return found
+
+
+def keys(page: TestClient) -> list[list[str]]:
+    return page.get("/explore/api/keys", params={"version": overview(page)["version"]}).json()
+
+
+def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
+    answer = page.get("/explore")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    for name in ("js/main.js", "style.css", "vendor/htm-preact-3.1.1.js", "icon.svg"):
+        assert page.get(f"/explore/static/{name}").status_code == 200
+    tag = page.get("/explore/static/style.css").headers["etag"]
+    assert page.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../routes.py", "js/../../routes.py", "vendor/htm-preact-3.1.1.d.ts", "nothing.js"]
+)
+def test_no_other_file_is_served(page: TestClient, name: str):
+    assert page.get(f"/explore/static/{name}").status_code == 404
+
+
+def test_columns_say_what_the_store_holds(page: TestClient):
+    found = columns(page)
+    told = keys(page)
+    spec, [subset] = found["subset"]
+    assert [spec["values"][code] for code in subset] == [subset for _, subset in told]
+    spec, (codes, starts) = found["class"]
+    numbers = [int(id.split("/")[1].split()[0]) for id, _ in told]
+    for row, number in enumerate(numbers):
+        own = {spec["values"][code] for code in codes[starts[row] : starts[row + 1]]}
+        assert own == {list(COLOURS)[number % 3]}
+    assert found["attribute:shelf"][1][0].tolist() == [number % 2 for number in numbers]
+    assert np.isfinite(found["x"][1][0]).all()
+    assert len(np.unique(np.stack([found["x"][1][0], found["y"][1][0]]), axis=1).T) >= 11
+
+
+def test_scores_are_those_of_the_vectors(page: TestClient, encoder: FakeEncoder):
+    version = overview(page)["version"]
+    asked = {"params": {"version": version}}
+    of_row = np.frombuffer(page.post("/explore/api/scores", json={"row": 3}, **asked).content, np.float32)
+    assert of_row.argmax() == 3
+    assert of_row[3] == pytest.approx(1, abs=1e-5)
+    of_text = np.frombuffer(page.post("/explore/api/scores", json={"text": "a red thing"}, **asked).content, np.float32)
+    assert len(of_text) == 12
+    buffer = BytesIO()
+    Image.fromarray(picture(COLOURS["green"], 1)).save(buffer, "PNG")
+    answer = page.post("/explore/api/scores/picture", files={"file": ("p.png", buffer.getvalue())}, **asked)
+    best = int(np.frombuffer(answer.content, np.float32).argmax())
+    assert keys(page)[best][0] == "dir/1 é#"
+    near = page.get("/explore/api/neighbours", params={"version": version, "row": 3, "k": 4}).json()
+    assert [each["row"] for each in near] == [int(row) for row in np.argsort(-of_row, kind="stable")[1:5]]
+
+
+def test_items_have_pictures_captions_and_boxes(page: TestClient):
+    version = overview(page)["version"]
+    [item] = page.get("/explore/api/items", params={"version": version, "rows": "5"}).json()
+    assert page.get(item["image_url"]).status_code == 200
+    assert page.get(item["thumbnail_url"]).headers["content-type"] == "image/jpeg"
+    assert item["boxes"][0] | {"x1": 4, "y1": 4, "x2": 24, "y2": 24} == item["boxes"][0]
+    assert item["captions"][0]["text"].startswith("a ")
+    assert -1 <= item["captions"][0]["score"] <= 1
+
+
+def test_words_are_looked_for_in_captions_and_ids(page: TestClient):
+    version = overview(page)["version"]
+    mask = np.frombuffer(
+        page.get("/explore/api/words", params={"version": version, "text": "RED thing"}).content, np.uint8
+    )
+    assert [bool(one) for one in mask] == ["0369".find(id[4]) >= 0 and id[5] == " " for id, _ in keys(page)]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("items", {"rows": ""}),
+        ("items", {"rows": "99"}),
+        ("items", {"rows": "-1"}),
+        ("items", {"rows": ",".join(["1"] * 501)}),
+        ("neighbours", {"row": 12}),
+        ("neighbours", {"row": 1, "k": 0}),
+    ],
+)
+def test_questions_that_make_no_sense_are_refused(page: TestClient, path: str, asked: dict[str, Any]):
+    answer = page.get(f"/explore/api/{path}", params={"version": overview(page)["version"], **asked})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["message"]
+
+
+def test_a_version_that_is_not_held_is_outdated(page: TestClient):
+    answer = page.get("/explore/api/items", params={"version": "0" * 64, "rows": "1"})
+    assert answer.status_code == 409
+    assert answer.json()["error"]["type"] == "outdated"
+
+
+def decide(page: TestClient, changes: list[dict[str, Any]], version: int) -> Any:
+    return page.post(
+        "/explore/api/decisions", json={"version": version, "store": overview(page)["version"], "changes": changes}
+    )
+
+
+def test_choices_are_written_down_and_taken_back(page: TestClient, store: Path):
+    folder = store.parent / "store-decisions"
+    told = keys(page)
+    answer = decide(page, [{"row": 1, "action": "drop"}, {"row": 2, "action": "keep"}], 0).json()
+    assert [(one["row"], one["action"]) for one in answer["choices"]] == [(1, "drop"), (2, "keep")]
+    [kept] = read_exceptions(folder / "except.txt")
+    assert kept == ItemKey(*told[2])
+    assert {(one.key, one.action) for one in read_decisions(folder / "decisions.jsonl").decisions} == {
+        (ItemKey(*told[1]), "drop"),
+        (ItemKey(*told[2]), "keep"),
+    }
+    assert page.get("/explore/api/decisions.jsonl").content == (folder / "decisions.jsonl").read_bytes()
+    undone = page.post("/explore/api/undo", json={"version": 1, "store": overview(page)["version"]}).json()
+    assert (undone["choices"], undone["undoable"], undone["version"]) == ([], 0, 2)
+
+
+def test_the_second_of_two_pages_is_told_what_the_first_decided(page: TestClient):
+    assert decide(page, [{"row": 1, "action": "drop"}], 0).status_code == 200
+    late = decide(page, [{"row": 1, "action": "keep"}], 0)
+    assert late.status_code == 409
+    assert late.json()["error"]["type"] == "conflict"
+    now = page.get("/explore/api/decisions", params={"version": overview(page)["version"]}).json()
+    assert [one["action"] for one in now["choices"]] == ["drop"]
+
+
+def test_tags_are_a_column_from_then_on(page: TestClient):
+    answer = decide(
+        page, [{"row": 4, "action": "tag", "tag": "night"}, {"row": 5, "action": "tag", "tag": "night"}], 0
+    ).json()
+    answer = decide(page, [{"row": 4, "action": "untag", "tag": "night"}], answer["version"]).json()
+    tags = answer["tags"]
+    assert tags["values"] == ["night"]
+    assert np.flatnonzero(np.diff(tags["starts"])).tolist() == [5]
+
+
+def test_a_tool_is_run_and_its_proposals_are_reviewed(page: TestClient, store: Path):
+    version = overview(page)["version"]
+    asked = {"version": version, "options": {"levels": ["exact"]}}
+    job = page.post("/explore/api/tools/clip_dedup", json=asked).json()["job"]
+    assert page.post("/explore/api/tools/clip_dedup", json=asked).status_code == 409
+    deadline = time.monotonic() + 120
+    while (state := page.get(f"/explore/api/jobs/{job}").json())["state"] == "running":
+        assert time.monotonic() < deadline
+    assert state["state"] == "done", state
+    dropped = [
+        one for one in page.get("/explore/api/proposals", params={"version": version}).json() if one["action"] == "drop"
+    ]
+    told = keys(page)
+    assert [told[one["row"]][0] for one in dropped] == ["dir/11 é#"]
+    assert told[dropped[0]["keeper"]][0] == "dir/10 é#"
+    decide(page, [{"row": dropped[0]["row"], "action": "drop"}], 0)
+    [decision] = read_decisions(store.parent / "store-decisions" / "decisions.jsonl").decisions
+    assert (decision.key.id, decision.reason) == ("dir/11 é#", "exact_duplicate")
+
+
+def test_a_tool_with_a_wrong_option_fails_with_the_reason(page: TestClient):
+    job = page.post(
+        "/explore/api/tools/clip_align", json={"version": overview(page)["version"], "options": {"min_score": 7}}
+    ).json()["job"]
+    deadline = time.monotonic() + 120
+    while (state := page.get(f"/explore/api/jobs/{job}").json())["state"] == "running":
+        assert time.monotonic() < deadline
+    assert state["state"] == "failed"
+    assert "--min-score" in state["note"]
+    assert page.post("/explore/api/tools/clip_eat", json={"version": overview(page)["version"]}).status_code == 404
+
+
+def test_a_run_is_cancelled(page: TestClient, store: Path):
+    job = page.post("/explore/api/tools/clip_dedup", json={"version": overview(page)["version"]}).json()["job"]
+    assert page.delete(f"/explore/api/jobs/{job}").status_code == 204
+    assert page.get(f"/explore/api/jobs/{job}").json()["state"] == "cancelled"
+    assert not (store.parent / "store-decisions" / "proposals-clip_dedup.jsonl").exists()
+
+
+def test_rows_are_exported_as_a_dataset(page: TestClient, store: Path):
+    asked = {"version": overview(page)["version"], "rows": [0, 3], "format": "coco", "path": "some"}
+    path = Path(page.post("/explore/api/export", json=asked).json()["path"])
+    assert path == store.parent / "store-decisions" / "exports" / "some"
+    told = keys(page)
+    exported = Dataset.import_from(str(path), "coco")
+    assert {(item.id, item.subset) for item in exported} == {tuple(told[0]), tuple(told[3])}
+    assert page.post("/explore/api/export", json=asked).status_code == 422
+    for bad in ({"path": "../out"}, {"path": "a/b"}, {"format": "nothing", "path": "x"}, {"rows": [99], "path": "x"}):
+        assert page.post("/explore/api/export", json={**asked, **bad}).status_code == 422
+
+
+def test_a_service_that_only_reads_refuses_decisions(store: Path, encoder: FakeEncoder):
+    with TestClient(
+        create_app({"store": store}, encoder, Settings(read_only=True)), base_url="http://localhost"
+    ) as page:
+        assert decide(page, [{"row": 1, "action": "drop"}], 0).status_code == 403
+        assert json.loads(page.get("/explore/api/overview").content)["writable"] is False
