@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
+from datumaro_clip.index import OBJECTS, Filter, Snapshot
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import MatrixLike, SelectedRows
-from datumaro_clip.store import StoreReader
+from datumaro_clip.store import ObjectVector, StoreReader
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_lengths, unit_rows
 
 Mask = npt.NDArray[np.bool_]
@@ -37,6 +39,39 @@ class Hit:
     key: ItemKey
     score: float
     rank: int
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The hit as JSON values."""
+        return {"rank": self.rank, "id": self.key.id, "subset": self.key.subset, "score": round(self.score, 6)}
+
+
+@dataclass(frozen=True)
+class ObjectHit(Hit):
+    """One object found.
+
+    Attributes
+    ----------
+    picture_score : float or None
+        Cosine similarity of the query with the whole picture; None where that has no vector.
+    found : ObjectVector
+        The object: its annotation, box, class and confidence.
+    """
+
+    picture_score: float | None
+    found: ObjectVector
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The hit as JSON values; the box in pixels of the stored picture."""
+        x1, y1, x2, y2 = (round(value, 2) for value in self.found.bbox)
+        picture = None if self.picture_score is None else round(self.picture_score, 6)
+        return {
+            **super().to_mapping(),
+            "picture_score": picture,
+            "annotation": self.found.annotation_index,
+            "class_name": self.found.class_name,
+            "confidence": self.found.confidence,
+            "bbox": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
+        }
 
 
 class SearchIndex:
@@ -182,3 +217,54 @@ def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:
 def _store_key(store: StoreReader, row: int) -> ItemKey:
     """The key of a row of a store's matrix."""
     return store.key(int(store.vector_rows()[row]))
+
+
+def search_objects(
+    snapshot: Snapshot,
+    query: FloatArray,
+    k: int = 10,
+    *,
+    wanted: Filter | None = None,
+    by_item: bool = True,
+    without: ItemKey | None = None,
+    min_score: float | None = None,
+) -> list[ObjectHit]:
+    """Find the objects of a store most similar to a query.
+
+    Parameters
+    ----------
+    snapshot : Snapshot
+        Of the store's index.
+    query : numpy.ndarray
+        (D,), unit length, of the store's space.
+    k : int
+        Hits at most.
+    wanted : Filter, optional
+        Conditions on the items and on the objects; those on objects hold of one and the same.
+    by_item : bool
+        One hit an item, its best object; else one an object.
+    without : ItemKey, optional
+        An item whose objects are not wanted.
+    min_score : float, optional
+        Only hits of at least this similarity.
+
+    Returns
+    -------
+    list of ObjectHit
+        By descending score.
+    """
+    store, target = snapshot.store, snapshot.targets[OBJECTS]
+    mask = np.array(snapshot.mask(wanted or Filter(), OBJECTS))
+    row_without = None if without is None else store.find(without)
+    if row_without is not None:
+        mask &= target.items != row_without
+    rows, scores = snapshot.search(query, k, mask, target=OBJECTS, by_item=by_item)
+    hits = []
+    for rank, (row, score) in enumerate(zip(rows[0].tolist(), scores[0].tolist(), strict=True)):
+        if min_score is not None and score < min_score:
+            break
+        record = store.record(int(target.items[row]))
+        whole = None if record.embedding is None else float(record.embedding @ query)
+        [found] = [each for each in record.objects if each.annotation_index == target.annotations[row]]
+        hits.append(ObjectHit(record.key, score, rank, whole, found))
+    return hits

@@ -19,12 +19,21 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def cosine(text: str) -> float:
     """A cosine similarity, from -1 to 1."""
+    return _between(text, -1, 1, "a cosine similarity")
+
+
+def share(text: str) -> float:
+    """A share or a probability, from 0 to 1."""
+    return _between(text, 0, 1, "a share")
+
+
+def _between(text: str, low: float, high: float, what: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not -1 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"wanted a cosine similarity, from -1 to 1, got {text!r}")
+    if not low <= value <= high:
+        raise argparse.ArgumentTypeError(f"wanted {what}, from {low:g} to {high:g}, got {text!r}")
     return value
 
 

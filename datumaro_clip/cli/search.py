@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least, cosine, some_text
+from datumaro_clip.cli.arguments import at_least, cosine, share, some_text
+from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.formats.base import stored_items
+from datumaro_clip.index import Filter, open_index
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.search import Hit, SearchIndex, item_vector
+from datumaro_clip.report import plan_report, thumbnails_of, write_report
+from datumaro_clip.search import Hit, ObjectHit, SearchIndex, item_vector, search_objects
 from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space
 
@@ -35,17 +41,82 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-k", type=at_least(1), default=10, help="hits at most (default: %(default)s)")
     parser.add_argument("--subset", nargs="+", metavar="NAME", help="look here only; a text comes before, or after --")
     parser.add_argument("--min-score", type=cosine, help="least cosine similarity, from -1 to 1")
+    parser.add_argument("--json", action="store_true", help="print the hits as JSON")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html with the pictures there")
+    objects = parser.add_argument_group("objects")
+    objects.add_argument("--objects", action="store_true", help="look at the objects in the pictures, one hit an item")
+    objects.add_argument("--flat", action="store_true", help="one hit an object")
+    objects.add_argument("--classes", nargs="+", metavar="NAME", help="of these classes only; a text comes before")
+    objects.add_argument("--min-confidence", type=share, help="a detector's, from 0 to 1; a box of a person's has 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
     parser.add_argument("--precision", default="auto", help="auto, f32, bf16, f16 or int8 (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, and print one line a hit: score, item, subset."""
+    """Search, and print one line a hit: score, item, subset; of an object also class, confidence and box."""
+    _require_objects(args)
     with open_store(args.store) as store:
-        for hit in _hits(store, args):
-            print(f"{hit.score:.4f}  {hit.key.id}  {hit.key.subset}")
+        hits = _object_hits(store, args) if args.objects else _hits(store, args)
+        if args.report:
+            _write_report(args, store, hits)
+    if args.json:
+        print(json.dumps([hit.to_mapping() for hit in hits], indent=2, ensure_ascii=False))
+    for hit in hits if not args.json else ():
+        print(_line(hit))
     return 0
+
+
+def _require_objects(args: argparse.Namespace) -> None:
+    """Refuse options of objects where pictures are searched."""
+    given = {"--flat": args.flat, "--classes": args.classes, "--min-confidence": args.min_confidence is not None}
+    if not args.objects and (names := [name for name, value in given.items() if value]):
+        raise OptionError(f"{names[0]} is about objects: it goes with --objects")
+
+
+def _line(hit: Hit) -> str:
+    line = f"{hit.score:.4f}  {hit.key.id}  {hit.key.subset}"
+    if not isinstance(hit, ObjectHit):
+        return line
+    found = hit.found
+    sure = "" if found.confidence is None else f" {found.confidence:.2f}"
+    return f"{line}  {found.class_name or '-'}{sure}  [{', '.join(f'{value:.0f}' for value in found.bbox)}]"
+
+
+def _object_hits(store: StoreReader, args: argparse.Namespace) -> list[ObjectHit]:
+    space = store.header.space
+    if space is None or not store.object_count:
+        raise OptionError(f"{store.path} holds no vectors of objects; embed the dataset with clip_embed --objects")
+    _in_subsets(store, args.subset)
+    key = None if args.item is None else _find_item(store, args.item)
+    query = item_vector(store, key) if key else _encoded(args, space)[0]
+    wanted = Filter(tuple(args.subset or ()), tuple(args.classes or ()), args.min_confidence)
+    snapshot = open_index(args.store).snapshot
+    return search_objects(
+        snapshot, query, args.k, wanted=wanted, by_item=not args.flat, without=key, min_score=args.min_score
+    )
+
+
+def _write_report(args: argparse.Namespace, store: StoreReader, hits: Sequence[Hit]) -> None:
+    """A page with the hits' pictures, the boxes of objects drawn on them, and the hits as decisions."""
+    question = args.text or args.image or args.item
+    decisions = [_decision(hit) for hit in hits]
+    options = {"query": str(question), "k": args.k, "objects": args.objects, "flat": args.flat}
+    space = store.header.space
+    made = DecisionLog("search", options, space.fingerprint if space else None, tuple(decisions))
+    plan = plan_report(made)
+    items = stored_items(args.store, [hit.key for hit in hits])
+    write_report(args.report, plan, thumbnails_of(items, plan.subjects()))
+    _log.info("Report: %s", args.report / "report.html")
+
+
+def _decision(hit: Hit) -> Decision:
+    one = Decision(hit.key, "keep", "hit", score=round(hit.score, 6), rank=hit.rank)
+    if not isinstance(hit, ObjectHit):
+        return one
+    told = [] if hit.picture_score is None else [f"whole picture {hit.picture_score:.3g}"]
+    told += [] if hit.found.confidence is None else [f"confidence {hit.found.confidence:.2f}"]
+    return replace(one, annotation=hit.found.annotation_index, text=hit.found.class_name, detail=" · ".join(told))
 
 
 def _hits(store: StoreReader, args: argparse.Namespace) -> list[Hit]:

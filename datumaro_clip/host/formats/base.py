@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from datumaro.components.dataset_base import DatasetBase, DatasetItem
 from datumaro.components.importer import ImportContext
 
+from datumaro_clip.curate.item import Item
 from datumaro_clip.errors import StoreFormatError
 from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder, attach_vectors
+from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.store import SegmentReader, open_store
 from datumaro_clip.vectors import ItemKey
+
+
+def stored_items(path: Path, keys: Iterable[ItemKey]) -> Iterator[Item]:
+    """Items of a store by their keys, without reading the others; those that are not there are left out."""
+    with open_store(path) as store:
+        description, decoder = DatasetDescription(store), ItemDecoder(path)
+        classes = label_names(description.categories)
+        for key in dict.fromkeys(keys):
+            if (row := store.find(key)) is not None:
+                record = store.record(row)
+                yield neutral(decoder.decode(record.key, record.payload), classes)
 
 
 class StoreBase(DatasetBase):
