@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import re
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +20,10 @@ from drawn_objects import COLOURS, drawn, scene
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datumaro_clip.cli import main
 from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.objects import objects_of
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
@@ -318,3 +324,74 @@ def test_each_picture_is_decoded_once_for_detector_picture_and_objects(detector:
 def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], message: str):
     with pytest.raises(OptionError, match=message):
         list(dataset(item(BOX)).transform("clip_embed", **options))
+
+
+# Faults, planted
+
+
+def kinds(*items: DatasetItem, **options: Any) -> dict[str, int]:
+    """What ``clip_integrity`` finds, without what is missing of pictures as a whole."""
+    whole = Dataset.from_iterable(items, categories=["cat", "dog", *COLOURS])
+    found = ClipIntegrityValidator(**options).compute_statistics(whole)["by_kind"]
+    return {kind: count for kind, count in found.items() if count}
+
+
+def changed(found: DatasetItem, **attributes: Any) -> DatasetItem:
+    """The item with other attributes on its first annotation."""
+    first, *others = found.annotations
+    return found.wrap(annotations=[first.wrap(attributes={**first.attributes, **attributes}), *others])
+
+
+def test_integrity_finds_nothing_in_what_was_just_embedded(detector: str):
+    assert kinds(*embedded(*scenes(2), detector=detector)) == {}
+    assert kinds(*embedded(item(BOX), margin=0.3), margin=0.3) == {}
+
+
+def test_integrity_finds_each_planted_fault_of_objects():
+    [sound] = embedded(item(BOX))
+    vector = vectors_in(sound)[0]
+    told = {"vector": vector.vector, "space": vector.space, "model": "m", "precision": "f32", "bbox": vector.bbox}
+    other = ObjectEmbedding(vector.vector, "sha256:" + "9" * 64, "m", "f32", vector.bbox, "")
+    moved = sound.wrap(annotations=[sound.annotations[0].wrap(x=12)])
+    assert kinds(moved) == {"VectorOfAnotherBox": 1}
+    assert kinds(sound.wrap(media=Image.from_numpy(pixels(5)))) == {"VectorOfAnotherPicture": 1}
+    assert kinds(sound, margin=0.5) == {"VectorOfAnotherPicture": 1}
+    assert kinds(changed(sound, **{ATTRIBUTE: {**told, "vector": vector.vector * 3}})) == {"VectorNotUnitLength": 1}
+    assert kinds(changed(sound, **{ATTRIBUTE: {**told, "vector": vector.vector * np.nan}})) == {"NonFiniteVector": 1}
+    assert kinds(sound, changed(sound.wrap(id="b"), **{ATTRIBUTE: other})) == {"MixedVectorSpaces": 1}
+    assert kinds(changed(sound, score=1.5)) == {"BadConfidence": 1}
+    assert kinds(changed(sound, clip_detector="yolo")) == {"BadDetector": 1}
+    assert kinds(sound.wrap(annotations=[sound.annotations[0].wrap(x=12)]), no_decode=True) == {"VectorOfAnotherBox": 1}
+
+
+@pytest.mark.parametrize("name", ["object_bbox", "object_class", "object_confidence", "object_detector"])
+def test_verify_finds_what_columns_say_unlike_the_annotations(tmp_path: Path, name: str, detector: str, capsys):
+    """A store whose checksums are all right, written by a program that mixes its rows up."""
+    found = embedded(*scenes(1), detector=detector, store=tmp_path / "s", store_format="clip_mmap")
+    assert main(["verify", str(tmp_path / "s")]) == 0
+    path = tmp_path / "s" / "segment-000001" / f"{name}.npy"
+    rows = np.load(path)
+    np.save(path, rows[::-1].copy() if name != "object_bbox" else rows + np.float32(1))
+    seal(tmp_path / "s", name)
+    capsys.readouterr()
+    assert main(["verify", str(tmp_path / "s")]) == 1
+    assert f"item {found[0].id}@default of the store has a vector of" in capsys.readouterr().err
+
+
+def seal(store: Path, column: str) -> None:
+    """Write the checksums anew, so that only the meaning is wrong."""
+    manifest = store / "clip_mmap.json"
+    first, rest = manifest.read_bytes().split(b"\n", 1)
+    values = json.loads(b"{" + rest)
+    [segment] = values["segments"]
+    path = store / segment["name"] / f"{column}.npy"
+    rows = np.load(path)
+    with path.open("wb") as file:
+        header = {"descr": rows.dtype.str, "fortran_order": False, "shape": rows.shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(rows.tobytes())
+    segment["files"][f"{column}.npy"] = path.stat().st_size
+    segment["columns"][column]["crc32"] = [zlib.crc32(rows.tobytes())]
+    rest = json.dumps(values, separators=(",", ":"))[1:].encode() + b"\n"
+    digest = hashlib.sha256(rest).hexdigest().encode()
+    manifest.write_bytes(re.sub(rb"[0-9a-f]{64}", digest, first) + b"\n" + rest)

@@ -200,7 +200,7 @@ class Embedder:
             self.model.summary.objects[result.source] += 1
             if result.source == "kept":
                 return box
-            return box._replace(embedding=self.model.object_embedding_of(result, box))
+            return box._replace(carried=self.model.object_embedding_of(result, box))
         reason = result.error.reason if result.error else "unreadable"
         if reason == "too_small":
             self.model.summary.objects[reason] += 1
@@ -209,7 +209,7 @@ class Embedder:
             self.model.summary.count_object(error, is_named=of_picture is None)
             if self.options.on_error == "fail":
                 raise error
-        return box._replace(embedding=None)
+        return box._replace(carried=None)
 
     def _large_enough(self, item: Item) -> list[ItemBox]:
         """The objects of an item that shall get a vector; those that are too small are counted."""

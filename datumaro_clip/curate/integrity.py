@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item
+from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item, ItemBox
+from datumaro_clip.curate.objects import CROP_OPTIONS, CropOptions
 from datumaro_clip.curate.options import Flag, Option, Several, Text
-from datumaro_clip.errors import ImageError
+from datumaro_clip.embedding.keys import content_digest, source_digest
+from datumaro_clip.errors import ImageError, InvalidVectorError
 from datumaro_clip.images import Box, decode
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey, VectorSpace, is_unit_rows
 
@@ -31,12 +34,19 @@ SEVERITIES = {
     "NonFiniteVector": ERROR,
     "VectorNotUnitLength": ERROR,
     "MixedVectorSpaces": ERROR,
+    "VectorOfAnotherBox": ERROR,
+    "VectorOfAnotherPicture": ERROR,
+    "BadConfidence": ERROR,
+    "BadDetector": ERROR,
 }
 
 OPTIONS = (
     Option("subsets", Several(of=Text(metavar="NAME")), None, "names that subsets may have", unset="any"),
     Option("no-decode", Flag(), False, "do not decode the pictures"),
+    *CROP_OPTIONS,
 )
+
+_FINGERPRINT = re.compile("sha256:[0-9a-f]{64}")
 
 # Annotation tools round boxes outwards to whole pixels.
 _BOX_SLACK = 1.0
@@ -56,16 +66,29 @@ class Fault(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What decoding a picture showed: its width and height in pixels, or a reason and a sentence why it cannot be."""
+    """What decoding a picture showed.
+
+    Attributes
+    ----------
+    size : tuple of int or None
+        Width and height in pixels.
+    error : tuple of str or None
+        A reason and a sentence why it cannot be decoded.
+    digest : bytes or None
+        Of its content, where objects carry vectors of it.
+    """
 
     size: tuple[int, int] | None = None
     error: tuple[str, str] | None = None
+    digest: bytes | None = None
 
 
 def look_at(item: Item) -> Look:
     """Decode an item's picture."""
     try:
-        return Look(decode(item.request().fetch()).size)
+        image = item.request().fetch()
+        digest = content_digest(image) if any(box.carried for box in item.boxes) else None
+        return Look(decode(image).size, digest=digest)
     except ImageError as exc:
         return Look(error=(exc.reason, str(exc)))
 
@@ -75,6 +98,7 @@ def find_faults(
     class_count: int,
     subsets: Iterable[str] | None = None,
     look: Callable[[Item], Look] = look_at,
+    crop: CropOptions | None = None,
 ) -> list[Fault]:
     """Everything that does not agree, item by item, then what only the whole dataset shows.
 
@@ -88,16 +112,24 @@ def find_faults(
         Names that subsets may have; any where omitted.
     look : callable
         What is known of an item's picture.
+    crop : CropOptions, optional
+        What objects' vectors were cut out with.
     """
     known = None if subsets is None else frozenset(subsets)
     found: list[Fault] = []
     seen: Counter[ItemKey] = Counter()
     vectors: list[tuple[ItemKey, bool, VectorSpace | None]] = []
+    of_objects: list[tuple[ItemKey, int, VectorSpace]] = []
+    crop = crop or CropOptions()
     captioned, bare = 0, []
     for item in items:
         vector, space = _stored_vector(item.attributes.get(EMBEDDING_ATTRIBUTE))
         seen_picture = Look() if item.picture is None else look(item)
         found += _of_item(item, seen_picture, vector, class_count, known)
+        for box in item.boxes:
+            found += _of_object(item.key, box, seen_picture, crop)
+            _, box_space = _stored_vector(box.carried)
+            of_objects += [] if box_space is None else [(item.key, box.annotation, box_space)]
         seen[item.key] += 1
         captioned += bool(item.captions)
         bare += [] if item.captions else [item.key]
@@ -105,7 +137,7 @@ def find_faults(
     found += [Fault("RepeatedId", key, f"{count} items have this id") for key, count in seen.items() if count > 1]
     if captioned:
         found += [Fault("MissingCaption", key, "others have captions, this item has none") for key in bare]
-    return found + list(_across_vectors(vectors))
+    return found + list(_across_vectors(vectors, of_objects))
 
 
 def _of_item(
@@ -137,11 +169,39 @@ def _of_item(
             yield Fault(
                 "BoxOutsidePicture", key, f"{where} reaches outside the picture of {look.size[0]}x{look.size[1]}"
             )
-    if vector is not None and not np.isfinite(vector).all():
-        yield Fault("NonFiniteVector", key, "clip_embedding has values that are not finite")
-    elif vector is not None and not is_unit_rows(vector[None]):
-        length = float(np.linalg.norm(vector))
-        yield Fault("VectorNotUnitLength", key, f"clip_embedding has length {length:.4g}, wanted 1")
+    if vector is not None:
+        yield from _of_vector(key, vector, "clip_embedding")
+
+
+def _of_object(key: ItemKey, box: ItemBox, look: Look, crop: CropOptions) -> Iterator[Fault]:
+    """What is wrong with an object's score, detector and vector."""
+    which = f"annotation {box.annotation}"
+    if box.confidence is not None and not 0 <= box.confidence <= 1:
+        yield Fault("BadConfidence", key, f"{which} has the score {box.confidence:g}, wanted one from 0 to 1")
+    if box.detector is not None and not (isinstance(box.detector, str) and _FINGERPRINT.fullmatch(box.detector)):
+        yield Fault("BadDetector", key, f"{which} has the clip_detector {box.detector!r}, which is no fingerprint")
+    vector, _ = _stored_vector(box.carried)
+    if vector is None:
+        return
+    yield from _of_vector(key, vector, f"clip_embedding of {which}")
+    try:
+        embedding = box.embedding
+    except InvalidVectorError:
+        return  # said above
+    if embedding is not None and embedding.bbox != tuple(np.asarray(box.bbox, np.float32).tolist()):
+        yield Fault("VectorOfAnotherBox", key, f"the vector of {which} was computed of the box {embedding.bbox}")
+    elif embedding is not None and embedding.source and look.digest is not None:
+        region = crop.region(box)
+        if region is None or source_digest(look.digest, region) != embedding.source:
+            cure = "embed again, or give --margin, --mask and --max-side as they were then"
+            yield Fault("VectorOfAnotherPicture", key, f"the vector of {which} is of another picture or part: {cure}")
+
+
+def _of_vector(key: ItemKey, vector: FloatArray, name: str) -> Iterator[Fault]:
+    if not np.isfinite(vector).all():
+        yield Fault("NonFiniteVector", key, f"{name} has values that are not finite")
+    elif not is_unit_rows(vector[None]):
+        yield Fault("VectorNotUnitLength", key, f"{name} has length {float(np.linalg.norm(vector)):.4g}, wanted 1")
 
 
 def _is_inside(box: Box, width: int, height: int) -> bool:
@@ -161,14 +221,22 @@ def _stored_vector(value: Any) -> tuple[FloatArray | None, VectorSpace | None]:
     return vector, VectorSpace(str(said.get("space", "unknown")), len(vector), str(said.get("model", "")))
 
 
-def _across_vectors(found: list[tuple[ItemKey, bool, VectorSpace | None]]) -> Iterator[Fault]:
+def _across_vectors(
+    found: list[tuple[ItemKey, bool, VectorSpace | None]], of_objects: list[tuple[ItemKey, int, VectorSpace]]
+) -> Iterator[Fault]:
     """Items without a vector where others have one; vectors that are not of the most frequent space."""
-    spaces = Counter(space for _, _, space in found if space is not None)
+    spaces = Counter(space for *_, space in (*found, *of_objects) if space is not None)
     if not spaces:
         return
     usual = spaces.most_common(1)[0][0]
+    have = any(space is not None for _, _, space in found)
     for key, has_picture, space in found:
-        if space is None and has_picture:
+        if space is None and has_picture and have:
             yield Fault("MissingVector", key, "others have a clip_embedding, this item has none")
         elif space is not None and space != usual:
             yield Fault("MixedVectorSpaces", key, f"its vector is of {space}, most are of {usual}")
+    for key, annotation, space in of_objects:
+        if space != usual:
+            yield Fault(
+                "MixedVectorSpaces", key, f"the vector of annotation {annotation} is of {space}, most of {usual}"
+            )

@@ -65,12 +65,14 @@ class ItemBox(NamedTuple):
         Polygons (x1, y1, x2, y2, …) in pixels, where the object's are known.
     mask : callable, optional
         Gives the object's mask (H, W), where it has one.
-    embedding : ObjectEmbedding or None
-        The vector that the annotation carries.
+    carried : object
+        The vector that the annotation carries, as it has it; see :attr:`embedding`.
     corners : tuple of float or None
         ``(x1, y1, x2, y2)`` of the upright box around it, as the annotation has them; None: those of ``box``.
     found_by : str
         Fingerprint of the detector that made the box, as long as it is as the detector made it; else empty.
+    detector : object
+        What the annotation says of the detector that made it, whatever that is.
     """
 
     box: Box
@@ -80,9 +82,23 @@ class ItemBox(NamedTuple):
     angle: float = 0.0
     outline: tuple[tuple[float, ...], ...] = ()
     mask: Callable[[], Mask] | None = None
-    embedding: ObjectEmbedding | None = None
+    carried: Any = None
     corners: tuple[float, float, float, float] | None = None
     found_by: str = ""
+    detector: Any = None
+
+    @property
+    def embedding(self) -> ObjectEmbedding | None:
+        """The vector that the annotation carries, None where it has none.
+
+        A text counts as none: it is what formats that write all attributes as text, such as ``voc``, leave of a vector.
+
+        Raises
+        ------
+        InvalidVectorError
+            If it carries something else.
+        """
+        return carried_object(self.carried, self.annotation)
 
     @property
     def bbox(self) -> tuple[float, float, float, float]:
@@ -255,6 +271,14 @@ def carried_embedding(key: ItemKey, attributes: Mapping[str, Any]) -> Embedding 
         return None if value is None else Embedding.from_attribute(value)
     except InvalidVectorError as exc:
         raise InvalidVectorError(f"item '{key.id}' (subset '{key.subset}'): {exc}") from exc
+
+
+def carried_object(value: Any, annotation: int) -> ObjectEmbedding | None:
+    """The vector in an annotation's attribute; as :attr:`ItemBox.embedding`."""
+    try:
+        return None if value is None or isinstance(value, str) else ObjectEmbedding.from_attribute(value)
+    except InvalidVectorError as exc:
+        raise InvalidVectorError(f"annotation {annotation}: {exc}") from exc
 
 
 def _no_picture(key: ItemKey) -> ImageLike:

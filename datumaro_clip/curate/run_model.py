@@ -19,7 +19,7 @@ from datumaro_clip.embedding import (
     embed_texts,
 )
 from datumaro_clip.embedding.cache import VectorCache
-from datumaro_clip.errors import ImageError, SpaceMismatchError
+from datumaro_clip.errors import ImageError, InvalidVectorError, SpaceMismatchError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
@@ -103,7 +103,10 @@ class RunModel:
 
     def kept_object(self, item: Item, box: ItemBox) -> ObjectEmbedding | None:
         """The vector that an object carries, which stays if it is of this picture and box; as :meth:`kept`."""
-        embedding = box.embedding
+        try:
+            embedding = box.embedding
+        except InvalidVectorError as exc:
+            raise InvalidVectorError(f"item '{item.key.id}' (subset '{item.key.subset}'), {exc}") from exc
         if embedding is None or not embedding.source:
             return None
         if self.options.overwrite and self._space not in (None, embedding.vector_space):

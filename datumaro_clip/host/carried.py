@@ -8,7 +8,7 @@ import numpy as np
 from datumaro.components.annotation import Annotation, Bbox
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, carried_embedding
+from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, carried_embedding, carried_object
 from datumaro_clip.errors import InvalidVectorError
 from datumaro_clip.store import ObjectVector
 from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding
@@ -58,26 +58,12 @@ def carried_objects(item: DatasetItem) -> Iterator[tuple[int, Annotation, Object
         If the attribute holds something else.
     """
     for index, annotation in enumerate(item.annotations):
-        embedding = carried_by(annotation, index, item)
+        try:
+            embedding = carried_object(annotation.attributes.get(ATTRIBUTE), index)
+        except InvalidVectorError as exc:
+            raise InvalidVectorError(f"item '{item.id}' (subset '{item.subset}'), {exc}") from exc
         if embedding is not None:
             yield index, annotation, embedding, embedding.bbox == box_of(annotation)
-
-
-def carried_by(annotation: Annotation, index: int, item: DatasetItem) -> ObjectEmbedding | None:
-    """The vector that an item's annotation carries, None where it has none.
-
-    A text counts as none: it is what formats that write all attributes as text, such as ``voc``, leave of a vector.
-
-    Raises
-    ------
-    InvalidVectorError
-        If the attribute holds something else.
-    """
-    value = annotation.attributes.get(ATTRIBUTE)
-    try:
-        return None if value is None or isinstance(value, str) else ObjectEmbedding.from_attribute(value)
-    except InvalidVectorError as exc:
-        raise InvalidVectorError(f"annotation {index} of item '{item.id}' (subset '{item.subset}'): {exc}") from exc
 
 
 def object_vector(

@@ -12,6 +12,7 @@ from datumaro.components.errors import DatasetItemValidationError
 from datumaro.components.validator import Severity, Validator
 
 from datumaro_clip.curate.integrity import OPTIONS, SEVERITIES, Look, find_faults, look_at
+from datumaro_clip.curate.objects import CropOptions
 from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.host.items import label_names, neutral
 
@@ -42,7 +43,8 @@ class ClipIntegrityValidator(Validator):
         classes = label_names(dataset.categories())
         items = (neutral(item, classes) for item in dataset)
         look = (lambda item: Look()) if self._values.no_decode else look_at
-        faults = find_faults(items, len(classes), self._values.subsets, look)
+        crop = CropOptions.among(vars(self._values))
+        faults = find_faults(items, len(classes), self._values.subsets, look, crop)
         by_kind = Counter(fault.kind for fault in faults)
         told = ", ".join(f"{kind} {count}" for kind, count in sorted(by_kind.items()))
         log.info("clip_integrity: %d items; %s", len(dataset), told or "no fault")

@@ -14,7 +14,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.item import ItemBox
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.carried import ATTRIBUTE, DETECTOR, SCORE, box_of, carried_by
+from datumaro_clip.host.carried import ATTRIBUTE, DETECTOR, SCORE, box_of
 from datumaro_clip.images.regions import Mask as Pixels
 from datumaro_clip.objects.detector import same_name
 
@@ -29,11 +29,6 @@ def objects_of(item: DatasetItem, classes: Sequence[str]) -> Iterator[ItemBox]:
 
     Each box, rotated box, polygon, mask and ellipse is one, but for crowds, and for the polygons and masks of a group
     that has a box, which are the box's.
-
-    Raises
-    ------
-    InvalidVectorError
-        If an annotation carries something else than a vector where its vector should be.
     """
     boxed: dict[int, list[Annotation]] = defaultdict(list)
     for note in item.annotations:
@@ -70,9 +65,10 @@ def _object(
         angle,
         tuple(tuple(map(float, part.points)) for part in parts if isinstance(part, Polygon)),
         partial(_pixels, masks) if masks else None,
-        carried_by(note, index, item),
+        note.attributes.get(ATTRIBUTE),
         corners,
         str(note.attributes.get(DETECTOR, "")) if note.attributes.get(DETECTED) == _told(label, corners) else "",
+        note.attributes.get(DETECTOR),
     )
 
 

@@ -6,13 +6,15 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 from datumaro.components.annotation import Mask
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import ImageError, StoreCorruptError
-from datumaro_clip.host.carried import DETECTOR, box_of, carried_objects
+from datumaro_clip.host.carried import box_of, carried_objects, object_vector
 from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder, attach_vectors
-from datumaro_clip.store import ArchiveMember, Record, StoreReader
+from datumaro_clip.host.items import label_names
+from datumaro_clip.store import ArchiveMember, ObjectVector, Record, StoreReader
 
 
 def verify_items(reader: StoreReader) -> Counter[str]:
@@ -32,7 +34,7 @@ def verify_items(reader: StoreReader) -> Counter[str]:
         At the first item that cannot be read, whose object vectors are not its annotations', or whose medium is missing
         from the store or from its archive; names it.
     """
-    DatasetDescription(reader)
+    classes = label_names(DatasetDescription(reader).categories)
     decoder = ItemDecoder(reader.path)
     counts: Counter[str] = Counter()
     for segment in reader.segments:
@@ -40,13 +42,13 @@ def verify_items(reader: StoreReader) -> Counter[str]:
             record = segment.record(row)
             item = decoder.decode(record.key, record.payload)
             attach_vectors(item, record, reader.header.space, segment.entry.precision)
-            for problem in _problems(item, record):
+            for problem in _problems(item, record, classes):
                 raise StoreCorruptError(f"item {record.key} of the store {problem}")
             counts[_place_of_medium(item, record)] += 1
     return counts
 
 
-def _problems(item: DatasetItem, record: Record) -> Iterator[str]:
+def _problems(item: DatasetItem, record: Record, classes: list[str]) -> Iterator[str]:
     """What is wrong with the masks and object vectors of an item."""
     for annotation in item.annotations:
         if isinstance(annotation, Mask):
@@ -58,8 +60,15 @@ def _problems(item: DatasetItem, record: Record) -> Iterator[str]:
     for index, annotation, embedding, is_its_own in carried_objects(item):
         if not is_its_own:
             yield f"has a vector of the box {embedding.bbox}, but annotation {index} has {box_of(annotation)}"
-        if objects[index].detector != annotation.attributes.get(DETECTOR, ""):
-            yield f"has a vector of annotation {index}, which another detector made than the store says"
+        said = _facts(object_vector(index, annotation, embedding, classes))
+        if (kept := _facts(objects[index])) != said:
+            yield f"has a vector of annotation {index} with class, confidence and detector {kept}, which says {said}"
+
+
+def _facts(found: ObjectVector) -> tuple[str, float | None, str]:
+    """What an annotation and its vector's columns both say, as the columns keep it."""
+    confidence = None if found.confidence is None else float(np.float32(found.confidence))
+    return found.class_name, confidence, found.detector
 
 
 def _place_of_medium(item: DatasetItem, record: Record) -> str:
