@@ -21,9 +21,12 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image as DatumImage
 
-from datumaro_clip.curate.decisions import read_decisions, read_exceptions
+from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
+from datumaro_clip.errors import DecisionError
 from datumaro_clip.explorer.application import create_app
+from datumaro_clip.host.exporting import store_dataset
 from datumaro_clip.service import Settings
+from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import ItemKey
 
@@ -123,6 +126,9 @@ def test_scores_are_those_of_the_vectors(page: TestClient, encoder: FakeEncoder)
     assert of_row[3] == pytest.approx(1, abs=1e-5)
     of_text = np.frombuffer(page.post("/explore/api/scores", json={"text": "a red thing"}, **asked).content, np.float32)
     assert len(of_text) == 12
+    several = page.post("/explore/api/scores", json={"rows": [3, 3]}, **asked)
+    assert np.frombuffer(several.content, np.float32).tolist() == pytest.approx(of_row.tolist(), abs=1e-5)
+    assert page.post("/explore/api/scores", json={}, **asked).status_code == 422
     buffer = BytesIO()
     Image.fromarray(picture(COLOURS["green"], 1)).save(buffer, "PNG")
     answer = page.post("/explore/api/scores/picture", files={"file": ("p.png", buffer.getvalue())}, **asked)
@@ -263,6 +269,35 @@ def test_rows_are_exported_as_a_dataset(page: TestClient, store: Path):
     assert page.post("/explore/api/export", json=asked).status_code == 422
     for bad in ({"path": "../out"}, {"path": "a/b"}, {"format": "nothing", "path": "x"}, {"rows": [99], "path": "x"}):
         assert page.post("/explore/api/export", json={**asked, **bad}).status_code == 422
+
+
+def test_a_report_is_reviewed_on_the_page(store: Path, encoder: FakeEncoder, tmp_path: Path):
+    dataset = Dataset.import_from(str(store), "clip_mmap")
+    assert len(dataset.transform("clip_dedup", levels=["exact"], report=str(tmp_path / "report"))) == 11
+    app = create_app({"store": store}, encoder, report=tmp_path / "report")
+    with TestClient(app, base_url="http://localhost") as page:
+        version = overview(page)["version"]
+        proposed = page.get("/explore/api/proposals", params={"version": version}).json()
+    assert sum(one["action"] == "drop" for one in proposed) == 1
+
+
+def test_a_report_of_another_dataset_is_refused(store: Path, encoder: FakeEncoder, tmp_path: Path):
+    other = Decision(ItemKey("elsewhere", "train"), "drop", "by_hand")
+    (tmp_path / "report").mkdir()
+    write_decisions(tmp_path / "report" / "decisions.jsonl", DecisionLog("clip_dedup", {}, None, (other,)))
+    with pytest.raises(DecisionError, match="elsewhere@train"):
+        create_app({"store": store}, encoder, report=tmp_path / "report")
+    write_decisions(tmp_path / "report" / "decisions.jsonl", DecisionLog("clip_dedup", {}, "sha256:other", ()))
+    with pytest.raises(DecisionError, match="sha256:other"):
+        create_app({"store": store}, encoder, report=tmp_path / "report")
+
+
+def test_a_dataset_becomes_a_store_with_its_captions(store: Path, encoder: FakeEncoder, tmp_path: Path):
+    Dataset.import_from(str(store), "clip_mmap").export(str(tmp_path / "coco"), "coco", save_media=True)
+    made = store_dataset(f"{tmp_path / 'coco'}:coco")
+    with open_store(made) as reader:
+        assert (len(reader), reader.caption_count) == (12, 12)
+    assert store_dataset(f"{tmp_path / 'coco'}:coco") == made
 
 
 def test_a_service_that_only_reads_refuses_decisions(store: Path, encoder: FakeEncoder):

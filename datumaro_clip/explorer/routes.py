@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,13 +18,14 @@ from datumaro_clip.explorer.page import page_file
 from datumaro_clip.explorer.workbench import OutdatedError, Seen, Workbench
 from datumaro_clip.index import OBJECTS
 from datumaro_clip.service.answers import JSONAnswer
-from datumaro_clip.service.described import Described
+from datumaro_clip.service.described import Described, class_of
 from datumaro_clip.service.forms import read_form
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
+from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.system.files import safe_file_name
 from datumaro_clip.vectors import FloatArray, ItemKey
 
@@ -37,11 +40,12 @@ _MOST_ITEMS, _MOST_CHANGES = 500, 1_000_000
 
 
 class TextQuery(BaseModel):
-    """What rows are ranked by: a text, an item, or a box of an item."""
+    """What rows are ranked by: a text, an item, a box of an item, or what several items have in common."""
 
     text: str | None = Field(default=None, max_length=2000)
     row: int | None = Field(default=None, ge=0)
     box: int | None = Field(default=None, ge=0)
+    rows: list[int] | None = Field(default=None, min_length=1, max_length=_MOST_CHANGES)
 
 
 class PictureQuery(BaseModel):
@@ -89,13 +93,17 @@ class Export(BaseModel):
     path: str = Field(min_length=1, max_length=200)
 
 
-def routes(service: Service) -> APIRouter:
-    """``/explore`` and what is below it."""
+def routes(service: Service, *, sources: Mapping[str, str], report: Path | None) -> APIRouter:
+    """``/explore`` and what is below it; see :func:`datumaro_clip.explorer.application.create_app`."""
     router = APIRouter(prefix="/explore", tags=["explorer"], include_in_schema=False)
     benches = {
-        name: Workbench(served, _directory(service, served.path), service.settings.media_root)
+        name: Workbench(
+            served, sources.get(name, _spec(served.path)), _directory(service, served.path), service.settings.media_root
+        )
         for name, served in service.collection.stores.items()
     }
+    if report is not None:
+        next(iter(benches.values())).take_report(report)
 
     def bench(store: str | None) -> Workbench:
         return benches[service.collection.named(store).name]
@@ -252,6 +260,11 @@ def _directory(service: Service, store: Path) -> Path:
     return root if len(service.collection.stores) == 1 else root / name
 
 
+def _spec(store: Path) -> str:
+    """A store as Datumaro's commands name it."""
+    return f"{store}:{find_kind(store)}"
+
+
 def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
     snapshot = seen.snapshot
     space = snapshot.reader.header.space
@@ -270,7 +283,7 @@ def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
         "tools": [tool_named(name).describe() for name in MODULES],
         "formats": list(FORMATS),
         "writable": not service.settings.read_only,
-        "apply_command": f"datum-clip decisions apply {target} {snapshot.path}:{snapshot.reader.kind.name} -o curated",
+        "apply_command": shlex.join(["datum-clip", "decisions", "apply", str(target), work.source, "-o", "curated"]),
     }
 
 
@@ -294,6 +307,7 @@ def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> l
                 "captions": _captions(seen, row, told),
                 "labels": list(told.labels),
                 "boxes": [_box(each) for each in told.objects],
+                "polygons": _polygons(seen.snapshot, told),
             }
         )
     return found
@@ -330,13 +344,25 @@ def _box(each: Any) -> Json:
     }
 
 
+def _polygons(snapshot: Snapshot, told: Described) -> list[Json]:
+    """The outlines that a person or a segmenter drew, as corners x, y in pixels."""
+    return [
+        {"points": annotation["points"], "class_name": class_of(annotation, snapshot.class_names) or ""}
+        for annotation in told.annotations
+        if annotation.get("type") == "Polygon" and isinstance(annotation.get("points"), list)
+    ]
+
+
 async def _query_vector(service: Service, seen: Seen, query: TextQuery) -> FloatArray:
     """The vector (D,) of what a page asks for."""
     if query.text is not None:
         return await service.embedding.text(query.text)
+    snapshot = seen.snapshot
+    if query.rows is not None:
+        return await service.pool.run(seen.mean_vector, [_row(row, len(snapshot)) for row in query.rows])
     if query.row is None:
-        raise RequestError(422, "give a text or a row", param="text")
-    snapshot, row = seen.snapshot, _row(query.row, len(seen.snapshot))
+        raise RequestError(422, "give a text, a row or rows", param="text")
+    row = _row(query.row, len(snapshot))
     if query.box is None:
         vector = await service.pool.run(snapshot.vector, row)
         if vector is None:

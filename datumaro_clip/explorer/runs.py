@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
-from datumaro_clip.curate.decisions import read_decisions, write_decisions
+from datumaro_clip.curate.decisions import DecisionLog, read_decisions, write_decisions
 from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import tool_named
 from datumaro_clip.errors import DatumaroClipError, DecisionConflictError, with_cure
@@ -24,6 +24,7 @@ from datumaro_clip.explorer.items import store_items
 from datumaro_clip.service.described import class_names
 from datumaro_clip.service.pictures import Pictures
 from datumaro_clip.store import open_store
+from datumaro_clip.system.files import safe_file_name
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +106,7 @@ class Runs:
                 "options": dict(options),
                 "rows": None if rows is None else list(rows),
                 "roots": [os.fspath(root) for root in self._roots],
-                "output": os.fspath(self._directory / f"proposals-{tool}.jsonl"),
+                "output": os.fspath(self._proposals(tool)),
             }
             run.process = process = subprocess.Popen(
                 [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -121,6 +122,11 @@ class Runs:
             run.state = CANCELLED
             run.process.kill()
 
+    def keep(self, made: DecisionLog) -> None:
+        """Take what a tool proposed elsewhere for its latest proposals."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        write_decisions(self._proposals(made.transform), made)
+
     def proposals(self) -> list[tuple[str, Any]]:
         """What the tools propose: the tool's name and the decision, tool by tool."""
         found = []
@@ -128,6 +134,9 @@ class Runs:
             made = read_decisions(path)
             found += [(made.transform, decision) for decision in made.decisions]
         return found
+
+    def _proposals(self, tool: str) -> Path:
+        return self._directory / f"proposals-{safe_file_name(tool)}.jsonl"
 
     def close(self) -> None:
         """End what runs."""

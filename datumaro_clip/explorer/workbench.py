@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from datumaro_clip.curate.decisions import Decision
-from datumaro_clip.errors import OptionError
+from datumaro_clip.curate.decisions import Decision, read_decisions
+from datumaro_clip.errors import DecisionError, OptionError
 from datumaro_clip.explorer.columns import Column, Packed, columns_of, packed, tagged
-from datumaro_clip.explorer.journal import Choice, Journal
+from datumaro_clip.explorer.journal import DECISIONS, Choice, Journal
 from datumaro_clip.explorer.map import make_map, map_of
 from datumaro_clip.explorer.regions import Region, name_regions, words_of
 from datumaro_clip.explorer.runs import Runs
@@ -30,6 +30,8 @@ _KEPT_VERSIONS = 4
 # A store of so many vectors gets its map when its page is first opened; a larger one waits for `datum-clip map`.
 _MAPPED_AT_ONCE = 20_000
 _BLOCK = 1 << 14
+# A mean of unit vectors shorter than this is rounding.
+_LEAST_LENGTH = 1e-6
 
 Json = dict[str, Any]
 
@@ -81,6 +83,22 @@ class Seen:
             found[target.items[start : start + len(block)]] = block @ query
         return found
 
+    def mean_vector(self, rows: Sequence[int]) -> FloatArray:
+        """The mean direction (D,) of some items' vectors.
+
+        Raises
+        ------
+        OptionError
+            If none of them has a vector, or they point in all directions.
+        """
+        target = self.snapshot.index.targets[PICTURES]
+        held = np.flatnonzero(np.isin(target.items, np.asarray(rows, np.int64)))
+        mean = np.asarray(target.vectors[held], np.float32).mean(axis=0) if len(held) else np.zeros(1, np.float32)
+        length = float(np.linalg.norm(mean))
+        if not length > _LEAST_LENGTH:
+            raise OptionError("these items have no direction in common: pick others")
+        return np.asarray(mean / length, np.float32)
+
     def neighbours(self, row: int, k: int) -> list[Json]:
         """The k items most similar to one, each with its score; none where it has no vector."""
         vector = self.snapshot.vector(row)
@@ -98,13 +116,15 @@ class Workbench:
     Parameters
     ----------
     served : ServedStore
+    source : str
+        The dataset that decisions are about, as ``PATH:FORMAT``.
     directory : Path
         Where the journal, the decisions and the proposals are kept.
     media_roots : sequence of Path
     """
 
-    def __init__(self, served: ServedStore, directory: Path, media_roots: Sequence[Path]) -> None:
-        self.served, self.directory = served, directory
+    def __init__(self, served: ServedStore, source: str, directory: Path, media_roots: Sequence[Path]) -> None:
+        self.served, self.source, self.directory = served, source, directory
         self.journal = Journal(directory)
         self.runs = Runs(served.path, directory, media_roots)
         self._held: OrderedDict[str, Seen] = OrderedDict()
@@ -133,6 +153,23 @@ class Workbench:
         if version == self.served.snapshot.version:
             return self.now()
         raise OutdatedError("the store has changed since this page was loaded: reload it")
+
+    def take_report(self, report: Path) -> None:
+        """Let what a tool's report proposes be reviewed.
+
+        Raises
+        ------
+        DecisionError
+            If it cannot be read, is of another vector space, or about items that the store does not have.
+        """
+        made, snapshot = read_decisions(report / DECISIONS), self.served.snapshot
+        space = snapshot.reader.header.space
+        if made.space is not None and space is not None and made.space != space.fingerprint:
+            raise DecisionError(f"{report} is of the vector space {made.space}, the store of {space.fingerprint}")
+        strange = [str(one.key) for one in made.decisions if snapshot.find(one.key) is None]
+        if strange:
+            raise DecisionError(f"{report} is about items that the store does not have: {', '.join(strange[:3])} …")
+        self.runs.keep(made)
 
     def proposals(self, seen: Seen) -> list[Json]:
         """What the tools propose about the items of a version; about others, nothing is said."""

@@ -1,14 +1,17 @@
-"""Some items of a store as a dataset of any of Datumaro's formats."""
+"""From a dataset to a store, and from a store's items to a dataset of any of Datumaro's formats."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
 from datumaro.components.dataset import Dataset
 
 from datumaro_clip.host.items import key_of
+from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.manifest import find_kind
+from datumaro_clip.system.files import cache_root, safe_file_name
 from datumaro_clip.vectors import ItemKey
 
 
@@ -31,3 +34,27 @@ def export_items(store: Path, keys: Collection[ItemKey], format: str, path: Path
         chosen, infos=stored.infos(), categories=stored.categories(), media_type=stored.media_type()
     )
     some.export(str(path), format, save_media=True)
+
+
+def store_dataset(spec: str, model: str | None = None) -> Path:
+    """Embed a dataset, captions included, into a store of its own below the cache directory.
+
+    The store is written anew each time; vectors that were computed before come from the vector cache.
+
+    Parameters
+    ----------
+    spec : str
+        ``PATH`` or ``PATH:FORMAT``.
+    model : str, optional
+        The default model where omitted.
+
+    Returns
+    -------
+    Path
+        The store's directory.
+    """
+    dataset = open_dataset(spec)
+    digest = hashlib.blake2b(str(Path(spec).resolve()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    store = cache_root() / "explored" / f"{safe_file_name(Path(spec).name)}-{digest}"
+    dataset.export(str(store), "clip_mmap", texts="captions", model=model)
+    return store

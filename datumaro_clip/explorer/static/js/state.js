@@ -6,7 +6,7 @@ import { PointGrid } from "./geometry.js";
 import { colouring } from "./palette.js";
 
 /**
- * @typedef {{text: string} | {row: number, box?: number} | {picture: string}} Query
+ * @typedef {{text: string} | {row: number, box?: number} | {rows: number[]} | {picture: string}} Query
  * @typedef {{name: string, descending: boolean}} Sort
  * @typedef {{row: number, annotation?: number, action: string, reason: string, detail: string, score?: number,
  *   threshold?: number, group?: number, keeper?: number, rank?: number, label?: string, text?: string,

@@ -8,7 +8,7 @@ import { choiceOf, data, narrowed, ordered, proposalsOf, state } from "../state.
 import { countValues } from "../table.js";
 import { count, date, isSaid, say, score, time } from "../words.js";
 import { title, valueName } from "./facets.js";
-import { Frames } from "./frames.js";
+import { Frames, hasShapes } from "./frames.js";
 
 const NEIGHBOURS = 8;
 
@@ -50,7 +50,7 @@ function Picture({ item, row }) {
   if (item?.missing || (item && !item.image_url)) return html`<div class="full broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
   return html`<div class="full">
     ${item ? html`<a href=${item.image_url} target="_blank" rel="noopener"><img src=${item.image_url} alt=${item.captions?.[0]?.text ?? data.keys[row][0]} /></a>` : html`<i class="shade"></i>`}
-    ${item?.boxes?.length ? html`<${Frames} item=${item} named=${true} fit="contain" onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />` : null}
+    ${hasShapes(item) ? html`<${Frames} item=${item} named=${true} fit="contain" onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />` : null}
   </div>`;
 }
 

@@ -5,13 +5,20 @@ import { html } from "../../vendor/htm-preact-3.1.1.js";
 import { CATEGORIES, css } from "../palette.js";
 import { classInks } from "../state.js";
 
+/** Whether a picture has boxes or outlines to draw. @param {any} item */
+export function hasShapes(item) {
+  return Boolean(item?.boxes?.length || item?.polygons?.length);
+}
+
 /**
  * @param {{item: any, named?: boolean, onPick?: (box: number) => void, fit?: "cover" | "contain"}} props
  */
 export function Frames({ item, named = false, onPick, fit = "cover" }) {
   if (!item.width || !item.height) return null;
   const unit = Math.max(item.width, item.height) / 100;
+  const outlines = item.polygons ?? [];
   return html`<svg class="frames" viewBox="0 0 ${item.width} ${item.height}" preserveAspectRatio=${fit === "cover" ? "xMidYMid slice" : "xMidYMid meet"} aria-hidden=${onPick ? undefined : "true"}>
+    ${outlines.map((/** @type {any} */ outline, /** @type {number} */ at) => html`<polygon key=${`p${at}`} points=${outline.points.join(" ")} stroke=${css(classInks().get(outline.class_name) ?? CATEGORIES[1])} fill="none" stroke-width=${unit / 2} />`)}
     ${item.boxes.map((/** @type {any} */ box, /** @type {number} */ at) => {
       const ink = css(classInks().get(box.class_name) ?? CATEGORIES[1]);
       const name = `${box.class_name}${box.confidence === null || box.confidence === undefined ? "" : ` ${Number(box.confidence).toFixed(2)}`}`;

@@ -9,7 +9,7 @@ import { gallery } from "../keys.js";
 import { choiceOf, data, narrowed, ordered, proposalsOf, state, update } from "../state.js";
 import { say, score } from "../words.js";
 import { activeFilters, title } from "./facets.js";
-import { Frames } from "./frames.js";
+import { Frames, hasShapes } from "./frames.js";
 
 const GAP = 8;
 /** Rows drawn beyond what is in view, so that pictures are there before the eye. */
@@ -114,7 +114,7 @@ function Tile({ row, place, columns, side, tall }) {
       onClick=${(/** @type {MouseEvent} */ event) => clicked(row, event)} onDblClick=${() => act.findSimilar(row)}>
     <span class="frame">
       ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" />` : item?.missing ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
-      ${state.boxes && item?.boxes?.length ? html`<${Frames} item=${item} />` : null}
+      ${state.boxes && hasShapes(item) ? html`<${Frames} item=${item} />` : null}
       ${match === undefined || Number.isNaN(match) ? null : html`<span class="score">${score(match)}</span>`}
       ${sign ? html`<span class=${`sign ${verdict}`} aria-hidden="true">${sign}</span>` : null}
     </span>
@@ -153,7 +153,7 @@ function Actions() {
     <button onClick=${() => act.toggleVerdict("keep")} title="k">${say("keepN", { n })} <kbd>k</kbd></button>
     <button onClick=${() => act.toggleVerdict("drop")} title="x">${say("dropN", { n })} <kbd>x</kbd></button>
     <button onClick=${() => update({ panel: "tag" })} title="t">${say("tag")} <kbd>t</kbd></button>
-    ${n === 1 ? html`<button onClick=${() => act.findSimilar([...state.selected][0])}>${say("similar")} <kbd>f</kbd></button>` : null}
+    <button onClick=${() => act.search({ rows: [...state.selected] })}>${say("similar")}</button>
     <button onClick=${() => update({ panel: "tools" })}>${say("runTool")}</button>
     <button class="icon" aria-label=${say("clearSelection")} title=${`${say("clearSelection")} (Esc)`} onClick=${() => act.select(new Set())}>×</button>
   </div>`;

@@ -6,7 +6,7 @@ import * as act from "../actions.js";
 import * as api from "../api.js";
 import { choiceOf, data, reviewable, state, update } from "../state.js";
 import { say, score } from "../words.js";
-import { Frames } from "./frames.js";
+import { Frames, hasShapes } from "./frames.js";
 
 /** @param {import("../state.js").Proposal} proposal */
 function choiceAbout(proposal) {
@@ -71,7 +71,7 @@ function Card({ proposal }) {
   const choice = choiceAbout(proposal);
   const told = proposal.annotation === undefined ? "" : proposal.text;
   return html`<article class="proposal">
-    <div class="full">${item?.image_url ? html`<img src=${item.image_url} alt=${id} />` : html`<i class="shade"></i>`}${item?.boxes?.length ? html`<${Frames} item=${item} named=${true} fit="contain" />` : null}</div>
+    <div class="full">${item?.image_url ? html`<img src=${item.image_url} alt=${id} />` : html`<i class="shade"></i>`}${hasShapes(item) ? html`<${Frames} item=${item} named=${true} fit="contain" />` : null}</div>
     <section class="card">
       <h2>${proposal.reason.replaceAll("_", " ")}${proposal.label ? `: ${proposal.label}` : ""}</h2>
       <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${choice.action === "keep" ? "kept" : "dropped"}>${choice.action === "keep" ? "✓" : "✕"} ${say("you")}</em>` : null}</p>

@@ -56,7 +56,7 @@ function Search() {
     if (file) (event.preventDefault(), takePicture(file));
   };
   const query = state.query;
-  const name = query && "row" in query ? data.keys[query.row][0] : query && "picture" in query ? query.picture : "";
+  const name = query && "row" in query ? data.keys[query.row][0] : query && "rows" in query ? say("selected", { n: query.rows.length }) : query && "picture" in query ? query.picture : "";
   return html`<form class="search" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}
       onDragOver=${(/** @type {Event} */ event) => event.preventDefault()} onDrop=${dropped}>
     <span aria-hidden="true">⌕</span>
