@@ -34,6 +34,9 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
     PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),
     PluginSpec(f"{_HOST}.tables.ClipTableImporter", "clip_table", "Importer", _TABLE_ENDINGS),
+    PluginSpec(f"{_HOST}.tables.ClipWebdatasetBase", "clip_webdataset", "DatasetBase"),
+    PluginSpec(f"{_HOST}.tables.ClipWebdatasetExporter", "clip_webdataset", "Exporter"),
+    PluginSpec(f"{_HOST}.tables.ClipWebdatasetImporter", "clip_webdataset", "Importer", (".tar",)),
 )
 
 

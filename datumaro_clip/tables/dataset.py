@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +15,12 @@ import numpy as np
 
 from datumaro_clip.errors import TableError
 from datumaro_clip.tables.arrow import ParquetTable
-from datumaro_clip.tables.dialects import options_of, recognise
+from datumaro_clip.tables.dialects import WEBDATASET, options_of, recognise
 from datumaro_clip.tables.files import find_tables, open_table
 from datumaro_clip.tables.options import Layout, TableOptions, read_settings, settle_layout
 from datumaro_clip.tables.records import Record, RecordReader
 from datumaro_clip.tables.rows import Refused, Table
+from datumaro_clip.tables.shards import ShardTable, find_shards, shard_options
 from datumaro_clip.tables.sidecars import SidecarTable, find_sidecars
 
 log = logging.getLogger(__name__)
@@ -148,6 +151,7 @@ class TableDataset:
         )
 
     def _find(self) -> list[tuple[Path, str]]:
+        """The tables, each with the subset of rows that name none."""
         if self.options.dialect == "sidecar":
             if not self.path.is_dir():
                 raise TableError(f"{self.path} is no directory, and --dialect sidecar reads one of pictures and texts")
@@ -155,6 +159,7 @@ class TableDataset:
         return find_tables(self.path)
 
     def _source(self, path: Path, subset: str) -> Source:
+        """One table, opened, with what its columns mean."""
         table: Table = SidecarTable(path) if path.is_dir() else open_table(path, self.options)
         dialect = self.options.dialect
         dialect = recognise(path, table.columns) if dialect == "auto" else dialect
@@ -236,3 +241,33 @@ def _count(survey: Survey, source: Source, refused: Refused) -> None:
     survey.refused[refused.reason] += 1
     if len(survey.named) < _NAMED:
         survey.named.append(f"{source.table.path}, line {refused.line}: {refused.message}")
+
+
+class ShardDataset(TableDataset):
+    """Records of WebDataset shards; ``path`` is an archive, a directory of them, or a pattern with braces or ``*``."""
+
+    def _find(self) -> list[tuple[Path, str]]:
+        return find_shards(str(self.path))
+
+    def _source(self, path: Path, subset: str) -> Source:
+        table = ShardTable(path, _root_of(self.path))
+        options = self.options.over(shard_options(table.columns))
+        return Source(table, subset, WEBDATASET, settle_layout(table.columns, options, str(path)), path.parent)
+
+    def _read_all(self) -> Survey:
+        survey = super()._read_all()
+        left: Counter[str] = Counter()
+        for source in self.sources:
+            left += source.table.left if isinstance(source.table, ShardTable) else Counter()
+        if left:
+            fields = ", ".join(f"{field} {count}" for field, count in sorted(left.items()))
+            log.warning("%s: members that no item has a place for stay in the archives: %s", self.path, fields)
+        return survey
+
+
+def _root_of(spec: Path) -> Path:
+    """The directory that references to archives are relative to: that of the pattern, as far as it is one name."""
+    if spec.is_dir():
+        return spec
+    plain = itertools.takewhile(lambda part: not re.search(r"[{}*?\[]", part), spec.parent.parts)
+    return Path(*plain)

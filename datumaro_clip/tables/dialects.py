@@ -9,6 +9,7 @@ from pathlib import Path
 
 from datumaro_clip.tables.opening import table_format, table_stem
 from datumaro_clip.tables.options import TableOptions
+from datumaro_clip.tables.rows import KEY, PICTURE
 from datumaro_clip.tables.sidecars import is_picture
 
 
@@ -34,6 +35,9 @@ class Dialect:
     table: str
     picture: str = "images/{folder}{name}"
 
+
+#: The dialect of shards, which formats of their own read and write.
+WEBDATASET = "webdataset"
 
 DIALECTS = {
     "auto": Dialect(TableOptions(), ("csv", "tsv", "jsonl", "json", "parquet"), "{subset}.{format}"),
@@ -71,6 +75,7 @@ DIALECTS = {
         "{metadata}metadata_0.parquet",
         "images/{folder}{name}",
     ),
+    WEBDATASET: Dialect(TableOptions(image_column=PICTURE, id_column=KEY), ("tar",), "{subset}"),
     "sidecar": Dialect(
         TableOptions(image_column="file_name", caption_column=("caption",)), ("txt",), "{folder}", "{folder}{name}"
     ),

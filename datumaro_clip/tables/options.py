@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -233,7 +234,7 @@ def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> 
         given = getattr(options, role)
         if given is not None:
             return _require(columns, [given], role, where)[0] if given else None
-        found = _usual(columns, role)
+        found = usual_columns(columns, role)
         if len(found) > 1:
             flag = f"--{role.replace('_', '-')}"
             names = " and ".join(map(repr, found))
@@ -242,7 +243,7 @@ def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> 
 
     def several(role: str) -> tuple[str, ...]:
         given = getattr(options, role)
-        return _usual(columns, role) if given is None else tuple(_require(columns, given, role, where))
+        return usual_columns(columns, role) if given is None else tuple(_require(columns, given, role, where))
 
     if options.attributes:
         _require(columns, options.attributes, "attributes", where)
@@ -268,8 +269,11 @@ def _condition(text: str | None) -> tuple[str, str] | None:
     return column, value
 
 
-def _usual(columns: Iterable[str], role: str) -> tuple[str, ...]:
-    return tuple(column for column in columns if column.casefold() in USUAL_NAMES[role])
+def usual_columns(columns: Iterable[str], role: str) -> tuple[str, ...]:
+    """The columns that are usually called so; of captions and labels also numbered ones, as ``caption_2``."""
+    number = r"(_\d+)?" if role in _SEVERAL else ""
+    usual = re.compile(f"(?i)({'|'.join(USUAL_NAMES[role])}){number}")
+    return tuple(column for column in columns if usual.fullmatch(column))
 
 
 def _require(columns: Sequence[str], wanted: Sequence[str], role: str, where: str) -> Sequence[str]:

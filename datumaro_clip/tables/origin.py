@@ -10,6 +10,7 @@ from typing import Any
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.tables.arrow import ParquetTable, dump_schema
 from datumaro_clip.tables.dataset import TableDataset
+from datumaro_clip.tables.dialects import DIALECTS
 from datumaro_clip.tables.opening import table_format
 from datumaro_clip.tables.options import Layout, TableOptions, settle_layout
 
@@ -42,7 +43,7 @@ class Origin:
         first = dataset.sources[0]
         layout = settle_layout(tuple(dataset.survey.columns), first.layout.options(), str(dataset.path))
         schema = dump_schema(first.table.schema) if isinstance(first.table, ParquetTable) else None
-        told = "txt" if first.dialect == "sidecar" else table_format(first.table.path) or ""
+        told = table_format(first.table.path) or DIALECTS[first.dialect].formats[0]
         separator = getattr(first.table, "separator", None)
         return cls(first.dialect, told, layout, str(Path(first.root).absolute()), separator, schema)
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from datumaro_clip.store import ArchiveMember
+from datumaro_clip.tables.arrow import read_blob
 from datumaro_clip.tables.opening import table_stem
 from datumaro_clip.tables.options import Layout
-from datumaro_clip.tables.rows import Refused, Row, Value, as_text
+from datumaro_clip.tables.rows import KEY, PICTURE, Refused, Row, Value, as_text
 
 DEFAULT_SUBSET = "default"
 # What Datumaro refuses in an id or subset: absolute paths, drives, parts that Windows takes for "..".
@@ -22,11 +24,15 @@ _SCHEME = re.compile(r"(?i)[a-z][a-z0-9+.-]+://")
 
 
 class Blob(NamedTuple):
-    """An encoded picture in a row of a Parquet file: path, column, row from 0 on; read it with ``read_blob``."""
+    """An encoded picture in a row, from 0 on, of a Parquet file; called, it gives the bytes."""
 
     path: str
     column: str
     row: int
+
+    def __call__(self) -> bytes:
+        """The picture's bytes; :class:`OSError` if the file cannot be read."""
+        return read_blob(*self)
 
 
 class Said(NamedTuple):
@@ -43,8 +49,8 @@ class Record:
     Attributes
     ----------
     id, subset : str
-    picture : str or Blob, optional
-        The path of a file, which need not be there; or where in the table the picture is.
+    picture : str, Blob or ArchiveMember, optional
+        The path of a file, which need not be there; or where in the table, or in an archive, the picture is.
     captions, labels : tuple of Said
     attributes : mapping
         The row's other columns; of a caption or label column, a value that its texts alone do not say.
@@ -54,7 +60,7 @@ class Record:
 
     id: str
     subset: str
-    picture: str | Blob | None = None
+    picture: str | Blob | ArchiveMember | None = None
     captions: tuple[Said, ...] = ()
     labels: tuple[Said, ...] = ()
     attributes: Mapping[str, Value] = field(default_factory=dict)
@@ -85,7 +91,7 @@ class RecordReader:
         said = {*layout.captions, *layout.labels, *([layout.subset] if layout.subset else ())}
         chosen = layout.columns if layout.attributes is None else layout.attributes
         self._keeps_all = layout.attributes is None
-        self._kept = frozenset(chosen) - said
+        self._kept = frozenset(chosen) - said - {KEY, PICTURE}
         self._said = frozenset(said)
 
     def read(self, row: Row, number: int, full_names: frozenset[str] = frozenset()) -> Record | Refused:
@@ -103,10 +109,12 @@ class RecordReader:
         name = self._picture_name(values)
         if isinstance(name, _Problem):
             return Refused(row.line, *name)
-        picture: str | Blob | None = None
-        if self._is_blob and layout.image:
-            is_there = values.get(layout.image) is not None
-            picture = Blob(str(self._path), layout.image, row.line - 1) if is_there else None
+        picture: str | Blob | ArchiveMember | None = None
+        own = values.get(layout.image) if layout.image else None
+        if isinstance(own, ArchiveMember):
+            picture = own
+        elif self._is_blob and layout.image:
+            picture = None if own is None else Blob(str(self._path), layout.image, row.line - 1)
         elif name is not None:
             picture = self._resolved(name)
             if picture is None:
@@ -145,6 +153,8 @@ class RecordReader:
         value = values.get(layout.image) if layout.image else None
         if self._is_blob:
             value = value.get("path") if isinstance(value, dict) else None
+        if isinstance(value, ArchiveMember):
+            return None
         if value is None or value == "":
             return None
         if not isinstance(value, str):

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 #: Text everywhere in CSV and TSV; what JSON and Parquet say in those: numbers, truth values, None, lists, mappings.
 Value: TypeAlias = Any
 
+#: Columns of rows that come from an archive: the key of their members, and where the picture lies.
+KEY, PICTURE = "__key__", "__picture__"
+
 
 class Row(NamedTuple):
     """One row.

@@ -23,12 +23,12 @@ from datumaro_clip.tables.arrow import (
     write_parquet,
 )
 from datumaro_clip.tables.delimited import write_delimited
-from datumaro_clip.tables.dialects import DIALECTS, Dialect
+from datumaro_clip.tables.dialects import DIALECTS, WEBDATASET, Dialect
 from datumaro_clip.tables.files import subset_of
 from datumaro_clip.tables.json_rows import write_json
-from datumaro_clip.tables.options import Layout, TableOptions, settle_layout, write_settings
+from datumaro_clip.tables.options import USUAL_NAMES, Layout, TableOptions, settle_layout, write_settings
 from datumaro_clip.tables.origin import Origin
-from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said, as_name
 from datumaro_clip.tables.rows import Value, as_json
 
 # As img2dataset has them by default: the last four digits of a key count within a shard.
@@ -79,6 +79,8 @@ class Census:
         In order of appearance, as keys.
     folder : str, optional
         The directory that all picture files are below.
+    id_columns : dict
+        Attributes called as ids usually are, and whether they are the ids of all records.
     """
 
     kinds: dict[str, set[type]] = field(default_factory=dict)
@@ -89,6 +91,8 @@ class Census:
     subsets: dict[str, None] = field(default_factory=dict)
     folder: str | None = None
     has_pictures: bool = False
+    id_columns: dict[str, bool] = field(default_factory=dict)
+    _count: int = 0
 
     def add(self, record: Record, picture: Picture | None) -> None:
         """Count a record."""
@@ -97,6 +101,13 @@ class Census:
             kinds = self.kinds.setdefault(name, set())
             if value is not None:
                 kinds.add(type(value))
+        for name in record.attributes:
+            if name.casefold() in USUAL_NAMES["id_column"]:
+                is_id = self.id_columns.get(name, self._count == 0) and as_name(record.attributes[name]) == record.id
+                self.id_columns[name] = is_id
+        for name in self.id_columns:
+            self.id_columns[name] &= name in record.attributes
+        self._count += 1
         self.captions.update((said.column, None) for said in record.captions if said.column)
         self.labels.update((said.column, None) for said in record.labels if said.column)
         self.homeless = max(self.homeless, sum(not said.column for said in record.captions))
@@ -210,9 +221,11 @@ def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[
     captions = _captions_for(replace(census, captions=dict.fromkeys(said)), wanted or said[:1])
     labels = _labels_for(census, options.label_column or ())
     image = None if options.image_template else options.image_column or ("image" if census.has_pictures else None)
-    key = options.id_column or "id"
+    key = options.id_column or next((name for name, is_id in census.id_columns.items() if is_id), "id")
     status = "status" if options.image_if else None
-    others = [name for name in census.kinds if origin is None or name != origin.layout.image]
+    # Where pictures were before is told by shards alone: theirs have no names that tables know.
+    old = origin.layout.image if origin and style is not DIALECTS[WEBDATASET] else None
+    others = [name for name in census.kinds if name != old]
     columns = tuple(dict.fromkeys(filter(None, [key, image, *captions, *labels, status, *others])))
     settled = TableOptions(
         image_column=image or "", caption_column=captions, label_column=labels, id_column=key, subset_column="",
@@ -283,6 +296,7 @@ class TableExport:
         self._stack = ExitStack()
         self._writers: dict[Path, RowWriter] = {}
         self._keys = 0
+        self._taken: dict[int, int] = {}  # Hashes of the pictures' paths, and of what was written there.
         self._shards: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
@@ -339,17 +353,22 @@ class TableExport:
         """Put the picture where it belongs; the value of the image column is the result."""
         plan = self._plan
         had = record.attributes.get(plan.layout.image) if plan.layout.image else None
-        known = had if plan.keeps_names and isinstance(had, str) else None
+        known = had if isinstance(had, str) else None
         if picture is None:
             return had
         if plan.is_inline:
             path = known or f"{safe_file_name(record.id)}{picture.ending}"
             return self._inside(picture, path, had)
         if not plan.saves_media:
-            return known if known is not None else self._outside(picture)
+            return known if known is not None and plan.keeps_names else self._outside(picture)
         usable = known if known and _may_be_named(known, picture) else None
         name = self._template_name(record, table) or usable or self._new_name(record, picture)
         target = self._target(table, name)
+        source = hash(picture.path or (record.subset, record.id))
+        if self._taken.setdefault(hash(target), source) != source:
+            name = self._new_name(record, picture)
+            target = self._target(table, name)
+            self._taken[hash(target)] = source
         try:
             if picture.path is None or not _is_same_file(picture.path, target):
                 picture.save(target)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from datumaro_clip.host.tables.base import ClipTableBase
-from datumaro_clip.host.tables.exporter import ClipTableExporter
-from datumaro_clip.host.tables.importer import ClipTableImporter
+from datumaro_clip.host.tables.base import ClipTableBase, ClipWebdatasetBase
+from datumaro_clip.host.tables.exporter import ClipTableExporter, ClipWebdatasetExporter
+from datumaro_clip.host.tables.importer import ClipTableImporter, ClipWebdatasetImporter
 
-__all__ = ["ClipTableBase", "ClipTableExporter", "ClipTableImporter"]
+__all__ = [
+    "ClipTableBase",
+    "ClipTableExporter",
+    "ClipTableImporter",
+    "ClipWebdatasetBase",
+    "ClipWebdatasetExporter",
+    "ClipWebdatasetImporter",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from datumaro.components.annotation import AnnotationType
 from datumaro.components.dataset_base import DatasetBase, DatasetItem
@@ -12,7 +12,7 @@ from datumaro.components.importer import ImportContext
 from datumaro.components.media import Image
 
 from datumaro_clip.host.tables.items import categories_of, item_of
-from datumaro_clip.tables.dataset import TableDataset
+from datumaro_clip.tables.dataset import ShardDataset, TableDataset
 from datumaro_clip.tables.options import TableOptions
 from datumaro_clip.tables.origin import Origin
 
@@ -23,9 +23,11 @@ INFO = "clip_table"
 class ClipTableBase(DatasetBase):
     """Image–text tables, read row by row; opening reads them once, to know labels and count rows."""
 
+    READER: ClassVar[type[TableDataset]] = TableDataset
+
     def __init__(self, url: str, stream: bool = False, ctx: ImportContext | None = None, **options: Any) -> None:
         self._url, self._stream, self._given = url, stream, options
-        self.tables = TableDataset(Path(url), TableOptions.from_mapping(options, "clip_table"))
+        self.tables = self.READER(Path(url), TableOptions.from_mapping(options, self.NAME))
         survey = self.tables.survey
         self._categories = categories_of(survey.labels)
         self._infos = {INFO: Origin.of(self.tables).to_info()}
@@ -51,6 +53,12 @@ class ClipTableBase(DatasetBase):
     def is_stream(self) -> bool:
         """Whether items shall not be kept by who reads them."""
         return self._stream
+
+
+class ClipWebdatasetBase(ClipTableBase):
+    """WebDataset shards, whose pictures stay in their archives until they are asked for."""
+
+    READER = ShardDataset
 
 
 def _opened(kind: type[ClipTableBase], url: str, stream: bool, options: dict[str, Any]) -> ClipTableBase:

@@ -18,16 +18,19 @@ from datumaro_clip.errors import OptionError, TableError
 from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.tables.base import INFO
 from datumaro_clip.host.tables.items import record_of
-from datumaro_clip.host.tables.pictures import picture_of
+from datumaro_clip.host.tables.pictures import ItemPicture, picture_of
+from datumaro_clip.tables.dialects import WEBDATASET
 from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
 from datumaro_clip.tables.options import DIALECTS
 from datumaro_clip.tables.origin import Origin
 from datumaro_clip.tables.records import Record
+from datumaro_clip.tables.shard_writing import ShardExport
 from datumaro_clip.tables.writing import Census, TableExport, make_plan
 
 #: The subsets that ``--split`` makes where no others are named.
 SPLIT_NAMES = ("train", "val")
+SHARD_SIZE = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +54,7 @@ class ClipTableExporter(Exporter):
         formats = sorted(set(FORMATS.values()))
         add("--table-format", choices=formats, help="default: the one that the dataset came from, else csv")
         add("--dialect", choices=DIALECTS, help="default: the one that the dataset came from, else auto")
-        add("--split", type=float, metavar="SHARE", help="make two subsets, copies of a picture on one side of them")
-        add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
-        add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="default: train val")
+        add_split_options(parser)
         add("--inline-media", action="store_true", help="put the pictures into the table (Parquet only)")
         return parser
 
@@ -95,23 +96,32 @@ class ClipTableExporter(Exporter):
         return True
 
     def _apply_impl(self) -> set[Path]:
-        subsets = self._parts()
-        census, lost = Census(), 0
-        for item, record, left_out in self._said(subsets):
-            census.add(record, picture_of(item, self._image_ext))
-            lost += left_out
+        census, subsets, lost = self._counted()
+        origin = Origin.from_info((self._extractor.infos() or {}).get(INFO))
+        is_told = self._dialect in (None, "auto") and origin is not None and origin.dialect != WEBDATASET
         plan = make_plan(
             census,
-            Origin.from_info((self._extractor.infos() or {}).get(INFO)),
-            dialect=None if self._dialect == "auto" else self._dialect,
+            origin,
+            dialect=None if is_told else self._dialect or "auto",
             format=self._format,
             saves_media=bool(self._save_media),
             is_inline=self._inline_media,
         )
         export = TableExport(Path(self._save_dir), plan)
-        export.write_all((record, picture_of(item, self._image_ext)) for item, record, _ in self._said(subsets))
+        export.write_all(self._pictured(subsets))
         _report(export.counts, lost)
         return export.written
+
+    def _counted(self) -> tuple[Census, list[str] | None, int]:
+        """What all items have, the subsets that ``--split`` makes, and the number of annotations that are lost."""
+        subsets, census, lost = self._parts(), Census(), 0
+        for item, record, left_out in self._said(subsets):
+            census.add(record, picture_of(item, self._image_ext))
+            lost += left_out
+        return census, subsets, lost
+
+    def _pictured(self, subsets: list[str] | None) -> Iterator[tuple[Record, ItemPicture | None]]:
+        return ((record, picture_of(item, self._image_ext)) for item, record, _ in self._said(subsets))
 
     def _parts(self) -> list[str] | None:
         """The subset of each item that ``--split`` puts it in."""
@@ -127,6 +137,53 @@ class ClipTableExporter(Exporter):
         for place, item in enumerate(self._extractor):
             record, lost = record_of(item, self._extractor.categories())
             yield item, record if subsets is None else replace(record, subset=subsets[place]), lost
+
+
+class ClipWebdatasetExporter(ClipTableExporter):
+    """
+    Writes WebDataset shards: the picture of each item, its first caption as txt, and what else it says as JSON. The
+    same items give the same bytes. Boxes and masks have no place in them, and are counted.|n
+    |n
+    Example:|n
+    |s|sdatum convert -i path/to/coco -if coco -f clip_webdataset -o OUT -- --shard-size 1000
+    """
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the size of the archives, and the split."""
+        parser: argparse.ArgumentParser = super(ClipTableExporter, cls).build_cmdline_parser(**kwargs)
+        add = parser.add_argument
+        add("--shard-size", type=int, default=SHARD_SIZE, help="items an archive (default: %(default)s)")
+        add_split_options(parser)
+        return parser
+
+    def __init__(self, extractor: Any, save_dir: str, *, shard_size: int = SHARD_SIZE, **options: Any) -> None:
+        if shard_size < 1:
+            raise OptionError(f"--shard-size must be at least 1, got {shard_size}")
+        self._shard_size = shard_size
+        super().__init__(extractor, save_dir, **options)
+
+    @classmethod
+    def patch(cls, dataset: Any, patch: Any, save_dir: str, **options: Any) -> None:
+        """Write the archives anew; those that are there are read until the last one is written."""
+        super(ClipTableExporter, cls).patch(dataset, patch, save_dir, **options)
+
+    def _apply_impl(self) -> set[Path]:
+        census, subsets, lost = self._counted()
+        origin = Origin.from_info((self._extractor.infos() or {}).get(INFO))
+        plan = make_plan(census, origin, dialect=WEBDATASET)
+        export = ShardExport(Path(self._save_dir), plan, self._shard_size)
+        export.write_all(self._pictured(subsets))
+        _report(export.counts, lost)
+        return export.written
+
+
+def add_split_options(parser: argparse.ArgumentParser) -> None:
+    """Declare how a dataset is split."""
+    add = parser.add_argument
+    add("--split", type=float, metavar="SHARE", help="make two subsets, copies of a picture on one side of them")
+    add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="default: train val")
 
 
 def _report(counts: Counter[str], lost: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from datumaro.components.annotation import AnnotationType, Caption, Label, LabelCategories
@@ -11,8 +11,8 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 from datumaro_clip.host.carried import ATTRIBUTE
-from datumaro_clip.tables.arrow import read_blob
-from datumaro_clip.tables.records import Blob, Record, Said
+from datumaro_clip.store import ArchiveMember
+from datumaro_clip.tables.records import Record, Said
 
 #: The attribute of a caption or label that names the column it came from.
 COLUMN = "column"
@@ -37,11 +37,17 @@ def item_of(record: Record, labels: Mapping[str, int]) -> DatasetItem:
 
 
 def _media(record: Record) -> Image | None:
-    if isinstance(record.picture, Blob):
-        path = (record.attributes.get(record.picture.column) or {}).get("path")
-        ending = f".{path.rpartition('.')[2]}" if isinstance(path, str) and "." in path else None
-        return Image.from_bytes(partial(read_blob, *record.picture), ext=ending)
-    return None if record.picture is None else Image.from_file(record.picture)
+    picture = record.picture
+    if picture is None:
+        return None
+    if isinstance(picture, str):
+        return Image.from_file(picture)
+    if isinstance(picture, ArchiveMember):
+        name = picture.member
+    else:
+        told = record.attributes.get(picture.column)
+        name = str(told.get("path") or "") if isinstance(told, dict) else ""
+    return Image.from_bytes(picture, ext=os.path.splitext(name)[1] or None)
 
 
 def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record, int]:

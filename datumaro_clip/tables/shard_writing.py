@@ -1,0 +1,120 @@
+"""Records and their pictures written as WebDataset shards: the same records give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+
+from datumaro_clip.system.files import atomic_path
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker
+from datumaro_clip.tables.rows import KEY, PICTURE, Value, as_json, as_text
+from datumaro_clip.tables.shards import JSON_FIELD, LABEL_FIELD, TEXT_FIELD, first_caption, split_name
+from datumaro_clip.tables.writing import Picture, Plan
+
+
+class ShardExport:
+    """Writes records to ``SUBSET-000000.tar`` and the next ones; of the default subset the number alone is the name.
+
+    Each record is its picture, its first caption as ``txt``, and ``json`` with whatever else it says. Every archive
+    appears whole, once it is full.
+
+    Parameters
+    ----------
+    directory : Path
+    plan : Plan
+        Of the dialect ``webdataset``.
+    shard_rows : int
+        Records to an archive.
+
+    Attributes
+    ----------
+    counts : collections.Counter
+        ``without_picture``: records that have none, for which shards have no place; ``missing``: pictures whose file
+        is not there.
+    written : set of Path
+        The archives.
+    """
+
+    def __init__(self, directory: Path, plan: Plan, shard_rows: int) -> None:
+        self._directory, self._plan, self._shard_rows = directory, plan, shard_rows
+        self._maker = RowMaker(plan.layout)
+        self._open: dict[str, tuple[ExitStack, tarfile.TarFile]] = {}
+        self._rows: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+        self.written: set[Path] = set()
+
+    def write_all(self, records: Iterable[tuple[Record, Picture | None]]) -> None:
+        """Write all records; on an error the archives that are not full do not appear."""
+        with ExitStack() as stack:
+            for record, picture in records:
+                if picture is None:
+                    self.counts["without_picture"] += 1
+                    continue
+                try:
+                    data = picture.read()
+                except FileNotFoundError:
+                    self.counts["missing"] += 1
+                    continue
+                self._write(record, data, picture.ending, stack)
+            for subset in list(self._open):
+                self._close(subset)
+
+    def _write(self, record: Record, data: bytes, ending: str, stack: ExitStack) -> None:
+        subset = DEFAULT_SUBSET if self._plan.layout.subset else record.subset
+        if subset not in self._open:
+            self._begin(subset, stack)
+        values = self._maker.make(record)
+        key = _key(record.id)
+        values = {name: value for name, value in values.items() if name not in (KEY, PICTURE)}
+        if split_name(f"{key}.x") != (record.id, "x"):
+            values[KEY] = record.id
+        tar = self._open[subset][1]
+        _add(tar, key + ending.lower(), data)
+        for name, text in self._texts(values):
+            _add(tar, f"{key}.{name}", text.encode())
+        self._rows[subset] += 1
+        if self._rows[subset] % self._shard_rows == 0:
+            self._close(subset)
+
+    def _texts(self, values: dict[str, Value]) -> Iterable[tuple[str, str]]:
+        """The text members of a row, those first that have a field of their own."""
+        own = values.pop(TEXT_FIELD, None) if isinstance(values.get(TEXT_FIELD), str) else None
+        text = first_caption(values) if own is None else own
+        if text is not None:
+            yield TEXT_FIELD, text
+        number = values.pop(LABEL_FIELD, None)
+        if number is not None:
+            yield LABEL_FIELD, as_text(number)
+        if values:
+            yield JSON_FIELD, as_json(values)
+
+    def _begin(self, subset: str, stack: ExitStack) -> None:
+        number = self._rows[subset] // self._shard_rows
+        name = f"{number:06d}.tar" if subset == DEFAULT_SUBSET else f"{subset}-{number:06d}.tar"
+        path = self._directory / name
+        whole = stack.enter_context(ExitStack())
+        temporary = whole.enter_context(atomic_path(path))
+        tar = tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - the stack closes it
+        whole.enter_context(tar)
+        self._open[subset] = whole, tar
+        self.written.add(path)
+
+    def _close(self, subset: str) -> None:
+        """End the archive that a subset is at; it is there under its name afterwards."""
+        self._open.pop(subset)[0].close()
+
+
+def _key(identifier: str) -> str:
+    """An id as a key: without a dot in its base name, where a key ends; an id of another name is in the JSON."""
+    folder, slash, base = identifier.removeprefix("./").rpartition("/")
+    return f"{folder}{slash}{base.replace('.', '_') or '_'}"
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
