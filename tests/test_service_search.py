@@ -186,7 +186,7 @@ def test_captions_are_found_with_the_text_that_fits(client: TestClient):
 
 def test_a_target_that_no_store_has_says_how_to_get_it(client: TestClient):
     answer = client.post("/search/objects", json={"query": "red"})
-    assert (answer.status_code, answer.json()["error"]["param"]) == (422, "target")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (404, "target")
     assert "clip_embed" in answer.json()["error"]["message"]
 
 

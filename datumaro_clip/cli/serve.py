@@ -21,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted or terminated."""
     # Here, since it needs the extra, which other commands do not.
-    from datumaro_clip.service import create_app, from_environment, named_stores
+    from datumaro_clip.explorer.application import create_app
+    from datumaro_clip.service import from_environment, named_stores
     from datumaro_clip.service.running import run as serve
 
     given = {name: value for name, value in vars(args).items() if name not in ("stores", "run", "verbose")}

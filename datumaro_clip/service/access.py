@@ -129,7 +129,7 @@ class AccessControl:
         if origin in self._settings.cors_origin:
             return
         public = urlsplit(self._settings.public_url or "").netloc
-        if urlsplit(origin).netloc not in {headers.get("host"), public} - {"", None}:
+        if origin.partition("://")[2] not in {headers.get("host"), public} - {"", None}:
             raise RequestError(403, "pages of another origin may not; name it with --cors-origin", param="Origin")
 
     def _require_right(self, wanted: str, headers: Headers) -> None:

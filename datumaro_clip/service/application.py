@@ -12,8 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.encoder import Encoder
@@ -25,6 +24,7 @@ from datumaro_clip.service import problems
 from datumaro_clip.service.access import AccessControl
 from datumaro_clip.service.bodies import BoundedBodies
 from datumaro_clip.service.observed import Observed
+from datumaro_clip.service.problems import RequestError, answer_to
 from datumaro_clip.service.routes import embeddings, ingest, operations, pictures, records, search
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.settings import PREFIX, Settings, from_environment
@@ -140,6 +140,7 @@ class Application:
 
     def __init__(self, inner: ASGIApp, service: Service) -> None:
         self.service = service
+        self._inner = inner
 
         @asynccontextmanager
         async def lifespan(_: Any) -> AsyncIterator[None]:
@@ -147,11 +148,17 @@ class Application:
             yield
             await service.stop()
 
-        prefix = service.settings.root_path
-        self._outer = Starlette(routes=[Mount(prefix or "/", inner)], lifespan=lifespan)
+        self._lifespan = Starlette(lifespan=lifespan)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._outer(scope, receive, send)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._lifespan(scope, receive, send)
+            return
+        prefix = self.service.settings.root_path
+        if scope["path"] != prefix and not scope["path"].startswith(f"{prefix}/"):
+            await answer_to(RequestError(404, f"everything here is below {prefix}"), "")(scope, receive, send)
+            return
+        await self._inner({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
 
 
 def _guarded(api: FastAPI, service: Service) -> ASGIApp:

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from datumaro_clip.index import Filter
 from datumaro_clip.service.facts import Facts
@@ -16,18 +16,36 @@ from datumaro_clip.service.facts import Facts
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Name = Annotated[str, Field(max_length=1000)]
 Names = Annotated[list[Name], Field(max_length=1000)]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Value = Annotated[str, Field(max_length=1000)] | bool | int | Number
+
+
+def number(value: object) -> object:
+    """Refuse what JSON has no number for: texts of digits, which pydantic would read, and truths."""
+    if isinstance(value, str | bool):
+        raise ValueError("it is no number")
+    return value
+
+
+def _text(value: object) -> object:
+    """Refuse numbers, which pydantic would take for seconds since 1970."""
+    if not isinstance(value, str | datetime):
+        raise ValueError("a time is text in ISO 8601")
+    return value
+
+
+Time = Annotated[datetime, BeforeValidator(_text)]
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+Truth = Annotated[bool, Field(strict=True)]
+Value = Name | Truth | Annotated[int, Field(strict=True)] | Number
 _RANGES = ("alignment", "width", "height")
-Certainty = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Certainty = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
 
 class DateRange(BaseModel):
     """When items were added: at ``from`` or later, and before ``to``; a time without a zone is UTC."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    start: datetime | None = Field(default=None, alias="from", examples=["2026-01-01T00:00:00Z"])
-    end: datetime | None = Field(default=None, alias="to", examples=["2026-07-01T00:00:00Z"])
+    start: Time | None = Field(default=None, alias="from", examples=["2026-01-01T00:00:00Z"])
+    end: Time | None = Field(default=None, alias="to", examples=["2026-07-01T00:00:00Z"])
 
 
 class NumberRange(BaseModel):
@@ -55,7 +73,7 @@ class Filters(BaseModel):
     alignment: NumberRange | None = Field(default=None, description="score of the best caption")
     width: NumberRange | None = Field(default=None, description="pixels")
     height: NumberRange | None = Field(default=None, description="pixels")
-    annotated: bool | None = Field(default=None, description="whether it has an annotation beside captions")
+    annotated: Truth | None = Field(default=None, description="whether it has an annotation beside captions")
     text: Annotated[str, Field(max_length=2000)] | None = Field(
         default=None, description="its id, title or a caption contains this"
     )

@@ -48,7 +48,8 @@ class Form(Generic[M]):
         file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
         whole = {"type": "array", "items": file, "minItems": 1} if many else file
         known = {name: _FIELDS[name] for name in fields}
-        return {"type": "object", "required": list(files), "properties": {**dict.fromkeys(files, whole), **known}}
+        fields_of = {**dict.fromkeys(files, whole), **known}
+        return {"type": "object", "required": list(files), "properties": fields_of, "additionalProperties": False}
 
 
 _FIELDS: dict[str, dict[str, Any]] = {
@@ -56,7 +57,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "target": {"type": "string", "enum": ["pictures", "captions", "objects"], "default": "pictures"},
     "caption": {"type": "array", "items": {"type": "string", "maxLength": 2000}, "maxItems": 20},
     "tags": {"type": "string", "maxLength": 2000, "description": "separated by commas"},
-    "subset": {"type": "string", "maxLength": 200, "default": "ingested"},
+    "subset": {"type": "string", "minLength": 1, "maxLength": 200, "default": "ingested"},
     "store": {"type": "string", "description": "the first where left out"},
     "vectors": {"type": "boolean", "default": False},
 }

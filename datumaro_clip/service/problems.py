@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Route
 
 from datumaro_clip.errors import (
     DatumaroClipError,
@@ -78,6 +79,8 @@ class RequestError(DatumaroClipError, RuntimeError):
         Seconds after which the request may succeed.
     kind : str, optional
         The error's type, where it is another than the status's.
+    headers : mapping, optional
+        Of the answer.
     **more
         Further fields of the answer, as ``candidates``.
     """
@@ -90,10 +93,12 @@ class RequestError(DatumaroClipError, RuntimeError):
         param: str | None = None,
         retry_after: int | None = None,
         kind: str | None = None,
+        headers: Mapping[str, str] | None = None,
         **more: Any,
     ) -> None:
         super().__init__(message)
-        self.status, self.param, self.retry_after, self.more = status, param, retry_after, more
+        self.status, self.param, self.more = status, param, more
+        self.retry_after, self.headers = retry_after, dict(headers or {})
         self.kind = kind or _TYPES.get(status, "error")
 
 
@@ -128,7 +133,8 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def answer_to(problem: RequestError, request_id: str) -> Response:
     """A problem as a response."""
     detail = {"message": str(problem), "type": problem.kind, "param": problem.param, "code": problem.status}
-    headers = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    retry = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+    headers = {**problem.headers, **retry}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"error": detail, "request_id": request_id, **problem.more}
@@ -140,7 +146,7 @@ def as_problem(error: Exception) -> RequestError:
     if isinstance(error, RequestError):
         return error
     if isinstance(error, HTTPException):
-        return RequestError(error.status_code, _http_message(error))
+        return RequestError(error.status_code, _http_message(error), headers=error.headers)
     if isinstance(error, RequestValidationError):
         return _invalid(error.errors())
     for kind, status in _STATUS:
@@ -155,10 +161,20 @@ def install(app: FastAPI) -> None:
     """Let every exception of an endpoint become an answer."""
 
     async def handle(request: Request, error: Exception) -> Response:
-        return answer_to(as_problem(error), request.scope.get("request_id", ""))
+        problem = as_problem(error)
+        if problem.status == 405:
+            problem.headers["Allow"] = ", ".join(_allowed(app, request))
+        return answer_to(problem, request.scope.get("request_id", ""))
 
     for kind in (Exception, DatumaroClipError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods that an address takes, of whichever endpoint."""
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    fitting = (route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path))
+    return sorted({method for route in fitting for method in route.methods or ()})
 
 
 def _http_message(error: HTTPException) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from datumaro_clip.service.filters import Filters, Name
+from datumaro_clip.service.filters import Filters, Name, Truth, number
 
 MOST_HITS = 1000
 MOST_LETTERS = 2000
@@ -36,7 +36,7 @@ class Wanted(Filters):
     """What every search takes."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    top_k: Count = 10
+    top_k: Annotated[Count, BeforeValidator(number)] = 10
     stores: Annotated[list[Name], Field(max_length=100)] | None = Field(default=None, description="all where left out")
 
 
@@ -51,7 +51,7 @@ class ObjectSearchRequest(Wanted):
     """A search for objects by text."""
 
     query: Text
-    group: bool = Field(default=True, description="one answer a picture, with the objects in it; false: one an object")
+    group: Truth = Field(default=True, description="one answer a picture, with the objects in it; false: one an object")
 
 
 class HybridRequest(Wanted):
@@ -67,7 +67,9 @@ class SimilarRequest(Wanted):
     id: Id
     store: Name | None = None
     subset: Name | None = None
-    annotation: int | None = Field(default=None, ge=0, description="index of a box among the item's annotations")
+    annotation: Annotated[int, Field(ge=0), BeforeValidator(number)] | None = Field(
+        default=None, description="index of a box among the item's annotations"
+    )
     target: TargetName = "pictures"
 
 

@@ -166,4 +166,4 @@ def _require_vectors(snapshots: Sequence[Snapshot], target: str) -> None:
     """An empty store finds nothing; a store that lacks the vectors asked for says how to get them."""
     if target != PICTURES and any(len(snapshot) for snapshot in snapshots):
         how = {CAPTIONS: "clip_embed -- --texts captions", OBJECTS: "clip_embed -- --objects"}[target]
-        raise RequestError(422, f"no store has vectors of {target}; {how} makes them", param="target")
+        raise RequestError(404, f"no store has vectors of {target}; {how} makes them", param="target")

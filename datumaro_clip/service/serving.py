@@ -88,8 +88,7 @@ class Service:
 
     def presenter(self, request: Request) -> Presenter:
         """Writes the answer to a request."""
-        own = str(request.base_url).rstrip("/") + self.settings.root_path
-        return Presenter((self.settings.public_url or own).rstrip("/"), self.pictures)
+        return Presenter((self.settings.public_url or str(request.base_url)).rstrip("/"), self.pictures)
 
     def ingest_of(self, store: str | None) -> Ingest:
         """Takes pictures into a store, the first where no name is given; a RequestError, 404, if there is none."""

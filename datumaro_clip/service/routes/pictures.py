@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 
+from datumaro_clip.errors import OptionError
 from datumaro_clip.service.filters import Name
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError, Picture
@@ -33,7 +34,10 @@ def routes(service: Service) -> APIRouter:
     errors = {**documented(404, 416), **_PICTURES, 304: {"description": "it has not changed"}}
 
     async def find(store: str, subset: str, item: str) -> Picture:
-        image_id = ImageId.parse(f"{store}/{subset}/{item}")
+        try:
+            image_id = ImageId.parse(f"{store}/{subset}/{item}")
+        except OptionError as exc:
+            raise RequestError(404, str(exc), param="image_id") from exc
         snapshot = service.collection.named(image_id.store)
         row = await service.pool.run(snapshot.find, image_id.key)
         if row is None:

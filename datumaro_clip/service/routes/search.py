@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from starlette.responses import Response
 
 from datumaro_clip.service.answers import JSONAnswer
@@ -64,10 +64,10 @@ def routes(service: Service) -> APIRouter:
         q: Annotated[Text, Query(description="what to look for")],
         k: Annotated[Count, Query()] = 10,
         target: Annotated[TargetName, Query()] = "pictures",
-        subset: Annotated[list[Name] | None, Query(max_length=100)] = None,
-        store: Annotated[list[Name] | None, Query(max_length=100)] = None,
+        subset: Annotated[Name | None, Query(description="in this subset only")] = None,
+        store: Annotated[Name | None, Query(description="in this store only")] = None,
     ) -> Response:
-        wanted = Wanted(top_k=k, subsets=subset or [], stores=store)
+        wanted = Wanted(top_k=k, subsets=[] if subset is None else [subset], stores=None if store is None else [store])
         return await by_text(request, q, wanted, target, "text")
 
     @router.post(
@@ -132,7 +132,8 @@ def routes(service: Service) -> APIRouter:
 class SimilarForm(Wanted):
     """The fields of a form beside the picture."""
 
-    target: TargetName = Field(default="pictures")
+    target: TargetName = "pictures"
+    top_k: Count = 10
 
 
 def _parsed(body: bytes) -> SimilarRequest:
