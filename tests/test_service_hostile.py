@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -255,8 +255,10 @@ RAW = (
 @pytest.mark.parametrize("data", RAW, ids=range(len(RAW)))
 def test_bytes_that_are_no_http_end_their_connection_only(service: Process, data: bytes):
     with closing(connected(service)) as raw:
-        raw.sendall(data)
-        raw.shutdown(socket.SHUT_WR)
+        # The server may hang up before it has heard all.
+        with suppress(ConnectionError, OSError):
+            raw.sendall(data)
+            raw.shutdown(socket.SHUT_WR)
         answer = received(raw)
     assert b"root:" not in answer
     assert b"import " not in answer

@@ -69,7 +69,7 @@ class Collection:
     space : VectorSpace
         Of the queries.
     open_index : callable
-        Makes the index of a store.
+        Makes the index of a store, by its name and directory.
     metrics : Metrics
 
     Raises
@@ -86,7 +86,7 @@ class Collection:
         self,
         stores: Mapping[str, Path],
         space: VectorSpace,
-        open_index: Callable[[Path], VectorIndex],
+        open_index: Callable[[str, Path], VectorIndex],
         metrics: Metrics,
     ) -> None:
         if not stores:
@@ -97,7 +97,7 @@ class Collection:
             with open_store(path) as store:
                 if store.header.space is not None:
                     require_same_space(store.header.space, space)
-        self.stores = {name: ServedStore(name, open_index(Path(path))) for name, path in stores.items()}
+        self.stores = {name: ServedStore(name, open_index(name, Path(path))) for name, path in stores.items()}
         for name in self.stores:
             self._measure(name)
 

@@ -17,6 +17,7 @@ from datumaro_clip.errors import (
     DatumaroClipError,
     DecisionConflictError,
     DecisionError,
+    EngineError,
     ImageError,
     InvalidVectorError,
     MissingDependencyError,
@@ -58,6 +59,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (
     (OptionError, 422),
     (DecisionConflictError, 409),
     (DecisionError, 422),
+    (EngineError, 503),
     (StoreNotFoundError, 503),
     (StoreWriteError, 503),
 )

@@ -14,7 +14,8 @@ from typing import Any
 from PIL import Image
 from starlette.requests import Request
 
-from datumaro_clip.index import open_index
+from datumaro_clip.errors import OptionError
+from datumaro_clip.index import VectorIndex, open_index
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detector import Detector
 from datumaro_clip.service.access import Tokens
@@ -64,7 +65,7 @@ class Service:
         self.tokens = Tokens(settings)
         self.pool = Pool(settings.pool_threads, settings.queue)
         self.embedding = Embedding(encoder, self.pool, self.metrics, settings.queue, settings.text_cache)
-        self.collection = Collection(stores, encoder.space, open_index, self.metrics)
+        self.collection = Collection(stores, encoder.space, partial(_open_index, settings, len(stores)), self.metrics)
         self.searcher = Searcher(self.pool, self.metrics, settings.queue)
         self.pictures = Pictures(settings.media_root)
         self.thumbnails = Thumbnails()
@@ -176,6 +177,15 @@ class Service:
         for name, queue in queues.items():
             self.metrics.measure("queue_depth", partial(len, queue), name)
         self.metrics.measure("queue_depth", lambda: float(self.pool.pending), "threads")
+
+
+def _open_index(settings: Settings, stores: int, name: str, path: Path) -> VectorIndex:
+    """The index of a store; of several stores, each has its own place in an engine."""
+    if settings.engine is None:
+        return open_index(path)
+    if stores > 1 and "{store}" not in settings.engine:
+        raise OptionError("--engine serves several stores by a URL with {store} in it: one schema or index for each")
+    return open_index(path, settings.engine.replace("{store}", name))
 
 
 def _sample() -> bytes:
