@@ -8,7 +8,7 @@ EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench tiny-eval ci-venv clean
+.PHONY: help demo test check bench tiny-eval ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,14 +36,23 @@ bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for
 tiny-eval: $(VENV)/installed-test ## Measure the bundled model on drawn pictures it has not seen
 	$(BIN)/python tools/eval_tiny.py
 
+# Programs that some tests run, and the Debian package of each.
+SYSTEM := chromium:chromium java:openjdk-17-jre-headless nginx:nginx promtool:prometheus jq:jq zsh:zsh npm:npm
+
+ci-system: ## The Debian programs that some tests run, for CI
+	@missing=; for pair in $(SYSTEM); do command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
+	test -z "$$missing" || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; }
+
 ci-venv: ## A CPU-only environment with the export extra, for CI
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[dev]' 'transformers>=4.51,<5.6' nncf requests
+	$(PIP_INSTALL) -e '.[dev,test-servers,test-browser]' 'transformers>=4.51,<5.6' nncf requests
 	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
 	$(PIP_INSTALL) --no-deps optimum-intel optimum
 	# OpenCLIP does need it; the one test that runs OpenCLIP itself finds it here, and declares what does not load.
 	$(PIP_INSTALL) --no-deps --target $(VENV)/openclip open_clip_torch==3.3.0 timm==1.0.31 torchvision==0.28.0 ftfy wcwidth
+	# What checks the page's types and its accessibility; nobody who installs the project needs Node.
+	npm install --silent --no-save --prefix $(VENV)/node typescript@5 axe-core@4
 	touch $(VENV)/installed-test $(VENV)/installed-dev
 
 clean: ## Remove what the targets made

@@ -23,6 +23,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, 
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+AXE = Path(__file__).parents[1] / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -285,6 +286,34 @@ def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, s
     found = Page(browser, shown, f"/explore?room={room}", viewport={"width": 390, "height": 800}, color_scheme=scheme)
     assert found.tab.evaluate("document.documentElement.scrollWidth") <= 390
     found.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, scheme: str):
+    if not AXE.exists():
+        pytest.skip("needs axe-core: make ci-venv installs it")
+    page = Page(browser, shown, color_scheme=scheme, bypass_csp=True)
+    page.tab.wait_for_selector(".tile img")
+
+    def findings() -> list[str]:
+        page.tab.evaluate(AXE.read_text(encoding="utf-8"))
+        return [one["id"] for one in page.tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]]
+
+    assert findings() == []
+    page.tab.fill("#search", "a lamp")
+    page.tab.wait_for_selector(".tile .score")
+    page.tab.locator(".tile").first.click()
+    page.tab.wait_for_selector(".detail h2")
+    assert findings() == []
+    page.tab.keyboard.press("?")
+    page.tab.wait_for_selector("dialog")
+    assert findings() == []
+    page.tab.keyboard.press("Escape")
+    for room in ("Duplicates", "Review", "Statistics", "Compare"):
+        page.tab.get_by_role("button", name=room).click()
+        page.tab.wait_for_selector("main.room")
+        assert findings() == [], room
+    page.close()
 
 
 def test_the_page_speaks_french(browser: Any, shown: Served):
