@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
+from datumaro_clip.model.devices import PRECISIONS
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.texts import DEFAULT_PROMPT
 
 ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
-PRECISIONS = ("auto", "f32", "f16", "bf16", "int8")
 
 
 def _prompt_problem(text: str) -> str | None:

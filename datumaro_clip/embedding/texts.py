@@ -16,10 +16,8 @@ from datumaro_clip.embedding.keys import text_digest, vector_key
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.texts import TokenBatch, length_batches, require_texts
+from datumaro_clip.texts import length_batches, require_texts
 from datumaro_clip.vectors import FloatArray
-
-IndexArray = npt.NDArray[np.int64]
 
 # Batches submitted and not yet collected; the encoder's own queue is shorter.
 _BATCHES_WAITING = 8
@@ -73,52 +71,30 @@ def embed_texts(
     require_texts(texts)
     place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
     unique = list(place)
+    keys = [vector_key(text_digest(text), encoder.provenance) for text in unique] if cache is not None else []
+    known = cache.get(keys) if cache is not None else [None] * len(unique)
     rows = np.empty((len(unique), encoder.space.dimension), np.float32)
-    with closing(_TextRun(encoder, cache, unique, rows)) as run:
-        cut = run.compute(run.look_up(), batch_size)
-    if on_cut is not None:
-        on_cut(cut)
-    return rows[[place[text] for text in texts]]
+    for row, vector in enumerate(known):
+        if vector is not None:
+            rows[row] = vector
+    missing = np.array([row for row, vector in enumerate(known) if vector is None], np.int64)
+    tokens = encoder.tokenizer.encode([unique[row] for row in missing])
+    waiting: deque[tuple[npt.NDArray[np.int64], Future[FloatArray]]] = deque()
 
+    def collect_beyond(most: int) -> None:
+        while len(waiting) > most:
+            places, vectors = waiting.popleft()
+            rows[places] = vectors.result()
 
-class _TextRun:
-    """Distinct texts, the matrix that their vectors go into, and where they are kept."""
-
-    def __init__(self, encoder: Encoder, cache: VectorCache | None, texts: list[str], rows: FloatArray) -> None:
-        self.encoder, self.cache, self.texts, self.rows = encoder, cache, texts, rows
-        self.keeper = Keeper(cache)
-        keep = cache is not None
-        self.keys = [vector_key(text_digest(text), encoder.provenance) if keep else None for text in texts]
-
-    def look_up(self) -> IndexArray:
-        """Fill in what the cache holds; the rows of the others."""
-        keys = [key for key in self.keys if key is not None]
-        found = self.cache.get(keys) if self.cache is not None else [None] * len(self.texts)
-        for row, vector in enumerate(found):
-            if vector is not None:
-                self.rows[row] = vector
-        return np.array([row for row, vector in enumerate(found) if vector is None], np.int64)
-
-    def compute(self, missing: IndexArray, batch_size: int) -> int:
-        """Compute the rows ``missing``, a few batches at a time; how many of the texts were cut."""
-        waiting: deque[tuple[IndexArray, Future[FloatArray]]] = deque()
-        tokens = self.encoder.tokenizer.encode([self.texts[row] for row in missing])
+    # Closed, what was computed is in the cache, whatever ended the run.
+    with closing(Keeper(cache)) as keeper:
         for indices, batch in length_batches(tokens, batch_size):
-            waiting.append((missing[indices], self._submit(missing[indices], batch)))
-            if len(waiting) > _BATCHES_WAITING:
-                self._collect(*waiting.popleft())
-        while waiting:
-            self._collect(*waiting.popleft())
-        return tokens.truncated
-
-    def close(self) -> None:
-        """Wait until what was computed is in the cache."""
-        self.keeper.close()
-
-    def _submit(self, rows: IndexArray, batch: TokenBatch) -> Future[FloatArray]:
-        vectors = self.encoder.submit_tokens(batch)
-        self.keeper.keep([self.keys[row] for row in rows], vectors)
-        return vectors
-
-    def _collect(self, rows: IndexArray, vectors: Future[FloatArray]) -> None:
-        self.rows[rows] = vectors.result()
+            places = missing[indices]
+            vectors = encoder.submit_tokens(batch)
+            keeper.keep([keys[row] for row in places] if keys else [], vectors)
+            waiting.append((places, vectors))
+            collect_beyond(_BATCHES_WAITING)
+        collect_beyond(0)
+    if on_cut is not None:
+        on_cut(tokens.truncated)
+    return rows[[place[text] for text in texts]]

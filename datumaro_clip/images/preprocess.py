@@ -102,11 +102,31 @@ class Preprocessing:
         unsupported = [step for step in _UNSUPPORTED_STEPS if config.get(step)]
         if unsupported:
             raise ModelFormatError(f"the processor's step {unsupported[0]} is not supported")
+        rounding, known = config.get("crop_rounding", "down"), get_args(CropRounding)
+        if rounding not in known:
+            # A key of this library's own, which transformers does not write.
+            raise ModelFormatError(f"the processor's crop_rounding {rounding!r} is none of {', '.join(known)}")
+        kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
         try:
-            mean, std, factor = _normalisation(config)
-            return cls(*_geometry(config), mean, std, factor, _resample(config), _crop_rounding(config))
+            factor = config.get("rescale_factor", _DEFAULT_RESCALE) if config.get("do_rescale", True) else 1.0
+            normalises = config.get("do_normalize", True)
+            mean = _channels(config["image_mean"]) if normalises else (0.0, 0.0, 0.0)
+            crop = _size(config["crop_size"]) if config.get("do_center_crop", kind.startswith("CLIP")) else None
+            return cls(
+                resize=_size(config["size"]) if config.get("do_resize", True) else None,
+                crop=(crop, crop) if isinstance(crop, int) else crop,
+                mean=mean,
+                std=_channels(config["image_std"]) if normalises else (1.0, 1.0, 1.0),
+                rescale_factor=_number(factor, "rescale_factor"),
+                resample=Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE)),
+                crop_rounding=rounding,
+            )
         except KeyError as exc:
             raise ModelFormatError(f"the processor's configuration lacks {exc}") from exc
+        except ModelFormatError:
+            raise
+        except ValueError as exc:
+            raise ModelFormatError(f"the processor's resample {config['resample']!r} is no filter of Pillow's") from exc
 
     @property
     def size(self) -> tuple[int, int]:
@@ -181,16 +201,6 @@ class Preprocessing:
         return (self.resize, long) if width <= height else (long, self.resize)
 
 
-def _geometry(config: Mapping[str, Any]) -> tuple[int | tuple[int, int] | None, tuple[int, int] | None]:
-    """(resize, crop) of a configuration."""
-    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
-    resize = _size(config["size"]) if config.get("do_resize", True) else None
-    if not config.get("do_center_crop", kind.startswith("CLIP")):
-        return resize, None
-    crop = _size(config["crop_size"])
-    return resize, (crop, crop) if isinstance(crop, int) else crop
-
-
 def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
     """A size as transformers writes it: an int (old files: the shortest edge), an edge, or height and width."""
     if isinstance(size, int):
@@ -201,15 +211,6 @@ def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
     if keys != {"height", "width"}:
         raise ModelFormatError(f"the processor's size {size!r} is neither a shortest edge nor height and width")
     return int(_number(size["height"], "size")), int(_number(size["width"], "size"))
-
-
-def _normalisation(config: Mapping[str, Any]) -> tuple[Channels, Channels, float]:
-    """(mean, std, rescale_factor) of a configuration."""
-    factor = config.get("rescale_factor", _DEFAULT_RESCALE) if config.get("do_rescale", True) else 1.0
-    factor = _number(factor, "rescale_factor")
-    if not config.get("do_normalize", True):
-        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), factor
-    return _channels(config["image_mean"]), _channels(config["image_std"]), factor
 
 
 def _channels(values: Sequence[float]) -> Channels:
@@ -227,20 +228,3 @@ def _number(value: Any, name: str) -> float:
         if math.isfinite(number := float(value)):
             return number
     raise ModelFormatError(f"the processor's {name} {value!r} is not a finite number")
-
-
-def _resample(config: Mapping[str, Any]) -> Image.Resampling:
-    """The filter of a configuration, which names it by Pillow's number."""
-    try:
-        return Image.Resampling(config.get("resample", _DEFAULT_RESAMPLE))
-    except ValueError as exc:
-        raise ModelFormatError(f"the processor's resample {config['resample']!r} is no filter of Pillow's") from exc
-
-
-def _crop_rounding(config: Mapping[str, Any]) -> CropRounding:
-    """How the crop's place is rounded: a key of this library's own, which transformers does not write."""
-    rounding: CropRounding = config.get("crop_rounding", "down")
-    known = get_args(CropRounding)
-    if rounding not in known:
-        raise ModelFormatError(f"the processor's crop_rounding {rounding!r} is none of {', '.join(known)}")
-    return rounding

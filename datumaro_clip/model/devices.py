@@ -139,22 +139,14 @@ def choose_precision(core: Core, device: str, weights: str, wanted: str) -> str:
         raise OptionError(f"precision {wanted} cannot be had from {weights} weights; {cure}, or ask for auto")
     if weights == "int8":
         return "int8"
-    can = _precisions(core, device)
-    choice = _quickest(device, can) if wanted == "auto" else wanted
-    if choice not in can:
-        raise OptionError(f"{device} does not compute in {choice}; it can: {', '.join(('auto', *can))}")
-    return choice
-
-
-def _precisions(core: Core, device: str) -> tuple[str, ...]:
-    """Floating-point precisions that each device has of which this may be made; f32 always is."""
+    # What each device computes in of which this may be made; f32 always is.
     listed = [member for member in device.partition(":")[2].split(",") if member and not member.startswith("-")]
     names = listed or (core.available_devices if is_composite(device) else [device])
     common = set.intersection(*(set(_describe(core, name).precisions) for name in names)) | {"f32"}
-    return tuple(precision for precision in ("f32", "bf16", "f16") if precision in common)
-
-
-def _quickest(device: str, can: Sequence[str]) -> str:
-    """The quickest safe precision; f16's narrow range is left to the devices that are made for it."""
+    can = [precision for precision in ("f32", "bf16", "f16") if precision in common]
+    # f16's narrow range is left to the devices that are made for it.
     quick = "bf16" if device == "CPU" else "f16"
-    return quick if quick in can else "f32"
+    choice = wanted if wanted != "auto" else quick if quick in can else "f32"
+    if choice not in can:
+        raise OptionError(f"{device} does not compute in {choice}; it can: {', '.join(('auto', *can))}")
+    return choice

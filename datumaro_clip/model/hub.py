@@ -6,13 +6,9 @@ import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datumaro_clip.errors import ModelNotFoundError
 from datumaro_clip.model.layouts import Layout, find_layout, is_complete, relative_names
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 log = logging.getLogger(__name__)
 
@@ -80,28 +76,23 @@ def find_cached(wanted: HubId) -> Snapshot | None:
 
 
 def _download(wanted: HubId) -> Snapshot:
-    """Download what is needed of a model's newest commit, or of the revision."""
+    """Download what is needed of a model's newest commit, or of the revision: only one layout's files."""
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="datumaro-clip")
     try:
-        return _download_with(api, wanted)
+        info = api.model_info(wanted.id, revision=wanted.revision)
+        names = {entry.rfilename for entry in info.siblings or []}
+        layout = find_layout(names)
+        if layout is None or info.sha is None:
+            raise ModelNotFoundError(f"{wanted} on {api.endpoint} holds no model that can be read")
+        files = layout.wanted(names)
+        log.info("downloading %s (commit %s, %d files) from %s", wanted.id, info.sha[:12], len(files), api.endpoint)
+        path = Path(api.snapshot_download(wanted.id, revision=info.sha, allow_patterns=files))
     except ModelNotFoundError:
         raise
     except Exception as exc:  # HTTP, sockets, a full disk: the client has no common base for its errors.
         raise ModelNotFoundError(f"{wanted} cannot be had from {api.endpoint}: {_reason(exc)}") from exc
-
-
-def _download_with(api: HfApi, wanted: HubId) -> Snapshot:
-    """Ask for the list of files first, so that only one layout's files are downloaded."""
-    info = api.model_info(wanted.id, revision=wanted.revision)
-    names = {entry.rfilename for entry in info.siblings or []}
-    layout = find_layout(names)
-    if layout is None or info.sha is None:
-        raise ModelNotFoundError(f"{wanted} on {api.endpoint} holds no model that can be read")
-    files = layout.wanted(names)
-    log.info("downloading %s (commit %s, %d files) from %s", wanted.id, info.sha[:12], len(files), api.endpoint)
-    path = Path(api.snapshot_download(wanted.id, revision=info.sha, allow_patterns=files))
     return Snapshot(path, info.sha, layout)
 
 
@@ -109,16 +100,13 @@ def _reason(exc: Exception) -> str:
     """Why a download failed, in a few words."""
     from huggingface_hub import errors
 
-    reasons: list[tuple[type[Exception], str]] = [
-        (errors.GatedRepoError, "its owner grants access on request; ask there, then log in with: hf auth login"),
-        (errors.RevisionNotFoundError, "it has no such revision"),
-    ]
-    for kind, reason in reasons:
-        if isinstance(exc, kind):
-            return reason
-    status = getattr(getattr(exc, "response", None), "status_code", None)
-    if status in (401, 403):
+    if isinstance(exc, errors.GatedRepoError):
+        return "its owner grants access on request; ask there, then log in with: hf auth login"
+    if isinstance(exc, errors.RevisionNotFoundError):
+        return "it has no such revision"
+    if getattr(getattr(exc, "response", None), "status_code", None) in (401, 403):
         return "there is no such model, or it is private; log in with: hf auth login"
     if isinstance(exc, errors.RepositoryNotFoundError):
         return "there is no such model"
-    return f"{type(exc).__name__}: {str(exc).strip().splitlines()[0] if str(exc).strip() else 'no details'}"
+    lines = str(exc).strip().splitlines()
+    return f"{type(exc).__name__}: {lines[0] if lines else 'no details'}"

@@ -62,11 +62,23 @@ def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
     str
         ``sha256:`` and 64 hexadecimal digits.
     """
+    steps, text = assets.preprocessing, assets.text
+    # Key by key: a field that a later release adds must not change fingerprints.
+    preprocessing: dict[str, Any] = {
+        "resize": steps.resize,
+        "crop": steps.crop,
+        "resample": int(steps.resample),
+        "rescale_factor": steps.rescale_factor,
+        "mean": steps.mean,
+        "std": steps.std,
+    }
+    if steps.crop_rounding != "down":
+        preprocessing["crop_rounding"] = steps.crop_rounding
     parts = {
         "weights": {"image": weight_digests(encoders.image), "text": weight_digests(encoders.text)},
         "tokenizer": _tokenizer_digest(assets),
-        "preprocessing": _preprocessing(assets),
-        "text": _text(assets),
+        "preprocessing": preprocessing,
+        "text": {key: getattr(text, key) for key in ("context_length", "padding", "pad_id", "lowercase")},
         "architecture": assets.architecture,
     }
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=True)
@@ -90,21 +102,13 @@ def _parts(node: Any) -> list[npt.NDArray[Any]]:
 def tensor_digest(values: npt.NDArray[Any]) -> str | None:
     """Digest of one constant, or None for one that does not count (see the module's text)."""
     tensor = np.squeeze(np.asarray(values, dtype=np.float32))
-    if tensor.ndim == 0 or tensor.size == 0 or _is_neutral(tensor) or _is_mask(tensor):
+    if tensor.ndim == 0 or tensor.size == 0 or float(tensor.min()) < _MASK:
         return None
+    first = float(tensor.flat[0])
+    if first in (0.0, 1.0) and np.all(tensor == first):
+        return None  # Adding it, or multiplying with it, changes nothing.
     orientations = [tensor, tensor.T] if tensor.ndim == 2 else [tensor]
     return min(_digest(np.ascontiguousarray(orientation)) for orientation in orientations)
-
-
-def _is_neutral(tensor: npt.NDArray[np.float32]) -> bool:
-    """Whether adding, or multiplying with, the tensor changes nothing."""
-    first = float(tensor.flat[0])
-    return first in (0.0, 1.0) and bool(np.all(tensor == first))
-
-
-def _is_mask(tensor: npt.NDArray[np.float32]) -> bool:
-    """Whether the tensor stands for minus infinity somewhere, as no weight does."""
-    return float(tensor.min()) < _MASK
 
 
 def _digest(tensor: npt.NDArray[np.float32]) -> str:
@@ -112,32 +116,6 @@ def _digest(tensor: npt.NDArray[np.float32]) -> str:
     state = hashlib.sha256(json.dumps(tensor.shape).encode())
     state.update(tensor.astype("<f4", copy=False).data)
     return state.hexdigest()
-
-
-def _preprocessing(assets: Assets) -> dict[str, Any]:
-    """What decides the pixels, key by key: a field that a later release adds must not change fingerprints."""
-    steps = assets.preprocessing
-    rounding = {} if steps.crop_rounding == "down" else {"crop_rounding": steps.crop_rounding}
-    return {
-        "resize": steps.resize,
-        "crop": steps.crop,
-        "resample": int(steps.resample),
-        "rescale_factor": steps.rescale_factor,
-        "mean": steps.mean,
-        "std": steps.std,
-        **rounding,
-    }
-
-
-def _text(assets: Assets) -> dict[str, Any]:
-    """What decides the tokens, key by key."""
-    text = assets.text
-    return {
-        "context_length": text.context_length,
-        "padding": text.padding,
-        "pad_id": text.pad_id,
-        "lowercase": text.lowercase,
-    }
 
 
 def _tokenizer_digest(assets: Assets) -> str:

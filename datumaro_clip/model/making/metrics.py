@@ -92,14 +92,23 @@ def compare(reference: Vectors, candidate: Vectors, truth: GroundTruth, threshol
         ``image_to_text_recall@k``, ``text_to_image_recall@k`` and ``alignment_changed`` where there are captions;
         ``zero_shot_top1`` where there are labels; ``duplicates_changed``.
     """
-    figures = {**_cosines(reference.images, candidate.images, ""), **_neighbours(reference.images, candidate.images)}
-    figures["duplicates_changed"] = Metric(_duplicates_changed(reference, candidate, thresholds.duplicate))
-    if len(truth.owners):
+    both = (reference, candidate)
+    figures = _cosines(reference.images, candidate.images, "")
+    if k := min(NEIGHBOURS, len(reference.images) - 1):
+        nearest = zip(*(_nearest_others(vectors.images, k) for vectors in both), strict=True)
+        shares = [len(set(ours) & set(theirs)) / k for ours, theirs in nearest]
+        figures[f"overlap@{NEIGHBOURS}"] = Metric(float(np.mean(shares)))
+    alike = [np.triu(vectors.images @ vectors.images.T >= thresholds.duplicate, 1) for vectors in both]
+    figures["duplicates_changed"] = Metric(int(np.count_nonzero(alike[0] != alike[1])))
+    if len(owners := truth.owners):
         figures |= _cosines(reference.captions, candidate.captions, "text_")
-        figures |= _recalls(reference, candidate, truth.owners)
-        figures["alignment_changed"] = Metric(
-            _alignment_changed(reference, candidate, truth.owners, thresholds.alignment)
-        )
+        expected, found = (_hits(vectors, owners) for vectors in both)
+        for k in RECALLS:
+            for way in WAYS:
+                figures[f"{way}_recall@{k}"] = Metric(_recall(found[way], k), _recall(expected[way], k))
+        scores = [np.einsum("nd,nd->n", vectors.images[owners], vectors.captions) for vectors in both]
+        kept = [each >= thresholds.alignment for each in scores]
+        figures["alignment_changed"] = Metric(int(np.count_nonzero(kept[0] != kept[1])))
     if len(reference.prompts) and np.any(truth.labels >= 0):
         figures["zero_shot_top1"] = Metric(_top1(candidate, truth.labels), _top1(reference, truth.labels))
     return figures
@@ -115,30 +124,10 @@ def _cosines(reference: FloatArray, candidate: FloatArray, prefix: str) -> dict[
     }
 
 
-def _neighbours(reference: FloatArray, candidate: FloatArray) -> dict[str, Metric]:
-    """Mean share of each picture's nearest others that both agree on."""
-    k = min(NEIGHBOURS, len(reference) - 1)
-    if k < 1:
-        return {}
-    shares = [
-        len(set(ours) & set(theirs)) / k
-        for ours, theirs in zip(_nearest_others(reference, k), _nearest_others(candidate, k), strict=True)
-    ]
-    return {f"overlap@{NEIGHBOURS}": Metric(float(np.mean(shares)))}
-
-
 def _nearest_others(rows: FloatArray, k: int) -> list[list[int]]:
     """The k rows most like each row, itself left out."""
     found, _ = top_k(rows, rows, k + 1)
     return [[other for other in others if other != row][:k] for row, others in enumerate(found.tolist())]
-
-
-def _recalls(reference: Vectors, candidate: Vectors, owners: IntArray) -> dict[str, Metric]:
-    """Share of pictures that find a caption of theirs, and of captions that find their picture, among the k best."""
-    found, expected = _hits(candidate, owners), _hits(reference, owners)
-    return {
-        f"{way}_recall@{k}": Metric(_recall(found[way], k), _recall(expected[way], k)) for k in RECALLS for way in WAYS
-    }
 
 
 def _hits(vectors: Vectors, owners: IntArray) -> dict[str, BoolArray]:
@@ -159,21 +148,6 @@ def _top1(vectors: Vectors, labels: IntArray) -> float:
     labelled = labels >= 0
     best = np.argmax(vectors.images[labelled] @ vectors.prompts.T, axis=1)
     return float(np.mean(best == labels[labelled]))
-
-
-def _alignment_changed(reference: Vectors, candidate: Vectors, owners: IntArray, threshold: float) -> int:
-    """Captions that one keeps and the other drops."""
-    kept = [
-        np.einsum("nd,nd->n", vectors.images[owners], vectors.captions) >= threshold
-        for vectors in (reference, candidate)
-    ]
-    return int(np.count_nonzero(kept[0] != kept[1]))
-
-
-def _duplicates_changed(reference: Vectors, candidate: Vectors, threshold: float) -> int:
-    """Pairs of pictures that are duplicates for one and not for the other."""
-    found = [np.triu(vectors.images @ vectors.images.T >= threshold, 1) for vectors in (reference, candidate)]
-    return int(np.count_nonzero(found[0] != found[1]))
 
 
 def owners_of(counts: Sequence[int]) -> IntArray:

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL.Image import Resampling
 
-from datumaro_clip.images.axis_filter import AxisFilter, taps_of
+from datumaro_clip.images.resampling import AxisFilter, taps_of
 
 STEPS = 1 << 22  # Pillow's weights are whole multiples of 1/STEPS.
 
