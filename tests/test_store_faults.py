@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -269,3 +271,24 @@ def test_hdf5_that_refers_elsewhere_is_refused(tmp_path: Path) -> None:
         rewrite(tmp_path / "s", "clip_hdf5", lambda b, size=size: b["segments"][0]["files"].update({file.name: size}))
         with pytest.raises(StoreCorruptError, match="embeddings"):
             open_store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_file_that_another_program_has_open_is_not_called_damaged(is_killed: bool, tmp_path: Path) -> None:
+    """A notebook that looks into a store in mode "a" locks it; so does one that died with it open."""
+    with create_store(tmp_path / "store", "clip_hdf5", HEADER) as writer:
+        writer.add(RECORDS[0])
+    code = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path / "store/segment-000001.h5")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as notebook:
+        assert notebook.stdout is not None
+        assert notebook.stdout.readline() == "open\n"
+        if is_killed:
+            notebook.kill()
+            notebook.wait()
+        with pytest.raises(StoreError, match="is open for writing in another program") as error:
+            open_store(tmp_path / "store")
+        assert not isinstance(error.value, StoreCorruptError)
+        notebook.communicate()
+    if not is_killed:
+        assert len(read_all(tmp_path / "store")) == 1

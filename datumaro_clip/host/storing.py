@@ -92,9 +92,15 @@ class ItemStorer:
         """Warn of media and vectors that the store does not have, by number."""
         if self._moved:
             log.warning("%d boxes are not where their vectors are from; embed them again with clip_embed", self._moved)
+        counts = self._encoder.media.counts
         for reason, message in _LOSSES.items():
-            if self._encoder.media.counts[reason]:
-                log.warning(message, self._encoder.media.counts[reason])
+            if counts[reason]:
+                log.warning(message, counts[reason])
+        unread = {reason: count for reason, count in sorted(counts.items()) if reason not in _LOSSES}
+        if unread:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in unread.items())
+            message = "%d media cannot be read and are not in the store, which keeps where they are (%s)"
+            log.warning(message, sum(unread.values()), reasons)
 
     def _declare(self, provenance: Provenance, key: ItemKey) -> None:
         """Say what computes the vectors of this write: the first item's provenance."""

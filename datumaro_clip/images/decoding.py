@@ -141,11 +141,11 @@ def _rgb(image: ImageLike, target: int | None, stack: ExitStack) -> Image.Image:
     stack.enter_context(_turn_for(picture.width * picture.height))
     # A caller's picture may be asked for by several threads; Pillow misreads it if two of them load it.
     with _LOADING[id(picture) // 16 % len(_LOADING)] if picture is image else nullcontext():
-        is_deep = any("16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
+        has_16_bits = _has_16_bits(picture)
         picture.load()
     if 0 in picture.size:
         raise ImageError("empty", "it has no pixels")
-    if is_deep and picture.mode in ("RGB", "RGBA") and np.max(picture.getextrema()[:3]) < 1 << 4:
+    if has_16_bits and picture.mode in ("RGB", "RGBA") and np.max(picture.getextrema()[:3]) < 1 << 4:
         picture = _reread(image, picture)
     if picture.mode == "RGB":
         return picture
@@ -154,6 +154,16 @@ def _rgb(image: ImageLike, target: int | None, stack: ExitStack) -> Image.Image:
     if picture.mode == "F":
         return Image.fromarray(_floats_to_8_bits(np.asarray(picture))).convert("RGB")
     return picture.convert(_BY_WAY_OF.get(picture.mode, "RGB")).convert("RGB")
+
+
+def is_deep(image: ImageLike) -> bool:
+    """Whether a picture has more than 8 bits a channel, by its header; raises what Pillow does where it has none."""
+    with _opened(image) as picture:
+        return picture.mode in ("I", "F") or _has_16_bits(picture)
+
+
+def _has_16_bits(picture: Image.Image) -> bool:
+    return any("16" in str(tile[3]) for tile in getattr(picture, "tile", ()))
 
 
 def to_8_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

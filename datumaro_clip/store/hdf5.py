@@ -224,6 +224,11 @@ class Hdf5Source:
         except OSError as exc:
             if not os.access(path, os.R_OK):
                 raise StoreError(f"{path} may not be read; check its permissions") from exc
+            if "already open for write" in str(exc):
+                raise StoreError(
+                    f"{path} is open for writing in another program, or was when that was killed: close the file there "
+                    f"or end the notebook's kernel that has it open; where there is none, run h5clear --status {path}"
+                ) from exc
             raise StoreCorruptError(f"{path} is not a sound HDF5 file: {exc}") from exc
         self._columns = {name: self._dataset(path, name, spec) for name, spec in entry.columns.items()}
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import filecmp
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from datumaro_clip.errors import StoreCorruptError, StoreWriteError
+from datumaro_clip.errors import ImageError, StoreCorruptError, StoreWriteError
 from datumaro_clip.store.base import write_errors
 from datumaro_clip.system.files import is_safe_relative, safe_file_name, temporary_sibling
 
@@ -20,6 +19,7 @@ FOLDER = "media"
 # Longer relative names risk the 4,096 bytes that a whole path may have.
 _LONGEST_NAME = 1024
 _REMEMBERED = 256
+_BLOCK = 1 << 20
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
@@ -70,6 +70,13 @@ class MediaFolder:
         -------
         str
             The reference to keep in a payload.
+
+        Raises
+        ------
+        ImageError
+            If the source cannot be read; nothing of it is kept, and others can be added.
+        StoreWriteError
+            If the store cannot be written.
         """
         source = source.absolute()
         inside = self.find(source)
@@ -181,7 +188,26 @@ def _candidates(name: str) -> Iterator[str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
+    """Copy bytes, telling what cannot be read from what cannot be written."""
+    with _read_errors(source):
+        opened = source.open("rb")
+    with opened, target.open("wb") as copy:
+        while True:
+            with _read_errors(source):
+                block = opened.read(_BLOCK)
+            if not block:
+                return
+            copy.write(block)
+
+
+@contextmanager
+def _read_errors(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as exc:
+        raise ImageError("permission", f"{source}: it may not be read; check the file's permissions") from exc
+    except OSError as exc:
+        raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc
 
 
 def _write(data: bytes, target: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from dataclasses import asdict
@@ -22,11 +23,18 @@ from datumaro.components.media import (
 from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfImages
 from datumaro.util.image import encode_image
 
+from datumaro_clip.errors import ImageError, StoreError
 from datumaro_clip.host.codec.pixels import NpyFile, exact_png, npy
 from datumaro_clip.host.codec.tables import TableWriter
+from datumaro_clip.images.decoding import decode, is_deep, to_8_bits
 from datumaro_clip.store import ArchiveMember, MediaFolder
 
 Payload = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+# Media that cannot be saved and are named one by one; the others are only counted.
+_NAMED = 20
 
 
 class MediaWriter:
@@ -45,7 +53,8 @@ class MediaWriter:
     ----------
     counts : Counter
         ``missing``: files, or data, that were to be saved and are not there. ``unsaved``: pictures without a file,
-        which are lost unless ``save`` is true.
+        which are lost unless ``save`` is true. Else an :class:`ImageError`'s reason: files that were to be saved and
+        cannot be read, or decoded where they are to be encoded anew.
     """
 
     def __init__(self, folder: MediaFolder, *, save: bool, image_ext: str | None = None) -> None:
@@ -95,11 +104,19 @@ class MediaWriter:
 
     def _pixels(self, image: Image, name: str) -> Payload:
         """Keep a picture that has no file, or that is to be encoded anew; one without data is missing."""
-        data = image.data if self._image_ext and not isinstance(image, RoIImage) else _raw(image)
-        if data is None:
+        path = _path_of(image)
+        try:
+            data = _decoded(image) if self._image_ext and not isinstance(image, RoIImage) else _raw(image)
+            if data is not None:
+                return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name))}
+            if path and os.path.isfile(path):
+                raise ImageError("unreadable", f"{path}: it holds no picture; copy or download it again")
             self.counts["missing"] += 1
-            return {}
-        return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name))}
+        except StoreError:
+            raise
+        except Exception as exc:  # Another program's reader, or Datumaro's, may raise anything on a damaged picture.
+            self._not_saved(exc if isinstance(exc, ImageError) else ImageError("unreadable", f"{path or name}: {exc}"))
+        return {"path": os.path.abspath(path)} if path else {}
 
     def _encoded(self, data: Any, extension: str | None, name: str) -> tuple[bytes, str]:
         """A picture's bytes, and the name of their file."""
@@ -128,10 +145,18 @@ class MediaWriter:
         if inside is not None:
             return {"file": inside}
         if self._save if keep is None else keep:
-            if os.path.isfile(path):
-                return {"file": self._folder.add_file(Path(path), name)}
-            self.counts["missing"] += 1
+            try:
+                if os.path.isfile(path):
+                    return {"file": self._folder.add_file(Path(path), name)}
+                self.counts["missing"] += 1
+            except ImageError as exc:
+                self._not_saved(exc)
         return {"path": os.path.abspath(path)}
+
+    def _not_saved(self, error: ImageError) -> None:
+        self.counts[error.reason] += 1
+        if self.counts[error.reason] <= _NAMED:
+            log.warning("Not saved: %s", error)
 
 
 def _path_of(image: Image) -> str | None:
@@ -160,7 +185,17 @@ def _dtype(image: Image) -> Payload:
     return {} if np.dtype(image._dtype) == np.uint8 else {"dtype": np.dtype(image._dtype).str}
 
 
+def _decoded(image: Image) -> Any:
+    """Datumaro's array, uint8; our decoder's of a picture of more bits, of which Datumaro keeps the lower 8."""
+    source = _path_of(image) or _raw(image)
+    if isinstance(source, np.ndarray) and source.dtype == np.uint16:
+        return to_8_bits(source)
+    if isinstance(source, str | bytes) and is_deep(source):
+        return np.asarray(decode(source))[..., ::-1]
+    return image.data
+
+
 def _raw(image: Image) -> Any:
     """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
-    data = image._data
+    data = getattr(image, "_data", None)
     return data() if callable(data) else data
