@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 
 from datumaro.components.errors import DatumaroError
 
 from datumaro_clip.errors import DatumaroClipError, with_cure
+from datumaro_clip.host.unfinished import take_up
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -29,7 +31,7 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
         Exit status: 0 done, 1 failed, 130 interrupted.
     """
     try:
-        return main(args)
+        return take_up(sys.argv[1:] if args is None else args, main)
     except KeyboardInterrupt:
         logging.error("Interrupted. Vectors computed so far are in the cache: the same command goes on from there.")
         return INTERRUPTED

@@ -32,7 +32,7 @@ from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.host.items import label_names, with_labels
 from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
 from datumaro_clip.host.precomputed import PrecomputedVectors
-from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of
+from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of, refuse_another_size
 from datumaro_clip.store import create_store, kind_names
 
 log = logging.getLogger(__name__)
@@ -160,7 +160,9 @@ class ClipEmbed(Transform):
             yield None
             return
         header = describe_dataset(categories, source.infos(), source.media_type())
-        with create_store(values.store, values.store_format, header, overwrite=values.overwrite) as writer:
+        if not values.overwrite and not isinstance(source, Transform):
+            refuse_another_size(Path(values.store), len(source), values.on_error)
+        with create_store(values.store, values.store_format, header, overwrite=values.overwrite, repeat=True) as writer:
             storer = ItemStorer(writer, MediaOptions(), label_names(categories))
             yield storer
             storer.report()

@@ -64,26 +64,29 @@ def export_command(args: argparse.Namespace) -> int:
     source, input_format = split_spec(args.input)
     if not Path(source).exists():
         raise CliException(f"There is nothing at '{source}'. Give the dataset as -i PATH or -i PATH:FORMAT")
+    repeats = not args.overwrite and _is_ours(args.format, args.output_dir)
     code: int = convert_command(
         argparse.Namespace(
             source=source,
             input_format=input_format,
             output_format=args.format,
             dst_dir=args.output_dir,
-            overwrite=args.overwrite or _continues(args.format, args.output_dir),
+            overwrite=args.overwrite or repeats,
             filter=args.filter,
             filter_mode=args.filter_mode,
             encryption_key=None,
-            extra_args=args.extra_args,
+            extra_args=[*(args.extra_args or ["--"]), "--repeat"] if repeats else args.extra_args,
         )
     )
     return code
 
 
-def _continues(output_format: str, directory: str | None) -> bool:
-    """Whether an export to a store that was killed is run again: what it left is nobody's."""
+def _is_ours(output_format: str, directory: str | None) -> bool:
+    """Whether a directory holds a store of the output's format, whole or unfinished: an export may be run again."""
     from datumaro_clip.store import kind_names, store_kind
     from datumaro_clip.store.lock import is_unfinished
+    from datumaro_clip.store.manifest import find_kind
 
-    is_store = directory is not None and output_format in kind_names()
-    return is_store and is_unfinished(Path(str(directory)), store_kind(output_format))
+    if directory is None or output_format not in kind_names() or not Path(directory).is_dir():
+        return False
+    return find_kind(Path(directory)) == output_format or is_unfinished(Path(directory), store_kind(output_format))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.errors import SpaceMismatchError
+from datumaro_clip.errors import SpaceMismatchError, StoreNotFoundError
 from datumaro_clip.host.carried import ATTRIBUTE, carried, carried_objects, object_vector
 from datumaro_clip.host.codec.items import ItemEncoder
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
-from datumaro_clip.store import ObjectVector, Record, StoreWriter
+from datumaro_clip.store import ObjectVector, Record, StoreWriter, already_there, open_store
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
@@ -113,6 +115,19 @@ class ItemStorer:
         if not self._declared:
             self._writer.declare(provenance)
             self._declared = True
+
+
+def refuse_another_size(path: Path, items: int | None, on_error: str) -> None:
+    """Refuse, before anything is computed, to write again a store that has not ``items`` items, so is another.
+
+    Raises
+    ------
+    StoreWriteError
+        Saying how many items overwriting would delete, and how to add to the store.
+    """
+    with suppress(StoreNotFoundError), open_store(path) as reader:
+        if items is not None and on_error != "skip" and len(reader) != items:
+            raise already_there(path)
 
 
 def store_embedded(storer: ItemStorer, items: Iterable[DatasetItem], embedder: Embedder, total: int | None) -> None:

@@ -9,7 +9,6 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store.archives import ArchiveMember
 from datumaro_clip.store.base import (
     COMPRESSIONS,
@@ -26,7 +25,7 @@ from datumaro_clip.store.manifest import VECTOR_GROUPS, find_kind, read_manifest
 from datumaro_clip.store.media import MediaFolder, media_path
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.segments import SegmentReader
-from datumaro_clip.store.writer import StoreWriter
+from datumaro_clip.store.writer import StoreWriter, already_there
 
 __all__ = [
     "COMPRESSIONS",
@@ -43,6 +42,7 @@ __all__ = [
     "StoreKind",
     "StoreReader",
     "StoreWriter",
+    "already_there",
     "append_to_store",
     "create_store",
     "kind_names",
@@ -71,7 +71,13 @@ def open_store(path: PathLike) -> StoreReader:
 
 
 def create_store(
-    path: PathLike, kind: str, header: Header, *, compression: str | None = None, overwrite: bool = False
+    path: PathLike,
+    kind: str,
+    header: Header,
+    *,
+    compression: str | None = None,
+    overwrite: bool = False,
+    repeat: bool = False,
 ) -> StoreWriter:
     """Begin a new store.
 
@@ -87,6 +93,9 @@ def create_store(
         ``none``, ``gzip`` or ``lzf``; the header's where omitted.
     overwrite : bool
         Replace a store of the same kind that is there; it stays whole until the new one is.
+    repeat : bool
+        Write again what a store of the same kind that is there may hold already, as a command does that was killed at
+        its end. If it does not hold just that, it stays as it is, and the writer's ``commit`` fails.
 
     Raises
     ------
@@ -103,9 +112,9 @@ def create_store(
     with lock.released_on_error():
         there = find_kind(root)
         if there is not None and not (overwrite and there == kind):
-            raise StoreWriteError(
-                f"{root} holds a {there} store already: choose another directory, or overwrite it, by its own kind"
-            )
+            if there != kind or not repeat:
+                raise already_there(root)
+            return StoreWriter(root, store_kind(kind), header, lock, repeats=True)
         return StoreWriter(root, store_kind(kind), header, lock)
 
 

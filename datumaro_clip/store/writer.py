@@ -47,13 +47,20 @@ class StoreWriter:
     """
 
     def __init__(
-        self, path: Path, kind: StoreKind, header: Header, lock: WriterLock, previous: StoreReader | None = None
+        self,
+        path: Path,
+        kind: StoreKind,
+        header: Header,
+        lock: WriterLock,
+        previous: StoreReader | None = None,
+        *,
+        repeats: bool = False,
     ) -> None:
         if header.compression not in kind.compressions:
             raise OptionError(f"{kind.name} cannot compress with {header.compression}; use clip_hdf5")
         self.path, self.header = path, header
         self.media = MediaFolder(path)
-        self._kind, self._lock, self._previous = kind, lock, previous
+        self._kind, self._lock, self._previous, self._repeats = kind, lock, previous, repeats
         self._removed: dict[str, set[int]] = defaultdict(set)
         self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
         self._vectors: Counter[str] = Counter()
@@ -166,6 +173,8 @@ class StoreWriter:
                 self.media.sync()
                 manifest = self._manifest(segment)
                 if not _is_stored(self.path, manifest, self._kind):
+                    if self._repeats:
+                        raise already_there(self.path)
                     write_manifest(self.path, manifest)
         except BaseException:
             self.abort()
@@ -258,6 +267,15 @@ class StoreWriter:
             raise InvalidVectorError("say what computed the vectors before adding any: StoreWriter.declare(provenance)")
         if shape != (self.header.space.dimension,):
             raise InvalidVectorError(f"a vector of {self.header.space} was wanted, got one of shape {shape}")
+
+
+def already_there(root: Path) -> StoreWriteError:
+    """What to raise where a store is in the way of a new one; says what overwriting it would delete."""
+    manifest = read_manifest(root)
+    return StoreWriteError(
+        f"{root} holds a {manifest.kind} store of {manifest.items} items already, which overwriting would delete; "
+        f"to add to it, use: datum-clip add {root} DATASET"
+    )
 
 
 def _require_sound(key: ItemKey, found: ObjectVector) -> None:

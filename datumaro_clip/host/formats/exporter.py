@@ -16,7 +16,7 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.items import label_names
-from datumaro_clip.host.storing import ItemStorer, MediaOptions, store_as_they_are, store_embedded
+from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_as_they_are, store_embedded
 from datumaro_clip.store import (
     DTYPES,
     Header,
@@ -55,6 +55,7 @@ class StoreExporter(Exporter):
         if len(compressions) > 1:
             add("--compression", choices=compressions, help="default: none, or as the store has it")
         add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
+        add("--repeat", action="store_true", help=argparse.SUPPRESS)
         add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
         add_options(parser, EMBEDDING_OPTIONS)
         return parser
@@ -67,10 +68,11 @@ class StoreExporter(Exporter):
         dtype: str | None = None,
         compression: str | None = None,
         no_embed: bool = False,
+        repeat: bool = False,
         **options: Any,
     ) -> None:
         self._options = EmbeddingOptions.take_from(options)
-        self._dtype, self._compression, self._no_embed = dtype, compression, no_embed
+        self._dtype, self._compression, self._no_embed, self._repeat = dtype, compression, no_embed, repeat
         super().__init__(extractor, save_dir, **options)
 
     @classmethod
@@ -88,8 +90,12 @@ class StoreExporter(Exporter):
         return True
 
     def _apply_impl(self) -> None:
-        with create_store(self._save_dir, self.NAME, self._header(), overwrite=True) as writer:
-            self._write(writer, self._extractor, None if self._stream else len(self._extractor))
+        total = None if self._stream else len(self._extractor)
+        if self._repeat:
+            refuse_another_size(Path(self._save_dir), total, self._options.on_error)
+        overwrite = not self._repeat
+        with create_store(self._save_dir, self.NAME, self._header(), overwrite=overwrite, repeat=True) as writer:
+            self._write(writer, self._extractor, total)
 
     def _append(self, patch: Any) -> None:
         with append_to_store(self._save_dir, self._header()) as writer:
