@@ -144,6 +144,7 @@ TURNED = {
     ("clip_align", "captions_score"): {"captions_score": "min"},
     ("clip_align", "min_score"): {"min_score": 1.0},
     ("clip_align", "keep_top"): {"keep_top": 0.1},
+    ("clip_align", "min_margin"): {"min_margin": 3.0},
     ("clip_align", "per_class"): {"per_class": True},
     ("clip_align", "prompt"): {"prompt": "another {}"},
     ("clip_classify", "labels"): {"labels": ["hat", "mug"]},

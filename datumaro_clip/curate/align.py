@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.columns import Columns, IntArray
-from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Values
+from datumaro_clip.curate.options import Choice, Cosine, Flag, Number, Option, Share, Values
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import PROMPT_OPTION
 from datumaro_clip.curate.verdicts import Verdicts
@@ -23,11 +23,20 @@ COMBINATIONS = ("max", "mean", "min")
 # Fewest pairs from which two distributions can be told apart.
 FEWEST_PAIRS = 20
 _ROUNDS = 200
+# Draws of a stranger that shares no text; in a dataset of two classes one in 256 is none then.
+_DRAWS = 8
 
 OPTIONS = (
     Option("against", Choice(names=("captions", "labels", "boxes")), "captions", "texts to compare"),
     Option("captions-score", Choice(names=COMBINATIONS), "max", "an item's score, of those of its texts"),
-    Option("min-score", Cosine(), None, "below which to drop", unset="what fits a stranger's picture as well"),
+    Option("min-score", Cosine(), None, "cosine similarity below which to drop"),
+    Option(
+        "min-margin",
+        Number(metavar="DEVIATIONS"),
+        None,
+        "standard deviations above a stranger's similarity, below which to drop",
+        unset="where the fewest are judged wrongly",
+    ),
     Option("keep-top", Share(above=True), None, "keep the best share, as 0.3"),
     Option("per-class", Flag(), False, "apply --keep-top to each class of labels by itself"),
     Option("drop-captions", Flag(), False, "remove weak captions or boxes, never items"),
@@ -41,43 +50,51 @@ BoolArray = npt.NDArray[np.bool_]
 def find_mismatches(columns: Columns, options: Values) -> Verdicts:
     """Score every text with its picture, or every box with its label, and drop items or annotations.
 
-    Without ``min_score`` and ``keep_top``, texts are judged by their margins over strangers' pictures.
+    Scores are cosine similarities where ``min_score`` or ``keep_top`` is given, else margins over strangers' pictures.
     """
     verdicts, texts = Verdicts(columns.keys), columns.texts
-    item = columns.rows[texts.owner]
-    told = np.isin(np.arange(len(columns.items)), item)
+    item, count = columns.rows[texts.owner], len(columns.items)
+    told = np.isin(np.arange(count), item)
     verdicts.set(~told, reason="no_text")
     if not len(item):
         verdicts.notes.append("no item has a text to compare")
         return verdicts
     how, by_text = options.captions_score, options.drop_captions or options.against == "boxes"
-    cosines = combine(texts.scores, item, len(told), how)
+    cosines = combine(texts.scores, item, count, how)
     verdicts.set(told, attributes=[{"clip_score": cosine} for cosine in cosines[told]])
 
-    automatic = options.min_score is None and options.keep_top is None
-    found = margins(columns.vectors, texts.vectors, texts.owner) if automatic else None
-    measured = texts.scores if found is None else found.own
     subjects = np.arange(len(item)) if by_text else np.flatnonzero(told)
-    values = measured if by_text else combine(measured, item, len(told), how)[subjects]
-    if options.keep_top is not None:
-        classes = _classes(columns, subjects, by_text) if options.per_class else None
-        kept, limits = keep_top(values, options.keep_top, classes)
+    by_margin = options.min_score is None and options.keep_top is None
+    if by_margin:
+        found = margins(columns.vectors, texts.vectors, texts.owner)
+        if not by_text:
+            found = combine_margins(found, item, how)
+        values, flag = found.own, "--min-margin"
+        limits = np.full(len(values), options.min_margin) if options.min_margin is not None else found.thresholds()
+        kept = values >= limits
     else:
-        limit = options.min_score if found is None else mismatch_threshold(found)
-        kept, limits = values >= limit, np.full(len(values), limit)
+        values, flag = (texts.scores if by_text else cosines[subjects]), "--min-score"
+        classes = _classes(columns, subjects, by_text) if options.per_class else None
+        limits = np.full(len(values), options.min_score if options.min_score is not None else -1.0)
+        kept = values >= limits
+        if options.keep_top is not None:
+            kept, limits = keep_top(values, options.keep_top, classes)
 
     for subject, value, limit, stays in zip(subjects.tolist(), values, limits, kept, strict=True):
         cosine = texts.scores[subject] if by_text else cosines[subject]
         fields: dict[str, Any] = {"score": value, "threshold": limit, "attributes": {"clip_score": cosine}}
         fields |= {"action": "keep", "reason": "aligned"} if stays else {"action": "drop", "reason": "mismatch"}
-        fields |= {"detail": f"cosine similarity {cosine:.3f}"} if automatic else {}
+        fields |= {"detail": f"margin {value:.2f} deviations, cosine similarity {cosine:.3f}"} if by_margin else {}
+        row = int(item[subject]) if by_text else subject
         if by_text:
             annotation = int(texts.annotation[subject])
-            said = "" if stays else columns.items[item[subject]].said_by(annotation)
-            verdicts.about_annotation(int(item[subject]), annotation, text=said, **fields)
+            said = "" if stays else columns.items[row].said_by(annotation)
+            verdicts.about_annotation(row, annotation, text=said, **fields)
         else:
-            verdicts.set([subject], **fields)
-    verdicts.notes += _spread(values, automatic)
+            judged = texts.annotation[slice(*np.searchsorted(item, [row, row + 1]))].tolist()
+            said = "" if stays else " · ".join(map(columns.items[row].said_by, judged))
+            verdicts.set([row], text=said, **fields)
+    verdicts.notes += _spread(values, flag)
     return verdicts
 
 
@@ -90,20 +107,22 @@ def _classes(columns: Columns, subjects: IntArray, by_text: bool) -> Sequence[Ha
     return [columns.items[row].label_of(annotation) or int(columns.stratum[row]) for row, annotation in judged]
 
 
-def _spread(values: Scores, automatic: bool) -> list[str]:
-    """The distribution of scores, and what thresholds would keep."""
+def _spread(values: Scores, flag: str) -> list[str]:
+    """The distribution of scores, and what thresholds would keep, in the unit of the option that takes them."""
     levels = np.percentile(values, [0, 5, 25, 50, 75, 95, 100])
     names = ("min", "5%", "25%", "median", "75%", "95%", "max")
     spread = ", ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
     steps = np.linspace(levels[0], levels[-1], 6)[1:-1]
-    would = ", ".join(f"{step:.3f} keeps {np.mean(values >= step):.0%}" for step in steps)
-    scale = "deviations above a stranger's cosine similarity" if automatic else "cosine similarities"
-    return [f"scores, {scale}: {spread}", f"a threshold of {would}"]
+    would = ", ".join(f"{flag} {step:.3f} keeps {np.mean(values >= step):.0%}" for step in steps)
+    by_margin = "margins, in deviations above a stranger's similarity"
+    return [f"{by_margin if flag == '--min-margin' else 'cosine similarities'}: {spread}", would]
 
 
 def _check(values: Values) -> None:
-    if values.min_score is not None and values.keep_top is not None:
-        raise OptionError("give either --min-score or --keep-top")
+    if sum(value is not None for value in (values.min_score, values.min_margin, values.keep_top)) > 1:
+        raise OptionError("give one of --min-score, --min-margin and --keep-top")
+    if values.per_class and values.keep_top is None:
+        raise OptionError("--per-class needs --keep-top, the share that each class keeps")
 
 
 TOOL = Tool(
@@ -112,8 +131,9 @@ TOOL = Tool(
     OPTIONS,
     "Scores how well each picture goes with its captions, with its labels through a prompt, or each box's crop with "
     "the box's label, and drops what does not.\n\n"
-    "Without '--min-score' and '--keep-top', texts are compared with other items' pictures, and those that fit their "
-    "own no better than a stranger's are dropped. '--drop-captions' removes only the weak caption (or box).",
+    "Without '--min-score', '--min-margin' and '--keep-top', texts are compared with other items' pictures, and those "
+    "that fit their own no better than a stranger's are dropped. '--drop-captions' removes only the weak caption (or "
+    "box).",
     ("--keep-top 0.3 --report REPORT",),
     vectors=lambda values: str(values.against),
     check=_check,
@@ -174,18 +194,25 @@ def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | 
 
 
 class Margins(NamedTuple):
-    """How much better each text fits its own picture than a stranger's.
+    """How much better texts fit their own pictures than strangers'; of single texts, or of items through theirs.
 
     Attributes
     ----------
     own : numpy.ndarray
-        Shape (M,), float64: own score in standard deviations above the text's scores with other pictures.
+        Shape (M,), float64: own score in standard deviations above the scores with other pictures.
     strangers : numpy.ndarray
-        Shape (M,), float64: the same for one other picture each; what mismatched pairs look like.
+        Shape (M,), float64: the same with one other picture; what mismatched pairs look like.
+    lift : numpy.ndarray
+        Shape (M,), float64: what a stranger has more, on average, for the number of its texts; 0 of single texts.
     """
 
     own: Scores
     strangers: Scores
+    lift: Scores
+
+    def thresholds(self) -> Scores:
+        """The margin of each below which it counts as a stranger's, shape (M,); see :func:`mismatch_threshold`."""
+        return self.lift + mismatch_threshold(self.own - self.lift, self.strangers - self.lift)
 
 
 def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 0) -> Margins:
@@ -202,15 +229,43 @@ def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 
         Shape (M, D), float32 unit rows.
     owner : numpy.ndarray
         Shape (M,), int64: the picture that each text belongs to.
+    seed : int
+        Of the strangers. All texts of a picture have the same one, since wrong captions come from one item as well; it
+        has none of these texts itself, as another picture of the same class has.
     """
     rng = np.random.default_rng(seed)
     pictures = images[_sample(len(images), rng)]
     sentences = texts[_sample(len(texts), rng)]
     by_text, by_picture = _profile(texts, pictures), _profile(images, sentences)
-    other = _strangers(owner, len(images), rng)
+    other = _strangers(texts, owner, len(images), rng)[owner]
     own = _standardised(exact_scores(images[owner], texts), by_text, (by_picture[0][owner], by_picture[1][owner]))
     strange = _standardised(exact_scores(images[other], texts), by_text, (by_picture[0][other], by_picture[1][other]))
-    return Margins(own, strange)
+    return Margins(own, strange, np.zeros(len(own)))
+
+
+def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
+    """The margins of items from those of their texts, in the order of the items' rows.
+
+    The best of five strangers is better than one alone: own texts combined are compared with as many strangers' texts
+    combined. Where items have unequal numbers of texts, what more texts give is fitted as a multiple of the number's
+    logarithm (as the expected maximum of so many draws grows), and taken from both.
+
+    Parameters
+    ----------
+    found : Margins
+        Of T texts.
+    item : numpy.ndarray
+        Shape (T,), int64: the item of each text.
+    how : str
+        As :func:`combine` takes it.
+    """
+    counts = np.bincount(item)
+    told = np.flatnonzero(counts)
+    own, strangers = (combine(values, item, len(counts), how)[told] for values in (found.own, found.strangers))
+    number = np.log(counts[told])
+    spread = number - number.mean()
+    slope = float(spread @ strangers / (spread @ spread)) if np.ptp(number) else 0.0
+    return Margins(own, strangers, slope * spread)
 
 
 def _sample(count: int, rng: np.random.Generator) -> IntArray:
@@ -226,9 +281,19 @@ def _profile(rows: FloatArray, sample: FloatArray) -> tuple[Scores, Scores]:
     return mean, np.maximum(deviation, 1e-6)
 
 
-def _strangers(owner: IntArray, count: int, rng: np.random.Generator) -> IntArray:
-    """Another picture for each text."""
-    return (owner + rng.integers(1, max(count, 2), size=len(owner))) % count
+def _strangers(texts: FloatArray, owner: IntArray, count: int, rng: np.random.Generator) -> IntArray:
+    """Another picture for each of ``count``, shape (count,), drawn anew while it has one of the same texts itself."""
+    other = (np.arange(count) + rng.integers(1, max(count, 2), size=count)) % count
+    _, kind = np.unique(
+        np.ascontiguousarray(texts).view(f"V{texts.itemsize * texts.shape[1]}").ravel(), return_inverse=True
+    )
+    has = np.unique(owner * len(texts) + kind)
+    for _ in range(_DRAWS):
+        shared = np.unique(owner[np.isin(other[owner] * len(texts) + kind, has)])
+        if not len(shared):
+            break
+        other[shared] = (shared + rng.integers(1, max(count, 2), size=len(shared))) % count
+    return other
 
 
 def _standardised(scores: FloatArray, one: tuple[Scores, Scores], two: tuple[Scores, Scores]) -> Scores:
@@ -237,8 +302,8 @@ def _standardised(scores: FloatArray, one: tuple[Scores, Scores], two: tuple[Sco
     return values
 
 
-def mismatch_threshold(found: Margins) -> float:
-    """Margin below which texts count as strangers' so that the fewest pairs are judged wrongly.
+def mismatch_threshold(own: Scores, strangers: Scores) -> float:
+    """Margin below which pairs count as strangers' so that the fewest are judged wrongly.
 
     Own margins are a mixture of right pairs and of wrong ones, and wrong ones are spread like ``strangers``. A
     threshold t loses the right pairs below it and keeps the wrong ones above; with F for the cumulative shares and w
@@ -250,10 +315,10 @@ def mismatch_threshold(found: Margins) -> float:
     OptionError
         If there are too few pairs to tell.
     """
-    mixture = fit_mixture(found.own, found.strangers)
-    own = np.sort(found.own)
+    mixture = fit_mixture(own, strangers)
+    own = np.sort(own)
     usual = int(np.searchsorted(own, mixture.right_mean)) + 1
-    below = np.searchsorted(np.sort(found.strangers), own[:usual]) / len(found.strangers)
+    below = np.searchsorted(np.sort(strangers), own[:usual]) / len(strangers)
     mistakes = np.arange(len(below)) / len(own) - 2 * mixture.wrong_share * below
     first = int(mistakes.argmin())
     return float(own[max(first - 1, 0)] + own[first]) / 2
@@ -294,8 +359,8 @@ def fit_mixture(own: Scores, strangers: Scores) -> Mixture:
     """
     if len(own) < FEWEST_PAIRS:
         raise OptionError(
-            f"{len(own)} texts are too few to find a threshold in their scores (at least {FEWEST_PAIRS}); "
-            "give one with --min-score, or a share with --keep-top"
+            f"{len(own)} are too few to find a threshold in their scores (at least {FEWEST_PAIRS}); "
+            "give one with --min-score or --min-margin, or a share with --keep-top"
         )
     upper = own[own >= np.median(own)]
     wrong = (float(np.mean(strangers)), max(float(np.std(strangers)), 1e-6))

@@ -31,7 +31,7 @@ class Texts(NamedTuple):
     vectors : numpy.ndarray
         Shape (T, D), float32 unit rows.
     owner : numpy.ndarray
-        Shape (T,), int64: the row of :attr:`Columns.vectors` that each is about.
+        Shape (T,), int64, ascending: the row of :attr:`Columns.vectors` that each is about.
     annotation : numpy.ndarray
         Shape (T,), int64: the index of its annotation among its item's.
     scores : numpy.ndarray

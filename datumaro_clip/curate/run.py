@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 #: What an ``--action`` begins with that moves items; the name of their new subset follows.
 MOVE = "subset:"
+_FAILED = "failed_"
 # What says where things are and how fast they go, and not what is decided.
 _UNTOLD = ("report", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
 
@@ -119,12 +120,14 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     verdicts = tool.function(columns, values)
     told = verdicts.decisions()
     if failed:
-        dropped = [Decision(key, "drop", f"failed_{reason}") for key, reason in failed.items()]
+        dropped = [Decision(key, "drop", f"{_FAILED}{reason}") for key, reason in failed.items()]
         place = {item.key: n for n, item in enumerate(chosen)}
         told = sorted([*told, *dropped], key=lambda one: place[one.key])
     if objects is not None:
         told = objects.told(told, selects=tool.selects)
-    decisions = [_acted(one, values.action) for one in _spared(told, values)]
+    spared = _spared(told, values)
+    # What --on-error skip leaves out goes, whatever is done with what a tool finds.
+    decisions = [one if one.reason.startswith(_FAILED) else _acted(one, values.action) for one in spared]
     made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
     _log_summary(made)
     return made
