@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import captions
 from datumaro_clip.curate.captions import CAPTION_REASONS, judge_caption
 from datumaro_clip.curate.clean import PictureFacts, picture_findings, spread
 
@@ -69,11 +70,44 @@ def test_noise_does_not_hide_a_blank_picture_and_a_small_figure_is_seen():
         ("Straße über Größe", None),
         ("NYC TV BMW", None),
         ("x < y and y > z", None),
+        ("10×20×30 cm", None),
+        ("hot_dog_bun", None),
+        ("#ootd #fyp", None),
+        ("Love this 😍😍😍", None),
+        ("5★★★★★ hotel", None),
+        ("pfft, shh, hmm", None),
+        ("a{}b|c<d>9^q", "garbled_caption"),
     ],
 )
 def test_captions(text: str, reason: str | None):
     found = judge_caption(text)
     assert (found.reason if found else None) == reason
+
+
+@pytest.mark.parametrize("encoding", captions.ENCODINGS)
+def test_french_read_in_a_wrong_encoding_is_found(encoding: str):
+    read = "une armoire bleue à rayures, l’été".encode().decode(encoding, "replace")
+    # Of Latin-1, some bytes are control characters, which are told first; of others, some are nothing.
+    first = {"latin-1": "control_characters", "cp1252": "mojibake", "cp1251": "mojibake"}
+    assert judge_caption(read).reason == first.get(encoding, "mojibake")
+
+
+def test_russian_is_no_mojibake_and_russian_mojibake_is():
+    russian = "красная сумка «Ёлка», 2 шт. — вид сверху… ДОМ №1"
+    assert judge_caption(russian) is None
+    assert judge_caption("красная сумка".encode().decode("cp1251")).reason == "mojibake"
+
+
+def test_captions_of_the_world_pass_and_broken_ones_do_not():
+    """The benchmark's captions, those of ``../shared`` aside: of the good at most 0.2 %, of the bad at least 98 %."""
+    theirs = set(captions._shared())
+    good = [text for text in captions.good_captions(1) if text not in theirs]
+    assert len(good) > 400
+    called = [text for text in good if judge_caption(text) is not None]
+    assert len(called) <= 0.002 * len(good)
+    for kind, bad in captions.bad_captions(good, 1).items():
+        missed = [text for text in bad if judge_caption(text) is None]
+        assert len(missed) <= 0.02 * len(bad), (kind, missed[:5])
 
 
 @pytest.mark.parametrize(("text", "short"), [("hat", True), ("red hat", False), ("赤い", False)])

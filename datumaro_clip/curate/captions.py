@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Collection
 from typing import NamedTuple
 
+import ftfy
+
 CAPTION_REASONS = (
     "empty_caption",
     "control_characters",
@@ -22,19 +24,23 @@ _ATTRIBUTE = r"""\s+[a-zA-Z_:][\w:.-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?
 _ENTITY = r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});"
 _TAG = re.compile(rf"</?[a-zA-Z][\w:-]*(?:{_ATTRIBUTE})*\s*/?>|{_ENTITY}")
 _FOREIGN_RUN = re.compile(r"[^\x00-\x7f]{2,}")
-_LOWER_WORD = re.compile(r"(?<![^\W\d_])[a-z]{4,}(?![^\W\d_])")
+_LATIN_WORD = re.compile(r"(?<![^\W\d_])[a-z]{2,}(?![^\W\d_])")
 _VOWEL = re.compile(r"[aeiouy]")
-# Marks that ordinary prose, prices, sizes and names are written with.
-_ORDINARY = frozenset(" \t\r\n.,;:!?'\"()-/&%$€£+’‘“”«»…–—°·\u3000")
-# Where the punctuation of scripts other than Latin begins, and the signs and dingbats of Unicode that are no script's.
-_OTHER_SCRIPTS = 0x370
-_SIGNS = range(0x2000, 0x2E00)
-_STRANGE_SHARE = 0.15
-_UNSPEAKABLE_SHARE = 0.5
-# Signs that stand in a word with letters and digits by accident only; prices, measures and names do without.
-_KNOTS = frozenset("+&%=<>|{}[]~^*#@\\")
-_KNOTTED_SHARE = 0.5
-_FEWEST_CHARACTERS = 6
+# What people write without a vowel: "pfft", "shh", "brrr", "hmm".
+_INTERJECTION = re.compile(r"[bfghmprst]+")
+_LINK = re.compile(r"(?:https?://|www\.)\S+")
+_GARBLED_SHARE = 0.5
+# Signs that ordinary prose, prices and sizes are written with, wherever they stand.
+_ORDINARY = frozenset(".,;:!?'\"()[]-/$£€°·•")
+# A word by the kinds of its characters: L letters, D digits, P punctuation, S symbols, and other ASCII signs as they
+# are. Between letters and digits a sign joins (R&D, AB12#3, snake_case, 4*6, cm^2); some begin or end a word (#tag,
+# ~5, 50%, C++, 18+); a sign may stand alone or be repeated.
+_JOINT = r"(?:[PS_+&#@]{1,2}|(?<=D)[*=%](?=D)|(?<=D)%(?=L)|(?<=L)\^(?=D))"
+_WORD = re.compile(
+    rf"[PS]*[#@~<>+=*_]?[PS]*[LD]+(?:{_JOINT}[LD]+)*(?:(?<=D)%|\+{{1,2}}|[*_])?[PS]*|[PS]+|([#&+|=<>~*@_^\\%])\1*"
+)
+_DAGGERS = range(0x2000, 0x2070)
+_FEWEST_DAGGERS = 4
 
 
 class Finding(NamedTuple):
@@ -86,20 +92,19 @@ def _replacement(text: str, _: int) -> Finding | None:
 
 
 def _mojibake(text: str, _: int) -> Finding | None:
-    """UTF-8 that was read as Windows-1252 or Latin-1: its bytes, taken back, are UTF-8 again."""
-    for run in _FOREIGN_RUN.findall(text):
-        if (meant := _reread(run)) is not None:
-            return Finding("mojibake", None, None, f"{run!r} is {meant!r} in a wrong encoding: {text!r}")
-    return None
+    """UTF-8 that was read in another encoding, once or twice: ftfy judges, but for the Cyrillic one."""
+    meant = ftfy.fix_encoding(text)
+    if meant == text:
+        meant = _FOREIGN_RUN.sub(lambda run: _reread(run.group()), text)
+    return None if meant == text else Finding("mojibake", None, None, f"{text!r} is {meant!r} in a wrong encoding")
 
 
-def _reread(run: str) -> str | None:
-    for encoding in ("cp1252", "latin-1"):
-        try:
-            return run.encode(encoding).decode("utf-8")
-        except UnicodeError:
-            continue
-    return None
+def _reread(run: str) -> str:
+    """What a run of foreign characters says where it is UTF-8 read as Windows-1251, else the run itself."""
+    try:
+        return run.encode("cp1251").decode("utf-8")
+    except UnicodeError:
+        return run
 
 
 def _markup(text: str, _: int) -> Finding | None:
@@ -109,42 +114,44 @@ def _markup(text: str, _: int) -> Finding | None:
 
 def _garbled(text: str, _: int) -> Finding | None:
     plain = _TAG.sub(" ", text)
-    strange, unspeakable = _strange_share(plain), _unspeakable_share(plain)
-    if strange > _STRANGE_SHARE:
-        return Finding("garbled_caption", strange, _STRANGE_SHARE, f"{strange:.0%} unusual characters: {text!r}")
-    if unspeakable > _UNSPEAKABLE_SHARE:
-        detail = f"{unspeakable:.0%} of the words have no vowel: {text!r}"
-        return Finding("garbled_caption", unspeakable, _UNSPEAKABLE_SHARE, detail)
-    if (knotted := _knotted_share(plain)) > _KNOTTED_SHARE:
-        detail = f"{knotted:.0%} of it mixes letters, digits and signs: {text!r}"
-        return Finding("garbled_caption", knotted, _KNOTTED_SHARE, detail)
+    for share, what in (
+        (_odd_share(plain), "of it are no words"),
+        (_unspeakable_share(plain), "of the words have no vowel"),
+    ):
+        if share > _GARBLED_SHARE:
+            return Finding("garbled_caption", share, _GARBLED_SHARE, f"{share:.0%} {what}: {text!r}")
     return None
 
 
-def _strange_share(text: str) -> float:
-    """Share of characters that are neither letters, marks of letters, digits nor ordinary punctuation."""
-    if len(text) < _FEWEST_CHARACTERS:
-        return 0.0
-    return sum(map(_is_strange, text)) / len(text)
+def _odd_share(text: str) -> float:
+    """Share of the characters, blanks aside, in words that mix letters, digits and signs as no word does."""
+    words = text.split()
+    odd = [word for word in words if not (_LINK.fullmatch(word) or _is_ordinary(word))]
+    return len("".join(odd)) / max(len("".join(words)), 1)
 
 
-def _is_strange(char: str) -> bool:
-    kind, point = unicodedata.category(char)[0], ord(char)
-    is_punctuation = kind == "P" and point >= _OTHER_SCRIPTS and point not in _SIGNS
-    return not (char in _ORDINARY or kind in "LMN" or is_punctuation)
+def _is_ordinary(word: str) -> bool:
+    daggers = [char for char in word if ord(char) in _DAGGERS and unicodedata.category(char) == "Po"]
+    if len(daggers) >= _FEWEST_DAGGERS and len(set(daggers)) > 2:
+        return False
+    return _WORD.fullmatch("".join(map(_kind, word))) is not None
+
+
+def _kind(char: str) -> str:
+    """A character's kind in :data:`_WORD`; marks of letters, joiners and the like have none."""
+    group = unicodedata.category(char)[0]
+    if group in "MC":
+        return ""
+    if group in "LN":
+        return "L" if group == "L" else "D"
+    return char if char.isascii() and char not in _ORDINARY else "P" if group == "P" else "S"
 
 
 def _unspeakable_share(text: str) -> float:
-    """Share of lower-case Latin words of four letters or more without a vowel; abbreviations are upper case."""
-    words = _LOWER_WORD.findall(text)
-    return sum(_VOWEL.search(word) is None for word in words) / len(words) if words else 0.0
-
-
-def _knotted_share(text: str) -> float:
-    """Share of the characters, blanks aside, that are in words of letters, digits and signs together."""
-    words = text.split()
-    knotted = [word for word in words if _KNOTS & set(word) and re.search(r"\d", word) and re.search(r"[^\W\d_]", word)]
-    return len("".join(knotted)) / max(len("".join(words)), 1)
+    """Share of lower-case Latin words of four letters or more that have no vowel."""
+    words = _LATIN_WORD.findall(" ".join(word for word in text.split() if word[0] not in "#@"))
+    dumb = [word for word in words if len(word) > 3 and not _VOWEL.search(word) and not _INTERJECTION.fullmatch(word)]
+    return len(dumb) / len(words) if words else 0.0
 
 
 def _short(text: str, min_words: int) -> Finding | None:
