@@ -29,7 +29,7 @@ export function MapPane() {
   const y = data.table.column("y")?.data;
   const theme = document.documentElement.dataset.theme ?? "";
   const colours = useMemo(() => colouring(data.table, state.colour), [state.colour, data.table.column(state.colour)]);
-  const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme, moved < 0]);
+  const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme]);
   const layered = layers();
 
   const draw = () => {
@@ -251,11 +251,11 @@ function Hover({ row, x, y, width, height }) {
 /** The panel's colour and the ring's, as the style sheet says. @returns {[[number, number, number], [number, number, number]]} */
 function panelColours() {
   const style = getComputedStyle(document.documentElement);
-  return [hex(style.getPropertyValue("--panel")), hex(style.getPropertyValue("--accent"))];
+  return [parts(style.getPropertyValue("--panel")), parts(style.getPropertyValue("--accent"))];
 }
 
-/** @param {string} text as #rrggbb @returns {[number, number, number]} */
-function hex(text) {
-  const number = parseInt(text.trim().slice(1), 16);
-  return [(number >> 16) & 255, (number >> 8) & 255, number & 255];
+/** @param {string} text as rgb(1, 2, 3) @returns {[number, number, number]} */
+function parts(text) {
+  const [red, green, blue] = (text.match(/\d+/g) ?? ["0", "0", "0"]).map(Number);
+  return [red, green, blue];
 }
