@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from datumaro_clip.similarity.scores import IndexArray
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 DIMENSION = 512
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _CHUNK = 20_000
 
 
@@ -54,3 +57,29 @@ def plant_copies(matrix: FloatArray, share: float = 0.05, seed: int = 1) -> tupl
         noise *= random.uniform(0, 0.48, (len(noise), 1)) / np.linalg.norm(noise, axis=1, keepdims=True)
         matrix[replaced[part]] = unit_rows(matrix[copied[part]] + noise)
     return copied, replaced
+
+
+def clip_covariance_rows(rows: int, seed: int = 0) -> FloatArray:
+    """Rows in clusters of fifty, with the mean and covariance of 399 pictures' real CLIP vectors."""
+    files = ("neardup/clip_vectors.npy", "clip_vectors_fashion99/image_embeddings.npy")
+    pictures = unit_rows(np.concatenate([np.load(SHARED / file) for file in files]))
+    mean = pictures.mean(axis=0)
+    values, axes = np.linalg.eigh(np.cov((pictures - mean).T))
+    spread = (axes * np.sqrt(np.maximum(values, 0) + 1e-5)).astype(np.float32).T
+    random = np.random.default_rng(seed)
+    centres = random.standard_normal((max(1, rows // 50), DIMENSION), dtype=np.float32) * np.float32(np.sqrt(0.6))
+    matrix = np.empty((rows, DIMENSION), np.float32)
+    for start in range(0, rows, _CHUNK):
+        part = matrix[start : start + _CHUNK]
+        noise = random.standard_normal(part.shape, dtype=np.float32) * np.float32(np.sqrt(0.4))
+        part[:] = unit_rows((centres[random.integers(0, len(centres), len(part))] + noise) @ spread + mean)
+    return matrix
+
+
+def text_like_rows(rows: int, seed: int = 0) -> FloatArray:
+    """The real CLIP vectors of 99 product titles, and, where more are wanted, means of two of them with some noise."""
+    texts = unit_rows(np.load(SHARED / "clip_vectors_fashion99/text_embeddings.npy"))
+    random = np.random.default_rng(seed)
+    left, right = random.integers(0, len(texts), (2, max(0, rows - len(texts))))
+    noise = 0.01 * random.standard_normal((len(left), DIMENSION))
+    return np.concatenate([texts[:rows], unit_rows(texts[left] + texts[right] + noise)])

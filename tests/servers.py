@@ -12,10 +12,9 @@ import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
-
-import psycopg
 
 # A server that did not start within this time will not.
 PATIENCE = 120.0
@@ -78,6 +77,12 @@ class Server:
                 self._process.wait()
             self._process = None
 
+    @property
+    def process_id(self) -> int:
+        """Of the process that was started."""
+        assert self._process is not None
+        return self._process.pid
+
     def pause(self, number: int = signal.SIGSTOP) -> None:
         """Stop, or continue, all processes of the server."""
         assert self._process is not None
@@ -133,11 +138,15 @@ class Postgres(Server):
         self.begin([str(self._programs / "postgres"), "-D", str(self._data), *options], cwd=self.folder, **self._user)
         self.wait_until(self._answers)
 
-    def connect(self) -> psycopg.Connection[tuple[object, ...]]:
+    def connect(self) -> Any:
         """A connection of the tests' own."""
+        import psycopg
+
         return psycopg.connect(self.url, password=self.password, connect_timeout=5, autocommit=True)
 
     def _answers(self) -> bool:
+        import psycopg
+
         try:
             self.connect().close()
         except psycopg.OperationalError:

@@ -188,6 +188,79 @@ def test_another_store_is_refused_until_the_index_is_emptied(remote_index: Vecto
     assert any("lacks item" in difference for difference in remote_index.verify().differences)
 
 
+@pytest.mark.parametrize("opened", ["opensearch"], indirect=True)
+def test_words_and_vectors_are_merged_by_rank(opened: Opened, tmp_path: Path):
+    """The only item that has the words and is near comes first; a filter holds for both rankings."""
+    vectors = unit_rows(np.random.default_rng(0).standard_normal((40, 8)))
+    texts = ["a red lamp", "two lamps", "nothing"]
+    store = write_items(tmp_path / "store", [])
+    records = [
+        Record(
+            ItemKey(f"{i}", "train" if i % 2 else "val"),
+            {"annotations": [{"type": "Caption", "caption": texts[2] if i > 9 else texts[i % 2]}]},
+            vector,
+        )
+        for i, vector in enumerate(vectors)
+    ]
+    change_items(store, records, [])
+    snapshot = opened(store).snapshot
+    near = snapshot.search(vectors[4], 40).rows[0].tolist()
+    found = snapshot.search_words("red lamp", vectors[4], 3)
+    assert found.rows[0, 0] == 4
+    assert set(found.rows[0].tolist()) <= {0, 2, 4, 6, 8}
+    assert found.scores.tolist() == [exact_scores(vectors[4], vectors[found.rows[0]]).tolist()]
+    assert near[0] == 4
+    only = snapshot.search_words("red lamp", vectors[4], 40, Filter(subsets=("train",)))
+    assert {int(row) % 2 for row in only.rows[0]} == {1}
+
+
+def test_words_need_an_engine_that_knows_them(tmp_path: Path):
+    index = open_index(write_items(tmp_path / "store", make_items(9)), cache=tmp_path / "cache")
+    with pytest.raises(OptionError, match="no words"):
+        index.snapshot.search_words("lamp", QUERIES[0], 3)
+
+
+def test_what_is_sent_to_opensearch_is_as_its_page_says():
+    """The index's body and a filtered search, as they go over the wire."""
+    pytest.importorskip("opensearchpy", reason="needs opensearchpy, of the extra 'test-servers'")
+    from datumaro_clip.index.opensearch import index_body, search_body
+
+    body = index_body(VectorSpace("name:x", 3, "x"), shards=2, replicas=1, connectivity=16, expansion_add=512)
+    assert body["settings"] == {"index": {"knn": True, "number_of_shards": 2, "number_of_replicas": 1}}
+    assert body["mappings"]["dynamic"] == "strict"
+    vector = {
+        "type": "knn_vector",
+        "dimension": 3,
+        "method": {
+            "name": "hnsw",
+            "space_type": "cosinesimil",
+            "engine": "lucene",
+            "parameters": {"m": 16, "ef_construction": 512},
+        },
+    }
+    assert body["mappings"]["properties"]["global_image_embedding"] == vector
+    assert body["mappings"]["properties"]["detected_objects"]["properties"]["object_embedding"] == vector
+    query = np.array([1, 0, 0], np.float32)
+    wanted = Filter(tags=("a",), min_score=0.5, added_from=START)
+    assert search_body("pictures", query, 100, wanted)["query"] == {
+        "knn": {
+            "global_image_embedding": {
+                "vector": [1.0, 0.0, 0.0],
+                "k": 100,
+                "filter": {
+                    "bool": {
+                        "filter": [
+                            {"terms": {"tags": ["a"]}},
+                            {"range": {"score": {"gte": 0.5}}},
+                            {"range": {"upload_date": {"gte": START.isoformat()}}},
+                        ]
+                    }
+                },
+            }
+        }
+    }
+
+
 @servers
 def test_verifying_finds_what_was_changed_behind_our_back(remote_index: VectorIndex):
     engine = remote_index.engine

@@ -38,10 +38,14 @@ _ENGINE = "lucene"
 _BUSY = (429, 502, 503, 504)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _ACTIONS_PER_REQUEST = 500
+# Whoever searches waits; whoever pushes has time.
+_SEARCH_TRIES = 4
 # Deleted items beside those that are there, from which they are expunged.
 _MOST_DELETED = 0.2
 # The time limit of what takes long in a large index, in seconds.
 _LONG = {"request_timeout": 3600}
+# Connections that are kept to each host.
+_CONNECTIONS = 16
 # What an answer lists at most.
 _MOST_HITS = 10_000
 
@@ -225,6 +229,7 @@ class OpenSearchRemote:
             # One try of each host; more are ours, with pauses.
             max_retries=len(addresses) - 1,
             retry_on_timeout=len(addresses) > 1,
+            pool_maxsize=_CONNECTIONS,
         )
 
     def state(self) -> State | None:
@@ -291,8 +296,8 @@ class OpenSearchRemote:
         vectors = as_float32(queries)
         return self._searched([search_body(target, query, count, wanted) for query in vectors], target == OBJECTS)
 
-    def propose_text(self, text: str, count: int, wanted: Filter | None = None) -> list[Place]:
-        """About ``count`` items whose captions have the words of a text, the best first."""
+    def propose_words(self, text: str, count: int, wanted: Filter | None) -> list[Place]:
+        """See :class:`~datumaro_clip.index.remote.WordRemote`."""
         return self._searched([text_body(text, min(count, _MOST_HITS), wanted)], False)[0]
 
     def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
@@ -314,14 +319,20 @@ class OpenSearchRemote:
 
     def _searched(self, bodies: Sequence[Mapping[str, Any]], of_objects: bool) -> list[list[Place]]:
         lines = "".join(f"{{}}\n{json.dumps(body)}\n" for body in bodies)
-        with self._errors():
-            answers = self._client.msearch(body=lines, index=self._index)["responses"]
-        found = []
+        answers = self._patiently(lambda: self._answers(lines), _SEARCH_TRIES)
+        return [[place for hit in answer["hits"]["hits"] for place in _places(hit, of_objects)] for answer in answers]
+
+    def _answers(self, lines: str) -> list[dict[str, Any]]:
+        """What each of several searches found, on every shard."""
+        answers: list[dict[str, Any]] = self._client.msearch(body=lines, index=self._index)["responses"]
         for answer in answers:
-            if "error" in answer or answer["_shards"]["failed"]:
-                raise EngineError(f"{self.name} could not search: {_reason(answer.get('error', answer['_shards']))}")
-            found.append([place for hit in answer["hits"]["hits"] for place in _places(hit, of_objects)])
-        return found
+            if "error" in answer:
+                error = _LaterError if answer["status"] in _BUSY else EngineError
+                raise error(f"{self.name} could not search: {_reason(answer['error'])}")
+            if answer["_shards"]["failed"]:
+                # A node that went down in the middle of a search: another one holds a copy of its shards.
+                raise _LaterError(f"{self.name} could not search all shards: {_reason(answer['_shards'])}")
+        return answers
 
     def _bulk(self, actions: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """Send actions until each is done; what the cluster is too busy for is sent again, after a pause."""
@@ -355,9 +366,9 @@ class OpenSearchRemote:
     def _remember(self, state: State) -> None:
         self._patiently(lambda: self._client.indices.put_mapping(index=self._index, body={"_meta": _meta(state)}))
 
-    def _patiently(self, call: Callable[[], _Result]) -> _Result:
-        """The result of a call that is made again while the server is gone or busy, within the time limit."""
-        pauses = self._pauses()
+    def _patiently(self, call: Callable[[], _Result], tries: int | None = None) -> _Result:
+        """The result of a call, made again while the server is gone or busy: so often, or within the time limit."""
+        pauses = self._pauses(tries)
         while True:
             try:
                 with self._errors():
@@ -366,13 +377,14 @@ class OpenSearchRemote:
                 if next(pauses, None) is None:
                     raise EngineError(str(exc)) from exc
 
-    def _pauses(self) -> Iterator[float]:
-        """Wait longer and longer; ends when the time limit is over."""
+    def _pauses(self, tries: int | None = None) -> Iterator[float]:
+        """Wait longer and longer between so many tries; ends when the time limit is over."""
         end, pause = time.monotonic() + self._time_limit, _FIRST_PAUSE
-        while time.monotonic() < end:
+        while time.monotonic() < end and tries != 1:
             time.sleep(pause)
             yield pause
             pause = min(2 * pause, _LONGEST_PAUSE)
+            tries = None if tries is None else tries - 1
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -101,7 +101,9 @@ class PgvectorRemote:
         self.name = f"{parts.hostname or 'localhost'}{parts.path}#{self._schema}"
         self._url = url.partition("#")[0]
         self._connectivity, self._expansion_add, self._time_limit = connectivity, expansion_add, time_limit
-        self._local = threading.local()
+        # Of several threads, each takes one and gives it back.
+        self._idle: list[Any] = []
+        weakref.finalize(self, _close_all, self._idle)
 
     def state(self) -> State | None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
@@ -131,6 +133,7 @@ class PgvectorRemote:
             raise OptionError(f"pgvector indexes at most {_MOST_DIMENSIONS} dimensions, not {space.dimension}")
         with self._cursor() as cursor:
             cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            _register(cursor.connection)
             cursor.execute(self._sql("CREATE SCHEMA IF NOT EXISTS {schema}"))
             cursor.execute(self._sql(_TABLES, dimension=sql.Literal(space.dimension)))
             cursor.execute(
@@ -229,16 +232,15 @@ class PgvectorRemote:
                 yield ItemKey(id, subset), rest[0], rest[1], rest[2]
 
     def close(self) -> None:
-        """Close this thread's connection."""
-        connection, self._local.connection = getattr(self._local, "connection", None), None
-        if connection is not None:
-            connection.close()
+        """Close the connections that no thread uses."""
+        _close_all(self._idle)
 
     @contextmanager
     def _cursor(self, *, for_ever: bool = False) -> Iterator[Any]:
-        """One transaction of this thread's connection; ``for_ever`` without the time limit, for what may take long."""
+        """One transaction; ``for_ever`` without the time limit, for what may take long."""
+        connection = None
         try:
-            connection = self._connected()
+            connection = self._idle.pop() if self._idle else self._connected()
             with connection.transaction(), connection.cursor() as cursor:
                 limit = 0 if for_ever else int(1000 * self._time_limit)
                 cursor.execute(f"SET LOCAL statement_timeout = {limit}")
@@ -248,27 +250,31 @@ class PgvectorRemote:
                 f"{self.name} took longer than {self._time_limit:g} s; look at its load, or allow more time"
             ) from exc
         except psycopg.Error as exc:
+            # The others will hardly be better.
             self.close()
             raise EngineError(f"{self.name}: {_first_line(exc)}; check the server, the URL and the password") from exc
+        finally:
+            if connection is not None:
+                if connection.broken or connection.closed:
+                    connection.close()
+                else:
+                    self._idle.append(connection)
 
     def _connected(self) -> Any:
-        connection = getattr(self._local, "connection", None)
-        if connection is None or connection.closed:
-            connection = psycopg.connect(
-                self._url,
-                password=password() or None,
-                connect_timeout=max(2, round(self._time_limit)),
-                application_name="datumaro-clip",
-                # A server that is gone without a word is noticed.
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=3,
-                tcp_user_timeout=int(1000 * self._time_limit),
-                autocommit=True,
-            )
-            self._local.connection, self._local.is_ready = connection, False
-        if not self._local.is_ready:
-            self._local.is_ready = _register(connection)
+        """A new connection, which sends vectors if the extension is there."""
+        connection = psycopg.connect(
+            self._url,
+            password=password() or None,
+            connect_timeout=max(2, round(self._time_limit)),
+            application_name="datumaro-clip",
+            # A server that is gone without a word is noticed.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=int(1000 * self._time_limit),
+            autocommit=True,
+        )
+        _register(connection)
         return connection
 
     def _remember(self, cursor: Any, state: State) -> dict[str, int]:
@@ -329,14 +335,17 @@ class _HalfDumper(psycopg.adapt.Dumper):
         return len(numbers).to_bytes(2, "big") + bytes(2) + numbers.tobytes()
 
 
-def _register(connection: Any) -> bool:
-    """Let a connection send vectors; False where the extension is not there yet."""
+def _register(connection: Any) -> None:
+    """Let a connection send vectors, if the extension is there."""
     info = TypeInfo.fetch(connection, "halfvec")
-    if info is None:
-        return False
-    info.register(connection)
-    connection.adapters.register_dumper(_Half, type("_Dumper", (_HalfDumper,), {"oid": info.oid}))
-    return True
+    if info is not None:
+        info.register(connection)
+        connection.adapters.register_dumper(_Half, type("_Dumper", (_HalfDumper,), {"oid": info.oid}))
+
+
+def _close_all(connections: list[Any]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 def _item_row(document: Document, segment: int) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -224,7 +224,9 @@ class RemoteEngine:
         for target in TARGETS:
             vectors = layout.vectors(target)
             remote = None if target == CAPTIONS else self.remote
-            searchers[target] = _RemoteSearcher(remote, target, vectors, _Numbers(layout.store, target))
+            knows_words = target == PICTURES and hasattr(self.remote, "propose_words")
+            kind = _WordSearcher if knows_words else _RemoteSearcher
+            searchers[target] = kind(remote, target, vectors, _Numbers(layout.store, target))
         return searchers
 
     def differences(self, snapshot: Snapshot) -> Iterator[str]:
@@ -305,10 +307,21 @@ class _Numbers:
             self._rows[_name(segment)] = rows
 
     def rows(self, hits: Sequence[Place]) -> IndexArray:
-        """The rows of hits, each once; what this state of the store does not hold is left out."""
+        """The rows of hits, each once, ascending; what this state of the store does not hold is left out."""
+        return np.unique(self.in_order(hits))
+
+    def in_order(self, hits: Sequence[Place]) -> IndexArray:
+        """As :meth:`rows`, in the order of the hits."""
         known = [self._rows[name][number] for name, number in hits if number < len(self._rows.get(name, ()))]
-        rows = np.unique(np.array(known, np.int64))
+        rows = np.array(known, np.int64)
         return rows[rows >= 0]
+
+
+class WordRemote(Remote, Protocol):
+    """A remote index that knows words."""
+
+    def propose_words(self, text: str, count: int, wanted: Filter | None) -> list[Place]:
+        """About ``count`` items whose captions have the words of a text, the best first."""
 
 
 class _RemoteSearcher:
@@ -339,6 +352,13 @@ class _RemoteSearcher:
         kept = np.flatnonzero(mask)
         rows, scores = top_k(queries, SelectedRows(self._vectors, kept), k)
         return Found(kept[rows], scores)
+
+
+class _WordSearcher(_RemoteSearcher):
+    def search_words(self, text: str, count: int, wanted: Filter | None) -> IndexArray:
+        """See :class:`~datumaro_clip.index.snapshot.WordSearcher`."""
+        remote = cast(WordRemote, self._remote)
+        return self._numbers.in_order(remote.propose_words(text, count, wanted))
 
 
 def password() -> str | None:

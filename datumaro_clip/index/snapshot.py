@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.index.columns import ItemColumns, Mask, Words, object_columns, object_mask
 from datumaro_clip.index.filters import Filter
 from datumaro_clip.index.rows import Found, VectorRows
+from datumaro_clip.similarity import exact_scores
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix, as_float32, require_matrix
 from datumaro_clip.store import StoreReader
 from datumaro_clip.vectors import ItemKey
@@ -22,6 +23,8 @@ PICTURES, OBJECTS, CAPTIONS = "pictures", "objects", "captions"
 TARGETS = (PICTURES, OBJECTS, CAPTIONS)
 GROUPS = {PICTURES: "embeddings", OBJECTS: "objects", CAPTIONS: "captions"}
 
+# Rows of each ranking that are merged, for each wanted; and what keeps first ranks from deciding alone.
+_FUSED, _FUSION = 5, 60
 # Masks that stay in memory, one byte a row.
 _KEPT_MASKS = 32
 
@@ -45,6 +48,14 @@ class Searcher(Protocol):
         wanted : Filter or None
             The filter that the mask was made from, if it was.
         """
+
+
+@runtime_checkable
+class WordSearcher(Protocol):
+    """Finds pictures by the words of their captions."""
+
+    def search_words(self, text: str, count: int, wanted: Filter | None) -> IndexArray:
+        """About ``count`` rows, the best first; what of a filter an engine cannot say it leaves out."""
 
 
 class Target:
@@ -165,6 +176,46 @@ class Snapshot:
         if by_item:
             return _best_items(chosen, queries, k, rows, wanted)
         return chosen.searcher.search(queries, k, rows, wanted)
+
+    def search_words(self, text: str, vector: npt.ArrayLike, k: int, mask: Mask | Filter | None = None) -> Found:
+        """Find pictures whose captions have a text's words and whose vectors are near a query, both rankings merged.
+
+        A picture's merged rank is the sum of 1 / (60 + rank) over the two rankings, of five times k pictures each:
+        reciprocal rank fusion, Cormack, Clarke and Büttcher (SIGIR 2009), which also chose 60.
+
+        Parameters
+        ----------
+        text : str
+        vector : array_like
+            (D,), as in :meth:`search`.
+        k : int
+        mask : numpy.ndarray or Filter, optional
+            As in :meth:`search`.
+
+        Returns
+        -------
+        Found
+            (1, at most k): the best by merged rank first; scores are cosine similarities.
+
+        Raises
+        ------
+        OptionError
+            If the engine knows no words.
+        """
+        target = self.targets[PICTURES]
+        if not isinstance(target.searcher, WordSearcher):
+            raise OptionError("this engine searches vectors, no words; use OpenSearch")
+        wanted = mask if isinstance(mask, Filter) else None
+        allowed = self._rows_of(mask, target)
+        words = target.searcher.search_words(text, _FUSED * k, wanted)
+        words = words if allowed is None else words[allowed[words]]
+        near = self.search(vector, _FUSED * k, mask).rows[0]
+        merged: dict[int, float] = {}
+        for ranking in (near, words):
+            for rank, row in enumerate(ranking.tolist(), 1):
+                merged[row] = merged.get(row, 0.0) + 1 / (_FUSION + rank)
+        rows = np.array(sorted(merged, key=lambda row: (-merged[row], row))[:k], np.int64)
+        return Found(rows[None], exact_scores(self._queries(vector)[0], target.vectors[rows])[None])
 
     def _queries(self, vectors: npt.ArrayLike) -> Matrix:
         queries = np.atleast_2d(np.asarray(vectors))
