@@ -28,7 +28,7 @@ from datumaro_clip.system.processors import available_processors
 _log = logging.getLogger(__name__)
 
 # Ordinary settings (an expansion of 64) lose 5 to 12% of the true 20 most similar of texts, which lie far away.
-_LEAST_EXPANSION = 200
+_LEAST_EXPANSION, _EXPANSION = 200, 800
 _OVER_FETCH = 4
 # Where a mask leaves a smaller share than this, the exact engine is as fast, and misses nothing.
 _LEAST_SHARE = 0.2
@@ -64,7 +64,7 @@ class UsearchEngine:
         self,
         connectivity: int = 16,
         expansion_add: int = 128,
-        expansion_search: int = _LEAST_EXPANSION,
+        expansion_search: int = _EXPANSION,
         least_rows: int = LARGE_ROWS,
     ) -> None:
         if expansion_search < _LEAST_EXPANSION:
