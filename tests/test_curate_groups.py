@@ -73,3 +73,23 @@ def test_semantic_choice_lets_the_copy_go_that_comes_later():
     vectors[7] = vectors[2]
     assert np.flatnonzero(~choose_semantic(vectors, list(range(10)), 0.9, clusters=1).kept).tolist() == [7]
     assert np.flatnonzero(~choose_semantic(vectors, list(range(9, -1, -1)), 0.9, clusters=1).kept).tolist() == [2]
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.2, 0.5, 1.0])
+def test_a_semantic_threshold_lets_go_of_what_is_so_similar_to_what_stays(threshold: float):
+    vectors = rows(60)
+    found = choose_semantic(vectors, list(range(60)), 0.1, threshold=threshold, clusters=3)
+    gone = np.flatnonzero(~found.kept)
+    assert (found.likeness[gone] >= threshold - 1e-6).all()
+    for one in np.flatnonzero(found.kept).tolist():
+        earlier = [n for n in range(one) if found.kept[n] and found.clusters[n] == found.clusters[one]]
+        assert all(float(vectors[one] @ vectors[n]) < threshold + 1e-6 for n in earlier)
+
+
+def test_what_must_be_alike_in_both_is_not_let_go_for_one():
+    vectors, texts = rows(10), rows(10)[::-1].copy()
+    vectors[7], texts[7] = vectors[2], rows(11)[10]
+    vectors[9], texts[9] = vectors[2], texts[2]
+    found = choose_semantic(vectors, list(range(10)), 0.1, texts=texts, threshold=0.99, clusters=1)
+    assert np.flatnonzero(~found.kept).tolist() == [9]
+    assert found.representatives[9] == 2

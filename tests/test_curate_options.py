@@ -158,6 +158,8 @@ TURNED = {
     ("clip_dedup", "levels"): {"levels": ["exact"]},
     ("clip_dedup", "keep"): {"keep": ["order"]},
     ("clip_dedup", "keep_ratio"): {"keep_ratio": 0.2},
+    ("clip_dedup", "semantic_threshold"): {"semantic_threshold": 0.99},
+    ("clip_dedup", "redundant"): {"redundant": "texts"},
     ("clip_dedup", "clusters"): {"clusters": 1},
     ("clip_dedup", "seed"): {"seed": 5},
     ("clip_outliers", "what"): {"what": "labels"},
@@ -181,6 +183,8 @@ BEFORE = {
     ("clip_align", "per_class"): {"keep_top": 0.3},
     ("clip_align", "prompt"): {"against": "labels"},
     ("clip_dedup", "keep_ratio"): {"levels": ["semantic"]},
+    ("clip_dedup", "semantic_threshold"): {"levels": ["semantic"]},
+    ("clip_dedup", "redundant"): {"levels": ["semantic"]},
     ("clip_dedup", "clusters"): {"levels": ["semantic"], "keep_ratio": 0.5},
     ("clip_dedup", "seed"): {"levels": ["semantic"], "keep_ratio": 0.5},
     ("clip_sample", "query"): {"strategy": "query", "query": "a red thing"},
@@ -275,3 +279,10 @@ def test_every_option_changes_what_a_user_sees(tool: Tool, option: Option, tmp_p
         turned = turned or {option.python_name: COMMON[option.python_name]}
     after = {key: value for key, value in before.items() if key not in INSTEAD.get(name, ())} | turned
     assert seen_by_user(tool, after, make()) != seen_by_user(tool, before, make())
+
+
+def test_the_reference_in_the_docs_is_that_of_the_tables(tools: Path):
+    """Run ``python tools/option_reference.py`` where an option has changed."""
+    import option_reference
+
+    assert option_reference.PAGE.read_text(encoding="utf-8") == option_reference.page()

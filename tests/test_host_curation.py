@@ -261,6 +261,28 @@ def test_dedup_keeps_a_share_at_the_semantic_level():
     assert len(several(10).transform(ClipDedup, levels=["semantic"], keep_ratio=0.5, clusters=1)) == 5
 
 
+def test_the_semantic_level_says_that_fewer_are_no_gain_in_themselves():
+    made = ClipDedup(several(10), levels=["semantic"], semantic_threshold=-1.0, redundant="both", clusters=1).decisions
+    assert "clip_sample --strategy random" in made.notes[-1]
+    assert [one.threshold for one in made.decisions if one.action == "drop"] == [-1.0] * 9
+    assert not any("semantic" in note for note in ClipDedup(copies(), no_vectors=True).decisions.notes)
+
+
+@pytest.mark.parametrize("wrong", [{"semantic_threshold": 0.9}, {"redundant": "texts"}])
+def test_options_of_the_semantic_level_are_refused_without_it(wrong: dict):
+    with pytest.raises(OptionError, match="need semantic"):
+        several().transform(ClipDedup, **wrong).init_cache()
+
+
+def test_outliers_say_that_items_of_several_classes_are_not_judged():
+    boxed = [item(f"i{n}", pixels(n)) for n in range(3)]
+    boxed[0].annotations.append(Bbox(0, 0, 20, 20, label=1))
+    notes = ClipOutliers(dataset(*boxed)).decisions.notes
+    assert notes[0].startswith("1 items carry labels of several classes, which are not judged")
+    assert "clip_align --against boxes" in notes[0]
+    assert not any("several" in note for note in ClipOutliers(several(3)).decisions.notes)
+
+
 def test_all_items_identical_leave_one():
     same = dataset(*(item(f"i{n}", pixels(1)) for n in range(9)))
     assert len(same.transform(ClipDedup, no_vectors=True)) == 1

@@ -13,6 +13,7 @@ from datumaro_clip.curate.columns import Columns
 from datumaro_clip.curate.duplicates import (
     KEEP,
     LEVELS,
+    REDUNDANT,
     Candidate,
     Duplicate,
     DuplicateRules,
@@ -31,16 +32,29 @@ from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.keys import content_digest
 from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.images import ImageLike, decode
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 # Groups that are named one by one among the leaks.
 _NAMED = 50
+
+_NO_GAIN = (
+    "semantic: fewer pictures are no gain in themselves, and on clean data a random share may teach more: compare with "
+    "clip_sample --strategy random of the same size"
+)
 
 OPTIONS = (
     Option("levels", Several(of=Choice(names=LEVELS)), DuplicateRules.levels, "of duplicates to look for"),
     Option("threshold", Cosine(), DuplicateRules.threshold, "from which vectors propose near pairs"),
     Option("keep", Several(of=Choice(names=KEEP)), KEEP, "who stays, what decides first named first"),
-    Option("keep-ratio", Share(above=True), DuplicateRules.keep_ratio, "of the semantic level"),
+    Option("keep-ratio", Share(above=True), DuplicateRules.keep_ratio, "share that the semantic level keeps"),
+    Option(
+        "semantic-threshold",
+        Cosine(),
+        None,
+        "similarity at which the semantic level lets go",
+        unset="as --keep-ratio says",
+    ),
+    Option("redundant", Choice(names=REDUNDANT), "pictures", "in what semantic duplicates must be alike"),
     Option(
         "clusters",
         Whole(at_least=1, metavar="N"),
@@ -57,12 +71,22 @@ OPTIONS = (
 def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
     """Describe every item, find the groups, and say who stays for whom."""
     rules = DuplicateRules(
-        options.levels, options.keep, options.threshold, options.keep_ratio, options.clusters, options.seed
+        options.levels,
+        options.keep,
+        options.threshold,
+        options.keep_ratio,
+        options.semantic_threshold,
+        options.redundant,
+        options.clusters,
+        options.seed,
     )
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
         found = find_duplicates(candidates, thumbnails, shown, rules, _pictures(columns))
-    return _told(columns, found)
+    verdicts = _told(columns, found)
+    if "semantic" in rules.levels:
+        verdicts.notes.append(_NO_GAIN)
+    return verdicts
 
 
 def _pictures(columns: Columns) -> Pictures:
@@ -85,16 +109,27 @@ def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[l
     owner = columns.rows[columns.texts.owner]
     alignment = combine(columns.texts.scores, owner, len(columns.items), "max")
     vectors = dict(zip(columns.rows.tolist(), columns.vectors, strict=True))
+    texts = _text_directions(columns)
     pictures = columns.map_pictures(lambda item, request: _read(request, near))
     for row, (item, picture) in enumerate(zip(columns.items, pictures, strict=True)):
         fit = None if np.isnan(alignment[row]) else float(alignment[row])
         protected = item.key.subset in columns.protected
         known = (picture.digests, picture.pixels, item.annotation_count, fit, protected, vectors.get(row))
-        candidates.append(Candidate(*known))
+        candidates.append(Candidate(*known, text=texts.get(row)))
         if picture.thumbnail is not None:
             shown.append(row)
             thumbnails.append(picture.thumbnail)
     return candidates, shown
+
+
+def _text_directions(columns: Columns) -> dict[int, FloatArray]:
+    """The mean direction of the texts of each item that has any."""
+    owner = columns.rows[columns.texts.owner]
+    rows, first = np.unique(owner, return_index=True)
+    if not len(rows):
+        return {}
+    sums = np.add.reduceat(columns.texts.vectors.astype(np.float64), first, axis=0)
+    return dict(zip(rows.tolist(), unit_rows(sums), strict=True))
 
 
 @dataclass(frozen=True)
@@ -205,12 +240,14 @@ def _wanted(values: Values) -> str:
     """Vectors where a level uses them, captions where they decide who stays."""
     if values.no_vectors or not {"near", "semantic"} & set(values.levels):
         return "none"
-    return "captions" if "alignment" in values.keep else "pictures"
+    return "captions" if "alignment" in values.keep or values.redundant != "pictures" else "pictures"
 
 
 def _check(values: Values) -> None:
     if values.no_vectors and "semantic" in values.levels:
         raise OptionError("the semantic level needs vectors: leave out --no-vectors, or semantic among the --levels")
+    if "semantic" not in values.levels and (values.semantic_threshold is not None or values.redundant != "pictures"):
+        raise OptionError("--semantic-threshold and --redundant need semantic among the --levels")
 
 
 TOOL = Tool(

@@ -18,6 +18,7 @@ from datumaro_clip.curate.semantic import choose_semantic
 from datumaro_clip.vectors import FloatArray
 
 LEVELS = ("exact", "near", "semantic")
+REDUNDANT = ("pictures", "texts", "both")
 KEEP = ("alignment", "annotations", "resolution", "order")
 
 
@@ -38,7 +39,9 @@ class Candidate:
     protected : bool
         Whether it must stay.
     vector : numpy.ndarray, optional
-        Shape (D,), float32 unit length.
+        Of its picture, shape (D,), float32 unit length.
+    text : numpy.ndarray, optional
+        The mean direction of its captions, shape (D,), float32 unit length.
     """
 
     digests: tuple[bytes, ...] = ()
@@ -47,6 +50,7 @@ class Candidate:
     alignment: float | None = None
     protected: bool = False
     vector: FloatArray | None = None
+    text: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,10 @@ class DuplicateRules:
         Cosine similarity from which vectors propose a near pair.
     keep_ratio : float
         Share of what is left after exact and near duplicates that the semantic level keeps.
+    semantic_threshold : float, optional
+        Cosine similarity at which the semantic level lets go instead.
+    redundant : str
+        Of ``REDUNDANT``: in what two items must be similar for the semantic level.
     clusters : int, optional
         Of the semantic level.
     seed : int
@@ -72,6 +80,8 @@ class DuplicateRules:
     keep: Sequence[str] = KEEP
     threshold: float = 0.88
     keep_ratio: float = 0.8
+    semantic_threshold: float | None = None
+    redundant: str = "pictures"
     clusters: int | None = None
     seed: int = 0
 
@@ -248,17 +258,27 @@ def _near(
 def _semantic(
     candidates: Sequence[Candidate], order: Sequence[int], gone: dict[int, Duplicate], rules: DuplicateRules
 ) -> dict[int, Duplicate]:
+    wanted = {"pictures": ["vector"], "texts": ["text"], "both": ["vector", "text"]}[rules.redundant]
     standing = [item for item in range(len(candidates)) if item not in gone]
-    vectors, rows = _vectors_of(candidates, standing)
-    if vectors is None:
+    items = [item for item in standing if all(getattr(candidates[item], name) is not None for name in wanted)]
+    if not items:
         return {}
-    items = [standing[row] for row in rows.tolist()]
+    sides = [np.stack([getattr(candidates[item], name) for item in items]) for name in wanted]
     place = {item: local for local, item in enumerate(items)}
     local_order = [place[item] for item in order if item in place]
-    choice = choose_semantic(vectors, local_order, rules.keep_ratio, clusters=rules.clusters, seed=rules.seed)
+    choice = choose_semantic(
+        sides[0],
+        local_order,
+        rules.keep_ratio,
+        texts=sides[1] if len(sides) > 1 else None,
+        threshold=rules.semantic_threshold,
+        clusters=rules.clusters,
+        seed=rules.seed,
+    )
+    limit = rules.semantic_threshold
     return {
         items[local]: Duplicate(
-            items[int(choice.representatives[local])], "semantic", float(choice.likeness[local]), None
+            items[int(choice.representatives[local])], "semantic", float(choice.likeness[local]), limit
         )
         for local in np.flatnonzero(~choice.kept).tolist()
         if choice.representatives[local] != local and not candidates[items[local]].protected

@@ -62,6 +62,12 @@ def find_outliers(columns: Columns, options: Values) -> Verdicts:
         outliers = columns.rows[similar < limit]
         verdicts.set(outliers, action="drop", reason="outlier")
         belong = belong & ~np.isin(np.arange(len(belong)), outliers)
+    several = sum(len(item.class_counts()) > 1 for item in columns.items)
+    if several and options.what != "pictures":
+        verdicts.notes.append(
+            f"{several} items carry labels of several classes, which are not judged: --objects judges each box among "
+            "its like, clip_align --against boxes each box against its label"
+        )
     judged = np.flatnonzero((belong & (columns.label >= 0))[columns.rows])
     if len(columns.classes) < 2 or not len(judged):
         return verdicts

@@ -47,12 +47,20 @@ def default_clusters(count: int) -> int:
 
 
 def choose_semantic(
-    vectors: FloatArray, order: Sequence[int], keep_ratio: float, *, clusters: int | None = None, seed: int = 0
+    vectors: FloatArray,
+    order: Sequence[int],
+    keep_ratio: float,
+    *,
+    texts: FloatArray | None = None,
+    threshold: float | None = None,
+    clusters: int | None = None,
+    seed: int = 0,
 ) -> SemanticChoice:
     """Keep a share of the items, letting go of those most similar to what is kept anyway.
 
     SemDeDup (Abbas et al., 2023): inside each k-means cluster, an item's score is its largest similarity with an
-    earlier item; the highest scores go, until the share is reached.
+    earlier item; the highest scores go, until the share is reached. With a threshold, an item goes that is at least so
+    similar to an earlier one that stays.
 
     Parameters
     ----------
@@ -62,37 +70,48 @@ def choose_semantic(
         A permutation of the items, those to keep first.
     keep_ratio : float
         Share to keep, above 0, at most 1; rounded up to whole items.
+    texts : numpy.ndarray, optional
+        Shape (N, E), float32 unit rows: two items are then as similar as the less similar of the two vectors.
+    threshold : float, optional
+        Cosine similarity; decides in place of the share.
     clusters : int, optional
         :func:`default_clusters` where omitted.
     """
     count = len(vectors)
     ranked = np.asarray(order, dtype=np.int64)
+    sides = [vectors] if texts is None else [vectors, texts]
     labels = spherical_kmeans(vectors, clusters or default_clusters(count), seed).labels
-    scores = _scores(vectors, ranked, labels)
-    rank = np.argsort(ranked, kind="stable")
-    doomed = np.lexsort((-rank, -scores))[: count - math.ceil(keep_ratio * count - 1e-9)]
     kept = np.ones(count, dtype=np.bool_)
-    kept[doomed] = False
-    threshold = float(scores[doomed].min(initial=1.0))
-    return SemanticChoice(kept, scores, *_representatives(vectors, labels, kept), threshold, labels)
-
-
-def _scores(vectors: FloatArray, ranked: IntArray, labels: IntArray) -> FloatArray:
-    scores = np.full(len(vectors), -1.0, np.float32)
+    scores = np.full(count, -1.0, np.float32)
     for members in _members(ranked, labels):
-        similar = np.tril(vectors[members] @ vectors[members].T, -1) - np.triu(np.full(2 * members.shape, 2.0))
-        scores[members[1:]] = similar[1:].max(axis=1).round(6)
-    return scores
+        similar = _similarity(sides, members, members)
+        for place, item in enumerate(members.tolist()):
+            earlier = similar[place, :place]
+            earlier = earlier if threshold is None else earlier[kept[members[:place]]]
+            scores[item] = earlier.max(initial=-1.0).round(6)
+            kept[item] = threshold is None or not len(earlier) or scores[item] < threshold
+    if threshold is None:
+        rank = np.argsort(ranked, kind="stable")
+        doomed = np.lexsort((-rank, -scores))[: count - math.ceil(keep_ratio * count - 1e-9)]
+        kept[doomed] = False
+        threshold = float(scores[doomed].min(initial=1.0))
+    return SemanticChoice(kept, scores, *_representatives(sides, labels, kept), threshold, labels)
+
+
+def _similarity(sides: Sequence[FloatArray], ones: IntArray, others: IntArray) -> FloatArray:
+    """Cosine similarities of items in what they have in common on every side."""
+    found: FloatArray = np.min([side[ones] @ side[others].T for side in sides], axis=0)
+    return found
 
 
 def _representatives(
-    vectors: FloatArray, labels: IntArray, kept: np.typing.NDArray[np.bool_]
+    sides: Sequence[FloatArray], labels: IntArray, kept: np.typing.NDArray[np.bool_]
 ) -> tuple[IntArray, FloatArray]:
-    representatives, likeness = np.arange(len(vectors)), np.ones(len(vectors), np.float32)
+    representatives, likeness = np.arange(len(labels)), np.ones(len(labels), np.float32)
     for members in _members(representatives.copy(), labels):
         staying, going = members[kept[members]], members[~kept[members]]
         if len(staying) and len(going):
-            similar = vectors[going] @ vectors[staying].T
+            similar = _similarity(sides, going, staying)
             representatives[going], likeness[going] = staying[similar.argmax(axis=1)], similar.max(axis=1)
     return representatives, likeness
 
