@@ -18,10 +18,10 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[^\]]*\])?>=(?P<lowest>[\w.]+)[^
 
 
 def lowest(project: Path) -> list[str]:
-    """``name==version`` for each dependency with a lower bound, its marker kept; of the extra ``test`` likewise."""
+    """``name==version.*`` for each dependency with a lower bound, its marker kept; of the extra ``test`` likewise."""
     table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
     found = map(_REQUIREMENT.fullmatch, [*table["dependencies"], *table["optional-dependencies"]["test"]])
-    return sorted({f"{each['name']}=={each['lowest']}{each['marker'] or ''}" for each in found if each})
+    return sorted({f"{each['name']}=={each['lowest']}.*{each['marker'] or ''}" for each in found if each})
 
 
 if __name__ == "__main__":
