@@ -129,7 +129,7 @@ def test_nothing_is_computed_before_the_first_batch_and_the_check_runs_once() ->
     checked = CheckedEncoder(encoder, golden=golden_of(encoder))
     assert (checked.space, checked.provenance) == (encoder.space, encoder.provenance)
     assert calls == []
-    checked.embed_texts(["red", "blue"])
+    checked.embed_texts(["red", "tan"])
     checked.embed_texts(["green"])
     assert calls == [8, 2, 1]
     checked.embed_images([np.zeros((9, 9, 3), np.uint8)])
