@@ -27,6 +27,7 @@ from datumaro_clip.tables.delimited import write_delimited
 from datumaro_clip.tables.files import open_table
 from datumaro_clip.tables.json_rows import write_json
 from datumaro_clip.tables.options import TableOptions
+from datumaro_clip.testing import FakeEncoder
 
 
 def jpeg(path: Path, value: int = 0) -> Path:
@@ -323,6 +324,19 @@ def test_pictures_go_into_a_parquet_file_and_out_of_it(shop: Path, tmp_path: Pat
     assert [item.media.bytes for item in back] == [(shop / "images" / f"{n}.jpg").read_bytes() for n in range(3)]
     back.export(str(tmp_path / "out"), "clip_table", table_format="csv", save_media=True)
     assert set(files(tmp_path / "out").values()) == set(files(shop).values())
+
+
+def test_addresses_are_sampled_by_their_texts_before_anything_is_fetched(tmp_path: Path, encoder: FakeEncoder):
+    """Two captions say one thing: of three rows, those two that differ are picked, and no picture is asked for."""
+    lines = ["url,caption,id"] + [
+        f"http://a/{n}.jpg,{text},{n}" for n, text in enumerate(("a hat", "a hat", "a red car"))
+    ]
+    (tmp_path / "urls.csv").write_text("\n".join(lines) + "\n")
+    dataset = load(tmp_path / "urls.csv")
+    dataset.transform("clip_sample", strategy="k_center", by="captions", count=2)
+    dataset.export(str(tmp_path / "out"), "clip_table")
+    assert {row["caption"] for row in rows(tmp_path / "out" / "default.csv")} == {"a hat", "a red car"}
+    assert [row["url"] for row in rows(tmp_path / "out" / "default.csv")][1] == "http://a/2.jpg"
 
 
 def test_a_split_keeps_copies_on_one_side(shop: Path, tmp_path: Path):

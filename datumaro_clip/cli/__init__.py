@@ -28,6 +28,8 @@ COMMANDS = (
     "fetch",
     "index",
     "inspect",
+    "labels",
+    "merge",
     "map",
     "model",
     "search",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product
-from datumaro_clip.vectors import FloatArray
+from datumaro_clip.vectors import FloatArray, unit_rows
 
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
 _BLIND = ("random", "stratified")
@@ -30,6 +31,7 @@ OPTIONS = (
     Option("ratio", Share(), None, "share of the items to keep"),
     Option("seed", Whole(at_least=0, metavar="N"), 0, "of everything that is drawn"),
     Option("query", Text(metavar="TEXT"), None, "for --strategy query"),
+    Option("by", Choice(names=("pictures", "captions")), "pictures", "what vectors are of; captions need no picture"),
     Option("per-subset", Flag(), False, "count or ratio of each subset"),
     Option(
         "start-from",
@@ -49,6 +51,7 @@ OPTIONS = (
 
 def pick_sample(columns: Columns, options: Values) -> Verdicts:
     """Keep what is picked, in each group that is sampled by itself."""
+    columns = _by_captions(columns) if options.by == "captions" and options.strategy not in _BLIND else columns
     verdicts = Verdicts(columns.keys)
     subset = np.array([key.subset for key in columns.keys], dtype=object)
     owned = np.isin(subset, options.start_from)
@@ -68,6 +71,18 @@ def pick_sample(columns: Columns, options: Values) -> Verdicts:
             rows = columns.rows[able[picks.indices]]
             verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
     return verdicts
+
+
+def _by_captions(columns: Columns) -> Columns:
+    """The same items, each with the mean direction of its captions for a vector: pictures are not looked at."""
+    said = [(row, caption.text) for row, item in enumerate(columns.items) for caption in item.captions]
+    if not said:
+        return columns
+    vectors = columns.questions.text_vectors([text for _, text in said])
+    rows, owner = np.unique([row for row, _ in said], return_inverse=True)
+    sums = np.zeros((len(rows), vectors.shape[1]), np.float32)
+    np.add.at(sums, owner, vectors)
+    return replace(columns, vectors=unit_rows(sums), rows=rows.astype(np.int64))
 
 
 def _pick_blind(strata: IntArray, count: int, options: Values) -> Picks:
@@ -110,7 +125,7 @@ TOOL = Tool(
     "that you already have, and picks what adds most to it. '--per-subset' applies the count or ratio to each subset "
     "by itself.",
     ("--strategy k_center --count 100",),
-    vectors=lambda values: "none" if values.strategy in _BLIND else "pictures",
+    vectors=lambda values: "none" if values.strategy in _BLIND or values.by == "captions" else "pictures",
     check=_check,
     check_items=_check_items,
     takes_objects=True,

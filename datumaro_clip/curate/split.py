@@ -24,8 +24,8 @@ from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
 
 
-def copy_groups(items: Sequence[Item]) -> IntArray:
-    """The group of each item: copies, exact or altered, and copies of copies, share one.
+def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
+    """The group of each item: copies, exact or (where ``near``) altered, and copies of copies, share one.
 
     Every picture is read; no model is loaded. Unlike the groups of ``clip_dedup``, in which each member was tested
     against one representative, these are handed on: what is a copy of a copy must not be on the other side either, and
@@ -43,9 +43,11 @@ def copy_groups(items: Sequence[Item]) -> IntArray:
     """
     columns, _ = embed_columns(items, (), "none", RunModel(EmbeddingOptions()))
     with ThumbnailFile() as thumbnails:
-        candidates, shown = describe(columns, thumbnails, near=True)
+        candidates, shown = describe(columns, thumbnails, near)
         keys: list[set[Hashable]] = [set(candidate.digests) for candidate in candidates]
         exact = equal_groups(range(len(items)), keys)
+        if not near:
+            return exact
         places = [place for place, item in enumerate(shown) if exact[item] == item]
         groups = find_near(Part(thumbnails, places), range(len(places)))
     confirmed = (pair for pair, match in groups.matches.items() if is_copy(match))

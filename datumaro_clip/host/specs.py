@@ -31,6 +31,8 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.integrity.ClipIntegrityValidator", "clip_integrity", "Validator"),
     PluginSpec(f"{_HOST}.detect.ClipDetect", "clip_detect", "Transform"),
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
+    PluginSpec(f"{_HOST}.labels.ClipLabels", "clip_labels", "Transform"),
+    PluginSpec(f"{_HOST}.normalize.ClipNormalize", "clip_normalize", "Transform"),
     PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
     PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),
     PluginSpec(f"{_HOST}.tables.ClipTableImporter", "clip_table", "Importer", _TABLE_ENDINGS),

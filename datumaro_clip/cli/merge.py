@@ -1,0 +1,56 @@
+"""``datum-clip merge``: several datasets as one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from datumaro_clip.errors import OptionError
+from datumaro_clip.system.files import write_text
+
+NAME = "merge"
+HELP = "merge datasets: the same picture becomes one item, accepted names one label"
+
+_SHOWN = 20
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("datasets", nargs="+", metavar="PATH[:FORMAT]", help="the first one's items come first")
+    add("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="a new or empty directory")
+    add("-f", "--format", required=True, help="format to write")
+    add("--mapping", metavar="FILE", help="of labels, as 'datum-clip labels propose' writes it")
+    add("--near", action="store_true", help="altered copies are the same picture, too; takes longer")
+    add("--subset-of", metavar="NAME", help="the source whose subset items of several sources get (default: the first)")
+    add("--save-media", action="store_true", help="copy the pictures too")
+    add("--report", type=Path, metavar="FILE", help="write all that was joined, renamed and in conflict, as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge, write, and print what was done."""
+    from datumaro_clip.curate.mapping import read_mapping
+    from datumaro_clip.host.merge import merge, open_named
+
+    if args.output_dir.exists() and (not args.output_dir.is_dir() or any(args.output_dir.iterdir())):
+        raise OptionError(f"{args.output_dir} is not empty; name a new directory")
+    sources = open_named(args.datasets)
+    if args.format not in sources[0].dataset.env.exporters:
+        raise OptionError(f"no dataset can be written as {args.format}; see: datum convert --help")
+    mapping = read_mapping(args.mapping) if args.mapping else None
+    merged, report = merge(sources, mapping, near=args.near, subset_of=args.subset_of)
+    merged.export(str(args.output_dir), args.format, save_media=args.save_media)
+    if args.report:
+        write_text(args.report, json.dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n")
+    for title, lines in (("one item", report.joined), ("renamed", report.renamed), ("conflict", report.conflicts)):
+        for line in lines[:_SHOWN]:
+            print(f"{title}: {line}")
+        if len(lines) > _SHOWN:
+            print(f"{title}: ... and {len(lines) - _SHOWN} more, in --report")
+    counts = report.counts
+    print(
+        f"{counts['items in the sources']} items of {len(sources)} datasets are {counts['items']} in {args.output_dir}"
+    )
+    print(f"{counts['things in the sources']} boxes and other shapes are {counts['things']}")
+    return 0

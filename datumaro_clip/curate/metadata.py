@@ -1,0 +1,113 @@
+"""Captions, labels and attributes of several formats made alike, by rules that say what they change."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from datumaro_clip.curate.mapping import TYPES, AttributeRule
+
+_QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
+_TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
+
+#: What changes the text of a caption, in the order in which it is done.
+TEXT_RULES: Mapping[str, Callable[[str], str]] = {
+    "unescape": html.unescape,
+    "nfc": lambda text: unicodedata.normalize("NFC", text),
+    "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
+    "quotes": lambda text: text.translate(_QUOTES),
+}
+#: What leaves captions out.
+LEAVING_RULES = ("empty", "repeated")
+CLEAN = ("nfc", "unescape", "spaces", "empty", "repeated")
+CAPTION_RULES = ("clean", *TEXT_RULES, *LEAVING_RULES)
+LABEL_CASES: Mapping[str, Callable[[str], str]] = {
+    "keep": lambda name: name,
+    "lower": str.lower,
+    "upper": str.upper,
+    "title": str.title,
+}
+
+
+class Change(NamedTuple):
+    """One thing that became another: what kind of thing, the rule, and its text before and after (None: left out)."""
+
+    kind: str
+    rule: str
+    before: str
+    after: str | None
+
+
+def clean_captions(texts: Sequence[str], rules: Sequence[str]) -> tuple[list[str | None], list[Change]]:
+    """What captions of one item become, None for those that are left out, and each change.
+
+    Parameters
+    ----------
+    texts : sequence of str
+    rules : sequence of str
+        Of ``CAPTION_RULES``.
+    """
+    wanted = {*rules, *(CLEAN if "clean" in rules else ())}
+    kept: list[str | None] = []
+    changes = []
+    for text in texts:
+        now = text
+        for name, rule in TEXT_RULES.items():
+            if name in wanted and (new := rule(now)) != now:
+                changes.append(Change("caption", name, now, new))
+                now = new
+        if "empty" in wanted and not now.strip():
+            changes.append(Change("caption", "empty", now, None))
+            kept.append(None)
+        elif "repeated" in wanted and now in kept:
+            changes.append(Change("caption", "repeated", now, None))
+            kept.append(None)
+        else:
+            kept.append(now)
+    return kept, changes
+
+
+def alike_attributes(
+    attributes: Mapping[str, Any], rules: Sequence[AttributeRule]
+) -> tuple[dict[str, Any], list[Change], list[str]]:
+    """Attributes renamed and of their types, each change, and a sentence for each value that could not be.
+
+    A name that is taken already is not taken again: the attribute stays as it is, and is told.
+    """
+    told = dict(attributes)
+    changes, problems = [], []
+    for rule in rules:
+        if rule.name not in told:
+            continue
+        value = told[rule.name]
+        if rule.target != rule.name and rule.target in told:
+            problems.append(f"{rule.name}: there is a {rule.target} already")
+            continue
+        new, is_typed = _typed(value, rule.type)
+        if not is_typed:
+            problems.append(f"{rule.name}: {value!r} is no {rule.type}")
+        if rule.target != rule.name:
+            changes.append(Change("attribute", "name", rule.name, rule.target))
+            del told[rule.name]
+        if is_typed and (type(new), new) != (type(value), value):
+            changes.append(Change("attribute", f"type {rule.type}", repr(value), repr(new)))
+        told[rule.target] = new
+    return told, changes, problems
+
+
+def _typed(value: Any, kind: str | None) -> tuple[Any, bool]:
+    """A value of a type, and whether it could be; where not, it is as it was."""
+    if kind is None or value is None:
+        return value, True
+    try:
+        if kind == "bool":
+            text = str(value).strip().lower()
+            return (text in _TRUE, True) if text in (*_TRUE, *_FALSE) else (value, False)
+        new = TYPES[kind](value)
+        is_whole = kind != "int" or not isinstance(value, float) or value == new
+        return (new, True) if is_whole else (value, False)
+    except (TypeError, ValueError, OverflowError):
+        return value, False

@@ -1,0 +1,127 @@
+"""The transform ``clip_normalize``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from datumaro.components.annotation import Annotation, Caption
+from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.transformer import Transform
+
+from datumaro_clip.curate.mapping import NameMapping, read_mapping
+from datumaro_clip.curate.metadata import CAPTION_RULES, LABEL_CASES, Change, alike_attributes, clean_captions
+from datumaro_clip.curate.options import Choice, File, Flag, Option, Several, add_options, read_options
+from datumaro_clip.host.items import key_of, label_names
+from datumaro_clip.host.label_names import Renaming, without_doubles
+from datumaro_clip.tables.delimited import write_delimited
+
+log = logging.getLogger(__name__)
+
+OPTIONS = (
+    Option("captions", Several(of=Choice(names=CAPTION_RULES)), (), "rules for captions"),
+    Option("labels", Choice(names=tuple(LABEL_CASES)), "keep", "case of labels"),
+    Option("mapping", File(), None, "with names and types of attributes", unset="they stay"),
+    Option("dry-run", Flag(), False, "say what would change, and change nothing"),
+    Option("report", File(), None, "write each change there, as CSV", changes="report"),
+)
+_COLUMNS = ("id", "subset", "kind", "rule", "before", "after")
+_NAMED = 10
+
+
+class ClipNormalize(Transform):
+    """
+    Makes metadata alike: captions cleaned by rules, labels of one case, attributes of the names and types that a
+    mapping gives. The log has a table of what changed.|n
+    |n
+    Example:|n
+    |s|sdatum transform -t clip_normalize -o OUT path/to/coco:coco -- --captions clean --labels lower
+    """
+
+    @classmethod
+    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
+        """Declare the rules."""
+        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
+        add_options(parser, OPTIONS)
+        return parser
+
+    def __init__(self, extractor: IDataset, **options: Any) -> None:
+        super().__init__(extractor)
+        self._given = options
+
+    @cached_property
+    def _values(self) -> Any:
+        return read_options(OPTIONS, self._given, "clip_normalize")
+
+    @cached_property
+    def _mapping(self) -> NameMapping:
+        return read_mapping(self._values.mapping) if self._values.mapping else NameMapping()
+
+    @cached_property
+    def _renaming(self) -> Renaming:
+        names = label_names(self._extractor.categories())
+        case = LABEL_CASES[self._values.labels]
+        return Renaming(self._extractor.categories(), {name: case(name) for name in names if case(name) != name})
+
+    def categories(self) -> Any:
+        """The dataset's categories, with labels of the wanted case."""
+        if self._values.dry_run or self._values.labels == "keep":
+            return self._extractor.categories()
+        return self._renaming.categories()
+
+    def __iter__(self) -> Iterator[DatasetItem]:
+        counts: Counter[str] = Counter()
+        problems: list[str] = []
+        with ExitStack() as stack:
+            path = self._values.report
+            report = stack.enter_context(write_delimited(Path(path), _COLUMNS, ",")) if path else None
+            for item in self._extractor:
+                new, changes, wrong = self._alike(item)
+                counts.update(f"{change.kind} {change.rule}" for change in changes)
+                problems += [f"{key_of(item)}: {problem}" for problem in wrong]
+                if report is not None:
+                    for change in changes:
+                        told = {"id": item.id, "subset": item.subset, **change._asdict()}
+                        report.write(told)
+                yield item if self._values.dry_run else new
+        _tell(counts, problems, is_dry=self._values.dry_run)
+
+    def _alike(self, item: DatasetItem) -> tuple[DatasetItem, list[Change], list[str]]:
+        captions = [note.caption for note in item.annotations if isinstance(note, Caption)]
+        texts, changes = clean_captions(captions, self._values.captions)
+        attributes, others, problems = alike_attributes(item.attributes, self._mapping.attributes)
+        notes = self._annotations(item, iter(texts), changes)
+        return item.wrap(annotations=notes, attributes=attributes), [*changes, *others], problems
+
+    def _annotations(self, item: DatasetItem, texts: Iterator[str | None], changes: list[Change]) -> list[Annotation]:
+        names, kept = label_names(self._extractor.categories()), []
+        for note in item.annotations:
+            if isinstance(note, Caption):
+                text = next(texts)
+                kept += [] if text is None else [note.wrap(caption=text)]
+            elif self._values.labels == "keep":
+                kept.append(note)
+            else:
+                new = self._renaming.annotation(note)
+                label = getattr(note, "label", None)
+                if label is not None and 0 <= label < len(names):
+                    after = self._renaming.labels[new.label].name
+                    changes += [Change("label", "case", names[label], after)] if after != names[label] else []
+                kept.append(new)
+        return without_doubles(kept)
+
+
+def _tell(counts: Counter[str], problems: list[str], *, is_dry: bool) -> None:
+    log.info("clip_normalize%s: %s", " (dry run)" if is_dry else "", "nothing changes" if not counts else "changes")
+    for what, count in sorted(counts.items()):
+        log.info("  %-24s %8d", what, count)
+    for problem in problems[:_NAMED]:
+        log.warning("clip_normalize: %s", problem)
+    if len(problems) > _NAMED:
+        log.warning("clip_normalize: and %d more values that stay as they are", len(problems) - _NAMED)

@@ -1,0 +1,11 @@
+"""``clip_labels``, for ``Environment.load_plugins("plugins")``."""
+
+from __future__ import annotations
+
+from datumaro_clip.host.requirements import require_libraries
+
+require_libraries("yaml")
+
+from datumaro_clip.host.labels import ClipLabels  # noqa: E402
+
+exports = [ClipLabels]
