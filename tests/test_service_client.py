@@ -16,10 +16,15 @@ import numpy as np
 import openai
 import pytest
 from commands import run_command
-from served import Process
+from served import Process, client_of, colours_store, picture
 
+from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.service import Settings
+from datumaro_clip.tables.fetch.client import Answer
+from datumaro_clip.testing import FakeEncoder
+from datumaro_clip.vectors import ItemKey
 
 PAGE = Path(__file__).parents[1] / "docs" / "service.md"
 
@@ -147,3 +152,53 @@ def test_ids_with_percent_signs_reach_the_real_server(client: httpx.Client):
     record = client.get(f"/record/{taken['image_id'].split('/')[2]}", params={"subset": "50% a/b?#"})
     assert record.json()["image_id"] == taken["image_id"]
     assert client.delete(f"/record/{taken['image_id']}").json()["deleted"] is True
+
+
+def test_only_hosts_that_are_named_are_fetched_from_and_no_private_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+    data = picture((255, 0, 0))
+    with client_of(
+        colours_store(tmp_path / "colours"), settings=Settings(allow_fetch=("pictures.example", "127.0.0.1"))
+    ) as client:
+
+        def ask(url: str) -> Any:
+            return client.post("/v1/embeddings", json={"input": url, "modality": "image"})
+
+        private = ask("http://127.0.0.1:1/x.png")
+        assert (private.status_code, "forbidden_address" in private.text) == (400, True)
+        asked: list[str] = []
+        service = client.app.service  # type: ignore[attr-defined]
+
+        class Far:
+            def get(self, url: str) -> Answer:
+                asked.append(url)
+                return Answer(data=data) if url.endswith("x.png") else Answer("http_302", "moved", 302)
+
+        vars(service.named_pictures)["_client"] = Far()
+        found = ask("https://Pictures.example/x.png").json()["data"][0]["embedding"]
+        np.testing.assert_allclose(found, FakeEncoder().embed_images([data])[0], atol=1e-6)
+        assert ask("https://pictures.example/moved").status_code == 400
+        for url in (
+            "https://other.example/x.png",
+            "https://pictures.example.evil.example/x.png",
+            "ftp://pictures.example/x.png",
+            "https://pictures.example@other.example/x.png",
+            "https://[/x.png",
+        ):
+            assert ask(url).status_code == 400
+        assert asked == ["https://Pictures.example/x.png", "https://pictures.example/moved"]
+
+
+def test_a_record_tells_what_was_decided_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+    drop = Decision(ItemKey("red", "train"), "drop", "by_hand", detail="too red")
+    keep = Decision(ItemKey("blue", "train"), "keep")
+    with client_of(colours_store(tmp_path / "colours")) as client:
+        assert client.get("/record/red").json()["decisions"] == []
+        write_decisions(
+            tmp_path / "colours-decisions" / "decisions.jsonl", DecisionLog("by hand", {}, None, (drop, keep))
+        )
+        [told] = client.get("/record/red").json()["decisions"]
+        assert (told["action"], told["reason"], told["detail"]) == ("drop", "by_hand", "too red")

@@ -132,7 +132,7 @@ def write_decisions(path: str | os.PathLike[str], log: DecisionLog) -> None:
         "notes": list(log.notes),
         "decisions": len(log.decisions),
     }
-    lines = [_dump(header), *(_dump(_encode(decision)) for decision in log.decisions)]
+    lines = [_dump(header), *(_dump(as_record(decision)) for decision in log.decisions)]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -218,8 +218,8 @@ def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found
         raise DecisionError(f"{os.fspath(path)} holds {found} of {told} decisions: it was cut off; {_WANTED}")
 
 
-def _encode(decision: Decision) -> dict[str, Any]:
-    """A decision as JSON, without what is not said."""
+def as_record(decision: Decision) -> dict[str, Any]:
+    """A decision as ``decisions.jsonl`` has it: JSON values, without what is not said."""
     record: dict[str, Any] = {"id": decision.key.id, "subset": decision.key.subset}
     for each in fields(decision)[1:]:
         value = getattr(decision, each.name)

@@ -98,7 +98,10 @@ def routes(service: Service, *, sources: Mapping[str, str], report: Path | None)
     router = APIRouter(prefix="/explore", tags=["explorer"], include_in_schema=False)
     benches = {
         name: Workbench(
-            served, sources.get(name, _spec(served.path)), _directory(service, served.path), service.settings.media_root
+            served,
+            sources.get(name, _spec(served.path)),
+            service.decisions_folder(served.path),
+            service.settings.media_root,
         )
         for name, served in service.collection.stores.items()
     }
@@ -250,14 +253,6 @@ def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
     if format not in FORMATS:
         raise RequestError(422, f"the format is one of {', '.join(FORMATS)}", param="format")
     export_items(store, keys, format, path)
-
-
-def _directory(service: Service, store: Path) -> Path:
-    """Where a store's journal is kept: beside the store, unless the settings say so."""
-    root, name = service.settings.decisions, store.resolve().name
-    if root is None:
-        return store.resolve().parent / f"{name}-decisions"
-    return root if len(service.collection.stores) == 1 else root / name
 
 
 def _spec(store: Path) -> str:

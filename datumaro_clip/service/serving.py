@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping, Sized
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 from starlette.requests import Request
 
+from datumaro_clip.curate.decisions import Decision, read_decisions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.index import VectorIndex, open_index
 from datumaro_clip.model.encoder import Encoder
@@ -21,6 +21,7 @@ from datumaro_clip.objects.detector import Detector
 from datumaro_clip.service.access import Tokens
 from datumaro_clip.service.collection import Collection
 from datumaro_clip.service.embedding import Embedding
+from datumaro_clip.service.fetching import NamedPictures
 from datumaro_clip.service.ingest import Ingest
 from datumaro_clip.service.looking import Looking
 from datumaro_clip.service.metrics import Metrics
@@ -69,6 +70,7 @@ class Service:
         self.searcher = Searcher(self.pool, self.metrics, settings.queue)
         self.pictures = Pictures(settings.media_root)
         self.thumbnails = Thumbnails()
+        self.named_pictures = NamedPictures(settings, self.pool)
         self.looking = Looking(self.embedding, detector, self.pool, self.metrics)
         self.ingest = {name: self._ingest(name) for name in stores}
         self.started = self.stopping = False
@@ -95,9 +97,18 @@ class Service:
         """Takes pictures into a store, the first where no name is given; a RequestError, 404, if there is none."""
         return self.ingest[self.collection.named(store).name]
 
-    def decisions_about(self, snapshot: Snapshot, row: int) -> list[Any]:
-        """What was decided about an item."""
-        return []
+    def decisions_folder(self, store: Path) -> Path:
+        """Where a store's decisions are kept: beside the store, unless the settings say so."""
+        root, name = self.settings.decisions, store.resolve().name
+        if root is None:
+            return store.resolve().parent / f"{name}-decisions"
+        return root if len(self.collection.stores) == 1 else root / name
+
+    def decisions_about(self, snapshot: Snapshot, row: int) -> list[Decision]:
+        """What was decided about an item, by the file that its store's page writes; nothing where there is none."""
+        path = self.decisions_folder(snapshot.path) / "decisions.jsonl"
+        key = snapshot.facts.keys[row]
+        return [one for one in read_decisions(path).decisions if one.key == key] if path.is_file() else []
 
     async def start(self) -> None:
         """Begin: every part answers once, in the background, so that the first user waits no longer than the next."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 from typing import Annotated, Literal
 
 import numpy as np
@@ -121,7 +120,7 @@ def routes(service: Service) -> APIRouter:
         if texts:
             vectors = await asyncio.gather(*map(service.embedding.text, texts))
         else:
-            data = [data_uri(url) for url in pictures]
+            data = [await service.named_pictures.get(url) for url in pictures]
             vectors = await asyncio.gather(*map(service.embedding.picture, data))
         tokens = sum(map(len, service.embedding.encoder.tokenizer.encode(texts).ids)) if texts else 0
         encode = _base64 if asked.encoding_format == "base64" else np.ndarray.tolist
@@ -166,20 +165,3 @@ def _content(message: Message) -> Content:
 
 def _base64(vector: FloatArray) -> str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-
-
-def data_uri(url: str) -> bytes:
-    """The bytes of a data URI.
-
-    Raises
-    ------
-    RequestError
-        400, if it is none.
-    """
-    head, comma, body = url.partition(",")
-    if not head.startswith("data:") or not head.endswith(";base64") or not comma:
-        raise RequestError(400, "a picture is a data URI, as in data:image/jpeg;base64,…", param="input")
-    try:
-        return base64.b64decode(body, validate=True)
-    except binascii.Error as exc:
-        raise RequestError(400, "a picture's data URI is not base64", param="input") from exc

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from datumaro_clip.curate.decisions import as_record
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.described import Described, describe, iso
 from datumaro_clip.service.filters import Name
@@ -99,7 +100,7 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
         "device": segment.entry.device,
         "segment": segment.entry.name,
         **_source(service, snapshot, described),
-        "decisions": service.decisions_about(snapshot, row),
+        "decisions": [as_record(one) for one in service.decisions_about(snapshot, row)],
         **(_vectors(stored) if with_vectors else {}),
     }
 

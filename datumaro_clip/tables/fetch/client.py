@@ -88,6 +88,8 @@ class Client:
         Added to the User-Agent.
     proxy : str, optional
     ignores_noai : bool
+    redirects : bool
+        Whether an answer may lead elsewhere.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Client:
         contact: str = "",
         proxy: str | None = None,
         ignores_noai: bool = False,
+        redirects: bool = True,
     ) -> None:
         self._limits, self._ignores_noai = limits, ignores_noai
         purpose = f"dataset fetcher; {contact}" if contact else "dataset fetcher"
@@ -110,7 +113,7 @@ class Client:
                 "Accept-Encoding": "identity",
             },
             timeout=httpx.Timeout(min(limits.seconds, _CONNECT_SECONDS)),
-            follow_redirects=True,
+            follow_redirects=redirects,
             max_redirects=_MOST_REDIRECTS,
             trust_env=False,
             cookies=_NoCookies(),

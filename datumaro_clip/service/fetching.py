@@ -1,0 +1,73 @@
+"""Pictures that a request names: data URIs, and URLs of the hosts that may be fetched from, if any."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import cached_property
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from datumaro_clip.service.pool import Pool
+from datumaro_clip.service.problems import RequestError
+from datumaro_clip.service.settings import Settings
+
+if TYPE_CHECKING:
+    from datumaro_clip.tables.fetch.client import Client
+
+
+class NamedPictures:
+    """Gets the bytes of pictures that are named by a URL.
+
+    Parameters
+    ----------
+    settings : Settings
+    pool : Pool
+    """
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self._hosts, self._most_bytes = {host.lower() for host in settings.allow_fetch}, settings.max_upload
+        self._pool = pool
+
+    async def get(self, url: str) -> bytes:
+        """The bytes of a picture.
+
+        Raises
+        ------
+        RequestError
+            400, if it is no data URI and no URL of a host that is allowed, or cannot be fetched.
+        """
+        if url.startswith("data:"):
+            return _data(url)
+        if not self._is_allowed(url):
+            raise RequestError(400, "a picture is a data URI, as in data:image/jpeg;base64,…", param="input")
+        answer = await self._pool.run(self._client.get, url)
+        if answer.error:
+            message = f"a picture cannot be fetched ({answer.error}); send it as a data URI"
+            raise RequestError(400, message, param="input")
+        return answer.data
+
+    def _is_allowed(self, url: str) -> bool:
+        try:
+            found = urlsplit(url)
+            return found.scheme in ("http", "https") and (found.hostname or "").lower() in self._hosts
+        except ValueError:
+            return False
+
+    @cached_property
+    def _client(self) -> Client:
+        """Connects to public addresses only, each looked up once; no redirect leads it to another host."""
+        # Here, since it needs the extra "download", which a service that fetches nothing does without.
+        from datumaro_clip.tables.fetch.client import Client, Limits
+
+        return Client(Limits(bytes=self._most_bytes), redirects=False)
+
+
+def _data(url: str) -> bytes:
+    head, comma, body = url.partition(",")
+    if not head.endswith(";base64") or not comma:
+        raise RequestError(400, "a picture's data URI is base64, as in data:image/jpeg;base64,…", param="input")
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as exc:
+        raise RequestError(400, "a picture's data URI is not base64", param="input") from exc
