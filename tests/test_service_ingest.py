@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -279,3 +280,20 @@ def test_a_model_of_another_space_is_refused_at_the_start(tmp_path: Path):
         create_app({"colours": store}, FakeEncoder(seed=1))
     with pytest.raises(OptionError, match="at least one store"):
         create_app({}, ENCODER)
+
+
+def test_a_state_of_the_store_that_nobody_uses_lets_go_of_its_files(tmp_path: Path):
+    with client_of(colours_store(tmp_path / "colours")) as client:
+        send(client, noisy(0))
+        gc.collect()
+        gc.disable()
+        try:
+            counts = []
+            for seed in range(1, 33):
+                send(client, noisy(seed))
+                client.post("/search", json={"query": "red", "text": "thing", "tags": ["warm"]})
+                counts.append(len(list(Path("/proc/self/fd").iterdir())))
+        finally:
+            gc.enable()
+    # A store of few small segments has as many files now as it had then.
+    assert max(counts) < counts[0] + 150

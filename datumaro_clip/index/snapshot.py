@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -111,7 +112,8 @@ class Snapshot:
 
     def __init__(self, store: StoreReader, targets: Mapping[str, Target], columns: ItemColumns) -> None:
         self.store, self.targets, self.columns = store, targets, columns
-        self._filtered = lru_cache(maxsize=_KEPT_MASKS)(self._make_mask)
+        # A weak reference: a snapshot that nobody uses any more lets go of its files at once, not at some later time.
+        self._filtered = lru_cache(maxsize=_KEPT_MASKS)(partial(Snapshot._make_mask, weakref.proxy(self)))
 
     @property
     def digest(self) -> str:

@@ -10,6 +10,7 @@ from datumaro_clip.vectors import ItemKey
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 _PART = re.compile(r"(?:[A-Za-z0-9_.-]|~[0-9A-F]{2})+|~")
+_AS_IT_IS = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _ESCAPE = re.compile(rb"~([0-9A-F]{2})")
 
 
@@ -51,6 +52,8 @@ class ImageId(NamedTuple):
 def _escape(part: str) -> str:
     if not part:
         return "~"
+    if _AS_IT_IS.fullmatch(part):
+        return part
     data = part.encode("utf-8", "surrogatepass")
     text = "".join(chr(byte) if byte in _PLAIN else f"~{byte:02X}" for byte in data)
     # Browsers resolve these two in a path, even where they are percent-encoded.

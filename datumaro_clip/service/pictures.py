@@ -15,6 +15,8 @@ import numpy as np
 from datumaro_clip.errors import ImageError, StoreCorruptError
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.store import ArchiveMember, media_path
+from datumaro_clip.store.media import FOLDER
+from datumaro_clip.system.files import is_safe_relative
 
 # What begins a file of each kind that browsers show; anything else, SVG above all, is not sent as a picture.
 _KINDS: tuple[tuple[bytes, str], ...] = (
@@ -109,6 +111,20 @@ class Pictures:
 
     def __init__(self, media_roots: Sequence[Path]) -> None:
         self._roots = [Path(os.path.realpath(root)) for root in media_roots]
+
+    def name(self, store: Path, media: Mapping[str, Any]) -> str | None:
+        """The file name of a record's picture; None if it may not be shown.
+
+        Quicker than :meth:`find`, which is asked again when the picture is: links inside the store are not followed.
+        """
+        file = media.get("file")
+        if media.get("type") == "image" and isinstance(file, str) and is_safe_relative(file):
+            is_there = file.startswith(f"{FOLDER}/") and os.path.isfile(store / file)
+            return file.rpartition("/")[2] if is_there else None
+        try:
+            return self.find(store, media).name
+        except NotServedError:
+            return None
 
     def find(self, store: Path, media: Mapping[str, Any]) -> Picture:
         """The picture of a record.

@@ -10,7 +10,7 @@ from datumaro_clip.index import CAPTIONS, OBJECTS
 from datumaro_clip.service.described import Described, Object, iso
 from datumaro_clip.service.filters import Filters
 from datumaro_clip.service.names import ImageId
-from datumaro_clip.service.pictures import NotServedError, Pictures
+from datumaro_clip.service.pictures import Pictures
 from datumaro_clip.service.searching import Hit
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity import exact_scores
@@ -75,11 +75,8 @@ class Presenter:
 
     def image_url(self, snapshot: Snapshot, image_id: ImageId, described: Described) -> str | None:
         """Where an item's picture is to be had; None where the service cannot show it."""
-        try:
-            name = self._pictures.find(snapshot.path, described.media).name
-        except NotServedError:
-            return None
-        return f"{self._base}/images/{image_id}/{_in_url(name)}"
+        name = self._pictures.name(snapshot.path, described.media)
+        return None if name is None else f"{self._base}/images/{image_id}/{_in_url(name)}"
 
     def thumbnail_url(self, image_id: ImageId) -> str:
         """Where an item's thumbnail is to be had."""

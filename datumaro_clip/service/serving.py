@@ -36,6 +36,8 @@ from datumaro_clip.service.thumbnails import Thumbnails
 
 log = logging.getLogger(__name__)
 
+_LOOKED_AT_TOGETHER, _PAUSE = 50, 0.01
+
 
 class Service:
     """What endpoints work with.
@@ -140,16 +142,22 @@ class Service:
         log.info("ready after %.1f s", time.perf_counter() - begin)
         self._tasks.append(asyncio.ensure_future(self.collection.watch(self.pool, self.settings.reload_interval)))
         for snapshot in self.collection:
-            await self.pool.run(self._count_unavailable, snapshot)
+            await self._count_unavailable(snapshot)
 
-    def _count_unavailable(self, snapshot: Snapshot) -> None:
-        """Say how many pictures cannot be served, and why."""
+    async def _count_unavailable(self, snapshot: Snapshot) -> None:
+        """Say how many pictures cannot be served, and why; a few at a time, so that requests do not wait for it."""
         reasons: dict[str, list[str]] = {}
-        for row in range(len(snapshot)):
-            try:
-                self.pictures.find(snapshot.path, snapshot.described(row).media)
-            except NotServedError as found:
-                reasons.setdefault(found.reason, []).append(str(found))
+
+        def look(rows: range) -> None:
+            for row in rows:
+                try:
+                    self.pictures.find(snapshot.path, snapshot.described(row).media)
+                except NotServedError as found:
+                    reasons.setdefault(found.reason, []).append(str(found))
+
+        for start in range(0, len(snapshot), _LOOKED_AT_TOGETHER):
+            await self.pool.run(look, range(start, min(start + _LOOKED_AT_TOGETHER, len(snapshot))))
+            await asyncio.sleep(_PAUSE)
         for reason, messages in reasons.items():
             self.metrics.gauge("pictures_unavailable", snapshot.name, reason).set(len(messages))
             log.warning("%s: %d pictures cannot be served: %s", snapshot.name, len(messages), messages[0])

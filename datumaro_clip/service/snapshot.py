@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ class Snapshot:
         self.class_names = class_names(self.reader.header)
         self.version = index.digest
         self.written = self._when_written()
-        self._masks = lru_cache(_KEPT_MASKS)(self._mask)
+        # A weak reference: a snapshot that nobody uses any more lets go of its files at once, not at some later time.
+        self._masks = lru_cache(_KEPT_MASKS)(partial(Snapshot._mask, weakref.proxy(self)))
 
     def __len__(self) -> int:
         return len(self.reader)
