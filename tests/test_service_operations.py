@@ -128,6 +128,12 @@ def test_openapi_describes_every_endpoint_with_an_answer_and_its_errors(client: 
                 assert {"200", "401", "503"} <= answers, (path, method)
 
 
+def test_the_page_of_endpoints_is_what_the_service_says(tools: Path):
+    from make_service_api import TARGET, page
+
+    assert TARGET.read_text(encoding="utf-8") == page(), "run python tools/make_service_api.py"
+
+
 def test_a_service_that_starts_is_alive_but_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
     app = create_app({"colours": colours_store(tmp_path / "colours")}, FakeEncoder())

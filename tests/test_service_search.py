@@ -92,6 +92,12 @@ def test_hits_are_those_of_the_stored_vectors_in_their_order(client: TestClient,
     assert answer[0]["id"] == "red"
 
 
+def test_the_engines_own_time_is_measured_where_it_tells_it(client: TestClient, engine: str | None):
+    client.post("/search", json={"query": "a red thing", "tags": ["warm"]})
+    is_told = "datumaro_clip_engine_seconds_count{" in client.get("/metrics").text
+    assert is_told == (engine is not None and engine.startswith("http"))
+
+
 def test_get_and_post_give_the_same(client: TestClient):
     posted = client.post("/search", json={"query": "red", "top_k": 3}).json()
     assert client.get("/search/text", params={"q": "red", "k": 3}).json() == posted

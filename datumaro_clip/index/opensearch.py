@@ -218,6 +218,8 @@ class OpenSearchRemote:
                 "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
             )
         self.name = f"{hosts}/{self._index}"
+        #: Told of the seconds that a search took by the cluster's own clock.
+        self.tell: Callable[[float], None] = lambda seconds: None
         self._graph = {"connectivity": connectivity, "expansion_add": expansion_add}
         self._shards, self._replicas, self._time_limit = shards, replicas, time_limit
         addresses = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
@@ -326,6 +328,7 @@ class OpenSearchRemote:
         """What each of several searches found, on every shard."""
         answers: list[dict[str, Any]] = self._client.msearch(body=lines, index=self._index)["responses"]
         for answer in answers:
+            self.tell(answer.get("took", 0) / 1000)
             if "error" in answer:
                 error = _LaterError if answer["status"] in _BUSY else EngineError
                 raise error(f"{self.name} could not search: {_reason(answer['error'])}")

@@ -99,7 +99,7 @@ def create_app(
     for page in pages:
         api.include_router(page(service))
     _describe_security(api, service)
-    return Application(_guarded(api, service), service)
+    return Application(api, service)
 
 
 def app() -> Application:
@@ -136,11 +136,13 @@ class Application:
     ----------
     service : Service
         What its endpoints share.
+    openapi : dict
+        What they take and answer.
     """
 
-    def __init__(self, inner: ASGIApp, service: Service) -> None:
-        self.service = service
-        self._inner = inner
+    def __init__(self, api: FastAPI, service: Service) -> None:
+        self.service, self.openapi = service, api.openapi()
+        self._inner = _guarded(api, service)
 
         @asynccontextmanager
         async def lifespan(_: Any) -> AsyncIterator[None]:

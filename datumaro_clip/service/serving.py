@@ -16,6 +16,7 @@ from starlette.requests import Request
 from datumaro_clip.curate.decisions import Decision, read_decisions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.index import VectorIndex, open_index
+from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detector import Detector
 from datumaro_clip.service.access import Tokens
@@ -68,7 +69,7 @@ class Service:
         self.tokens = Tokens(settings)
         self.pool = Pool(settings.pool_threads, settings.queue)
         self.embedding = Embedding(encoder, self.pool, self.metrics, settings.queue, settings.text_cache)
-        self.collection = Collection(stores, encoder.space, partial(_open_index, settings, len(stores)), self.metrics)
+        self.collection = Collection(stores, encoder.space, partial(self._open_index, len(stores)), self.metrics)
         self.searcher = Searcher(self.pool, self.metrics, settings.queue)
         self.pictures = Pictures(settings.media_root)
         self.thumbnails = Thumbnails()
@@ -162,6 +163,18 @@ class Service:
             self.metrics.gauge("pictures_unavailable", snapshot.name, reason).set(len(messages))
             log.warning("%s: %d pictures cannot be served: %s", snapshot.name, len(messages), messages[0])
 
+    def _open_index(self, stores: int, name: str, path: Path) -> VectorIndex:
+        """The index of a store; of several stores, each has its own place in an engine."""
+        engine = self.settings.engine
+        if engine is None:
+            return open_index(path)
+        if stores > 1 and "{store}" not in engine:
+            raise OptionError("--engine serves several stores by a URL with {store} in it: a schema or index for each")
+        index = open_index(path, engine.replace("{store}", name))
+        if isinstance(index.engine, RemoteEngine) and hasattr(index.engine.remote, "tell"):
+            index.engine.remote.tell = self.metrics.engine_seconds.labels(index.engine.name).observe
+        return index
+
     def _ingest(self, name: str) -> Ingest:
         return Ingest(
             name,
@@ -196,15 +209,6 @@ class Service:
         for name, queue in queues.items():
             self.metrics.measure("queue_depth", partial(len, queue), name)
         self.metrics.measure("queue_depth", lambda: float(self.pool.pending), "threads")
-
-
-def _open_index(settings: Settings, stores: int, name: str, path: Path) -> VectorIndex:
-    """The index of a store; of several stores, each has its own place in an engine."""
-    if settings.engine is None:
-        return open_index(path)
-    if stores > 1 and "{store}" not in settings.engine:
-        raise OptionError("--engine serves several stores by a URL with {store} in it: one schema or index for each")
-    return open_index(path, settings.engine.replace("{store}", name))
 
 
 def _sample() -> bytes:
