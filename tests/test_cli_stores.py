@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from datumaro.components.dataset_base import DatasetItem
-from stored_datasets import SPACE, make_items, stored
+from stored_datasets import SPACE, make_items, read, stored
 
-from datumaro_clip.cli import inspect, verify
+from datumaro_clip.cli import inspect, main, verify
 from datumaro_clip.errors import (
     StoreCorruptError,
 )
@@ -52,3 +52,18 @@ def _arguments(command: Any, path: Path) -> Any:
     parser = argparse.ArgumentParser()
     command.configure(parser)
     return parser.parse_args([str(path)])
+
+
+def test_merge_makes_one_store_and_says_of_what(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures, annotations and vectors of both; which of two items with one id stays is to be said."""
+    paths = [stored(tmp_path / name, kind, make_items(4)[part]) for name, part in (("a", slice(3)), ("b", slice(2, 4)))]
+    words = ["store", "merge", *map(str, paths), "-o", str(tmp_path / "merged")]
+    assert main(words) == 1
+    assert "1 items are in several stores, as item 2@train" in capsys.readouterr().err
+    assert main([*words, "--on-repeat", "first"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "merged: 4 items of 2 stores; 1 items left out, whose id and subset another has\n"
+    )
+    assert main(["verify", str(tmp_path / "merged")]) == 0
+    assert [item.id for item in read(tmp_path / "merged")] == [f"item {i}" for i in range(4)]
+    assert all(item.media.data is not None for item in read(tmp_path / "merged"))

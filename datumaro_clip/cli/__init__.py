@@ -34,6 +34,7 @@ COMMANDS = (
     "model",
     "search",
     "serve",
+    "store",
     "table",
     "verify",
 )

@@ -6,9 +6,12 @@ The format is ``docs/storage-format.md``.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store.archives import ArchiveMember
 from datumaro_clip.store.base import (
     COMPRESSIONS,
@@ -23,6 +26,7 @@ from datumaro_clip.store.kinds import StoreKind, kind_names, store_kind
 from datumaro_clip.store.lock import WriterLock
 from datumaro_clip.store.manifest import VECTOR_GROUPS, find_kind, read_manifest, store_digest
 from datumaro_clip.store.media import MediaFolder, media_path
+from datumaro_clip.store.merging import Merged, OnRepeat, merged_header, repeated_rows
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.segments import SegmentReader
 from datumaro_clip.store.writer import StoreWriter, already_there
@@ -35,6 +39,7 @@ __all__ = [
     "CaptionVector",
     "Header",
     "MediaFolder",
+    "Merged",
     "ObjectBlock",
     "ObjectVector",
     "Record",
@@ -47,6 +52,7 @@ __all__ = [
     "create_store",
     "kind_names",
     "media_path",
+    "merge_stores",
     "open_store",
     "store_digest",
     "store_kind",
@@ -112,10 +118,61 @@ def create_store(
     with lock.released_on_error():
         there = find_kind(root)
         if there is not None and not (overwrite and there == kind):
-            if there != kind or not repeat:
+            if there != kind:
+                raise StoreWriteError(
+                    f"{root} holds a {there} store already, not of the kind {kind}: name another directory"
+                )
+            if not repeat:
                 raise already_there(root)
             return StoreWriter(root, store_kind(kind), header, lock, repeats=True)
         return StoreWriter(root, store_kind(kind), header, lock)
+
+
+def merge_stores(
+    sources: Sequence[PathLike],
+    target: PathLike,
+    *,
+    on_repeat: OnRepeat = "refuse",
+    overwrite: bool = False,
+    link: bool = True,
+) -> Merged:
+    """Make one store of several: whole segments, removed rows and all, and media; no vector is computed.
+
+    Items come in the order of the sources. A crash leaves what was at the target, or the merged store.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Stores of one kind, vector space, dtype, media type and categories; they stay as they are.
+    target : path
+        Another directory.
+    on_repeat : str
+        Which of the items that share a key stays: the ``first``, the ``last``, or ``refuse``.
+    overwrite : bool
+        Replace a store of the same kind that is at the target.
+    link : bool
+        Let segments and media, which are never changed, be one file in both stores, where the system can; else copy.
+
+    Raises
+    ------
+    StoreNotFoundError, StoreFormatError, StoreCorruptError
+        If a source is no sound store.
+    StoreWriteError
+        If the stores do not fit one another, two items share a key, or the disk does not take it.
+    SpaceMismatchError
+        If their vectors are of two spaces.
+    """
+    with ExitStack() as stack:
+        stores = [stack.enter_context(open_store(path)) for path in sources]
+        header = merged_header(stores)
+        if any(Path(path).resolve() == Path(target).resolve() for path in sources):
+            raise StoreWriteError(f"{target} is one of the stores to merge; name another directory")
+        left_out = repeated_rows(stores, on_repeat)
+        with create_store(target, stores[0].kind.name, header, overwrite=overwrite) as writer:
+            for store, rows in zip(stores, left_out, strict=True):
+                writer.adopt(store, rows, link=link)
+        lost = sum(map(len, left_out))
+        return Merged(len(stores), sum(map(len, stores)) - lost, lost)
 
 
 def append_to_store(path: PathLike, header: Header | None = None) -> StoreWriter:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -55,6 +56,7 @@ class MediaFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._is_new: dict[str, bool] = {}
+        self._synced: set[str] = set()
         self._remembered: dict[Path, str] = {}
 
     def add_file(self, source: Path, name: str) -> str:
@@ -88,6 +90,28 @@ class MediaFolder:
             self._remembered[source] = self._add(name, lambda path: _copy(source, path))
         return self._remembered[source]
 
+    def adopt(self, store: Path, *, link: bool) -> dict[str, str]:
+        """Take over all media of another store; those that must be called otherwise here, with their new references.
+
+        Parameters
+        ----------
+        store : Path
+        link : bool
+            Let a file be one under two names, where the system can.
+        """
+        renamed = {}
+        for directory, _, names in os.walk(store / FOLDER):
+            for name in sorted(names):
+                source = Path(directory, name)
+                reference = source.relative_to(store).as_posix()
+                if not is_safe_relative(reference) or not _stays_inside(store, source) or not source.is_file():
+                    continue
+                taken = self._add(reference.partition("/")[2], partial(link_or_copy, source, link=link))
+                self._synced.add(taken)
+                if taken != reference:
+                    renamed[reference] = taken
+        return renamed
+
     def find(self, source: Path) -> str | None:
         """The reference of a file that is in this store already, and is used again."""
         folder = self._root.absolute() / FOLDER
@@ -106,8 +130,9 @@ class MediaFolder:
     def sync(self) -> None:
         """Wait until every new file is on the disk."""
         for reference in self._new():
-            with (self._root / reference).open("rb+") as file:
-                os.fsync(file.fileno())
+            if reference not in self._synced:
+                with (self._root / reference).open("rb+") as file:
+                    os.fsync(file.fileno())
 
     def discard(self) -> None:
         """Remove every new file, and the directories that are empty without it."""
@@ -132,7 +157,7 @@ class MediaFolder:
     def _new(self) -> Iterator[str]:
         return (reference for reference, is_new in self._is_new.items() if is_new)
 
-    def _add(self, name: str, write: Callable[[Path], None]) -> str:
+    def _add(self, name: str, write: Callable[[Path], object]) -> str:
         if (self._root / FOLDER).is_symlink():
             raise StoreWriteError(f"{self._root / FOLDER} is a link, so media would leave the store; remove the link")
         temporary = temporary_sibling(self._root / FOLDER)
@@ -185,6 +210,17 @@ def _candidates(name: str) -> Iterator[str]:
     yield flat + extension
     for number in count(2):
         yield f"{flat}-{number}{extension}"
+
+
+def link_or_copy(source: Path, target: Path, *, link: bool) -> None:
+    """Let a file have another name, or copy and sync it, where it shall not or the system cannot."""
+    if link:
+        with suppress(OSError):
+            os.link(os.path.realpath(source), target)
+            return
+    _copy(source, target)
+    with target.open("rb+") as copy:
+        os.fsync(copy.fileno())
 
 
 def _copy(source: Path, target: Path) -> None:

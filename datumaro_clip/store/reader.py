@@ -113,8 +113,8 @@ class StoreReader:
 
     def find_all(self, keys: Sequence[ItemKey]) -> list[int | None]:
         """What :meth:`find` says of each key; quicker, where they are few, than sorting a large store's hashes."""
-        rows = possible_rows(self._hashes, [key_hash(key) for key in keys])
-        index = HashIndex(self._hashes[rows], rows)
+        rows = possible_rows(self.key_hashes, [key_hash(key) for key in keys])
+        index = HashIndex(self.key_hashes[rows], rows)
         return [self._row(key, index) for key in keys]
 
     def locate(self, row: int) -> tuple[SegmentReader, int]:
@@ -187,7 +187,7 @@ class StoreReader:
             subsets.update(key.subset for key in compress(segment.keys(), segment.is_live))
         if subsets != self.subsets:
             raise StoreCorruptError(f"{self.path} holds other numbers of items in its subsets than its manifest says")
-        if (repeated := repeated_key(self._hashes, self.key)) is not None:
+        if (repeated := repeated_key(self.key_hashes, self.key)) is not None:
             raise StoreCorruptError(f"{self.path} holds two items called {repeated}")
 
     def _store_rows(self, index: int, local: Rows) -> Rows:
@@ -204,11 +204,11 @@ class StoreReader:
 
     @cached_property
     def _hash_index(self) -> HashIndex:
-        return HashIndex(self._hashes, np.arange(len(self)))
+        return HashIndex(self.key_hashes, np.arange(len(self)))
 
     @cached_property
-    def _hashes(self) -> npt.NDArray[np.uint32]:
-        """The hash of each row's key."""
+    def key_hashes(self) -> npt.NDArray[np.uint32]:
+        """The CRC-32 of each row's key, (N,): equal keys have equal ones, and some others too."""
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
 

@@ -28,7 +28,6 @@ from datumaro_clip.store.base import (
     to_lines,
 )
 from datumaro_clip.store.columns import Column, ColumnWriter
-from datumaro_clip.store.hashes import repeated_key
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
 from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
 from datumaro_clip.vectors import ItemKey, is_unit_rows, unit_lengths
@@ -294,10 +293,6 @@ class SegmentReader:
             detectors=self._names(self.entry.detectors, columns["object_detector"]),
             sources=columns["object_source"],
         )
-
-    def repeated_key(self) -> ItemKey | None:
-        """A key that two records share, if there is one."""
-        return repeated_key(self.columns["item_hash"].all(), self.key)
 
     def check(self) -> None:
         """Read every block of every column, every record, and whose its vectors are."""

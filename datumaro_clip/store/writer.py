@@ -5,16 +5,18 @@ from __future__ import annotations
 import filecmp
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError, StoreError, StoreWriteError
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectVector, Record, write_errors
+from datumaro_clip.store.hashes import repeated_key
 from datumaro_clip.store.kinds import StoreKind
 from datumaro_clip.store.lock import WriterLock, clear_leftovers, named_segments
 from datumaro_clip.store.manifest import (
@@ -26,7 +28,7 @@ from datumaro_clip.store.manifest import (
     segment_name,
     write_manifest,
 )
-from datumaro_clip.store.media import MediaFolder
+from datumaro_clip.store.media import MediaFolder, link_or_copy
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.segments import SegmentReader, SegmentWriter, require_unit_rows
 from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
@@ -65,9 +67,12 @@ class StoreWriter:
         self._subsets: Counter[str] = Counter({} if previous is None else previous.subsets)
         self._vectors: Counter[str] = Counter()
         self._segment: SegmentWriter | None = None
+        self._adopted: list[SegmentEntry] = []
+        # Segments of this write, by name; that of the items which are added is the last.
+        self._names: list[str] = []
         self._is_half_made = False
         with write_errors(path):
-            self._name = segment_name(1 + clear_leftovers(path, kind))
+            self._highest = clear_leftovers(path, kind)
 
     def __enter__(self) -> StoreWriter:
         return self
@@ -116,9 +121,6 @@ class StoreWriter:
                 self._remove_row(self._previous, record.key.subset, self._previous.find(record.key))
             segment.add(record)
         self._is_half_made = False
-        self._vectors["embeddings"] += record.embedding is not None
-        self._vectors["captions"] += len(record.captions)
-        self._vectors["objects"] += len(record.objects)
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
         """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one.
@@ -139,12 +141,85 @@ class StoreWriter:
                     self._remove_row(self._previous, key.subset, row)
             segment.add_rows(keys, vectors)
         self._is_half_made = False
-        self._vectors["embeddings"] += len(keys)
 
     def remove(self, key: ItemKey) -> bool:
         """Remove an item that an earlier write stored; whether there was one."""
         self._require_usable()
         return self._previous is not None and self._remove_row(self._previous, key.subset, self._previous.find(key))
+
+    def adopt(self, store: StoreReader, without: Collection[int] = (), *, link: bool = True) -> None:
+        """Take over the segments of another store as they are, its media too; no vector is computed or compared.
+
+        Only where a medium's name is taken by another content are the records written anew, to say its new name. Items
+        come in the order of the stores that are adopted, before those that are added one by one.
+
+        Parameters
+        ----------
+        store : StoreReader
+            A store of the same kind, space, dtype and media type.
+        without : collection of int
+            Store rows to leave out.
+        link : bool
+            Let files that are never changed be one file under two names, where the system can; else they are copied.
+
+        Raises
+        ------
+        StoreWriteError
+            If its kind, dtype or media type is another, or the disk does not take it; the write can then only be
+            aborted.
+        SpaceMismatchError
+            If its vectors are of another space.
+        """
+        self._require_usable()
+        for what, mine, other in (
+            ("kind", self._kind.name, store.kind.name),
+            ("dtype", self.header.dtype, self.header.dtype if store.header.space is None else store.header.dtype),
+            ("media type", self.header.media_type, store.header.media_type),
+        ):
+            if mine != other:
+                raise StoreWriteError(f"{store.path} is of the {what} {other}, wanted {mine}; export it anew as that")
+        if store.header.provenance is not None:
+            self.declare(store.header.provenance)
+        left_out: dict[str, set[int]] = defaultdict(set)
+        for segment, local in map(store.locate, without):
+            left_out[segment.entry.name].add(local)
+        self._is_half_made = True
+        with write_errors(self.path):
+            self._subsets.update(store.subsets)
+            self._subsets.subtract(store.key(row).subset for row in without)
+            renamed = self.media.adopt(store.path, link=link)
+            for segment in store.segments:
+                removed = tuple(sorted({*segment.entry.removed, *left_out[segment.entry.name]}))
+                if len(removed) < segment.entry.items:
+                    self._take(store.path, segment, removed, renamed, link=link)
+        self._is_half_made = False
+
+    def _take(
+        self, root: Path, segment: SegmentReader, removed: tuple[int, ...], renamed: Mapping[str, str], *, link: bool
+    ) -> None:
+        name, old = self._next_name(), segment.entry
+        if renamed and any(_renamed(payload, renamed) != payload for _, payload in segment.parsed()):
+            anew = SegmentWriter(self._kind.create_segment(self.path, name, self.header.compression), self.header.dtype)
+            for row in sorted(set(range(old.items)) - set(removed)):
+                record = segment.record(row)
+                anew.add(replace(record, payload=_renamed(record.payload, renamed)))
+            entry = replace(
+                anew.finish(name, self.header), precision=old.precision, device=old.device, versions=old.versions
+            )
+        else:
+            source, target = (self._kind.segment_path(*place) for place in ((root, old.name), (self.path, name)))
+            files = [(source, target)] if source.is_file() else [(source / f, target / f) for f in old.files]
+            for file, copy in files:
+                copy.parent.mkdir(exist_ok=True)
+                link_or_copy(file, copy, link=link)
+            files_by_name = {file.replace(old.name, name): size for file, size in old.files.items()}
+            entry = replace(old, name=name, removed=removed, files=files_by_name)
+        self._adopted.append(entry)
+
+    def _next_name(self) -> str:
+        self._highest += 1
+        self._names.append(segment_name(self._highest))
+        return self._names[-1]
 
     def _remove_row(self, previous: StoreReader, subset: str, row: int | None) -> bool:
         if row is None:
@@ -169,9 +244,8 @@ class StoreWriter:
         try:
             self._require_usable()
             with write_errors(self.path):
-                segment = self._finish_segment()
+                manifest = self._manifest()
                 self.media.sync()
-                manifest = self._manifest(segment)
                 if not _is_stored(self.path, manifest, self._kind):
                     if self._repeats:
                         raise already_there(self.path)
@@ -194,7 +268,7 @@ class StoreWriter:
             self._segment.discard()
         self._close_previous()
         # An interruption may come after the rename that made this write the store.
-        if self._name not in (named_segments(self.path) or ()):
+        if set(self._names).isdisjoint(named_segments(self.path) or ()):
             self.media.discard()
         with suppress(OSError):
             clear_leftovers(self.path, self._kind)
@@ -218,45 +292,46 @@ class StoreWriter:
         self._require_usable()
         self._is_half_made = True
         if self._segment is None:
-            sink = self._kind.create_segment(self.path, self._name, self.header.compression)
+            sink = self._kind.create_segment(self.path, self._next_name(), self.header.compression)
             self._segment = SegmentWriter(sink, self.header.dtype)
         return self._segment
 
-    def _finish_segment(self) -> SegmentEntry | None:
-        if self._segment is None:
-            return None
-        entry = self._segment.finish(self._name, self.header)
-        self._subsets.update(self._segment.subsets)
-        self._require_distinct_keys(entry)
-        return entry
-
-    def _require_distinct_keys(self, entry: SegmentEntry) -> None:
-        segment = SegmentReader(self.path, entry, self._kind.open_segment(self.path, entry))
-        repeated = segment.repeated_key()
-        segment.close()
+    def _manifest(self) -> Manifest:
+        """What the store holds after this write; the segment of added items is finished on the way."""
+        added = []
+        if self._segment is not None:
+            added.append(self._segment.finish(self._names[-1], self.header))
+            self._subsets.update(self._segment.subsets)
+        old = [] if self._previous is None else self._previous.segments
+        new = [SegmentReader(self.path, e, self._kind.open_segment(self.path, e)) for e in (*self._adopted, *added)]
+        entries = [self._counted(segment) for segment in (*old, *new)]
+        # An added item has replaced what the store held under its key; one that is adopted has not.
+        compared = slice(None) if self._adopted else slice(len(old), None)
+        repeated = _repeated_key([*old, *new][compared], entries[compared])
+        for segment in new:
+            segment.close()
         if repeated is not None:
             raise StoreWriteError(
                 f"two items are called {repeated}; an item's id and subset must be its own: rename one, or drop it "
                 "with clip_clean"
             )
-
-    def _manifest(self, segment: SegmentEntry | None) -> Manifest:
-        kept = [] if self._previous is None else [self._without_removed(s) for s in self._previous.segments]
-        entries = [entry for entry in [*kept, *([] if segment is None else [segment])] if entry.live]
         return Manifest(
             kind=self._kind.name,
             header=self.header,
             subsets={name: count for name, count in self._subsets.items() if count},
-            segments=tuple(entries),
+            segments=tuple(entry for entry in entries if entry.live),
             embeddings=self._vectors["embeddings"],
             captions=self._vectors["captions"],
             objects=self._vectors["objects"],
         )
 
-    def _without_removed(self, segment: SegmentReader) -> SegmentEntry:
-        """A stored segment's entry after this write; its live vectors are counted on the way."""
+    def _counted(self, segment: SegmentReader) -> SegmentEntry:
+        """A segment's entry after this write; its live vectors are counted on the way."""
         entry = segment.entry
-        removed = np.array(sorted({*entry.removed, *self._removed[entry.name]}), np.int64)
+        removed = np.array(sorted({*entry.removed, *self._removed.get(entry.name, ())}), np.int64)
+        if len(removed) == len(entry.removed):
+            self._vectors.update({group: segment.live_count(group) for group in VECTOR_GROUPS})
+            return entry
         for group in VECTOR_GROUPS:
             rows = segment.item_rows(group)
             self._vectors[group] += len(rows) - int(np.isin(rows, removed).sum())
@@ -267,6 +342,31 @@ class StoreWriter:
             raise InvalidVectorError("say what computed the vectors before adding any: StoreWriter.declare(provenance)")
         if shape != (self.header.space.dimension,):
             raise InvalidVectorError(f"a vector of {self.header.space} was wanted, got one of shape {shape}")
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """A payload whose media are called by their new names."""
+    if isinstance(value, list):
+        return [_renamed(element, names) for element in value]
+    if not isinstance(value, Mapping):
+        return value
+    renamed = {key: _renamed(element, names) for key, element in value.items()}
+    if isinstance(value.get("file"), str):
+        renamed["file"] = names.get(value["file"], value["file"])
+    return renamed
+
+
+def _repeated_key(segments: Sequence[SegmentReader], entries: Sequence[SegmentEntry]) -> ItemKey | None:
+    """A key that two live rows of some segments share, if there is one."""
+    rows = [np.delete(np.arange(entry.items), list(entry.removed)) for entry in entries]
+    hashes = [segment.columns["item_hash"].all()[live] for segment, live in zip(segments, rows, strict=True)]
+    starts = np.cumsum([0, *map(len, rows)])
+
+    def key(row: int) -> ItemKey:
+        index = int(np.searchsorted(starts, row, side="right")) - 1
+        return segments[index].key(int(rows[index][row - starts[index]]))
+
+    return repeated_key(np.concatenate([np.zeros(0, np.uint32), *hashes]), key)
 
 
 def already_there(root: Path) -> StoreWriteError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreNotFoundError, StoreWriteError
+from datumaro_clip.errors import (
+    InvalidVectorError,
+    OptionError,
+    SpaceMismatchError,
+    StoreNotFoundError,
+    StoreWriteError,
+)
 from datumaro_clip.store import (
     VECTOR_GROUPS,
     Header,
@@ -19,6 +26,8 @@ from datumaro_clip.store import (
     StoreWriter,
     append_to_store,
     create_store,
+    media_path,
+    merge_stores,
     open_store,
     store_digest,
     store_kind,
@@ -316,6 +325,108 @@ class StoreContract:
         with create_store(tmp_path / "bulk", self.kind, HEADER) as writer:
             writer.add_rows([r.key for r in plain], vectors_of(plain))
         assert files_of(tmp_path / "bulk") == files_of(one_by_one)
+
+    def test_merged_stores_hold_what_each_of_them_held(self, tmp_path: Path) -> None:
+        """Records, removed rows, vectors of every group, in the order of the stores; the sources stay as they are."""
+        records = make_records(40)
+        paths = [self.write(tmp_path / str(n), records[10 * n : 10 * n + 10]) for n in range(4)]
+        with append_to_store(paths[1]) as writer:
+            writer.remove(records[12].key)
+            writer.add(Record(ItemKey("added", "test"), {"new": True}, records[0].embedding))
+        before = [files_of(path) for path in paths]
+        merged = merge_stores(paths[::-1], tmp_path / "merged")
+        with open_store(tmp_path / "merged") as reader:
+            wanted = [record for path in paths[::-1] for record in open_store(path).records()]
+            assert merged == (4, len(wanted), 0)
+            for mine, theirs in zip(reader.records(), wanted, strict=True):
+                assert_same(mine, theirs)
+            assert [reader.find(record.key) for record in wanted] == list(range(len(wanted)))
+            assert reader.embedding_count == sum(record.embedding is not None for record in wanted)
+            assert sum(reader.subsets.values()) == len(wanted)
+            reader.check()
+        assert [files_of(path) for path in paths] == before
+
+    def test_a_merged_store_outlives_its_sources_and_is_a_store_like_any(self, tmp_path: Path) -> None:
+        """Copied or linked: sources can be removed, and items added, replaced and removed."""
+        records = make_records(12)
+        for link in (True, False):
+            paths = [self.write(tmp_path / f"{n} {link}", records[4 * n : 4 * n + 4]) for n in range(2)]
+            merge_stores(paths, path := tmp_path / f"merged {link}", link=link)
+            shared = {file.stat().st_ino for source in paths for file in source.rglob("*.*") if file.is_file()}
+            is_shared = any(file.stat().st_ino in shared for file in path.rglob("*") if file.is_file())
+            assert is_shared is link
+            for source in paths:
+                shutil.rmtree(source)
+            with append_to_store(path) as writer:
+                assert writer.remove(records[0].key)
+                writer.add(replace(records[5], payload={"again": 1}))
+                writer.add(records[9])
+            with open_store(path) as reader:
+                left = [record.key for record in [*records[1:5], *records[6:8], records[5], records[9]]]
+                assert list(reader.keys()) == left
+                reader.check()
+
+    def test_items_of_one_key_are_refused_or_one_stays(self, tmp_path: Path) -> None:
+        """In several stores; which of them stays is for the user to say."""
+        records = make_records(8)
+        changed = replace(records[3], payload={"changed": True})
+        paths = [self.write(tmp_path / "a", records[:5]), self.write(tmp_path / "b", [changed, *records[5:]])]
+        with pytest.raises(StoreWriteError, match=r"1 items are in several stores.*--on-repeat first or last"):
+            merge_stores(paths, tmp_path / "merged")
+        assert not (tmp_path / "merged").exists()
+        for on_repeat, wanted in (("first", records), ("last", [*records[:3], records[4], changed, *records[5:]])):
+            done = merge_stores(paths, tmp_path / "merged", on_repeat=on_repeat, overwrite=True)  # type: ignore[arg-type]
+            assert done == (2, 8, 1)
+            with open_store(tmp_path / "merged") as reader:
+                for mine, theirs in zip(reader.records(), wanted, strict=True):
+                    assert_same(mine, theirs)
+                assert sum(reader.subsets.values()) == 8
+                reader.check()
+
+    def test_media_of_one_name_both_stay(self, tmp_path: Path) -> None:
+        """Equal ones are one file; of different ones, the records that mean the second say its new name."""
+        paths = []
+        for n, content in enumerate((b"one", b"two", b"one")):
+            with create_store(tmp_path / str(n), self.kind, HEADER) as writer:
+                media = {"file": writer.media.add_bytes(content, "train/a.jpg"), "parts": [{"file": "elsewhere"}]}
+                writer.add(Record(ItemKey(f"{n}", "train"), {"media": media, "n": n}, make_records(1)[0].embedding))
+                writer.media.add_bytes(b"shared", "train/shared.jpg")
+            paths.append(tmp_path / str(n))
+        merge_stores(paths, tmp_path / "merged")
+        with open_store(tmp_path / "merged") as reader:
+            found = list(reader.records())
+            contents = [media_path(reader.path, r.payload["media"]["file"]).read_bytes() for r in found]
+            assert contents == [b"one", b"two", b"one"]
+            assert [r.payload["media"]["parts"] for r in found] == [[{"file": "elsewhere"}]] * 3
+            assert len(list((reader.path / "media/train").iterdir())) == 2
+            assert reader.embedding_count == 3
+            reader.check()
+
+    def test_stores_that_do_not_fit_are_refused(self, tmp_path: Path) -> None:
+        """Another space, dtype, media type or other categories; nothing is left of the attempt."""
+        first = self.write(tmp_path / "first", make_records(2))
+        others = {
+            "space": (replace(HEADER, space=VectorSpace("sha256:" + "6" * 64, 8, "other")), SpaceMismatchError),
+            "dtype": (replace(HEADER, dtype="float16"), StoreWriteError),
+            "media type": (replace(HEADER, media_type="video"), StoreWriteError),
+            "categories": (replace(HEADER, categories={}), StoreWriteError),
+        }
+        for what, (header, error) in others.items():
+            other = self.write(tmp_path / what, [Record(ItemKey("x", "y"), {}, make_records(1)[0].embedding)], header)
+            with pytest.raises(error):
+                merge_stores([first, other], tmp_path / "merged")
+            assert not (tmp_path / "merged").exists()
+        with pytest.raises(StoreWriteError, match="one of the stores to merge"):
+            merge_stores([first, first], first)
+        with pytest.raises(OptionError, match="at least one"):
+            merge_stores([], tmp_path / "merged")
+
+    def test_stores_without_items_or_vectors_merge(self, tmp_path: Path) -> None:
+        empty, bare = Header(categories=HEADER.categories), [Record(ItemKey("bare", "train"))]
+        paths = [self.write(tmp_path / "0", [], empty), self.write(tmp_path / "1", bare, empty)]
+        merge_stores([*paths, self.write(tmp_path / "2", make_records(3))], tmp_path / "merged")
+        with open_store(tmp_path / "merged") as reader:
+            assert (len(reader), reader.embedding_count, reader.header.space) == (4, 3, SPACE)
 
     def test_leftovers_of_a_killed_write_are_cleared(self, tmp_path: Path) -> None:
         """Half a segment and temporaries are no part of the store, and the next writer removes them."""

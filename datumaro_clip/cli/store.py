@@ -1,0 +1,38 @@
+"""``datum-clip store``: what is done with whole stores."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from datumaro_clip.store import merge_stores
+
+NAME = "store"
+HELP = "make one store of several"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    text = "make one store of several, in their order; nothing is computed"
+    merge = actions.add_parser("merge", help=text, description=text)
+    merge.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="of one kind, model, dtype and categories")
+    merge.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the store to write")
+    merge.add_argument(
+        "--on-repeat",
+        choices=("refuse", "first", "last"),
+        default="refuse",
+        help="which stays of items with the same id and subset (default: %(default)s)",
+    )
+    merge.add_argument("--overwrite", action="store_true", help="replace a store of the same kind that is there")
+    merge.add_argument("--copy", action="store_true", help="copy files, where else both stores share them")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Merge, and say what came of it."""
+    done = merge_stores(
+        args.stores, args.output, on_repeat=args.on_repeat, overwrite=args.overwrite, link=not args.copy
+    )
+    lost = f"; {done.left_out} items left out, whose id and subset another has" if done.left_out else ""
+    print(f"{args.output}: {done.items} items of {done.stores} stores{lost}")
+    return 0
