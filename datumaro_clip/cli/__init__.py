@@ -18,12 +18,14 @@ INTERRUPTED = 130
 
 # Modules of this package, each one command.
 COMMANDS = (
+    "add",
     "cache",
     "catalogue",
     "decisions",
     "demo",
     "detector",
     "doctor",
+    "embed",
     "explore",
     "fetch",
     "index",
@@ -32,6 +34,7 @@ COMMANDS = (
     "merge",
     "map",
     "model",
+    "remove",
     "search",
     "serve",
     "store",

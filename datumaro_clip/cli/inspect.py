@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name:<12} {value}")
         print()
         for record in islice(reader.records(), args.first):
-            print(_describe(record))
+            print(describe(record))
     return 0
 
 
@@ -57,7 +57,8 @@ def _of_segments(reader: StoreReader, attribute: str) -> list[str]:
     return list(dict.fromkeys(getattr(segment.entry, attribute) for segment in vectors))
 
 
-def _describe(record: Record) -> str:
+def describe(record: Record) -> str:
+    """An item's key, the length and shape of its vector, and how many captions and objects have one."""
     parts = f"{len(record.captions)} captions, {len(record.objects)} objects"
     if record.embedding is None:
         return f"{record.key}  no vector, {parts}"

@@ -1,0 +1,45 @@
+"""``datum-clip embed``: a dataset to a new store."""
+
+from __future__ import annotations
+
+import argparse
+from itertools import islice
+from pathlib import Path
+
+from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.inspect import describe
+from datumaro_clip.curate.options import add_options
+from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
+from datumaro_clip.store import DTYPES, kind_names, open_store
+
+NAME = "embed"
+HELP = "embed a dataset, write it to a new store, and print the first items"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to embed")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
+    parser.add_argument("-f", "--format", choices=kind_names(), default="clip_hdf5", help="default: %(default)s")
+    parser.add_argument(
+        "--show", type=at_least(0), default=5, metavar="N", help="items to print (default: %(default)s)"
+    )
+    parser.add_argument("--save-media", action="store_true", help="keep pictures in the store")
+    parser.add_argument("--dtype", choices=list(DTYPES), default="float32", help="of vectors (default: %(default)s)")
+    add_options(parser, EMBEDDING_OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed and store; print ids, shapes and norms."""
+    from datumaro_clip.host.adding import embed_to_store
+    from datumaro_clip.host.sources import open_dataset
+
+    options = EmbeddingOptions.among(vars(args))
+    embed_to_store(
+        open_dataset(args.dataset), args.output, args.format, options, save_media=args.save_media, dtype=args.dtype
+    )
+    with open_store(args.output) as reader:
+        print(f"{args.output}: {len(reader)} items, {reader.embedding_count} embeddings")
+        for record in islice(reader.records(), args.show):
+            print(describe(record))
+    return 0
