@@ -8,21 +8,20 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from opened_files import SUBJECTS
 
 from datumaro_clip.errors import StoreCorruptError, StoreWriteError
 from datumaro_clip.store import MediaFolder, create_store, media_path
 from datumaro_clip.testing.records import HEADER
 
-SCRIPT = Path(__file__).with_name("opened_files.py")
-COUNTS = {"clip_hdf5": 100, "clip_mmap": 100, "cache": 50, "model": 60}
+SCRIPT = Path(__file__).parents[1] / "tools/fuzz.py"
+COUNTS = {"clip_hdf5": 80, "clip_mmap": 80, "payload": 120, "manifest": 60, "cache": 50, "model": 60}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: needs limits of memory")
-@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("subject", COUNTS)
 def test_damaged_and_hostile_files(subject: str, tmp_path: Path) -> None:
     """In a process of its own: a crash of a library, code that is executed, or memory that runs out, ends it."""
-    command = [sys.executable, str(SCRIPT), subject, str(tmp_path), str(COUNTS[subject]), "1"]
+    command = [sys.executable, str(SCRIPT), "--one", subject, str(tmp_path), str(COUNTS[subject]), "1"]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     said = done.stdout.decode(errors="replace")
     assert done.returncode == 0, said[-500:] + done.stderr.decode(errors="replace")[-2000:]

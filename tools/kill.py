@@ -1,9 +1,9 @@
-"""Kill commands at random moments, run them to their end, and compare the store with that of an undisturbed run.
+"""Kill commands at random moments, repeat the very same command, and compare what it writes with an undisturbed run.
 
-    python tools/kill.py [--kills 50] [--items 300] [--seed 0]
+    python tools/kill.py [--kills 30] [--items 300] [--seed 0]
 
 prints a line for each kill: what was killed, when, and how many vectors that were being computed are not in the cache.
-Fails if a store differs by a byte.
+Fails if a command is refused when it is repeated, or a file of what it writes differs by a byte.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ from typing import NamedTuple
 
 from datumaro_clip.cli import main as datum_clip
 from datumaro_clip.embedding.cache import VectorCache
-from datumaro_clip.testing.stores import files_of
+from datumaro_clip.store import create_store
+from datumaro_clip.testing.records import HEADER, files_of, make_records
 
-# ``datum``, telling how many pictures each batch has when its computing begins and when it has ended.
-DATUM = """
+# ``datum`` or ``datum-clip``, telling how many pictures each batch has when its computing begins and when it has ended.
+RUN = """
 import os, sys
-from datumaro.cli.__main__ import main
+if sys.argv[1] == "datum":
+    from datumaro.cli.__main__ import main
+else:
+    from datumaro_clip.cli import main
 from datumaro_clip.model.requests import RequestQueue
 
 told = os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -42,16 +46,19 @@ def telling(queue, inputs):
     return rows
 
 RequestQueue._run = telling
-sys.exit(main())
+sys.exit(main(sys.argv[2:]))
 """
 
+# Each as a user types it; nothing is added when it is repeated.
 COMMANDS = (
-    "export --overwrite -i catalogue:coco -f clip_mmap -o {store} -- --save-media",
-    "export --overwrite -i catalogue:coco -f clip_hdf5 -o {store} -- --save-media",
-    "transform --overwrite -t clip_embed -o {store}-out catalogue:coco -- --overwrite --store-format clip_mmap"
-    " --store {store}",
-    "transform --overwrite -t clip_embed -o {store}-out catalogue:coco -- --overwrite --store-format clip_hdf5"
-    " --store {store}",
+    "datum export -i catalogue:coco -f clip_mmap -o {store} -- --save-media {embedding}",
+    "datum export -i catalogue:coco -f clip_hdf5 -o {store} -- --save-media {embedding}",
+    "datum convert -i catalogue -if coco -f clip_mmap -o {store} -- {embedding}",
+    "datum transform -t clip_embed -o {store}-out catalogue:coco -- --store-format clip_mmap --store {store}"
+    " {embedding}",
+    "datum transform -t clip_embed -o {store}-out catalogue:coco -- --store {store} {embedding}",
+    "datum-clip embed catalogue:coco -o {store} --save-media {embedding}",
+    "datum-clip store merge shard-0 shard-1 -o {store}",
 )
 
 
@@ -74,7 +81,7 @@ class Kill(NamedTuple):
     kept: int
 
     def __str__(self) -> str:
-        words = " ".join(self.command.split()[:10])
+        words = " ".join(self.command.split()[:9])
         return f"{self.after:6.2f} s  begun {self.begun:4}  ended {self.ended:4}  kept {self.kept:4}  {words}"
 
 
@@ -100,9 +107,9 @@ class Trial:
         begun, ended = self._count("begun"), self._count("ended")
         return 0.0, Kill(self.words, time.monotonic() - started, begun, ended, self._vectors() - before)
 
-    def store(self) -> dict[str, bytes]:
-        """The store's files."""
-        return files_of(self.folder / self.name)
+    def written(self) -> dict[str, bytes]:
+        """The files of the store, and of the dataset beside it."""
+        return {**files_of(self.folder / self.name), **files_of(self.folder / f"{self.name}-out")}
 
     def forget(self) -> None:
         """Remove the store and the cache."""
@@ -110,10 +117,11 @@ class Trial:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        words = f"{self.words.format(store=self.name)} --model tiny --no-self-check --cache {self._cache}".split()
+        embedding = f"--model tiny --no-self-check --cache {self._cache}"
+        words = self.words.format(store=self.name, embedding=embedding).split()
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-c", DATUM, *words],
+                [sys.executable, "-c", RUN, *words],
                 cwd=self.folder,
                 env={**os.environ, "TOLD": str(self._told)},
                 stdout=log,
@@ -135,7 +143,7 @@ def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Ite
     """Kill a command so often, beginning anew where it ended first; raise AssertionError if a store differs."""
     undisturbed = Trial(words, folder, "undisturbed")
     duration, _ = undisturbed.run()
-    wanted, trial = undisturbed.store(), Trial(words, folder, "killed")
+    wanted, trial = undisturbed.written(), Trial(words, folder, "killed")
     undisturbed.forget()
     while count:
         _, kill = trial.run(chance.uniform(0, duration))
@@ -144,7 +152,7 @@ def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Ite
             yield kill
         if kill is None or not count:
             trial.run()
-            require_same(trial.store(), wanted)
+            require_same(trial.written(), wanted)
             trial.forget()
 
 
@@ -172,14 +180,19 @@ def main() -> int:
 
 
 def draw(folder: Path, items: int) -> None:
-    """A catalogue to run the commands on."""
+    """A catalogue, and two stores of parts of it, to run the commands on."""
     if datum_clip(["catalogue", "-o", str(folder / "catalogue"), "--items", str(items)]):
         raise SystemExit("no catalogue could be drawn")
+    records = make_records(2 * items)
+    for shard in range(2):
+        with create_store(folder / f"shard-{shard}", "clip_mmap", HEADER) as writer:
+            for record in records[shard::2]:
+                writer.add(record)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Kill commands at random moments; compare their stores.")
-    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--items", type=int, default=300, help="pictures to draw (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

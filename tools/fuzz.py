@@ -1,0 +1,266 @@
+"""Opens damaged and hostile copies of what others may send, many thousands of them, each kind in its own process.
+
+    python tools/fuzz.py [KIND ...] [--count 1000] [--seed 0]
+
+tries ``--count`` mutations, shared out among the kinds, and prints how many were refused. Fails where one gives other
+contents than the undamaged one, an error that is not of datumaro_clip.errors, reads or writes outside, or takes much
+memory. A kind is a :class:`Subject` in :data:`SUBJECTS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from datumaro.components import annotation as dm
+from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image
+from mutations import MUTATIONS, become_huge_array, files_in, rewritten
+from pycocotools import mask as coco_mask
+
+from datumaro_clip.embedding.cache import VectorCache
+from datumaro_clip.errors import DatumaroClipError, StoreCorruptError
+from datumaro_clip.host.codec.items import ItemDecoder, ItemEncoder
+from datumaro_clip.host.codec.verify import verify_items
+from datumaro_clip.model.directory import verify_files
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.model.resolve import BUNDLED
+from datumaro_clip.store import VECTOR_GROUPS, ArchiveMember, Header, Record, create_store, open_store
+from datumaro_clip.testing.records import HEADER, make_records
+from datumaro_clip.vectors import ItemKey
+
+MOST_MEMORY = 400 << 20
+PIXELS = np.zeros((1, 96, 96, 3), np.uint8)
+KEYS = [b"%032d" % number for number in range(60)]
+
+SIGNED = ("manifest.json", "preprocessor_config.json", "tokenizer.json", "golden.npy")
+
+
+class Subject(NamedTuple):
+    """What is damaged.
+
+    Attributes
+    ----------
+    write : callable
+        Makes a sound one in a folder.
+    read : callable
+        All that it holds, as one string; of a cache, nothing but what it should hold.
+    sign : callable or None
+        Replaces a value in its manifest, with whatever digests there are made right.
+    always_signed : bool
+        Whether that is all that is done to it; else every third time.
+    """
+
+    write: Callable[[Path], None]
+    read: Callable[[Path], str]
+    sign: Callable[[Path, random.Random], None] | None
+    always_signed: bool = False
+
+
+def write_store(kind: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        with create_store(path, kind, HEADER) as writer:
+            for record in make_records(40):
+                writer.add(record)
+            writer.media.add_bytes(b"picture", "a.jpg")
+
+    return write
+
+
+def read_store(path: Path) -> str:
+    with open_store(path) as reader:
+        reader.check()
+        matrix = np.array(reader.matrix()).tobytes()
+        vectors = [reader.stored_rows(group)[:].tobytes() for group in VECTOR_GROUPS]
+        records = [(vectors, r.key, r.payload, r.embedding, [c.vector for c in r.captions]) for r in reader.records()]
+        return repr((len(reader), dict(reader.subsets), list(reader.keys()), matrix, records))
+
+
+def sign_store(path: Path, chance: random.Random) -> None:
+    file = next(path.glob("clip_*.json"))
+    body = rewritten("{" + file.read_text().partition("\n")[2], chance, 100_000)[1:].encode()
+    digest = hashlib.sha256(body).hexdigest()
+    file.write_bytes(f'{{"format":"{file.stem}","format_version":2,"sha256":"{digest}",\n'.encode() + body)
+
+
+def write_dataset(path: Path) -> None:
+    """A store of annotations of many classes, attributes, pictures in the store and one in an archive."""
+    mask = np.eye(6, dtype=bool)
+    annotations = [
+        *(dm.Bbox(1, 2, 3, 4, label=0, attributes={"a": (1, None), "b": {1, 2}}), dm.Caption("ü"), dm.Label(1)),
+        *(dm.Mask(mask, label=0), dm.RleMask(coco_mask.encode(np.asfortranarray(mask, np.uint8)), label=1)),
+        *(dm.Polygon([0, 0, 3, 0, 3, 3]), dm.Points([1, 2, 3, 4], [0, 2]), dm.Ellipse(1, 2, 3, 4)),
+        *(dm.PolyLine([1, 2, 3, 4]), dm.RotatedBbox(5, 5, 2, 2, 30), dm.Cuboid3d([1.0, 2, 3], [0.1, 0, 0], [1, 1, 1])),
+    ]
+    attributes = {"array": np.arange(6).reshape(2, 3), "set": {"a"}, "nested": (1, [2, {"three": 3}]), "big": 2**70}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    member = ArchiveMember(str(path.parent), "none.tar", 512, 10, "a.png")
+    media = [Image.from_numpy(PIXELS[0]), Image.from_bytes(member, ext=".png"), None]
+    items = [
+        DatasetItem(str(n), media=medium, annotations=annotations, attributes=attributes)
+        for n, medium in enumerate(media)
+    ]
+    with create_store(path, "clip_mmap", Header()) as writer:
+        for save_media, item in zip((True, False, False), items, strict=True):
+            encoder = ItemEncoder(writer.media, save_media=save_media)
+            writer.add(Record(ItemKey(item.id, item.subset), encoder.encode(item)))
+
+
+def read_dataset(path: Path) -> str:
+    """All items, decoded; what refers to a file outside is refused or not there."""
+    with open_store(path) as reader:
+        reader.check()
+        with suppress(StoreCorruptError):
+            verify_items(reader)
+        items = [ItemDecoder(path).decode(record.key, record.payload) for record in reader.records()]
+        masks = [note.image.tobytes() for item in items for note in item.annotations if isinstance(note, dm.Mask)]
+        return repr(([(item.id, item.annotations, item.attributes) for item in items], masks))
+
+
+def sign_payload(path: Path, chance: random.Random) -> None:
+    """Replace a value of one item's payload; the store is written anew, so that every digest is right."""
+    with open_store(path) as reader:
+        records = list(reader.records())
+    number = chance.randrange(len(records))
+    payload = json.loads(rewritten(json.dumps(dict(records[number].payload)), chance, 60))
+    if not isinstance(payload, dict):
+        payload = {"attributes": payload}
+    records[number] = replace(records[number], payload=payload)
+    with create_store(path, "clip_mmap", Header(), overwrite=True) as writer:
+        for record in records:
+            writer.add(record)
+
+
+def write_cache(path: Path) -> None:
+    with VectorCache(path) as cache:
+        cache.put(KEYS, [np.full(512, number) for number in range(len(KEYS))])
+
+
+def read_cache(path: Path) -> str:
+    with VectorCache(path) as cache:
+        for number, vector in enumerate(cache.get(KEYS)):
+            assert vector is None or np.array_equal(vector, np.full(512, number)), "another vector than was put"
+        cache.put(KEYS, [np.full(512, number) for number in range(len(KEYS))])
+        cache.verify()
+    return ""
+
+
+def write_model(path: Path) -> None:
+    shutil.copytree(BUNDLED / "tiny", path)
+
+
+def read_model(path: Path) -> str:
+    """Digests first, as ``datum-clip model verify`` does; then what the model computes."""
+    verify_files(path)
+    encoder = load_model(path, precision="f32")
+    return repr((encoder.submit_pixels(PIXELS).result().tobytes(), encoder.embed_texts(["a cup"]).tobytes()))
+
+
+def sign_model(path: Path, chance: random.Random) -> None:
+    name = chance.choice(SIGNED)
+    if name.endswith(".json"):
+        (path / name).write_text(rewritten((path / name).read_text(), chance, 100))
+    else:
+        become_huge_array(path / name, path, chance)
+    if name != "manifest.json":
+        values = json.loads((path / "manifest.json").read_text())
+        data = (path / name).read_bytes()
+        values["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        (path / "manifest.json").write_text(json.dumps(values))
+
+
+SUBJECTS = {
+    "clip_hdf5": Subject(write_store("clip_hdf5"), read_store, sign_store),
+    "clip_mmap": Subject(write_store("clip_mmap"), read_store, sign_store),
+    "payload": Subject(write_dataset, read_dataset, sign_payload, always_signed=True),
+    "manifest": Subject(write_store("clip_mmap"), read_store, sign_store, always_signed=True),
+    "cache": Subject(write_cache, read_cache, None),
+    "model": Subject(write_model, read_model, sign_model),
+}
+
+
+def main(name: str, folder: Path, count: int, seed: int) -> None:
+    subject, chance = SUBJECTS[name], random.Random(seed)
+    sound = folder / "sound"
+    subject.write(sound)
+    wanted = subject.read(sound)
+    (folder / "outside").write_text("a secret")
+    limit_memory()
+    refused = 0
+    for number in range(count):
+        copy = folder / "copy"
+        shutil.copytree(sound, copy)
+        signed = subject.always_signed or (subject.sign is not None and number % 3 == 0)
+        refused += try_one(subject, copy, chance, number, None if signed else wanted)
+        shutil.rmtree(copy)
+    assert (folder / "outside").read_text() == "a secret"
+    assert sorted(path.name for path in folder.iterdir()) == ["outside", "sound"]
+    print("refused", refused)
+
+
+def try_one(subject: Subject, copy: Path, chance: random.Random, number: int, wanted: str | None) -> bool:
+    """Mutate and read; whether that was refused. What is signed anew may say other things than before."""
+    if wanted is None and subject.sign is not None:
+        print(number, "signed", flush=True)
+        subject.sign(copy, chance)
+    else:
+        mutate, file = chance.choice(MUTATIONS), chance.choice(files_in(copy))
+        print(number, mutate.__name__, file.relative_to(copy), flush=True)
+        mutate(file, copy, chance)
+    try:
+        found = subject.read(copy)
+    except DatumaroClipError as exc:
+        print("  ", str(exc)[:200].replace("\n", " "))
+        return True
+    assert wanted in (None, found), "other contents than the undamaged one's"
+    return False
+
+
+def limit_memory() -> None:
+    """Let this process take so much more than it has now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * os.sysconf("SC_PAGE_SIZE") + MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def share_out(names: list[str], count: int, seed: int) -> int:
+    """Try every kind in a process of its own, which a crash of a library may end; how many kinds failed."""
+    failed = 0
+    for number, name in enumerate(names):
+        share = len(range(number, count, len(names)))
+        with tempfile.TemporaryDirectory(prefix="datumaro-clip-fuzz-") as folder:
+            command = [sys.executable, __file__, "--one", name, folder, str(share), str(seed)]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        last = (done.stdout.splitlines() or ["nothing"])[-1]
+        print(f"{name}: {share} tried, {last}" if done.returncode == 0 else f"{name}: FAILED", flush=True)
+        if done.returncode:
+            print(done.stdout[-800:], done.stderr[-3000:])
+            failed += 1
+    return failed
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--one"]:
+        arguments: list[Any] = sys.argv[2:]
+        main(arguments[0], Path(arguments[1]), int(arguments[2]), int(arguments[3]))
+    else:
+        parser = argparse.ArgumentParser(description="Open damaged and hostile files.")
+        parser.add_argument("kinds", nargs="*", choices=[*SUBJECTS, []], metavar="KIND", help=", ".join(SUBJECTS))
+        parser.add_argument("--count", type=int, default=1000)
+        parser.add_argument("--seed", type=int, default=0)
+        told = parser.parse_args()
+        sys.exit(share_out(told.kinds or list(SUBJECTS), told.count, told.seed))
