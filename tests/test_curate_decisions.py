@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,41 @@ def test_a_foreign_or_damaged_file_is_refused_with_its_line(tmp_path: Path, cont
     (tmp_path / "file").write_text(content)
     with pytest.raises(DecisionError, match=said):
         read_decisions(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rank", "x"),
+        ("rank", True),
+        ("annotation", [0]),
+        ("annotation", -1),
+        ("label", 5),
+        ("move_to", "../out"),
+        ("move_to", "a/b"),
+        ("move_to", "nul\0"),
+        ("move_to", 5),
+        ("move_to", ""),
+        ("score", "much"),
+        ("attributes", {"a": [1]}),
+        ("attributes", "text"),
+        ("tag", 3),
+        ("representative", "a@b"),
+        ("representative", {"id": "a"}),
+    ],
+)
+def test_a_field_that_cannot_be_is_named_with_its_line(tmp_path: Path, name: str, value: object):
+    header = '{"format": "datumaro-clip decisions", "version": 2, "decisions": 1}'
+    line = json.dumps({"id": "a", "subset": "b", "action": "keep", name: value})
+    (tmp_path / "file").write_text(f"{header}\n{line}\n")
+    with pytest.raises(DecisionError, match="line 2 is not a decision"):
+        read_decisions(tmp_path / "file")
+
+
+def test_a_file_of_version_1_is_still_read(tmp_path: Path):
+    header = '{"format": "datumaro-clip decisions", "version": 1, "transform": "clip_dedup", "decisions": 1}'
+    (tmp_path / "file").write_text(header + '\n{"id": "a", "subset": "b", "action": "drop"}\n')
+    assert read_decisions(tmp_path / "file").decisions == (Decision(ItemKey("a", "b"), "drop"),)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path):

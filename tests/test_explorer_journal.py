@@ -49,6 +49,8 @@ def test_tags_are_added_and_taken_away_one_by_one(tmp_path: Path):
     journal.add([Choice(A, "tag", tag="blurred"), Choice(A, "tag", tag="night")], 0)
     journal.add([Choice(A, "untag", tag="night")], 1)
     assert {(action, tag) for _, action, _, tag in said(journal)} == {("tag", "blurred"), ("untag", "night")}
+    decided = read_decisions(tmp_path / "decisions.jsonl").decisions
+    assert {(one.action, one.tag) for one in decided} == {("tag", "blurred"), ("untag", "night")}
 
 
 def test_undo_takes_back_one_line_after_another(tmp_path: Path):

@@ -439,6 +439,22 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
         several().transform(ClipSearch, **wrong).init_cache()
 
 
+def test_tags_are_added_and_taken_away_by_decisions():
+    from datumaro_clip.host.apply import DecidedItems
+    from datumaro_clip.host.items import key_of
+
+    items = [item.wrap(attributes={"tags": ["old"]}) for item in several(2)]
+    first, second = map(key_of, items)
+    decided = (
+        Decision(first, "tag", tag="night"),
+        Decision(first, "tag", tag="old"),
+        Decision(second, "untag", tag="old"),
+        Decision(second, "untag", tag="never there"),
+    )
+    found = list(DecidedItems(DecisionLog("explorer", {}, None, decided), {}).apply(items))
+    assert [item.attributes["tags"] for item in found] == [["old", "night"], []]
+
+
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
     from datumaro_clip.host.apply import DecidedItems
     from datumaro_clip.host.items import key_of

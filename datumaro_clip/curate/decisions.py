@@ -7,20 +7,21 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from datumaro_clip.errors import DecisionError, with_cure
 from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 FORMAT = "datumaro-clip decisions"
-VERSION = 1
+VERSION = 2
+_KNOWN_VERSIONS = (1, 2)  # 1 has no tags
 _WANTED = "wanted decisions.jsonl, as --report DIR writes it"
 _SURROGATE = re.compile("[\ud800-\udfff]")
-ACTIONS = ("keep", "drop", "mark", "move", "label")
+ACTIONS = ("keep", "drop", "mark", "move", "label", "tag", "untag")
 
 Scalar: TypeAlias = str | int | float | bool
 Place: TypeAlias = tuple[int, int, int, int]
@@ -34,7 +35,8 @@ class Decision:
     ----------
     key : ItemKey
     action : str
-        ``keep``, ``drop``, ``mark`` (keep, with attributes), ``move`` (to ``subset``) or ``label`` (add ``label``).
+        ``keep``, ``drop``, ``mark`` (keep, with attributes), ``move`` (to ``subset``), ``label`` (add ``label``),
+        ``tag`` or ``untag`` (add ``tag`` to the item's attribute ``tags``, or take it away).
     reason : str
         Short machine-readable reason, as ``near_duplicate``; empty where there is nothing to say.
     score, threshold : float, optional
@@ -57,6 +59,8 @@ class Decision:
         Attributes that the item carries afterwards.
     occurrence : int, optional
         Which of several items of one id and subset it is about, from 1 on; None for the first.
+    tag : str, optional
+        Which tag is added or taken away.
     places : tuple, optional
         Where the item's picture differs from the representative's, in both: ``(x, y, w, h)`` in pixels.
     """
@@ -77,6 +81,7 @@ class Decision:
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     occurrence: int | None = None
     places: tuple[Place, Place] | None = None
+    tag: str | None = None
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:
@@ -211,7 +216,7 @@ def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, An
 def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found: int) -> None:
     if header.get("format") != FORMAT:
         raise DecisionError(f"{os.fspath(path)} is not a decisions file; {_WANTED}")
-    if header.get("version") != VERSION:
+    if header.get("version") not in _KNOWN_VERSIONS:
         raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; upgrade datumaro-clip")
     if header.get("decisions") != found:
         told = header.get("decisions")
@@ -249,9 +254,49 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
         if "places" in record:
             here, there = (tuple(map(int, place)) for place in record["places"])
             record["places"] = here, there
+        for name, value in record.items():
+            if name in _FIELDS and not _FIELDS[name].holds(value):
+                raise ValueError(f"{name} {_FIELDS[name].wanted}, got {value!r}")
         return Decision(key, **record)
     except (KeyError, TypeError, ValueError) as exc:
         raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}; {_WANTED}") from exc
+
+
+class _Field(NamedTuple):
+    """What a field of a decision must be, in words and as a check."""
+
+    wanted: str
+    holds: Callable[[Any], bool]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_subset(value: Any) -> bool:
+    """A subset's name is a part of paths that exporters write."""
+    return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(one, str | int | float) for one in value.values())
+
+
+_TEXT = _Field("must be a text", lambda value: isinstance(value, str))
+_COUNT = _Field("must be a whole number from 0 on", _is_count)
+_NUMBER = _Field("must be a finite number", _is_number)
+# Checked when a file is read: what it says is data, and becomes paths, indices and attributes.
+_FIELDS = {
+    **dict.fromkeys(("action", "reason", "text", "label", "detail", "tag"), _TEXT),
+    **dict.fromkeys(("group", "annotation", "rank", "occurrence"), _COUNT),
+    **dict.fromkeys(("score", "threshold"), _NUMBER),
+    "subset": _Field("must be a plain name without slashes", _is_subset),
+    "attributes": _Field("must hold texts, numbers and booleans", _is_plain),
+}
 
 
 def _dump(record: Mapping[str, Any]) -> str:

@@ -134,8 +134,7 @@ class Journal:
 
     def log(self) -> DecisionLog:
         """The choices as the decisions that ``datum-clip decisions apply`` obeys."""
-        decided = [_decision(choice) for choice in self.choices()]
-        return DecisionLog("explorer", {}, None, tuple(one for one in decided if one is not None))
+        return DecisionLog("explorer", {}, None, tuple(map(_decision, self.choices())))
 
     def exceptions(self) -> list[ItemKey]:
         """The items that a person keeps although a tool proposed to drop them, as ``--except`` reads them."""
@@ -167,10 +166,10 @@ class Journal:
             return self.version
 
 
-def _decision(choice: Choice) -> Decision | None:
+def _decision(choice: Choice) -> Decision:
     """What a choice means for the dataset."""
     if choice.tag:
-        return None
+        return Decision(choice.key, choice.action, "by_hand", tag=choice.tag)
     told = {name: choice.proposal[name] for name in ("score", "threshold", "detail", "text") if name in choice.proposal}
     if choice.action == "accept":
         return Decision(choice.key, annotation=choice.annotation, **{**choice.proposal, **told})

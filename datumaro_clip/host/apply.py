@@ -80,6 +80,9 @@ class DecidedItems:
                 attributes.update(decision.attributes)
             if decision.action == "move" and decision.subset:
                 subset = decision.subset
+        tags = _tagged(attributes.get("tags"), decided)
+        if tags is not None:
+            attributes["tags"] = tags
         return item.wrap(annotations=annotations, attributes=attributes, subset=subset)
 
     def _annotations(self, item: DatasetItem, decided: list[Decision]) -> Iterator[Annotation]:
@@ -120,6 +123,20 @@ class DecidedItems:
             if decision is not None and decision.representative is not None:
                 lost[decision.representative] += _transferable(item, decision.reason)
         return lost
+
+
+def _tagged(held: Any, decided: Sequence[Decision]) -> list[str] | None:
+    """An item's tags after decisions; None where none is about tags."""
+    changes = [one for one in decided if one.action in ("tag", "untag") and one.tag]
+    if not changes:
+        return None
+    tags = dict.fromkeys([held] if isinstance(held, str) else map(str, held or ()))
+    for one in changes:
+        if one.action == "tag":
+            tags[str(one.tag)] = None
+        else:
+            tags.pop(str(one.tag), None)
+    return list(tags)
 
 
 class Replay(Transform):
