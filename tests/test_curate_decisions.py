@@ -22,7 +22,23 @@ from datumaro_clip.vectors import ItemKey
 
 KEY = ItemKey("a/b @ c", "träin")
 FULL = Decision(
-    KEY, "move", "near_duplicate", 0.5, 0.25, 3, ItemKey("x", "y"), 2, "to", "cat", 7, "why\nso", {"clip_score": 0.5}
+    KEY,
+    "move",
+    "near_duplicate",
+    score=0.5,
+    threshold=0.25,
+    group=3,
+    representative=ItemKey("x", "y"),
+    annotation=2,
+    text="what it says",
+    subset="to",
+    label="cat",
+    rank=7,
+    detail="why\nso",
+    attributes={"clip_score": 0.5},
+    occurrence=1,
+    places=((1, 2, 3, 4), (5, 6, 7, 8)),
+    tag="night",
 )
 
 
