@@ -94,6 +94,16 @@ def test_paths_that_leave_the_root_are_refused(name: str, inside: bool, tmp_path
     assert [reason for _, reason in refused(tables)] == ([] if inside else ["outside"])
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_pictures_that_are_all_elsewhere_are_told(there: int, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """One that is there says that the directory is right."""
+    for n in range(there):
+        (tmp_path / f"{n}.jpg").touch()
+    tables = table(tmp_path, "image\n" + "".join(f"{n}.jpg\n" for n in range(10)))
+    assert tables.survey.records == 10
+    assert ("name their directory with --image-root" in caplog.text) == (not there)
+
+
 def test_an_image_root_lets_absolute_paths_in(tmp_path: Path):
     [record] = table(tmp_path / "t", f"image\n{tmp_path}/p/a.jpg\n", image_root=str(tmp_path))
     assert record.picture == str(tmp_path / "p" / "a.jpg")

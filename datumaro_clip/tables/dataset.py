@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import re
 from array import array
 from collections import Counter
@@ -26,6 +27,8 @@ from datumaro_clip.tables.sidecars import SidecarTable, find_sidecars
 log = logging.getLogger(__name__)
 
 _NAMED = 20
+# As many pictures are looked for, whether they are there: a wrong directory shows at once.
+_SEEN_FOR_PICTURES = 10
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Survey:
         Rows that are no records, by reason.
     named : list of str
         The first twenty of those, each with its file and line, the reason and the cure.
+    absent : int
+        Of the first ten pictures that are files, those that are not there.
     """
 
     rows: int = 0
@@ -67,6 +72,7 @@ class Survey:
     labels: dict[str, None] = field(default_factory=dict)
     refused: Counter[str] = field(default_factory=Counter)
     named: list[str] = field(default_factory=list)
+    absent: int = 0
 
     def __str__(self) -> str:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.refused.items()))
@@ -112,6 +118,13 @@ class TableDataset:
             log.info("%s: %s", self.path, self._survey)
             for line in self._survey.named:
                 log.warning("Not a row: %s", line)
+            if self._survey.absent == _SEEN_FOR_PICTURES:
+                log.warning(
+                    "%s: none of the first %d pictures is there; name their directory with --image-root: "
+                    "datum-clip table init",
+                    self.path,
+                    _SEEN_FOR_PICTURES,
+                )
         return self._survey
 
     def __iter__(self) -> Iterator[Record]:
@@ -181,7 +194,7 @@ class TableDataset:
 
     def _read_all(self) -> Survey:
         self._full_names = self._shared_names()
-        survey, ids = Survey(), array("q")
+        survey, ids, seen = Survey(), array("q"), 0
         for source in self.sources:
             survey.columns.update(dict.fromkeys(source.layout.columns))
         for source, found in self._outcomes():
@@ -191,6 +204,9 @@ class TableDataset:
                 continue
             ids.append(hash((found.subset, found.id)))
             survey.subsets[found.subset] = survey.subsets.get(found.subset, 0) + 1
+            if isinstance(found.picture, str) and seen < _SEEN_FOR_PICTURES:
+                seen += 1
+                survey.absent += not os.path.exists(found.picture)
             survey.columns.update(dict.fromkeys(found.attributes))
             survey.labels.update((said.text, None) for said in found.labels)
         values, counts = np.unique(np.frombuffer(ids, np.int64), return_counts=True)
