@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.figures import Figure
 from benchmarks.vectors import clip_covariance_rows, text_like_rows
-from datumaro_clip.index import Filter, VectorIndex, make_engine, remote
+from datumaro_clip.index import Filter, VectorIndex, make_engine
 from datumaro_clip.index.usearch import UsearchEngine
 from datumaro_clip.similarity import top_k
 from datumaro_clip.store import Header, Record, create_store, open_store
@@ -73,7 +73,7 @@ class Built:
 def run(work: Path) -> Iterator[Figure]:
     """The exact engine beside the limits that were set for it: CPU time, and ranks that differ from `top_k`'s."""
     for rows, limit in ((100_000, 10.0), (1_000_000, 60.0)):
-        data = make_data(work, rows, QUERIES)
+        data = make_data(work, rows, QUERIES if rows <= PLAIN_ROWS else 100)
         built = build_exact(data, work)
         of_half = built.megabytes / (data.rows.nbytes / 1e6)
         yield Figure("index", f"exact, {rows:,}: memory", of_half, "of float16", 0.6 / of_half, 1, "0.6")
@@ -218,7 +218,7 @@ def _remote(data: Data, work: Path, url: str, server: Any) -> Built:
     seconds = cpu_seconds((process,)) - seconds
 
     def effort(count: int) -> None:
-        remote._LEAST_FETCHED = count
+        index.index.engine.remote.least_asked = count  # type: ignore[attr-defined]
 
     return Built(index.search, seconds, 0.0, (process,), effort)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from commands import run_command
 from index_truth import change_items, make_items, write_items
+from servers import Postgres
 
 from datumaro_clip.index.cached import ArrayCache
 
@@ -36,3 +37,34 @@ def test_mistakes_are_one_line(tmp_path: Path):
     assert "there is no embedding store" in missing.stdout
     wrong = run_command("datum-clip", "index", "destroy", tmp_path)
     assert wrong.returncode == 2
+
+
+def test_a_server_is_filled_and_checked(tmp_path: Path, postgres: Postgres):
+    """Create, push twice, info, and verify before and after a change; the password comes from a file."""
+    store, cache = write_items(tmp_path / "store", make_items(50)), tmp_path / "cache"
+    (tmp_path / "secret").write_text(postgres.password)
+    engine = f"{postgres.url}#command_line"
+
+    def run(action: str, *more: object) -> tuple[int, str]:
+        args = (action, store, "--engine", engine, "--cache", cache, *more)
+        secret = str(tmp_path / "secret")
+        done = run_command("datum-clip", "index", *args, DATUMARO_CLIP_ENGINE_PASSWORD_FILE=secret)
+        return done.returncode, done.stdout
+
+    name = "127.0.0.1/postgres#command_line"
+    assert run("create") == (0, f"{name} is an empty index\n")
+    assert run("create") == (0, f"{name} is there already, for the same vector space\n")
+    status, told = run("verify")
+    assert (status, told.splitlines()[-1]) == (1, f"{store} and its index differ: 52 differences")
+    assert run("push")[0] == 0
+    assert run("verify")[1].endswith(f"{store} and its index agree\n")
+    change_items(store, [], [make_items(1)[0].key])
+    status, told = run("verify")
+    assert status == 1
+    assert f"{name} holds item {make_items(1)[0].key}, which the store does not" in told
+    assert run("push", "--ef-construction", 64)[0] == 0
+    status, told = run("info")
+    assert status == 0
+    assert told.splitlines()[1].split() == ["items", "49"]
+    assert told.splitlines()[-1].startswith("holds      state ")
+    assert run("create", "--overwrite") == (0, f"{name} is an empty index\n")

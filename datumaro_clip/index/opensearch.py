@@ -194,6 +194,8 @@ class OpenSearchRemote:
         If the URL cannot be used.
     """
 
+    least_asked = 100
+
     def __init__(
         self,
         url: str,

@@ -88,6 +88,9 @@ class PgvectorRemote:
         If the URL cannot be used.
     """
 
+    # 100 lose 8% of texts' hits among 100,000 vectors, 400 less than 2%.
+    least_asked = 400
+
     def __init__(self, url: str, *, connectivity: int = 16, expansion_add: int = 128, time_limit: float = 30.0) -> None:
         parts = urlsplit(url)
         self._schema = parts.fragment or _DEFAULT_SCHEMA
@@ -240,7 +243,10 @@ class PgvectorRemote:
         """One transaction; ``for_ever`` without the time limit, for what may take long."""
         connection = None
         try:
-            connection = self._idle.pop() if self._idle else self._connected()
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
                 limit = 0 if for_ever else int(1000 * self._time_limit)
                 cursor.execute(f"SET LOCAL statement_timeout = {limit}")

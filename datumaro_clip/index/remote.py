@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 #: Items sent at a time.
 BATCH_ITEMS = 500
 # A graph finds the k most similar more surely when it is asked for more of them; the exact scores then decide.
-_OVER_FETCH, _LEAST_FETCHED = 5, 100
+_OVER_FETCH = 5
 # So few rows are read from the store more quickly than any engine answers.
 _FEW_ROWS = 2048
 # Digits of a segment's digest that name it in an engine.
@@ -126,9 +126,12 @@ class Remote(Protocol):
     ----------
     name : str
         The engine's, and where it is; without a password.
+    least_asked : int
+        Rows that are asked for at least, so that texts' hits are found too.
     """
 
     name: str
+    least_asked: int
 
     def state(self) -> State | None:
         """What is there; None where there is no index."""
@@ -336,7 +339,7 @@ class _RemoteSearcher:
             return self._in_the_store(queries, k, mask)
         # Where rows are masked for a reason that the engine does not know, more of them must be asked for.
         share = 1.0 if mask is None or wanted is not None else matches / len(self._vectors)
-        count = max(_LEAST_FETCHED, int(np.ceil(_OVER_FETCH * k / share)))
+        count = max(self._remote.least_asked, int(np.ceil(_OVER_FETCH * k / share)))
         hits = self._remote.propose(self._target, queries, count, wanted)
         proposed = [self._numbers.rows(found) for found in hits]
         if mask is not None:
