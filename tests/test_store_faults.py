@@ -22,7 +22,7 @@ from datumaro_clip.errors import (
     StoreFormatError,
 )
 from datumaro_clip.search import SearchIndex
-from datumaro_clip.store import Record, append_to_store, create_store, kind_names, open_store
+from datumaro_clip.store import VECTOR_GROUPS, Record, append_to_store, create_store, kind_names, open_store
 from datumaro_clip.store.manifest import manifest_path
 from datumaro_clip.testing.records import HEADER, assert_same, files_of, make_records
 
@@ -292,3 +292,51 @@ def test_a_file_that_another_program_has_open_is_not_called_damaged(is_killed: b
         notebook.communicate()
     if not is_killed:
         assert len(read_all(tmp_path / "store")) == 1
+
+
+@pytest.mark.parametrize("name", ["embeddings", "captions", "objects", "items"])
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_forged_count_is_found_on_opening(name: str, by: int, store: Path) -> None:
+    """More would be memory that nobody wrote, fewer would hide rows; whether rows were removed or not."""
+
+    def forge(body: dict[str, Any]) -> None:
+        body[name] += by
+
+    rewrite(store, kind_of(store), forge)
+    with pytest.raises(StoreCorruptError):
+        open_store(store)
+
+
+@pytest.mark.parametrize(
+    "column", [name for group in VECTOR_GROUPS.values() for name in group] + ["items", "item_hash"]
+)
+def test_a_column_that_is_missing_is_found_on_opening(column: str, store: Path) -> None:
+    def forge(body: dict[str, Any]) -> None:
+        del body["segments"][0]["columns"][column]
+
+    rewrite(store, kind_of(store), forge)
+    with pytest.raises(StoreCorruptError):
+        open_store(store)
+
+
+def test_verify_counts_the_subsets(store: Path) -> None:
+    """Their sum may be right; which is which takes reading the keys."""
+
+    def forge(body: dict[str, Any]) -> None:
+        subsets = body["subsets"]
+        body["subsets"] = {"train": subsets["train"] + 1, "val": subsets["val"] - 1}
+
+    rewrite(store, kind_of(store), forge)
+    with open_store(store) as reader, pytest.raises(StoreCorruptError, match="in its subsets"):
+        reader.check()
+
+
+def test_a_class_that_is_not_there_is_corrupt(store: Path) -> None:
+    def forge(body: dict[str, Any]) -> None:
+        body["segments"][0]["classes"] = []
+
+    rewrite(store, kind_of(store), forge)
+    with open_store(store) as reader:
+        for read in (reader.check, lambda: list(reader.records()), lambda: list(reader.objects())):
+            with pytest.raises(StoreCorruptError, match="class or detector"):
+                read()

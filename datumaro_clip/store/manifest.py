@@ -195,7 +195,21 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
 
 def manifest_body(manifest: Manifest) -> bytes:
     """A manifest's JSON, without format, version and digest."""
-    return json.dumps(_to_json(manifest), separators=(",", ":"), allow_nan=False).encode()
+    # As ``asdict``, but without copying the checksums one by one.
+    segments = [
+        {**vars(segment), "columns": {name: vars(column) for name, column in segment.columns.items()}}
+        for segment in manifest.segments
+    ]
+    value = {
+        "header": asdict(manifest.header),
+        "items": manifest.items,
+        "embeddings": manifest.embeddings,
+        "captions": manifest.captions,
+        "objects": manifest.objects,
+        "subsets": dict(manifest.subsets),
+        "segments": segments,
+    }
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
 
 
 def read_manifest(root: Path) -> Manifest:
@@ -253,7 +267,15 @@ def _why_there_is_none(root: Path) -> str:
 
 def _checked_body(path: Path, kind: str) -> tuple[bytes, str]:
     """The manifest's JSON without its first line, and its digest, once format, version and digest are right."""
-    first, _, body = _content(path).partition(b"\n")
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise StoreFormatError(f"{path} is too large to be a store's manifest; name another directory")
+        content = path.read_bytes()
+    except PermissionError as exc:
+        raise StoreError(with_cure(exc)) from exc
+    except OSError as exc:
+        raise StoreCorruptError(f"{path} cannot be read: {exc}") from exc
+    first, _, body = content.partition(b"\n")
     version, digest = _head(path, first, kind)
     if version not in READABLE_VERSIONS:
         raise StoreFormatError(
@@ -274,34 +296,6 @@ def _head(path: Path, first: bytes, kind: str) -> tuple[int, str]:
             "name another directory, or restore the store from a copy"
         )
     return int(match[2]), match[3].decode()
-
-
-def _content(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise StoreFormatError(f"{path} is too large to be a store's manifest; name another directory")
-        return path.read_bytes()
-    except PermissionError as exc:
-        raise StoreError(with_cure(exc)) from exc
-    except OSError as exc:
-        raise StoreCorruptError(f"{path} cannot be read: {exc}") from exc
-
-
-def _to_json(manifest: Manifest) -> dict[str, Any]:
-    return {
-        "header": asdict(manifest.header),
-        "items": manifest.items,
-        "embeddings": manifest.embeddings,
-        "captions": manifest.captions,
-        "objects": manifest.objects,
-        "subsets": dict(manifest.subsets),
-        "segments": [_segment_to_json(segment) for segment in manifest.segments],
-    }
-
-
-def _segment_to_json(segment: SegmentEntry) -> dict[str, Any]:
-    """As ``asdict``, but without copying the checksums one by one."""
-    return {**vars(segment), "columns": {name: vars(column) for name, column in segment.columns.items()}}
 
 
 def _from_json(kind: str, value: dict[str, Any]) -> Manifest:

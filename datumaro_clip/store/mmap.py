@@ -48,7 +48,9 @@ class MmapSink:
     def write(self, column: str, rows: Array, block_rows: int) -> None:
         """Append blocks; a file does not show where one ends."""
         if column not in self._files:
-            self._files[column] = self._open(column)
+            self._files[column] = (self._directory / file_name(column)).open("xb")
+            if column not in PLAIN:
+                self._files[column].write(bytes(HEADER_BYTES))
             self._shapes[column] = rows.dtype.str, (0, *rows.shape[1:])
         self._turns.begin(partial(self._append, self._files[column], rows))
         dtype, shape = self._shapes[column]
@@ -63,7 +65,15 @@ class MmapSink:
         self._turns.wait()
         self._turns.close()
         self._behind.close()
-        return {file_name(column): self._finish(column, file) for column, file in sorted(self._files.items())}
+        sizes = {}
+        for column, file in sorted(self._files.items()):
+            with file:
+                sizes[file_name(column)] = file.tell()
+                if column not in PLAIN:
+                    file.seek(0)
+                    file.write(npy_header(*self._shapes[column]))
+                os.fsync(file.fileno())
+        return sizes
 
     def discard(self) -> None:
         """Close the files without caring for what they hold."""
@@ -74,24 +84,9 @@ class MmapSink:
             with suppress(OSError):
                 file.close()
 
-    def _open(self, column: str) -> BinaryIO:
-        file = (self._directory / file_name(column)).open("xb")
-        if column not in PLAIN:
-            file.write(bytes(HEADER_BYTES))
-        return file
-
     def _append(self, file: BinaryIO, rows: Array) -> None:
         file.write(rows.data.cast("B"))
         self._behind.wrote(file.fileno(), rows.nbytes)
-
-    def _finish(self, column: str, file: BinaryIO) -> int:
-        with file:
-            size = file.tell()
-            if column not in PLAIN:
-                file.seek(0)
-                file.write(npy_header(*self._shapes[column]))
-            os.fsync(file.fileno())
-        return size
 
 
 class MmapSource:

@@ -49,21 +49,21 @@ class ItemEncoder:
         StoreWriteError
             If the item holds something that is not data.
         """
+        name, media = f"{item.subset}/{item.id}", self.media
         try:
-            return {name: value for name, value in self._parts(item, leave_out) if value}
+            parts = {
+                "media": None if item.media is None else media.encode(item.media, name),
+                "annotations": [
+                    encode_annotation(note, media, f"{name}.annotation-{i}") for i, note in enumerate(item.annotations)
+                ],
+                "attributes": encode_value({k: v for k, v in item.attributes.items() if k not in leave_out}),
+            }
         except CodecError as exc:
             raise StoreWriteError(
                 f"item '{item.id}' (subset '{item.subset}') cannot be stored: it holds {exc}. "
                 "Remove it from the item, or turn it into numbers, texts or arrays"
             ) from exc
-
-    def _parts(self, item: DatasetItem, leave_out: frozenset[str]) -> Any:
-        name = f"{item.subset}/{item.id}"
-        if item.media is not None:
-            yield "media", self.media.encode(item.media, name)
-        annotations = enumerate(item.annotations)
-        yield "annotations", [encode_annotation(a, self.media, f"{name}.annotation-{i}") for i, a in annotations]
-        yield "attributes", encode_value({k: v for k, v in item.attributes.items() if k not in leave_out})
+        return {part: value for part, value in parts.items() if value}
 
 
 class ItemDecoder:
