@@ -41,7 +41,8 @@ def _init(args: argparse.Namespace) -> int:
     first = tables.sources[0]
     print(f"{first.table.path}: {first.dialect}, {len(first.layout.columns)} columns")
     for name, value in first.layout.options().given().items():
-        print(f"  {name.replace('_', ' ')}: {', '.join(value) if isinstance(value, tuple) else value}")
+        told = ", ".join(value) if isinstance(value, tuple) else value
+        print(f"  {name.replace('_', ' ')}: {told or 'none'}")
     print(
         write_settings(
             directory, options, "How the tables beside this file are read; 'datum-clip table init' wrote it."
@@ -55,5 +56,4 @@ def _check(path: Path) -> int:
     for source, found in tables.outcomes():
         if isinstance(found, Refused):
             print(f"{source.table.path}, line {found.line}: {found.reason}: {found.message}")
-    print(f"{path}: {tables.survey}")
     return 1 if tables.survey.refused else 0
