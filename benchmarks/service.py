@@ -105,7 +105,16 @@ def _throughput(work: Path, client: httpx.Client) -> Iterator[Figure]:
         f"wrk.method='POST'; wrk.body='{body}'; wrk.headers['Content-Type']='application/json'\n", encoding="utf-8"
     )
     for clients in (1, 8, 64):
-        command = ["wrk", "-t1", f"-c{clients}", "-d8s", "--latency", "-s", str(script), f"{client.base_url}search"]
+        command = [
+            "wrk",
+            "-t1",
+            f"-c{clients}",
+            "-d8s",
+            "--latency",
+            "-s",
+            str(script),
+            str(client.base_url.join("/search")),
+        ]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found = re.search(r"Requests/sec:\s+([\d.]+)", told)
         assert found is not None, told
