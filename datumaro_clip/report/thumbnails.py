@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -41,18 +41,37 @@ def thumbnails_of(items: Iterable[Item], wanted: Collection[Subject]) -> dict[Su
 
 
 def small_jpeg(picture: Image.Image, boxes: Iterable[tuple[float, float, float, float]] = ()) -> bytes:
-    """A picture as a small JPEG, with boxes (x1, y1, x2, y2) in pixels of the picture drawn on it."""
-    small = picture.convert("RGB")
+    """A picture as a small JPEG, with boxes (x1, y1, x2, y2) in pixels of the picture drawn on it.
+
+    Of a picture with one small box, its surroundings are shown.
+    """
+    boxes = [box for box in boxes if np.isfinite(box).all()]
+    left, top, right, bottom = _shown(picture.size, boxes)
+    small = picture.convert("RGB").crop((left, top, right, bottom))
     small.thumbnail((_SIDE, _SIDE))
-    scale = np.array([small.width / picture.width, small.height / picture.height] * 2)
+    scale = np.array([small.width / (right - left), small.height / (bottom - top)] * 2)
     draw = ImageDraw.Draw(small)
     for box in boxes:
-        left, top, right, bottom = (np.asarray(box) * scale).tolist()
+        x1, y1, x2, y2 = ((np.asarray(box) - (left, top, left, top)) * scale).tolist()
         # White beside black is seen on every picture.
         for reach, colour in ((2, "black"), (1, "white"), (0, "white")):
-            draw.rectangle(
-                (left - reach, top - reach, max(right, left) + reach, max(bottom, top) + reach), outline=colour
-            )
+            draw.rectangle((x1 - reach, y1 - reach, max(x2, x1) + reach, max(y2, y1) + reach), outline=colour)
     out = io.BytesIO()
     small.save(out, "JPEG", quality=72)
     return out.getvalue()
+
+
+def _shown(size: tuple[int, int], boxes: Sequence[tuple[float, float, float, float]]) -> tuple[int, int, int, int]:
+    """The part of a picture to show: all of it, or a square of four times the side of its one small box."""
+    whole = (0, 0, *size)
+    if len(boxes) != 1:
+        return whole
+    x1, y1, x2, y2 = boxes[0]
+    side = max(4 * max(x2 - x1, y2 - y1), _SIDE / 2)
+    if side >= max(size):
+        return whole
+    left, top = (
+        min(max(round(middle - side / 2), 0), max(round(length - side), 0))
+        for middle, length in (((x1 + x2) / 2, size[0]), ((y1 + y2) / 2, size[1]))
+    )
+    return left, top, min(left + round(side), size[0]), min(top + round(side), size[1])
