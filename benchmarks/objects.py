@@ -196,7 +196,7 @@ def _resolution_of_drawings(encoder: Encoder) -> Iterator[Figure]:
     scenes = [_drawn_scene(chance) for _ in range(8)]
     labels = np.array([label for _, things in scenes for label, _ in things])
     for side in SIDES:
-        parts = [[Region(box, margin=0.1, max_side=side) for _, box in things] for _, things in scenes]
+        parts = [[Region(box, max_side=side) for _, box in things] for _, things in scenes]
         requests = [PartsRequest(ImageRequest(picture), each) for (picture, _), each in zip(scenes, parts, strict=True)]
         vectors = np.stack([one.vector for found in embed_parts(requests, encoder) for one in found.results])
         told = "full resolution" if side is None else f"reduced to {side} pixels"
@@ -204,7 +204,7 @@ def _resolution_of_drawings(encoder: Encoder) -> Iterator[Figure]:
 
 
 def _drawn_scene(chance: random.Random) -> tuple[np.ndarray, list[tuple[str, tuple[float, float, float, float]]]]:
-    """A picture, and the class (kind and colour) and box of each thing in it."""
+    """A picture, and the kind and box of each thing in it."""
     picture = Image.new("RGB", (3840, 2160), (150, 150, 145))
     things = []
     for place in chance.sample(range(16 * 9), 40):
@@ -212,7 +212,7 @@ def _drawn_scene(chance: random.Random) -> tuple[np.ndarray, list[tuple[str, tup
         spec = sample_spec(chance)
         x, y = 240 * (place % 16) + chance.randint(0, 90), 240 * (place // 16) + chance.randint(0, 90)
         picture.paste(paint(spec, (side, side)).image, (x, y))
-        things.append((f"{spec.colour} {spec.kind}", (float(x), float(y), float(side), float(side))))
+        things.append((spec.kind, (float(x), float(y), float(side), float(side))))
     return np.asarray(picture), things
 
 
