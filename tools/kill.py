@@ -30,7 +30,8 @@ from datumaro_clip.testing.records import HEADER, files_of, make_records
 # ``datum`` or ``datum-clip``, telling how many pictures each batch has when its computing begins and when it has ended.
 RUN = """
 import os, sys
-if sys.argv[1] == "datum":
+del sys.argv[0]
+if sys.argv[0] == "datum":
     from datumaro.cli.__main__ import main
 else:
     from datumaro_clip.cli import main
@@ -46,7 +47,7 @@ def telling(queue, inputs):
     return rows
 
 RequestQueue._run = telling
-sys.exit(main(sys.argv[2:]))
+sys.exit(main())
 """
 
 # Each as a user types it; nothing is added when it is repeated.

@@ -31,7 +31,7 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
         Exit status: 0 done, 1 failed, 130 interrupted.
     """
     try:
-        return take_up(sys.argv[1:] if args is None else args, main)
+        return take_up(sys.argv[1:] if args is None else args, main, until_exit=args is None)
     except KeyboardInterrupt:
         logging.error("Interrupted. Vectors computed so far are in the cache: the same command goes on from there.")
         return INTERRUPTED

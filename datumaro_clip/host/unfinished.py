@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 
-def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
+def take_up(arguments: Sequence[str], run: Callable[[list[str]], int], *, until_exit: bool = False) -> int:
     """Run a command of Datumaro's; with ``--overwrite`` where an earlier run of the very same was killed.
 
     A file beside the output directory, ``.NAME.unfinished``, says which command is filling it, from before the
@@ -23,6 +24,8 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
         The command's name and its arguments.
     run : callable
         Runs a command; returns its exit status.
+    until_exit : bool
+        Whether the command ends with the process: while Python clears up, a kill is a kill of the command.
 
     Returns
     -------
@@ -41,13 +44,24 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
     with suppress(OSError):
         output.parent.mkdir(parents=True, exist_ok=True)
         marker.write_text(command)
+    ended: list[int] = []
+
+    def clear() -> None:
+        if ended:
+            with suppress(OSError):
+                marker.unlink(missing_ok=True)
+
+    if until_exit:
+        # Handlers run last in, first out: those of libraries that the command loads come before this one.
+        atexit.register(clear)
     status = 1
     try:
         status = run([arguments[0], "--overwrite", *arguments[1:]] if was_filled else list(arguments))
     finally:
         if status == 0 or not _is_filled(output):
-            with suppress(OSError):
-                marker.unlink(missing_ok=True)
+            ended.append(status)
+            if not until_exit:
+                clear()
     return status
 
 

@@ -29,7 +29,7 @@ from datumaro_clip.store.base import (
 )
 from datumaro_clip.store.columns import Column, ColumnWriter
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
-from datumaro_clip.store.manifest import VECTOR_GROUPS, SegmentEntry
+from datumaro_clip.store.manifest import COLUMNS, VECTOR_GROUPS, SegmentEntry
 from datumaro_clip.vectors import ItemKey, is_unit_rows, unit_lengths
 
 # Rows that are gathered before they become arrays.
@@ -60,7 +60,7 @@ class SegmentWriter:
         self._classes: dict[str, int] = {}
         self._detectors: dict[str, int] = {}
         self._pending: list[tuple[int, Record]] = []
-        self._extend("item_offsets", "<u8", np.zeros(1, np.uint64))
+        self._extend("item_offsets", [0])
         self._bytes = 0
         self.items = 0
         self.subsets: Counter[str] = Counter()
@@ -80,11 +80,11 @@ class SegmentWriter:
             rows = np.ascontiguousarray(vectors[part], self._vector_dtype)
             require_unit_rows(keys[part], rows)
             # First, so that they are written while the keys become lines.
-            self._extend("embeddings", self._vector_dtype, rows)
+            self._extend("embeddings", rows)
             runs = subset_runs(keys[part])
             self._write_lines(b"".join([to_lines(subset, ids) for subset, ids in runs]))
             self._count_and_hash(runs)
-        self._extend("embedding_item", "<i8", np.arange(self.items, self.items + len(keys)))
+        self._extend("embedding_item", np.arange(self.items, self.items + len(keys)))
         self._sink.wait()
         self.items += len(keys)
 
@@ -122,68 +122,48 @@ class SegmentWriter:
         pending, self._pending = self._pending, []
         self._write_lines(b"".join(to_line(record.key, record.payload) for _, record in pending))
         self._count_and_hash(subset_runs([record.key for _, record in pending]))
-        self._write_embeddings([(row, r.embedding) for row, r in pending if r.embedding is not None])
-        self._write_captions([(row, caption) for row, record in pending for caption in record.captions])
-        self._write_objects([(row, found) for row, record in pending for found in record.objects])
+        own = [(row, record.embedding) for row, record in pending if record.embedding is not None]
+        captions = [(row, caption) for row, record in pending for caption in record.captions]
+        objects = [(row, found) for row, record in pending for found in record.objects]
+        columns: dict[str, list[Any]] = {
+            "embeddings": [vector for _, vector in own],
+            "embedding_item": [row for row, _ in own],
+            "caption_embeddings": [c.vector for _, c in captions],
+            "caption_item": [row for row, _ in captions],
+            "caption_annotation": [c.annotation_index for _, c in captions],
+            "caption_scores": [np.nan if c.score is None else c.score for _, c in captions],
+            "object_embeddings": [o.vector for _, o in objects],
+            "object_item": [row for row, _ in objects],
+            "object_annotation": [o.annotation_index for _, o in objects],
+            "object_bbox": [o.bbox for _, o in objects],
+            "object_class": [self._classes.setdefault(o.class_name, len(self._classes)) for _, o in objects],
+            "object_confidence": [np.nan if o.confidence is None else o.confidence for _, o in objects],
+            "object_detector": [self._detectors.setdefault(o.detector, len(self._detectors)) for _, o in objects],
+            "object_source": [tuple(bytes.fromhex(o.source) or bytes(_SHA256_BYTES)) for _, o in objects],
+        }
+        for name, values in columns.items():
+            self._extend(name, values)
 
     def _write_lines(self, lines: bytes) -> None:
         characters = np.frombuffer(lines, np.uint8)
-        self._extend("items", "|u1", characters)
+        self._extend("items", characters)
         # JSON escapes a newline inside a string.
-        self._extend("item_offsets", "<u8", self._bytes + 1 + np.flatnonzero(characters == ord("\n")))
+        self._extend("item_offsets", self._bytes + 1 + np.flatnonzero(characters == ord("\n")))
         self._bytes += len(lines)
 
     def _count_and_hash(self, runs: list[tuple[str, list[str]]]) -> None:
         for subset, ids in runs:
             self.subsets[subset] += len(ids)
-        hashes = [crc32 for subset, ids in runs for crc32 in key_hashes(subset, ids)]
-        self._extend("item_hash", "<u4", np.array(hashes, np.uint32))
+        self._extend("item_hash", [crc32 for subset, ids in runs for crc32 in key_hashes(subset, ids)])
 
-    def _write_embeddings(self, rows: list[tuple[int, Array]]) -> None:
-        if rows:
-            self._extend("embeddings", self._vector_dtype, _stacked([vector for _, vector in rows]))
-            self._extend("embedding_item", "<i8", np.array([row for row, _ in rows]))
-
-    def _write_captions(self, rows: list[tuple[int, CaptionVector]]) -> None:
-        if not rows:
+    def _extend(self, column: str, values: list[Any] | Array) -> None:
+        if not len(values):
             return
-        captions = [caption for _, caption in rows]
-        self._extend("caption_embeddings", self._vector_dtype, _stacked([caption.vector for caption in captions]))
-        self._extend("caption_item", "<i8", np.array([row for row, _ in rows]))
-        self._extend("caption_annotation", "<i8", np.array([c.annotation_index for c in captions]))
-        scores = [np.nan if c.score is None else c.score for c in captions]
-        self._extend("caption_scores", "<f4", np.array(scores))
-
-    def _write_objects(self, rows: list[tuple[int, ObjectVector]]) -> None:
-        if not rows:
-            return
-        objects = [found for _, found in rows]
-        classes = [self._classes.setdefault(o.class_name, len(self._classes)) for o in objects]
-        detectors = [self._detectors.setdefault(o.detector, len(self._detectors)) for o in objects]
-        confidences = [np.nan if o.confidence is None else o.confidence for o in objects]
-        sources = b"".join(bytes.fromhex(o.source) or bytes(_SHA256_BYTES) for o in objects)
-        self._extend("object_embeddings", self._vector_dtype, _stacked([o.vector for o in objects]))
-        self._extend("object_item", "<i8", np.array([row for row, _ in rows]))
-        self._extend("object_annotation", "<i8", np.array([o.annotation_index for o in objects]))
-        self._extend("object_bbox", "<f4", np.array([o.bbox for o in objects], np.float32))
-        self._extend("object_class", "<u4", np.array(classes))
-        self._extend("object_confidence", "<f4", np.array(confidences))
-        self._extend("object_detector", "<u4", np.array(detectors))
-        self._extend("object_source", "|u1", np.frombuffer(sources, np.uint8).reshape(-1, _SHA256_BYTES))
-
-    def _extend(self, column: str, dtype: str, rows: Array) -> None:
-        if len(rows) and column not in self._columns:
-            self._columns[column] = ColumnWriter(column, dtype, rows.shape[1:], self._sink)
-        if len(rows):
-            self._columns[column].extend(rows)
-
-
-def _stacked(vectors: list[Array]) -> Array:
-    """Vectors (D,) as the rows of one matrix."""
-    shapes = {np.shape(vector) for vector in vectors}
-    if len(shapes) != 1:
-        raise InvalidVectorError(f"vectors of one store must have one shape (D,), got {sorted(shapes)}")
-    return np.stack(vectors)
+        (dtype, *_), row_shape = COLUMNS[column]
+        rows = np.asarray(values, self._vector_dtype if row_shape is None else dtype)
+        if column not in self._columns:
+            self._columns[column] = ColumnWriter(column, rows.dtype.str, rows.shape[1:], self._sink)
+        self._columns[column].extend(rows)
 
 
 class SegmentReader:

@@ -35,13 +35,15 @@ def killing(*args, **options):
 
 setattr(owner, name, killing)
 from datumaro.cli.__main__ import main
-sys.exit(main(sys.argv[4:]))
+sys.argv[1:] = sys.argv[4:]
+sys.exit(main())
 """
 MOMENTS = [
     ("datumaro_clip.host.storing", "ItemStorer.add", "after"),
     ("datumaro_clip.store.writer", "write_manifest", "before"),
     ("datumaro_clip.store.writer", "write_manifest", "after"),
     ("datumaro_clip.store.lock", "WriterLock.release", "after"),
+    ("datumaro_clip.host.datum_main", "run", "after"),
 ]
 
 
