@@ -149,7 +149,7 @@ def merge_stores(
     on_repeat : str
         Which of the items that share a key stays: the ``first``, the ``last``, or ``refuse``.
     overwrite : bool
-        Replace a store of the same kind that is at the target.
+        Replace a store of the same kind that is at the target; else it may only be what the same merge has left there.
     link : bool
         Let segments and media, which are never changed, be one file in both stores, where the system can; else copy.
 
@@ -168,7 +168,7 @@ def merge_stores(
         if any(Path(path).resolve() == Path(target).resolve() for path in sources):
             raise StoreWriteError(f"{target} is one of the stores to merge; name another directory")
         left_out = repeated_rows(stores, on_repeat)
-        with create_store(target, stores[0].kind.name, header, overwrite=overwrite) as writer:
+        with create_store(target, stores[0].kind.name, header, overwrite=overwrite, repeat=True) as writer:
             for store, rows in zip(stores, left_out, strict=True):
                 writer.adopt(store, rows, link=link)
         lost = sum(map(len, left_out))

@@ -345,6 +345,11 @@ class StoreContract:
             assert sum(reader.subsets.values()) == len(wanted)
             reader.check()
         assert [files_of(path) for path in paths] == before
+        written = files_of(tmp_path / "merged")
+        assert merge_stores(paths[::-1], tmp_path / "merged") == merged
+        with pytest.raises(StoreWriteError, match="already, which overwriting would delete"):
+            merge_stores(paths, tmp_path / "merged")
+        assert files_of(tmp_path / "merged") == written
 
     def test_a_merged_store_outlives_its_sources_and_is_a_store_like_any(self, tmp_path: Path) -> None:
         """Copied or linked: sources can be removed, and items added, replaced and removed."""
