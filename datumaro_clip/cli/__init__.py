@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Protocol
 
 from datumaro_clip import __version__
+from datumaro_clip.cli.printing import LineFormatter, complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, with_cure
 from datumaro_clip.system.streams import open_missing_streams
 
@@ -86,17 +87,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
     """
     open_missing_streams()
+    return run_while_read(lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run the command; its own exit status, or that of what stopped it."""
     args = make_parser().parse_args(argv)
-    level = logging.DEBUG if args.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter("%(message)s"))
+    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.INFO, handlers=[handler])
     try:
         status: int = args.run(args)
         return status
     except KeyboardInterrupt:
-        print("datum-clip: interrupted", file=sys.stderr)
+        complain("interrupted")
         return INTERRUPTED
+    except BrokenPipeError:
+        raise
     except (DatumaroClipError, OSError) as exc:
         if args.verbose:
             raise
-        print(f"datum-clip: {with_cure(exc)}", file=sys.stderr)
+        complain(with_cure(exc))
         return FAILURE

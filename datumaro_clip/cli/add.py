@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.store import store_digest
@@ -31,5 +32,5 @@ def run(args: argparse.Namespace) -> int:
     store_digest(args.store)  # Before the dataset is read: there must be a store.
     options = EmbeddingOptions.among(vars(args))
     done = add_to_store(args.store, open_dataset(args.dataset), options, save_media=args.save_media)
-    print(f"{args.store}: {done.added} added, {done.changed} changed, {done.left} left as they were")
+    say(f"{args.store}: {done.added} added, {done.changed} changed, {done.left} left as they were")
     return 0

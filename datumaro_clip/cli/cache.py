@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.errors import OptionError
 
@@ -30,16 +31,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _info(cache: VectorCache) -> int:
     info = cache.info()
-    print(f"{info.path}: {info.vectors} vectors, {info.bytes / 1e6:.1f} MB of at most {info.max_bytes / 1e6:.0f} MB")
+    say(f"{info.path}: {info.vectors} vectors, {info.bytes / 1e6:.1f} MB of at most {info.max_bytes / 1e6:.0f} MB")
     return 0
 
 
 def _clear(cache: VectorCache) -> int:
-    print(f"{cache.clear()} vectors removed from {cache.path}")
+    say(f"{cache.clear()} vectors removed from {cache.path}")
     return 0
 
 
 def _verify(cache: VectorCache) -> int:
     count, damaged = cache.info().vectors, cache.verify()
-    print(f"{count} vectors read, {damaged} damaged and removed")
+    say(f"{count} vectors read, {damaged} damaged and removed")
     return 1 if damaged else 0

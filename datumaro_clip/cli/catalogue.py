@@ -9,6 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.printing import say
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.system.streams import is_terminal
@@ -30,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
         write_catalogue(
             args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)
         )
-    print(f"{args.items} items in {args.output_dir}; planted defects are listed in {args.output_dir / 'truth.json'}")
+    say(f"{args.items} items in {args.output_dir}; planted defects are listed in {args.output_dir / 'truth.json'}")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.objects.adding import add_detector
 from datumaro_clip.objects.directory import DetectorManifest, detectors_at_hand, find_detector, verify_files
 from datumaro_clip.objects.heads import HEADS
@@ -68,9 +69,9 @@ def _add(args: argparse.Namespace) -> int:
 def _list(args: argparse.Namespace) -> int:
     found = list(detectors_at_hand())
     for directory, manifest in found:
-        print(f"{manifest.name:<24} {manifest.kind:<14} {len(manifest.labels):>4} labels  {directory}")
+        say(f"{manifest.name:<24} {manifest.kind:<14} {len(manifest.labels):>4} labels  {directory}")
     if not found:
-        print("none; datum-clip detector add FILE --labels NAMES makes one known")
+        say("none; datum-clip detector add FILE --labels NAMES makes one known")
     return 0
 
 
@@ -95,4 +96,4 @@ def _show(directory: Path, manifest: DetectorManifest) -> None:
         "size": f"{sum(entry.size for entry in manifest.files.values()):,} bytes",
     }
     for key, value in entries.items():
-        print(f"{key:<11} {value}")
+        say(f"{key:<11} {value}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import MissingDependencyError, with_cure
 from datumaro_clip.model.devices import list_devices
 from datumaro_clip.model.openvino import core
@@ -38,10 +39,16 @@ def run(args: argparse.Namespace) -> int:
         ("export, beside the tested set", _outside_the_tested_set()),
         (f"caches below {cache_root()}", _caches(cache_root())),
     ):
-        print(f"{title}:", *(f"  {line}" for line in _as_far_as_readable(lines)), sep="\n")
+        _show(title, _as_far_as_readable(lines))
     missing = list(_missing())
-    print("missing:", *(f"  {line}" for line in missing or ["nothing"]), sep="\n")
+    _show("missing", missing or ["nothing"])
     return int(any(library_version(name) is None for name in _REQUIRED))
+
+
+def _show(title: str, lines: Iterable[str]) -> None:
+    say(f"{title}:")
+    for line in lines:
+        say(f"  {line}")
 
 
 def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.inspect import describe
+from datumaro_clip.cli.printing import say
 from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.store import DTYPES, kind_names, open_store
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         open_dataset(args.dataset), args.output, args.format, options, save_media=args.save_media, dtype=args.dtype
     )
     with open_store(args.output) as reader:
-        print(f"{args.output}: {len(reader)} items, {reader.embedding_count} embeddings")
+        say(f"{args.output}: {len(reader)} items, {reader.embedding_count} embeddings")
         for record in islice(reader.records(), args.show):
-            print(describe(record))
+            say(describe(record))
     return 0

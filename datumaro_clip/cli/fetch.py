@@ -11,6 +11,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 from datumaro_clip.tables.fetch.run import FetchOptions, fetch_table
 from datumaro_clip.tables.options import TableOptions
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         counts = fetch_table(args.table, args.output_dir, TableOptions(url_column=args.url_column), options, bar.update)
     failed = {reason: count for reason, count in sorted(counts.items()) if reason != "ok"}
     told = f" ({', '.join(f'{reason} {count}' for reason, count in failed.items())})" if failed else ""
-    print(f"{counts.total()} rows: {counts['ok']} pictures in {args.output_dir}, {sum(failed.values())} failed{told}")
+    say(f"{counts.total()} rows: {counts['ok']} pictures in {args.output_dir}, {sum(failed.values())} failed{told}")
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.printing import say
 from datumaro_clip.index import VectorIndex, open_index
 from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.store import open_store
@@ -71,44 +72,42 @@ def _create(index: VectorIndex, args: argparse.Namespace) -> int:
         return _push(index, args)
     with open_store(index.path) as store:
         is_new = engine.create(store, overwrite=args.overwrite)
-    print(
-        f"{engine.name} is an empty index" if is_new else f"{engine.name} is there already, for the same vector space"
-    )
+    say(f"{engine.name} is an empty index" if is_new else f"{engine.name} is there already, for the same vector space")
     return 0
 
 
 def _push(index: VectorIndex, args: argparse.Namespace) -> int:
     done = index.sync()
-    print(f"{index.path}: {done.built} files of the index built, {done.reused} reused, {done.removed} removed")
+    say(f"{index.path}: {done.built} files of the index built, {done.reused} reused, {done.removed} removed")
     if isinstance(index.engine, RemoteEngine):
-        print(f"{index.engine.name} holds state {done.digest[:12]}")
+        say(f"{index.engine.name} holds state {done.digest[:12]}")
     return 0
 
 
 def _verify(index: VectorIndex, args: argparse.Namespace) -> int:
     found = index.verify()
     for name, recall in found.recalls.items():
-        print(f"{name}: recall {recall:.4f}")
+        say(f"{name}: recall {recall:.4f}")
     for difference in found.differences[:_FIRST]:
-        print(difference)
+        say(difference)
     if found.differences:
-        print(f"{index.path} and its index differ: {len(found.differences)} differences")
+        say(f"{index.path} and its index differ: {len(found.differences)} differences")
         return 1
-    print(f"{index.path} and its index agree")
+    say(f"{index.path} and its index agree")
     return 0
 
 
 def _info(index: VectorIndex, args: argparse.Namespace) -> int:
     with open_store(index.path) as store:
-        print(f"{'store':<10} {store.path}, state {store.digest[:12]}")
+        say(f"{'store':<10} {store.path}, state {store.digest[:12]}")
         counts = {"items": len(store), "pictures": store.embedding_count, "objects": store.object_count}
         for name, count in {**counts, "captions": store.caption_count}.items():
-            print(f"{name:<10} {count}")
-    print(f"{'engine':<10} {index.engine.name}")
+            say(f"{name:<10} {count}")
+    say(f"{'engine':<10} {index.engine.name}")
     if isinstance(index.engine, RemoteEngine):
         state = index.engine.remote.state()
         held = "no index" if state is None else f"state {state.digest[:12] or 'of a push that did not end'}"
-        print(f"{'holds':<10} {held}")
+        say(f"{'holds':<10} {held}")
     return 0
 
 

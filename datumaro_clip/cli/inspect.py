@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.printing import say
 from datumaro_clip.store import VECTOR_GROUPS, Record, StoreReader, open_store
 
 NAME = "inspect"
@@ -26,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the facts, then the first items."""
     with open_store(args.store) as reader:
         for name, value in _facts(reader):
-            print(f"{name:<12} {value}")
-        print()
+            say(f"{name:<12} {value}")
+        say()
         for record in islice(reader.records(), args.first):
-            print(describe(record))
+            say(describe(record))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 
 NAME = "labels"
@@ -43,6 +44,6 @@ def run(args: argparse.Namespace) -> int:
     for each in proposals:
         told = "is" if each.relation == "same" else "is a kind of"
         evidence = ", ".join(f"{kind} {what}" for kind, what in each.evidence.items())
-        print(f"{each.name} {told} {each.target}: {evidence}")
-    print(f"{len(proposals)} proposals in {args.output}; write 'accept: yes' where they are right")
+        say(f"{each.name} {told} {each.target}: {evidence}")
+    say(f"{len(proposals)} proposals in {args.output}; write 'accept: yes' where they are right")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.explorer.map import make_map, map_of
 from datumaro_clip.index import OBJECTS, PICTURES, open_index
 
@@ -27,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     points = None if args.again else map_of(snapshot, args.target)
     if points is None:
         points = make_map(snapshot, args.target)
-        print(f"{args.store}: {len(points)} {args.target} laid out")
+        say(f"{args.store}: {len(points)} {args.target} laid out")
     else:
-        print(f"{args.store}: all of {len(points)} {args.target} have a place; --again lays them out anew")
+        say(f"{args.store}: all of {len(points)} {args.target} have a place; --again lays them out anew")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 from datumaro_clip.system.files import write_text
 
@@ -45,12 +46,10 @@ def run(args: argparse.Namespace) -> int:
         write_text(args.report, json.dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n")
     for title, lines in (("one item", report.joined), ("renamed", report.renamed), ("conflict", report.conflicts)):
         for line in lines[:_SHOWN]:
-            print(f"{title}: {line}")
+            say(f"{title}: {line}")
         if len(lines) > _SHOWN:
-            print(f"{title}: ... and {len(lines) - _SHOWN} more, in --report")
+            say(f"{title}: ... and {len(lines) - _SHOWN} more, in --report")
     counts = report.counts
-    print(
-        f"{counts['items in the sources']} items of {len(sources)} datasets are {counts['items']} in {args.output_dir}"
-    )
-    print(f"{counts['things in the sources']} boxes and other shapes are {counts['things']}")
+    say(f"{counts['items in the sources']} items of {len(sources)} datasets are {counts['items']} in {args.output_dir}")
+    say(f"{counts['things in the sources']} boxes and other shapes are {counts['things']}")
     return 0

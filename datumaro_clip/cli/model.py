@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.printing import say, say_lines
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.samples import image_text_samples
 from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
@@ -108,7 +109,7 @@ def _certify(args: argparse.Namespace) -> int:
     trial = Trial(Path(args.data).name, [], samples, held_out=False)
     reference = resolve(args.reference).path
     certificate = certify_directory(args.directory, reference, trial, device=args.device, precision=args.precision)
-    print(certificate.table())
+    say_lines(certificate.table())
     check_requirement(certificate, required, "use another precision, or lower --require")
     return 0
 
@@ -117,11 +118,11 @@ def _list(args: argparse.Namespace) -> int:
     models = models_at_hand()
     for model in models:
         manifest = model.manifest
-        print(f"{manifest.name:<36} {manifest.precision:<5} {manifest.dimension:>5}  {model.path}")
+        say(f"{manifest.name:<36} {manifest.precision:<5} {manifest.dimension:>5}  {model.path}")
     for name in encoders_of_others():
-        print(f"{name:<36} an encoder of another package")
+        say(f"{name:<36} an encoder of another package")
     if not models:
-        print("none; datum-clip model export NAME -o DIR makes one")
+        say("none; datum-clip model export NAME -o DIR makes one")
     return 0
 
 
@@ -134,7 +135,7 @@ def _info(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     directory = at_hand(args.model)
     manifest = verify_files(directory)
-    print(f"{directory}: {len(manifest.files)} files are what the manifest says")
+    say(f"{directory}: {len(manifest.files)} files are what the manifest says")
     return 0
 
 
@@ -155,5 +156,6 @@ def _show(manifest: ModelManifest, directory: Path, certificate: Certificate | N
         "size": f"{sum(entry.size for entry in manifest.files.values()) / 1e6:.1f} MB",
     }
     for key, value in entries.items():
-        print(f"{key:<10} {value}")
-    print(f"\n{certificate.table()}" if certificate else "\nno certificate; see: datum-clip model certify --help")
+        say(f"{key:<10} {value}")
+    say()
+    say_lines(certificate.table() if certificate else "no certificate; see: datum-clip model certify --help")

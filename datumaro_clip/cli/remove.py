@@ -6,6 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.curate.decisions import read_exceptions
 
 NAME = "remove"
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     removed, unknown = remove_from_store(
         args.store, read_exceptions(args.ids or args.kept), others=args.kept is not None
     )
-    print(f"{args.store}: {removed} items removed")
+    say(f"{args.store}: {removed} items removed")
     if unknown:
         named = ", ".join(map(str, unknown[:_NAMED]))
         _log.warning("%d lines name no item of the store: %s; write id@subset as inspect does", len(unknown), named)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least, cosine, share, some_text
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> int:
         if args.report:
             _write_report(args, store, hits)
     if args.json:
-        print(json.dumps([hit.to_mapping() for hit in hits], indent=2, ensure_ascii=False))
+        say_json([hit.to_mapping() for hit in hits])
     for hit in hits if not args.json else ():
-        print(_line(hit))
+        say(_line(hit))
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.store import merge_stores
 
 NAME = "store"
@@ -34,5 +35,5 @@ def run(args: argparse.Namespace) -> int:
         args.stores, args.output, on_repeat=args.on_repeat, overwrite=args.overwrite, link=not args.copy
     )
     lost = f"; {done.left_out} items left out, whose id and subset another has" if done.left_out else ""
-    print(f"{args.output}: {done.items} items of {done.stores} stores{lost}")
+    say(f"{args.output}: {done.items} items of {done.stores} stores{lost}")
     return 0

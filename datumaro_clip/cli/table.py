@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 from datumaro_clip.tables.dataset import TableDataset
 from datumaro_clip.tables.options import SETTINGS_FILE, TableOptions, add_table_options, write_settings
@@ -39,11 +40,11 @@ def _init(args: argparse.Namespace) -> int:
     options = TableOptions.from_arguments(args)
     tables = TableDataset(args.file, options, with_settings=False)
     first = tables.sources[0]
-    print(f"{first.table.path}: {first.dialect}, {len(first.layout.columns)} columns")
+    say(f"{first.table.path}: {first.dialect}, {len(first.layout.columns)} columns")
     for name, value in first.layout.options().given().items():
         told = ", ".join(value) if isinstance(value, tuple) else value
-        print(f"  {name.replace('_', ' ')}: {told or 'none'}")
-    print(
+        say(f"  {name.replace('_', ' ')}: {told or 'none'}")
+    say(
         write_settings(
             directory, options, "How the tables beside this file are read; 'datum-clip table init' wrote it."
         )
@@ -55,5 +56,5 @@ def _check(path: Path) -> int:
     tables = TableDataset(path)
     for source, found in tables.outcomes():
         if isinstance(found, Refused):
-            print(f"{source.table.path}, line {found.line}: {found.reason}: {found.message}")
+            say(f"{source.table.path}, line {found.line}: {found.reason}: {found.message}")
     return 1 if tables.survey.refused else 0

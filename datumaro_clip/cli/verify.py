@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say
 from datumaro_clip.store import open_store
 
 NAME = "verify"
@@ -24,9 +25,9 @@ def run(args: argparse.Namespace) -> int:
         reader.check()
         media = verify_items(reader)
         blocks = sum(len(column.spec.crc32) for segment in reader.segments for column in segment.columns.values())
-        print(
+        say(
             f"{args.store} is sound: {len(reader)} items, {reader.embedding_count} embeddings, "
             f"{reader.caption_count} captions, {reader.object_count} objects, {blocks} blocks"
         )
-        print(f"media: {', '.join(f'{count} {place}' for place, count in sorted(media.items())) or 'none'}")
+        say(f"media: {', '.join(f'{count} {place}' for place, count in sorted(media.items())) or 'none'}")
     return 0

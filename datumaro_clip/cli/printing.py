@@ -1,0 +1,82 @@
+"""What the commands print: the one place through which text of a file reaches a terminal.
+
+Ids, subsets, paths and names come from files of others. Characters that are not printable, such as those that move the
+cursor or set a window's title, are shown escaped, and so are those that the terminal's encoding cannot hold.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+
+def printable(text: object) -> str:
+    r"""A text in one line, with all that is not printable escaped as Python does: ``\n``, ``\x1b``, ``\u202e``."""
+    plain = str(text)
+    return plain if plain.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in plain)
+
+
+def say(text: object = "") -> None:
+    """Print a line of the result on standard output."""
+    print(printable(text))
+
+
+def say_lines(text: str) -> None:
+    """Print a text of ours that has several lines."""
+    for line in text.splitlines():
+        say(line)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as one line of JSON; what standard output cannot show is escaped as JSON escapes."""
+    is_unicode = "utf" in (sys.stdout.encoding or "").lower()
+    text = json.dumps(value, ensure_ascii=not is_unicode, default=str)
+    # JSON itself escapes only what is below the space.
+    print("".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text))
+
+
+def say_path(path: str, end: str = "\n") -> None:
+    """Print a path: byte for byte to a program, escaped to a terminal."""
+    if sys.stdout.isatty():
+        print(printable(path))
+    else:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(os.fsencode(path + end))
+
+
+def complain(text: object) -> None:
+    """Print an error's one line on standard error."""
+    print(f"datum-clip: {printable(text)}", file=sys.stderr)
+
+
+class LineFormatter(logging.Formatter):
+    """Log messages with all that is not printable escaped, but for the ends of lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        """The message alone; a traceback that follows it stays as it is."""
+        return "\n".join(map(printable, super().formatMessage(record).split("\n")))
+
+
+def run_while_read(run: Callable[[], int]) -> int:
+    """Run a command whose reader may stop reading, as ``head`` does: that ends it in silence, and in success.
+
+    While it runs, no character ends the output: what the stream's encoding cannot hold is escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        try:
+            return run()
+        finally:
+            # Here rather than when the interpreter ends; argparse leaves with SystemExit after printing help.
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
