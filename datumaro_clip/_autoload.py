@@ -137,22 +137,9 @@ def _extend_main(module: "Any") -> None:
         from datumaro_clip.system.streams import open_missing_streams
 
         open_missing_streams()
-        arguments = list(sys.argv[1:] if args is None else args)
-        if any(word == "export" or "clip_" in word for word in arguments):
-            from datumaro_clip.host.datum_main import run
+        from datumaro_clip.host.datum_main import run
 
-            return run(builtin, args)
-        try:
-            code: int = builtin(args)
-            return code
-        except Exception as exc:
-            # A store need not be named: Datumaro finds out what a directory holds.
-            from datumaro_clip.host.datum_main import explain, is_ours
-
-            if not is_ours(exc):
-                raise
-            explain(exc)
-            return 1
+        return run(builtin, args)
 
     module.main = main
 

@@ -15,6 +15,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.items import ItemEncoder, describe_dataset
 from datumaro_clip.host.embedding import Embedder
@@ -55,12 +56,13 @@ def embed_to_store(
     StoreWriteError
         If there is a store already that is not the very one that this writes.
     """
-    refuse_another_size(path, len(dataset), options.on_error)
-    header = describe_dataset(dataset.categories(), dataset.infos(), dataset.media_type(), dtype=dtype)
-    with create_store(path, kind, header, repeat=True) as writer:
-        storer = ItemStorer(writer, MediaOptions(save_media), label_names(dataset.categories()))
-        store_embedded(storer, dataset, Embedder(options, dataset.categories()), len(dataset))
-        storer.report()
+    with told_as_option_errors(dataset.data_path):
+        refuse_another_size(path, len(dataset), options.on_error)
+        header = describe_dataset(dataset.categories(), dataset.infos(), dataset.media_type(), dtype=dtype)
+        with create_store(path, kind, header, repeat=True) as writer:
+            storer = ItemStorer(writer, MediaOptions(save_media), label_names(dataset.categories()))
+            store_embedded(storer, dataset, Embedder(options, dataset.categories()), len(dataset))
+            storer.report()
 
 
 def add_to_store(
@@ -91,7 +93,7 @@ def add_to_store(
         If the model's vectors cannot be compared with the store's.
     """
     done = Additions()
-    with open_store(path) as reader:
+    with told_as_option_errors(dataset.data_path), open_store(path) as reader:
         dataset, header = _fitted(dataset, reader)
         space = reader.header.space
         if options.model is None and space is not None and space.fingerprint.startswith("sha256:"):

@@ -13,6 +13,7 @@ from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.errors import DecisionError, OptionError
+from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of, with_labels
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.vectors import ItemKey
@@ -185,10 +186,11 @@ def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, s
         raise OptionError(f"no dataset can be written as {form}; name another format with -f: datum convert --help")
     if output.is_dir() and any(output.iterdir()):
         raise OptionError(f"{output} is not empty; name a new directory")
-    DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
-    dataset.transform(Replay, log=log)
-    dataset.export(str(output), form, save_media=save_media)
-    return len(dataset)
+    with told_as_option_errors(pathspec):
+        DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
+        dataset.transform(Replay, log=log)
+        dataset.export(str(output), form, save_media=save_media)
+        return len(dataset)
 
 
 def _transferable(item: DatasetItem, reason: str) -> list[Annotation]:

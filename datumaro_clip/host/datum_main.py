@@ -1,4 +1,4 @@
-"""Runs the ``datum`` command so that a user's mistake is answered with a sentence, not a traceback."""
+"""Runs the ``datum`` command so that whatever goes wrong is answered with one sentence, not a traceback."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from datumaro.components.errors import DatumaroError
-
-from datumaro_clip.errors import DatumaroClipError, with_cure
+from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, OneLine, in_one_line
 from datumaro_clip.host.unfinished import take_up
 
 FAILURE = 1
@@ -16,7 +14,7 @@ INTERRUPTED = 130
 
 
 def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None) -> int:
-    """Run Datumaro's own ``main``; it has logged an error by the time it raises it.
+    """Run Datumaro's own ``main``; it logs most errors before it raises them, and those are not told twice.
 
     Parameters
     ----------
@@ -30,24 +28,25 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
     int
         Exit status: 0 done, 1 failed, 130 interrupted.
     """
+    arguments = list(sys.argv[1:] if args is None else args)
+    is_ours = any(word == "export" or "clip_" in word for word in arguments)
+    logged = OneLine()
+    logging.root.addFilter(logged)
     try:
-        return take_up(sys.argv[1:] if args is None else args, main, until_exit=args is None)
+        return take_up(arguments, main, until_exit=args is None) if is_ours else main(args)
     except KeyboardInterrupt:
-        logging.error("Interrupted. Vectors computed so far are in the cache: the same command goes on from there.")
+        kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""
+        logging.error("Interrupted.%s", kept)
         return INTERRUPTED
-    except (DatumaroError, DatumaroClipError, OSError) as exc:
-        explain(exc)
+    except SystemExit as exc:
+        # argparse has shown the usage of the plugin, which does not know the option.
+        if exc.code and arguments[:1] == ["transform"] and "--overwrite" in arguments:
+            logging.error("If --overwrite is about the output directory: %s", PLACE_OF_OVERWRITE)
+        raise
+    except Exception as exc:
+        if not any(told is exc for told in logged.told):
+            logging.error("%s", in_one_line(exc))
         logging.debug("The error in full:", exc_info=exc)
         return FAILURE
-
-
-def is_ours(error: BaseException) -> bool:
-    """Whether an error of Datumaro's is, or comes of, one of this package's."""
-    return isinstance(error, DatumaroClipError) or isinstance(error.__cause__, DatumaroClipError)
-
-
-def explain(error: BaseException) -> None:
-    """Log what Datumaro has not: the cause, where it is ours, and the cure of an error of the file system's."""
-    told = error.__cause__ if isinstance(error.__cause__, DatumaroClipError) else error
-    if with_cure(told) != str(error):
-        logging.error("%s", with_cure(told))
+    finally:
+        logging.root.removeFilter(logged)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datumaro.components.dataset import Dataset
 
+from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.manifest import find_kind
@@ -56,5 +57,6 @@ def store_dataset(spec: str, model: str | None = None) -> Path:
     dataset = open_dataset(spec)
     digest = hashlib.blake2b(str(Path(spec).resolve()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     store = cache_root() / "explored" / f"{safe_file_name(Path(spec).name)}-{digest}"
-    dataset.export(str(store), "clip_mmap", texts="captions", model=model)
+    with told_as_option_errors(spec):
+        dataset.export(str(store), "clip_mmap", texts="captions", model=model)
     return store

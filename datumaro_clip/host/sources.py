@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from datumaro.components.dataset import Dataset
-from datumaro.components.errors import DatumaroError
 
-from datumaro_clip.errors import OptionError, with_cure
+from datumaro_clip.errors import OptionError
+from datumaro_clip.host.causes import in_one_line
 
 _FORMAT = re.compile(r"\w+")
 
@@ -33,5 +33,6 @@ def open_dataset(spec: str) -> Dataset:
         raise OptionError(f"there is nothing at {place}; check the path, and write it as PATH or PATH:FORMAT")
     try:
         return Dataset.import_from(place, name)
-    except (DatumaroError, OSError, ValueError) as exc:
-        raise OptionError(f"{spec} cannot be read as a dataset: {with_cure(exc)}; write it as PATH:FORMAT") from exc
+    except Exception as exc:
+        cure = "" if name else "; write it as PATH:FORMAT"
+        raise OptionError(f"{spec} cannot be read as a dataset: {in_one_line(exc)}{cure}") from exc
