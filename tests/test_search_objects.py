@@ -98,13 +98,14 @@ def test_an_item_is_not_among_what_resembles_it(store: Path):
 def test_command_prints_score_item_class_confidence_and_box(store: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["search", str(store), "red", "--objects", "-k", "2"]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first.split("  ")[1:] == ["a", "train", "mug 0.90", "[10, 10, 30, 30]"]
-    assert second.split("  ")[1:] == ["c", "train", "hat 0.20", "[40, 10, 60, 30]"]
+    assert first.split("  ")[1:-1] == ["a", "train", "mug 0.90", "[10, 10, 30, 30]"]
+    assert second.split("  ")[1:-1] == ["c", "train", "hat 0.20", "[40, 10, 60, 30]"]
+    assert all(Path(line.split("  ")[-1]).is_file() for line in (first, second))
 
 
 def test_json_has_the_box_as_corners(store: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["search", str(store), "red", "--objects", "--flat", "--min-confidence", "0.85", "--json"]) == 0
-    hits = json.loads(capsys.readouterr().out)
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(hit["id"], hit["rank"]) for hit in hits] == [("a", 0), ("b", 1)]
     assert hits[0]["bbox"] == {"x1": 10.0, "y1": 10.0, "x2": 30.0, "y2": 30.0}
     assert hits[0]["confidence"] == pytest.approx(0.9)
@@ -113,8 +114,35 @@ def test_json_has_the_box_as_corners(store: Path, capsys: pytest.CaptureFixture[
 
 def test_pictures_are_told_as_json_too(store: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["search", str(store), "red", "-k", "1", "--json"]) == 0
-    [hit] = json.loads(capsys.readouterr().out)
-    assert set(hit) == {"rank", "id", "subset", "score"}
+    hit = json.loads(capsys.readouterr().out)
+    assert set(hit) == {"rank", "id", "subset", "score", "path"}
+    assert Path(hit["path"]).is_file()
+
+
+def test_paths_are_for_programs(store: Path, capfdbinary: pytest.CaptureFixture[bytes]):
+    """Each picture once, though two of its objects are found; with --print0, a line's end may be in a name."""
+    words = ["search", str(store), "red", "--objects", "--flat"]
+    assert main([*words, "--paths"]) == 0
+    paths = capfdbinary.readouterr().out.decode().splitlines()
+    assert sorted(Path(path).stem[0] for path in paths) == ["a", "b", "c"]
+    assert all(Path(path).is_file() for path in paths)
+    assert main([*words, "--print0"]) == 0
+    assert capfdbinary.readouterr().out.decode() == "".join(f"{path}\0" for path in paths)
+
+
+def test_no_hit_is_said_aside_from_the_results(store: Path, capsys: pytest.CaptureFixture[str], caplog):
+    assert main(["search", str(store), "red", "--min-score", "1", "--json"]) == 0
+    assert capsys.readouterr().out == ""
+    assert "nothing was found" in caplog.text
+
+
+def test_open_shows_a_report_in_the_browser(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert main(["search", str(store), "red", "-k", "2", "--open"]) == 0
+    [address] = opened
+    assert Path(address.removeprefix("file://")).read_text().count("data:image/jpeg") == 2
 
 
 def test_report_shows_each_hit_with_its_picture(store: Path, tmp_path: Path):

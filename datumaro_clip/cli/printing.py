@@ -40,8 +40,8 @@ def say_json(value: Any) -> None:
     print("".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text))
 
 
-def say_path(path: str, end: str = "\n") -> None:
-    """Print a path: byte for byte to a program, escaped to a terminal."""
+def say_path(path: str, end: str) -> None:
+    """Print a path: its own bytes and ``end`` to a program; a line with what is not printable escaped to a terminal."""
     if sys.stdout.isatty():
         print(printable(path))
     else:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections.abc import Callable, Sequence
+import tempfile
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import at_least, cosine, share, some_text
-from datumaro_clip.cli.printing import say, say_json
+from datumaro_clip.cli.printing import say, say_json, say_path
 from datumaro_clip.curate.decisions import Decision, DecisionLog
+from datumaro_clip.curate.item import Item
 from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.formats.base import stored_items
@@ -39,14 +42,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     query.add_argument("--image", type=Path, metavar="FILE", help="a picture")
     query.add_argument("--item", metavar="ID[@SUBSET]", help="an item of the store; it is not among the hits")
     parser.add_argument("-k", type=at_least(1), default=10, help="hits at most (default: %(default)s)")
-    parser.add_argument("--subset", nargs="+", metavar="NAME", help="look here only; a text comes before, or after --")
+    parser.add_argument("--subset", action="append", metavar="NAME", help="look here only; may be repeated")
     parser.add_argument("--min-score", type=cosine, help="least cosine similarity, from -1 to 1")
-    parser.add_argument("--json", action="store_true", help="print the hits as JSON")
+    shown = parser.add_argument_group("what to do with the hits").add_mutually_exclusive_group()
+    shown.add_argument("--json", action="store_true", help="print one JSON object a line")
+    shown.add_argument("--paths", action="store_true", help="print the pictures' paths alone, one a line")
+    shown.add_argument("--print0", action="store_true", help="print the paths with a NUL after each, for xargs -0")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write report.html with the pictures there")
+    parser.add_argument("--open", action="store_true", help="open the report in the browser")
     objects = parser.add_argument_group("objects")
     objects.add_argument("--objects", action="store_true", help="look at the objects in the pictures, one hit an item")
     objects.add_argument("--flat", action="store_true", help="one hit an object")
-    objects.add_argument("--classes", nargs="+", metavar="NAME", help="of these classes only; a text comes before")
+    objects.add_argument(
+        "--classes", action="append", metavar="NAME", help="of this class only; may be given several times"
+    )
     objects.add_argument("--min-confidence", type=share, help="a detector's, from 0 to 1; a box of a person's has 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
     parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
@@ -54,17 +63,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, and print one line a hit: score, item, subset; of an object also class, confidence and box."""
+    """Search, and print one line a hit: score, item, subset, path; of an object also class, confidence and box."""
     _require_objects(args)
     with open_store(args.store) as store:
         hits = _object_hits(store, args) if args.objects else _hits(store, args)
-        if args.report:
-            _write_report(args, store, hits)
-    if args.json:
-        say_json([hit.to_mapping() for hit in hits])
-    for hit in hits if not args.json else ():
-        say(_line(hit))
+        items = {item.key: item for item in stored_items(args.store, [hit.key for hit in hits])}
+        if args.report or args.open:
+            _write_report(args, store, hits, items)
+    if not hits:
+        _log.warning("nothing was found; try another text, or fewer conditions")
+    paths = {key: item.media for key, item in items.items() if item.media}
+    if args.paths or args.print0:
+        _say_paths(hits, paths, end="\0" if args.print0 else "\n")
+        return 0
+    for hit in hits:
+        path = paths.get(hit.key)
+        if args.json:
+            say_json({**hit.to_mapping(), "path": path})
+        else:
+            say(f"{_line(hit)}  {path}" if path else _line(hit))
     return 0
+
+
+def _say_paths(hits: Sequence[Hit], paths: Mapping[ItemKey, str], end: str) -> None:
+    """Each picture's path once; what has none is told on standard error."""
+    without = [hit.key for hit in hits if hit.key not in paths]
+    if without:
+        _log.warning("%d hits have no file, as %s: export the store with --save-media", len(without), without[0])
+    for path in dict.fromkeys(paths[hit.key] for hit in hits if hit.key in paths):
+        say_path(path, end)
 
 
 def _require_objects(args: argparse.Namespace) -> None:
@@ -97,7 +124,9 @@ def _object_hits(store: StoreReader, args: argparse.Namespace) -> list[ObjectHit
     )
 
 
-def _write_report(args: argparse.Namespace, store: StoreReader, hits: Sequence[Hit]) -> None:
+def _write_report(
+    args: argparse.Namespace, store: StoreReader, hits: Sequence[Hit], items: Mapping[ItemKey, Item]
+) -> None:
     """A page with the hits' pictures, the boxes of objects drawn on them, and the hits as decisions."""
     question = args.text or args.image or args.item
     decisions = [_decision(hit) for hit in hits]
@@ -105,9 +134,11 @@ def _write_report(args: argparse.Namespace, store: StoreReader, hits: Sequence[H
     space = store.header.space
     made = DecisionLog("search", options, space.fingerprint if space else None, tuple(decisions))
     plan = plan_report(made)
-    items = stored_items(args.store, [hit.key for hit in hits])
-    write_report(args.report, plan, thumbnails_of(items, plan.subjects()))
-    _log.info("Report: %s", args.report / "report.html")
+    folder = args.report or Path(tempfile.mkdtemp(prefix="datum-clip-search-"))
+    write_report(folder, plan, thumbnails_of(items.values(), plan.subjects()))
+    _log.info("Report: %s", folder / "report.html")
+    if args.open:
+        webbrowser.open((folder / "report.html").resolve().as_uri())
 
 
 def _decision(hit: Hit) -> Decision:
