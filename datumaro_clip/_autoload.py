@@ -1,7 +1,7 @@
 """Lets Datumaro find this package's plugins with nothing imported beforehand.
 
 Datumaro knows neither entry points nor a plugin path, so a ``.pth`` file imports this package at start-up, and
-:func:`install` puts a finder first on ``sys.meta_path``. The finder waits for five of Datumaro's modules and
+:func:`install` puts a finder first on ``sys.meta_path``. The finder waits for some of Datumaro's modules and
 extends each right after it has been loaded; until then it costs a dictionary look-up per import. A Datumaro
 that has changed its shape only loses these plugins, with one warning. Standard library only.
 
@@ -155,6 +155,18 @@ def _extend_tasks(module: "Any") -> None:
     setattr(module, "TaskType", Enum("TaskType", " ".join(names)))  # noqa: B010 - mypy takes it for a declaration
 
 
+def _extend_with_formats(command: str) -> "Callable[[Any], None]":
+    """Let a command that writes in the source's format take another."""
+
+    def extend(module: "Any") -> None:
+        from datumaro_clip.host.output_format import add_format, choose_format
+
+        setattr(module, command, choose_format(module, getattr(module, command)))
+        module.build_parser = add_format(module.build_parser)
+
+    return extend
+
+
 def _widen_merged_masks(module: "Any") -> None:
     builtin = module.merge_masks
 
@@ -170,6 +182,8 @@ _EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
     "datumaro.plugins.specs": _extend_specs,
     "datumaro.cli.commands": _extend_commands,
     "datumaro.cli.__main__": _extend_main,
+    "datumaro.cli.commands.filter": _extend_with_formats("filter_command"),
+    "datumaro.cli.commands.transform": _extend_with_formats("transform_command"),
     "datumaro.cli.commands.validate": _extend_tasks,
     "datumaro.util.mask_tools": _widen_merged_masks,
 }
