@@ -54,11 +54,12 @@ def _set_format(dataset: Any, args: argparse.Namespace) -> None:
     if wanted not in exporters:
         own = sorted(name for name in exporters if name.startswith("clip_"))
         could = ", ".join(name for name in (*_GENERAL, *own) if name in exporters)
+        problem = f"There is no output format '{wanted}'"
+        if wanted in dataset.env.importers:
+            problem = f"Datumaro reads the format '{wanted}' but does not write it"
         raise CliException(
-            f"Datumaro reads the format '{wanted}' but does not write it: choose another with -f before the dataset, "
-            f"as -f datumaro. These hold pictures: {could}; 'datum convert --help' lists all"
-            if wanted in dataset.env.importers
-            else f"There is no output format '{wanted}'; choose one with -f, as {could}; 'datum convert --help' lists all"
+            f"{problem}: choose another with -f before the dataset, as -f datumaro. These hold pictures: {could}; "
+            "'datum convert --help' lists all"
         )
     if wanted == dataset.format:
         return
