@@ -59,7 +59,7 @@ def require_same_space(wanted: VectorSpace, got: VectorSpace) -> None:
     if wanted != got:
         raise SpaceMismatchError(
             f"vectors of {got} cannot be compared with vectors of {wanted}; "
-            "compute both with one model, for example by embedding again with --overwrite"
+            "compute both with one model, for example by embedding again with --recompute"
         )
 
 

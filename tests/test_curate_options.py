@@ -210,7 +210,7 @@ OF_OBJECTS = {"clip_dedup": {"levels": ["semantic"], "keep_ratio": 0.5}}
 # What one option takes the place of.
 INSTEAD = {("clip_sample", "ratio"): ["count"], ("clip_search", "item"): ["query"], ("clip_search", "image"): ["query"]}
 # Said of the machine, not of the result; what each does is shown where it is made.
-MACHINE = {"model", "device", "precision", "exact_decode", "local_files_only", "on_error", "overwrite"}
+MACHINE = {"model", "device", "precision", "exact_decode", "local_files_only", "on_error", "recompute"}
 # Which pairs vectors propose beside the descriptors shows with real vectors only: test_curate_near has those.
 ELSEWHERE = {("clip_dedup", "threshold")}
 

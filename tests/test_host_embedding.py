@@ -108,9 +108,9 @@ def test_vectors_of_another_model_are_refused_or_computed_again(
     items = [attach(f.item, f.embedding) for f in with_embeddings([picture("a")], EmbeddingOptions(cache="off"))]
     other = FakeEncoder(seed=1)
     monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: other)
-    with pytest.raises(SpaceMismatchError, match="--overwrite"):
+    with pytest.raises(SpaceMismatchError, match="--recompute"):
         list(with_embeddings(items, EmbeddingOptions(cache="off", model="other")))
-    [found] = with_embeddings(items, EmbeddingOptions(cache="off", model="other", overwrite=True))
+    [found] = with_embeddings(items, EmbeddingOptions(cache="off", model="other", recompute=True))
     assert found.embedding is not None
     assert found.embedding.space == other.space.fingerprint
 

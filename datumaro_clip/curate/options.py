@@ -272,7 +272,7 @@ class Option:
         names = (self.flag, f"--{self.former}") if self.former else (self.flag,)
         common: dict[str, Any] = {"dest": self.python_name, "default": self.default, "help": told.replace("%", "%%")}
         if isinstance(self.kind, Flag):
-            parser.add_argument(*names, **common, action="store_false" if self.default else "store_true")
+            parser.add_argument(*names, **common, action=_Renamed, nargs=0, const=not self.default)
             return
         one = self.kind.of if isinstance(self.kind, Several) else self.kind
         common |= {"choices": one.names} if isinstance(one, Choice) else {"metavar": one.metavar}
@@ -330,13 +330,13 @@ def add_options(parser: argparse.ArgumentParser, table: Sequence[Option]) -> Non
 
 
 class _Renamed(argparse.Action):
-    """Takes an option under its former name, too, and says so."""
+    """Takes an option, or a flag, under its former name, too, and says so."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if option_string not in (None, self.option_strings[0]):
             parser_warning = f"{option_string} is now called {self.option_strings[0]}"
             logging.getLogger(__name__).warning("%s; the old name goes with the next release", parser_warning)
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
 
 
 def _argument(kind: Kind) -> Callable[[str], Any]:

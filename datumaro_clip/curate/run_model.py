@@ -94,7 +94,7 @@ class RunModel:
             If it is of another space than the run's.
         """
         embedding = item.embedding
-        if embedding is None or (self.options.overwrite and self._space not in (None, embedding.vector_space)):
+        if embedding is None or (self.options.recompute and self._space not in (None, embedding.vector_space)):
             return None
         self._require_space(
             embedding.vector_space, f"item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
@@ -109,7 +109,7 @@ class RunModel:
             raise InvalidVectorError(f"item '{item.key.id}' (subset '{item.key.subset}'), {exc}") from exc
         if embedding is None or not embedding.source:
             return None
-        if self.options.overwrite and self._space not in (None, embedding.vector_space):
+        if self.options.recompute and self._space not in (None, embedding.vector_space):
             return None
         who = f"annotation {box.annotation} of item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
         self._require_space(embedding.vector_space, who)
@@ -187,5 +187,5 @@ class RunModel:
         if self._space != space:
             raise SpaceMismatchError(
                 f"{who} {space}, but this run is in {self._space}. "
-                "Name one model with --model, and compute the others again with --overwrite"
+                "Name one model with --model, and compute the others again with --recompute"
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,8 @@ from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole
 from datumaro_clip.model.devices import PRECISIONS
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.texts import DEFAULT_PROMPT
+
+log = logging.getLogger(__name__)
 
 ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
@@ -71,7 +74,7 @@ VECTOR_OPTIONS = (
         keyword="self_check",
         changes="speed",
     ),
-    _option("overwrite", Flag(), False, "compute again where an item has another model's vector"),
+    _option("recompute", Flag(), False, "compute again where an item has another model's vector", former="overwrite"),
 )
 TEXTS_OPTION = _option("texts", Choice(names=TEXTS), "none", "texts to embed too")
 PROMPT_OPTION = _option(
@@ -118,8 +121,10 @@ class EmbeddingOptions:
         Never ask a model hub.
     self_check : bool
         Compare a device's answers with known vectors before a run on anything but CPU f32.
-    overwrite : bool
+    recompute : bool
         Compute again where an item carries another model's vector, instead of refusing.
+    overwrite : bool
+        The former name of ``recompute``.
 
     Raises
     ------
@@ -140,15 +145,19 @@ class EmbeddingOptions:
     exact_decode: bool = False
     local_files_only: bool = False
     self_check: bool = True
-    overwrite: bool = False
+    recompute: bool = False
+    overwrite: InitVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, overwrite: bool) -> None:
+        if overwrite:
+            log.warning("overwrite is now called recompute; the old name goes with the next release")
+            object.__setattr__(self, "recompute", True)
         read_options(EMBEDDING_OPTIONS, vars(self), "the model")
 
     @classmethod
     def take_from(cls, options: dict[str, Any]) -> EmbeddingOptions:
         """Take this class's fields out of a plugin's keyword arguments; the others stay there."""
-        names = {each.name for each in fields(cls)}
+        names = {"overwrite", *(each.name for each in fields(cls))}
         return cls(**{name: options.pop(name) for name in list(options) if name in names})
 
     @classmethod

@@ -56,7 +56,7 @@ def _options() -> tuple[Option, ...]:
 
 def _read(given: Mapping[str, Any]) -> Values:
     """Check what was given by keyword; raise :class:`OptionError` for what cannot be used."""
-    values = read_options(_options(), given, "clip_embed")
+    values = read_options(_options(), given, "clip_embed", log.warning)
     if values.detector is not None and not values.objects:
         raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
     if (values.vectors is None) != (values.keys is None):
@@ -160,9 +160,9 @@ class ClipEmbed(Transform):
             yield None
             return
         header = describe_dataset(categories, source.infos(), source.media_type())
-        if not values.overwrite and not isinstance(source, Transform):
+        if not values.recompute and not isinstance(source, Transform):
             refuse_another_size(Path(values.store), len(source), values.on_error)
-        with create_store(values.store, values.store_format, header, overwrite=values.overwrite, repeat=True) as writer:
+        with create_store(values.store, values.store_format, header, overwrite=values.recompute, repeat=True) as writer:
             storer = ItemStorer(writer, MediaOptions(), label_names(categories))
             yield storer
             storer.report()

@@ -110,7 +110,7 @@ class ItemStorer:
         if space not in (None, provenance.space):
             raise SpaceMismatchError(
                 f"item {key} has a vector of {provenance.space}, but the store is of {space}. "
-                "Compute the others again with --overwrite, or export to another directory"
+                "Compute the others again with --recompute, or export to another directory"
             )
         if not self._declared:
             self._writer.declare(provenance)
