@@ -26,6 +26,8 @@ from datumaro_clip.vectors import ItemKey
 
 ENCODER = FakeEncoder()
 PINK = (255, 105, 180)
+# Of a box at 4, 8 that is 20 wide and 30 high.
+CORNERS = {"x1": 4, "y1": 8, "x2": 24, "y2": 38}
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +196,7 @@ def test_objects_are_found_stored_and_searchable(store: Path):
         assert taken["num_detections"] == 1
         record = client.get(f"/record/{taken['image_id']}", params={"vectors": True}).json()
         [found] = record["objects"]
-        assert (found["class_name"], found["bbox"], found["has_vector"]) == ("floor lamp", [4, 8, 20, 30], True)
+        assert (found["class_name"], found["bbox"], found["has_vector"]) == ("floor lamp", CORNERS, True)
         assert found["attributes"]["clip_detector"] == OneLamp.fingerprint
         hits = client.post("/search/objects", json={"query": "pink", "yolo_classes": ["floor lamp"]}).json()
         assert [(hit["id"], hit["objects"][0]["confidence"]) for hit in hits] == [
@@ -213,7 +215,7 @@ def test_analyze_says_what_is_in_a_picture_and_stores_nothing(store: Path):
         answer = client.post("/analyze", files={"file": data}).json()
         assert client.get("/stores").json()[0]["version"] == version
     [found] = answer["objects"]
-    assert (found["class_name"], found["bbox"], answer["size"]) == ("floor lamp", [4, 8, 20, 30], [48, 48])
+    assert (found["class_name"], found["bbox"], answer["size"]) == ("floor lamp", CORNERS, [48, 48])
     np.testing.assert_allclose(answer["vector"], ENCODER.embed_images([data])[0], atol=1e-6)
     assert len(found["vector"]) == ENCODER.space.dimension
 

@@ -183,7 +183,7 @@ def test_pictures_are_ranked_by_their_best_object(objects: TestClient):
     assert "nothing" not in [hit["id"] for hit in answer]
     first = answer[0]
     assert [(o["class_name"], o["annotation"]) for o in first["objects"]] == [("lamp", 1), ("chair", 0)]
-    assert first["objects"][0]["bbox"] == [20, 20, 20, 25]
+    assert first["objects"][0]["bbox"] == {"x1": 20, "y1": 20, "x2": 40, "y2": 45}
     assert first["score"] == first["objects"][0]["score"]
     assert answer[1]["objects"][0]["confidence"] == 1.0
 

@@ -22,6 +22,7 @@ from datumaro_clip.service.described import Described, class_of
 from datumaro_clip.service.forms import read_form
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError
+from datumaro_clip.service.presenting import object_json
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
@@ -301,7 +302,7 @@ def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> l
                 "file": str(told.media.get("path", "")).rsplit("/", 1)[-1],
                 "captions": _captions(seen, row, told),
                 "labels": list(told.labels),
-                "boxes": [_box(each) for each in told.objects],
+                "boxes": [{**object_json(each), "confidence": each.confidence} for each in told.objects],
                 "polygons": _polygons(seen.snapshot, told),
             }
         )
@@ -324,19 +325,6 @@ def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
         {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
         for each in told.captions
     ]
-
-
-def _box(each: Any) -> Json:
-    x, y, width, height = each.bbox
-    return {
-        "annotation": each.annotation,
-        "x1": x,
-        "y1": y,
-        "x2": x + width,
-        "y2": y + height,
-        "class_name": each.class_name,
-        "confidence": each.confidence,
-    }
 
 
 def _polygons(snapshot: Snapshot, told: Described) -> list[Json]:

@@ -31,12 +31,6 @@ class SeenObject:
     vector: FloatArray
     source: str
 
-    @property
-    def bbox(self) -> Corners:
-        """x, y, width, height in pixels."""
-        x1, y1, x2, y2 = self.corners
-        return x1, y1, x2 - x1, y2 - y1
-
 
 @dataclass(frozen=True, eq=False)
 class Seen:

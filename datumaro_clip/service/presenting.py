@@ -97,12 +97,11 @@ def _objects(hit: Hit, query: FloatArray, filters: Filters) -> list[Json]:
     wanted = [(each, certainty) for each, certainty in certain if filters.of_object(each.class_name, certainty)]
     found = []
     for each, certainty in wanted:
-        x1, y1, x2, y2 = each.bbox
         score = float(exact_scores(query[None], each.vector[None])[0])
         found.append(
             {
                 "annotation": each.annotation_index,
-                "bbox": [round(side, 3) for side in (x1, y1, x2 - x1, y2 - y1)],
+                "bbox": corners(*each.bbox),
                 "class_name": each.class_name,
                 "confidence": round(certainty, 6),
                 "score": round(score, 6),
@@ -113,12 +112,18 @@ def _objects(hit: Hit, query: FloatArray, filters: Filters) -> list[Json]:
 
 def object_json(found: Object) -> Json:
     """A box of a record."""
+    x, y, width, height = found.bbox
     return {
         "annotation": found.annotation,
-        "bbox": [round(side, 3) for side in found.bbox],
+        "bbox": corners(x, y, x + width, y + height),
         "class_name": found.class_name,
         "confidence": found.certainty,
     }
+
+
+def corners(x1: float, y1: float, x2: float, y2: float) -> Json:
+    """A box as everything outside Datumaro has it: its corners, pixels of the stored picture."""
+    return {name: round(value, 3) for name, value in (("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2))}
 
 
 def plain(value: Any) -> Any:

@@ -86,11 +86,20 @@ class Metadata(BaseModel):
     alignment: float | None = Field(description="score of its best caption")
 
 
+class Corners(BaseModel):
+    """A box by its corners, pixels of the stored picture."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
 class FoundObject(BaseModel):
     """An object in a picture."""
 
     annotation: int
-    bbox: list[float] = Field(description="x, y, width, height, pixels")
+    bbox: Corners
     class_name: str
     confidence: float
     score: float | None = None

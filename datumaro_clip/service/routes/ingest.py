@@ -15,7 +15,7 @@ from datumaro_clip.service.filters import Name
 from datumaro_clip.service.forms import Form, read_form
 from datumaro_clip.service.ingest import Submission, Taken
 from datumaro_clip.service.names import ImageId
-from datumaro_clip.service.presenting import Json, Presenter
+from datumaro_clip.service.presenting import Json, Presenter, corners
 from datumaro_clip.service.problems import RequestError, as_problem, documented
 from datumaro_clip.service.schemas import Analysis, IngestAnswer, IngestFailure
 from datumaro_clip.service.serving import Service
@@ -145,7 +145,7 @@ def _objects(objects: Any, *, with_vectors: bool) -> list[Json]:
     return [
         {
             "annotation": index,
-            "bbox": [round(side, 3) for side in each.bbox],
+            "bbox": corners(*each.corners),
             "class_name": each.class_name,
             "confidence": each.confidence,
             **({"vector": each.vector} if with_vectors else {}),

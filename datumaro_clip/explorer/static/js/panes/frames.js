@@ -20,13 +20,14 @@ export function Frames({ item, named = false, onPick, fit = "cover" }) {
   return html`<svg class="frames" viewBox="0 0 ${item.width} ${item.height}" preserveAspectRatio=${fit === "cover" ? "xMidYMid slice" : "xMidYMid meet"} aria-hidden=${onPick ? undefined : "true"}>
     ${outlines.map((/** @type {any} */ outline, /** @type {number} */ at) => html`<polygon key=${`p${at}`} points=${outline.points.join(" ")} stroke=${css(classInks().get(outline.class_name) ?? CATEGORIES[1])} fill="none" stroke-width=${unit / 2} />`)}
     ${item.boxes.map((/** @type {any} */ box, /** @type {number} */ at) => {
+      const { x1, y1, x2, y2 } = box.bbox;
       const ink = css(classInks().get(box.class_name) ?? CATEGORIES[1]);
       const name = `${box.class_name}${box.confidence === null || box.confidence === undefined ? "" : ` ${Number(box.confidence).toFixed(2)}`}`;
       return html`<g key=${at} class=${onPick ? "pickable" : ""} onClick=${onPick && (() => onPick(at))}>
         <title>${name}</title>
-        <rect x=${box.x1} y=${box.y1} width=${Math.max(0, box.x2 - box.x1)} height=${Math.max(0, box.y2 - box.y1)} stroke=${ink} fill=${onPick ? "transparent" : "none"} stroke-width=${unit} />
-        ${named ? html`<rect x=${box.x1} y=${Math.max(0, box.y1 - unit * 5)} width=${name.length * unit * 2.4 + unit * 2} height=${unit * 5} fill=${ink} />
-          <text x=${box.x1 + unit} y=${Math.max(0, box.y1 - unit * 5) + unit * 3.8} font-size=${unit * 4} fill="#fff">${name}</text>` : null}
+        <rect x=${x1} y=${y1} width=${Math.max(0, x2 - x1)} height=${Math.max(0, y2 - y1)} stroke=${ink} fill=${onPick ? "transparent" : "none"} stroke-width=${unit} />
+        ${named ? html`<rect x=${x1} y=${Math.max(0, y1 - unit * 5)} width=${name.length * unit * 2.4 + unit * 2} height=${unit * 5} fill=${ink} />
+          <text x=${x1 + unit} y=${Math.max(0, y1 - unit * 5) + unit * 3.8} font-size=${unit * 4} fill="#fff">${name}</text>` : null}
       </g>`;
     })}
   </svg>`;
