@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
-from datumaro_clip.cli.printing import say
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.errors import OptionError
 
@@ -19,13 +20,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, help="show what is in it; remove everything; read every vector")
     parser.add_argument("--cache", type=Path, metavar="DIR", help=f"default: {cache_directory()}".replace("%", "%%"))
+    parser.add_argument("--json", action="store_true", help="print what info tells as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 if ``verify`` finds damage."""
     if args.cache is not None and not args.cache.is_dir():
         raise OptionError(f"{args.cache} holds no vector cache; check --cache")
+    if args.json and args.action != "info":
+        raise OptionError("--json goes with info")
     with VectorCache(args.cache) as cache:
+        if args.json:
+            say_json(asdict(cache.info()))
+            return 0
         return {"info": _info, "clear": _clear, "verify": _verify}[args.action](cache)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from datumaro_clip.cli.printing import say
+from datumaro_clip.cli.arguments import add_json
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.errors import MissingDependencyError, with_cure
 from datumaro_clip.model.devices import list_devices
 from datumaro_clip.model.openvino import core
@@ -27,28 +28,29 @@ _OPTIONAL = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """The command has no arguments."""
+    """Declare the command's one argument."""
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print everything; the exit status is 1 if something that every run needs is missing."""
-    for title, lines in (
-        ("versions", _versions()),
-        ("devices", _devices()),
-        ("models at hand", _models()),
-        ("export, beside the tested set", _outside_the_tested_set()),
-        (f"caches below {cache_root()}", _caches(cache_root())),
-    ):
-        _show(title, _as_far_as_readable(lines))
-    missing = list(_missing())
-    _show("missing", missing or ["nothing"])
+    root = cache_root()
+    sections = [
+        ("versions", "versions", _versions()),
+        ("devices", "devices", _devices()),
+        ("models", "models at hand", _models()),
+        ("export", "export, beside the tested set", _outside_the_tested_set()),
+        ("caches", f"caches below {root}", _caches(root)),
+        ("missing", "missing", _missing()),
+    ]
+    told = [(key, title, list(_as_far_as_readable(lines))) for key, title, lines in sections]
+    if args.json:
+        say_json({key: lines for key, _, lines in told})
+    for _, title, lines in told if not args.json else ():
+        say(f"{title}:")
+        for line in lines or ["nothing"]:
+            say(f"  {line}")
     return int(any(library_version(name) is None for name in _REQUIRED))
-
-
-def _show(title: str, lines: Iterable[str]) -> None:
-    say(f"{title}:")
-    for line in lines:
-        say(f"  {line}")
 
 
 def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from datumaro_clip.cli.arguments import at_least
-from datumaro_clip.cli.printing import say
+from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import VECTOR_GROUPS, Record, StoreReader, open_store
 
 NAME = "inspect"
@@ -21,17 +22,46 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
     parser.add_argument("-n", "--first", type=at_least(0), default=5, help="items to show (default: %(default)s)")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts, then the first items."""
     with open_store(args.store) as reader:
+        first = islice(reader.records(), args.first)
+        if args.json:
+            say_json(_report(reader) | {"first": [_described(record) for record in first]})
+            return 0
         for name, value in _facts(reader):
             say(f"{name:<12} {value}")
         say()
-        for record in islice(reader.records(), args.first):
+        for record in first:
             say(describe(record))
     return 0
+
+
+def _report(reader: StoreReader) -> dict[str, Any]:
+    """The facts as JSON values; null where the store has no vectors."""
+    header, space = reader.header, reader.header.space
+    return {
+        "path": str(reader.path),
+        "kind": reader.kind.name,
+        "segments": len(reader.segments),
+        "compression": header.compression,
+        "items": len(reader),
+        "subsets": dict(reader.subsets),
+        "embeddings": reader.embedding_count,
+        "captions": reader.caption_count,
+        "objects": reader.object_count,
+        "dimension": space and space.dimension,
+        "dtype": header.dtype,
+        "space": space and space.fingerprint,
+        "model": space and space.model,
+        "precisions": _of_segments(reader, "precision"),
+        "devices": _of_segments(reader, "device"),
+        "media_type": header.media_type,
+        "versions": dict(header.versions),
+    }
 
 
 def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
@@ -65,3 +95,16 @@ def describe(record: Record) -> str:
         return f"{record.key}  no vector, {parts}"
     norm = float(np.linalg.norm(record.embedding))
     return f"{record.key}  norm {norm:.4f}, shape {record.embedding.shape}, {parts}"
+
+
+def _described(record: Record) -> dict[str, Any]:
+    """An item as JSON values; the norm and the shape are null where it has no vector."""
+    vector = record.embedding
+    return {
+        "id": record.key.id,
+        "subset": record.key.subset,
+        "norm": None if vector is None else round(float(np.linalg.norm(vector)), 6),
+        "shape": None if vector is None else list(vector.shape),
+        "captions": len(record.captions),
+        "objects": len(record.objects),
+    }

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from datumaro_clip.cli.arguments import at_least
-from datumaro_clip.cli.printing import say, say_lines
+from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.printing import say, say_json, say_lines
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.samples import image_text_samples
 from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
@@ -26,9 +29,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _configure_export(actions.add_parser("export", help="write a model directory, in a precision"))
     listing = actions.add_parser("list", help="models at hand: bundled, and exported before")
+    add_json(listing)
     listing.set_defaults(action=_list)
     info = actions.add_parser("info", help="what a model is, and what its precision costs")
     info.add_argument("model", help="a model directory, or a name that `model list` shows")
+    add_json(info)
     info.set_defaults(action=_info)
     verify = actions.add_parser("verify", help="compare each file with its digest in the manifest")
     verify.add_argument("model", help="a model directory, or a name that `model list` shows")
@@ -116,6 +121,12 @@ def _certify(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     models = models_at_hand()
+    if args.json:
+        for model in models:
+            say_json({"path": str(model.path), **_manifest(model.manifest)})
+        for name in encoders_of_others():
+            say_json({"path": None, "name": name})
+        return 0
     for model in models:
         manifest = model.manifest
         say(f"{manifest.name:<36} {manifest.precision:<5} {manifest.dimension:>5}  {model.path}")
@@ -128,7 +139,12 @@ def _list(args: argparse.Namespace) -> int:
 
 def _info(args: argparse.Namespace) -> int:
     directory = at_hand(args.model)
-    _show(read_manifest(directory), directory, Certificate.load(directory))
+    manifest, certificate = read_manifest(directory), Certificate.load(directory)
+    if args.json:
+        told = None if certificate is None else json.loads(certificate.to_json())
+        say_json({"path": str(directory), **_manifest(manifest), "certificate": told})
+    else:
+        _show(manifest, directory, certificate)
     return 0
 
 
@@ -137,6 +153,13 @@ def _verify(args: argparse.Namespace) -> int:
     manifest = verify_files(directory)
     say(f"{directory}: {len(manifest.files)} files are what the manifest says")
     return 0
+
+
+def _manifest(manifest: ModelManifest) -> dict[str, Any]:
+    """A manifest as JSON values; instead of its files, how many and how large in bytes."""
+    told = asdict(manifest)
+    del told["is_sealed"]
+    return told | {"files": len(manifest.files), "bytes": sum(entry.size for entry in manifest.files.values())}
 
 
 def _show(manifest: ModelManifest, directory: Path, certificate: Certificate | None) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.cli.printing import say
+from datumaro_clip.cli.arguments import add_json
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import open_store
 
 NAME = "verify"
@@ -15,6 +16,7 @@ HELP = "read a store whole: checksums, counts, items, and whether their pictures
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,9 +27,16 @@ def run(args: argparse.Namespace) -> int:
         reader.check()
         media = verify_items(reader)
         blocks = sum(len(column.spec.crc32) for segment in reader.segments for column in segment.columns.values())
-        say(
-            f"{args.store} is sound: {len(reader)} items, {reader.embedding_count} embeddings, "
-            f"{reader.caption_count} captions, {reader.object_count} objects, {blocks} blocks"
-        )
+        counts = {
+            "items": len(reader),
+            "embeddings": reader.embedding_count,
+            "captions": reader.caption_count,
+            "objects": reader.object_count,
+            "blocks": blocks,
+        }
+    if args.json:
+        say_json({"path": str(args.store), "is_sound": True, **counts, "media": media})
+    else:
+        say(f"{args.store} is sound: {', '.join(f'{count} {name}' for name, count in counts.items())}")
         say(f"media: {', '.join(f'{count} {place}' for place, count in sorted(media.items())) or 'none'}")
     return 0
