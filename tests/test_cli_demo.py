@@ -74,7 +74,7 @@ def test_planted_defects_are_found(demo: tuple[Path, str]):
 
 def test_searches_give_three_hits_each(demo: tuple[Path, str]):
     searches = re.findall(r"^\$ datum-clip search .*\n((?:    .*\n)+)", demo[1], re.M)
-    hits = [re.findall(r"^    -?\d\.\d{4}  \S+  \w+$", printed, re.M) for printed in searches]
+    hits = [re.findall(r"^    -?\d\.\d{4}  \S+  \w+  store/\S+$", printed, re.M) for printed in searches]
     assert [len(found) for found in hits] == [3, 3, 3, 3]
 
 

@@ -54,7 +54,7 @@ def steps(items: int, seed: int) -> Iterator[Step]:
     yield Step("Convert the store to YOLO", "datum convert -i store -f yolo -o yolo -- --save-media")
     yield Step("Search by a text", 'datum-clip search store "a large red umbrella" -k 3')
     yield Step("Search in French", 'datum-clip search store "une armoire bleue à rayures" -k 3')
-    yield Step("Search one subset only", 'datum-clip search store "a green ball on a lawn" -k 3 --subset val test')
+    yield Step("Search one subset only", 'datum-clip search store "a green ball" -k 3 --subset val --subset test')
 
 
 def _transform(title: str, output: str, name: str, source: str, options: str, planted: tuple[str, ...] = ()) -> Step:
