@@ -167,6 +167,7 @@ TURNED = {
     ("clip_outliers", "min_similarity"): {"min_similarity": 1.0},
     ("clip_outliers", "min_doubt"): {"min_doubt": 0.0},
     ("clip_sample", "strategy"): {"strategy": "random"},
+    ("clip_sample", "by"): {"by": "captions"},
     ("clip_sample", "count"): {"count": 5},
     ("clip_sample", "ratio"): {"ratio": 0.5},
     ("clip_sample", "seed"): {"seed": 3},
