@@ -147,7 +147,7 @@ class ClipEmbed(Transform):
         values = self._values
         if values.vectors is not None:
             vectors = PrecomputedVectors(Path(values.vectors), Path(values.keys), values.space or "")
-            return vectors.attached(self._extractor)
+            return vectors.attached(self._extractor, values.on_error)
         # To count what another transform gives may cost a pass over it.
         total = None if isinstance(self._extractor, Transform) else len(self._extractor)
         return embedder.run(self._extractor, total)

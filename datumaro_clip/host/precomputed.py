@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
+from numpy.lib.format import MAGIC_PREFIX
 
+from datumaro_clip.curate.summary import NAMED_FAILURES
 from datumaro_clip.errors import InvalidVectorError, OptionError, TableError, with_cure
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.tables.arrow import read_blob
 from datumaro_clip.tables.files import open_table
 from datumaro_clip.tables.options import TableOptions
 from datumaro_clip.tables.rows import Refused
@@ -20,6 +25,13 @@ from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
 
 log = logging.getLogger(__name__)
 
+#: What names an item: its id or path, and its subset, where that is told.
+Name = tuple[str, "str | None"]
+_OTHER_FILES = {
+    b"PK": "it is an archive of arrays (.npz)",
+    b"\x80": "it is a pickle, which is never loaded",
+}
+_ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?/")
 # Columns that name an item, in the order of preference; clip-retrieval writes image_path.
 ID_COLUMNS = ("id", "image_path", "image", "path", "file_name", "key")
 
@@ -42,73 +54,171 @@ class PrecomputedVectors:
     OptionError
         If a file cannot be read, or has no usable column.
     InvalidVectorError
-        If the numbers of vectors and keys differ, or a vector has no direction.
+        If the numbers of vectors and keys differ, or the vectors are no matrix of real numbers.
     """
 
     def __init__(self, vectors: Path, keys: Path, space: str) -> None:
         if not space:
             raise OptionError("--vectors needs --space NAME: a name for the space these vectors live in")
-        matrix = unit_rows(_read_matrix(vectors))
+        matrix = _read_matrix(vectors)
         names = list(_read_keys(keys))
         if len(names) != len(matrix):
             raise InvalidVectorError(f"{vectors} has {len(matrix)} vectors, but {keys} names {len(names)} items")
-        embeddings = (Embedding(row, f"name:{space}", space, "unknown") for row in matrix)
-        self._rows = dict(zip(names, embeddings, strict=True))
-        if len(self._rows) != len(names):
+        self._numbers = {name: number for number, name in enumerate(names)}
+        if len(self._numbers) != len(names):
             raise InvalidVectorError(f"{keys} names an item twice; add a column 'subset', or remove the repetition")
-        self._owners: dict[tuple[str, str | None], ItemKey] = {}
+        peaks = np.abs(matrix).max(axis=1, initial=0.0)
+        sound = np.flatnonzero(np.isfinite(peaks) & (peaks > 0))
+        rows = (Embedding(row, f"name:{space}", space, "unknown") for row in unit_rows(matrix[sound]))
+        self._rows = dict(zip(sound.tolist(), rows, strict=True))
+        self._otherwise = _otherwise(names)
+        self._owners: dict[Name, ItemKey] = {}
+        self._vectors = vectors
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._numbers)
 
     def get(self, item: DatasetItem) -> Embedding | None:
         """The vector of an item: by id and subset, by id, by its file's path or name, in this order.
 
+        Of keys that fit none so, a number may lack its zeros, and a path be another machine's: it is taken from the
+        directory on that all such paths have in common.
+
         Raises
         ------
         InvalidVectorError
-            If the vector has gone to another item already.
+            If the vector has gone to another item already, or has no direction.
         """
-        name = next((name for name in _names(item) if name in self._rows), None)
+        number = self._number(item)
+        if number is not None and number not in self._rows:
+            raise InvalidVectorError(
+                f"item '{item.id}' (subset '{item.subset}'): row {number} of {self._vectors} has no direction "
+                "(NaN, infinite or all zero)"
+            )
+        return None if number is None else self._rows[number]
+
+    def _number(self, item: DatasetItem) -> int | None:
+        """Which row is the item's."""
+        names = list(_names(item))
+        name = next((name for name in names if name in self._numbers), None)
+        if name is None:
+            others = (self._otherwise.get((_without_zeros(text), subset)) for text, subset in names)
+            name = next((other for other in others if other is not None), None)
         if name is None:
             return None
         owner = self._owners.setdefault(name, key := ItemKey(item.id, item.subset))
         if owner != key:
             raise InvalidVectorError(f"the key '{name[0]}' fits {owner} and {key}; add a column 'subset' to the keys")
-        return self._rows[name]
+        return self._numbers[name]
 
-    def attached(self, items: Iterable[DatasetItem]) -> Iterator[ItemEmbedding]:
-        """Each item with its vector, in place of one that it carries; the log tells at the end what fits nothing."""
-        without = 0
+    def attached(self, items: Iterable[DatasetItem], on_error: str = "keep") -> Iterator[ItemEmbedding]:
+        """Each item with its vector, in place of one that it carries; the log tells at the end what fits nothing.
+
+        ``on_error`` says what becomes of an item whose vector has no direction: ``keep``, ``skip`` or ``fail``.
+        """
+        without = failed = 0
         for item in items:
-            embedding = self.get(item)
-            without += embedding is None
-            yield ItemEmbedding(item, embedding)
-        log.info("attached %d of %d vectors; %d items without one", len(self._owners), len(self), without)
+            number = self._number(item)
+            if number is not None and number not in self._rows:
+                try:
+                    self.get(item)
+                except InvalidVectorError as exc:
+                    if on_error == "fail":
+                        raise
+                    failed += 1
+                    if failed <= NAMED_FAILURES:
+                        log.warning("Not embedded: %s", exc)
+                if on_error == "keep":
+                    yield ItemEmbedding(item, None)
+                continue
+            without += number is None
+            yield ItemEmbedding(item, None if number is None else self._rows[number])
+        self._tell_unfit()
+        more = f"; {failed} vectors without a direction" if failed else ""
+        count = len(self._owners) - failed
+        log.info("attached %d of %d vectors; %d items without one%s", count, len(self), without, more)
+
+    def _tell_unfit(self) -> None:
+        unfit = [name for name in self._numbers if name not in self._owners]
+        if unfit:
+            some = ", ".join(f"'{text}'" if subset is None else f"'{text}'@{subset}" for text, subset in unfit[:3])
+            log.warning(
+                "%d of %d keys fit no item, as %s; a key is an item's id, or its picture's path or the end of it",
+                len(unfit),
+                len(self),
+                some,
+            )
 
 
-def _names(item: DatasetItem) -> Iterator[tuple[str, str | None]]:
-    yield item.id, item.subset
-    yield item.id, None
-    path = PurePosixPath(str(getattr(item.media, "path", "") or "").replace("\\", "/"))
+def _names(item: DatasetItem) -> Iterator[Name]:
+    yield _plain(item.id), item.subset
+    yield _plain(item.id), None
+    path = PurePosixPath(_plain(getattr(item.media, "path", "") or ""))
     for count in range(1, len(path.parts) + 1):
         yield str(PurePosixPath(*path.parts[-count:])), None
 
 
-def _read_matrix(path: Path) -> npt.NDArray[Any]:
+def _plain(text: object) -> str:
+    """A name as it is compared: text, composed as NFC has it, with slashes."""
+    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
+    return unicodedata.normalize("NFC", told.replace("\\", "/"))
+
+
+def _without_zeros(text: str) -> str:
+    return (text.lstrip("0") or "0") if text.isdecimal() else text
+
+
+def _otherwise(names: Sequence[Name]) -> dict[Name, Name]:
+    """Names by what else they may stand for, where that is one of them only."""
+    folders = [PurePosixPath(text).parent.parts for text, _ in names if _ABSOLUTE.match(text)]
+    # The shared beginning of all is that of the first and the last in order.
+    low, high = min(folders, default=()), max(folders, default=())
+    shared = next((n for n, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), len(low))
+    found: dict[Name, Name | None] = {}
+    for name in names:
+        text, subset = name
+        if _ABSOLUTE.match(text):
+            text = str(PurePosixPath(*PurePosixPath(text).parts[shared:]))
+        other = (_without_zeros(text), subset)
+        found[other] = name if found.get(other, name) == name else None
+    return {other: name for other, name in found.items() if name is not None}
+
+
+def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
+    """A matrix of shape (N, D), float32; a header that promises more than the file holds is refused."""
+    refusal = f"{path} cannot be read as a NumPy matrix (.npy)"
     try:
-        matrix: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as exc:
-        raise OptionError(f"{path} cannot be read as a NumPy matrix (.npy): {exc}") from exc
-    return matrix
+        with path.open("rb") as file:
+            magic = file.read(len(MAGIC_PREFIX))
+        if magic != MAGIC_PREFIX:
+            why = next((told for first, told in _OTHER_FILES.items() if magic.startswith(first)), "it is none")
+            why = why if magic else "it is empty"
+            raise OptionError(f"{refusal}: {why}; save a matrix of numbers with numpy.save")
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as exc:
+        raise OptionError(f"{refusal}: {with_cure(exc)}") from exc
+    except OptionError:
+        raise
+    except Exception as exc:  # NumPy parses the header as Python, whose errors are of many kinds.
+        told = " ".join(str(exc).split())[:200]
+        raise OptionError(f"{refusal}: {told}; save a matrix of numbers with numpy.save") from exc
+    if found.dtype.kind not in "fiu":
+        raise InvalidVectorError(f"{path} holds {found.dtype}, wanted real numbers")
+    if found.ndim != 2:
+        raise InvalidVectorError(f"{path}: wanted a matrix of shape (N, D), got shape {found.shape}")
+    with np.errstate(over="ignore"):
+        return np.asarray(found, dtype=np.float32)
 
 
-def _read_keys(path: Path) -> Iterator[tuple[str, str | None]]:
-    for row in _read_table(path):
+def _read_keys(path: Path) -> Iterator[Name]:
+    for number, row in enumerate(_read_table(path)):
         column = next((name for name in ID_COLUMNS if name in row), None)
         if column is None:
             raise OptionError(f"{path} has no column that names items; wanted one of {', '.join(ID_COLUMNS)}")
-        yield str(row[column]).removeprefix("./"), row.get("subset") or None
+        subset = row.get("subset")
+        # Parquet's columns of bytes are taken for pictures, and not read with the others.
+        told = read_blob(str(path), column, number) if isinstance(row[column], dict) else row[column]
+        yield _plain(told).removeprefix("./"), None if subset in (None, "") else _plain(subset)
 
 
 def _read_table(path: Path) -> Iterator[dict[str, Any]]:

@@ -114,6 +114,8 @@ def _records(
 
 
 def _told(error: csv.Error) -> str:
+    if "field larger" in str(error):
+        return f"a cell is longer than {csv.field_size_limit():,} characters; shorten it, or write the table as Parquet"
     return f"quotation marks do not match ({error}); one inside a quoted text is written twice"
 
 
