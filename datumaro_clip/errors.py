@@ -39,7 +39,9 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
 
 from __future__ import annotations
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 _ELSEWHERE = "name another place"
 _CURES = {
@@ -224,3 +226,9 @@ def with_cure(error: BaseException) -> str:
         return str(error)
     where = "" if error.filename is None else f"{error.filename}: "
     return f"{where}{error.strerror}; {_CURES[error.errno]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about a word that nobody knows: the name nearest to it, or nothing where none is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

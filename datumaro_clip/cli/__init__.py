@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Protocol
 
 from datumaro_clip import __version__
+from datumaro_clip.cli.parsing import Parser
 from datumaro_clip.cli.printing import LineFormatter, complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, with_cure
 from datumaro_clip.system.streams import open_missing_streams
@@ -29,6 +30,7 @@ COMMANDS = (
     "embed",
     "explore",
     "fetch",
+    "help",
     "index",
     "inspect",
     "labels",
@@ -42,6 +44,19 @@ COMMANDS = (
     "table",
     "verify",
 )
+
+
+_JOBS = """\
+What do you want to do?
+  try it on drawn pictures    datum-clip demo
+  embed a dataset             datum-clip embed path/to/coco:coco -o store
+  add new pictures to it      datum-clip add store path/to/coco:coco
+  search                      datum-clip search store "a red mug"
+  look at it in the browser   datum-clip explore store
+  drop copies                 datum transform -t clip_dedup -o unique path/to/coco:coco -- --report report
+  look up a tool's options    datum-clip help clip_dedup
+  see what is missing here    datum-clip doctor
+"""
 
 
 class Command(Protocol):
@@ -59,18 +74,26 @@ class Command(Protocol):
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
-        prog="datum-clip", description="Models, stores and decisions of datumaro-clip, Datumaro's CLIP plugins."
-    )
+    parser = Parser(prog="datum-clip", description=_JOBS, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument("--verbose", action="store_true", help="log more, and show tracebacks")
+    _add_loudness(parser, False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         command: Command = import_module(f"{__name__}.{name}")
         subparser = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
         command.configure(subparser)
+        # What stands before the command counts where nothing stands after it.
+        _add_loudness(subparser, argparse.SUPPRESS)
         subparser.set_defaults(run=command.run)
     return parser
+
+
+def _add_loudness(parser: argparse.ArgumentParser, default: object) -> None:
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-v", "--verbose", action="store_true", default=default, help="log more, and show tracebacks")
+    loudness.add_argument(
+        "-q", "--quiet", action="store_true", default=default, help="print results, warnings and errors only"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,7 +118,8 @@ def _run(argv: Sequence[str] | None) -> int:
     args = make_parser().parse_args(argv)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(message)s"))
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.INFO, handlers=[handler])
+    level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
+    logging.basicConfig(level=level, handlers=[handler])
     try:
         status: int = args.run(args)
         return status

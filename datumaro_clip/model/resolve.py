@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from datumaro_clip.errors import ModelFormatError, ModelNotFoundError
+from datumaro_clip.errors import ModelFormatError, ModelNotFoundError, did_you_mean
 from datumaro_clip.model.directory import (
     MANIFEST,
     ModelManifest,
@@ -118,8 +118,9 @@ def at_hand(model: str) -> Path:
     for found in models_at_hand():
         if model in (found.manifest.name, found.manifest.space):
             return found.path
+    hint = did_you_mean(model, (found.manifest.name for found in models_at_hand()))
     raise ModelNotFoundError(
-        f"{model} is no model directory, nor the name of a model at hand: datum-clip model list shows those"
+        f"{model} is no model directory, nor the name of a model at hand: datum-clip model list shows those{hint}"
     )
 
 
@@ -154,7 +155,10 @@ def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
     """A model by its Hugging Face id."""
     wanted = HubId.parse(name)
     if wanted is None:
-        raise ModelNotFoundError(f"there is no directory {name}, nor can it be a model's name on a hub{ways_out()}")
+        hint = did_you_mean(name, (model.manifest.name for model in models_at_hand()))
+        raise ModelNotFoundError(
+            f"there is no directory {name}, nor can it be a model's name on a hub{ways_out()}{hint}"
+        )
     if exported := _exported(wanted):
         return exported
     try:
