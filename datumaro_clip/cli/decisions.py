@@ -7,7 +7,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from datumaro_clip.curate.decisions import Decision, DecisionLog, except_items, read_decisions, read_exceptions
+from datumaro_clip.curate.decisions import (
+    Decision,
+    DecisionLog,
+    except_items,
+    read_decisions,
+    read_exceptions,
+    tell_unknown_exceptions,
+)
 
 NAME = "decisions"
 HELP = "replay decisions on a dataset without a model, or compare two decisions files"
@@ -40,7 +47,9 @@ def _apply(args: argparse.Namespace) -> int:
 
     log = read_decisions(args.file)
     if args.except_file:
-        kept = except_items(log.decisions, read_exceptions(args.except_file))
+        refused = read_exceptions(args.except_file)
+        tell_unknown_exceptions(refused, (one.key for one in log.decisions))
+        kept = except_items(log.decisions, refused)
         log = DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)
     count = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
     print(f"{count} items written to {args.output}")

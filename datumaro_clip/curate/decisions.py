@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import re
@@ -15,6 +16,8 @@ from typing import Any, NamedTuple, TypeAlias
 from datumaro_clip.errors import DecisionError, with_cure
 from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
+
+log = logging.getLogger(__name__)
 
 FORMAT = "datumaro-clip decisions"
 VERSION = 2
@@ -178,6 +181,13 @@ def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> 
         else one
         for one in decisions
     ]
+
+
+def tell_unknown_exceptions(refused: Iterable[ItemKey], known: Iterable[ItemKey]) -> None:
+    """Warn of what a person has refused to drop and what is nothing's name, by number and three names."""
+    if unknown := sorted(set(refused) - set(known)):
+        names = ", ".join(map(str, unknown[:3]))
+        log.warning("--except: %d lines name no item, as %s; a line is id@subset", len(unknown), names)
 
 
 def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey | None:

@@ -11,7 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.curate.decisions import Decision, DecisionLog, Scalar, except_items, read_exceptions
+from datumaro_clip.curate.decisions import (
+    Decision,
+    DecisionLog,
+    Scalar,
+    except_items,
+    read_exceptions,
+    tell_unknown_exceptions,
+)
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.object_items import ObjectItems
@@ -105,6 +112,9 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
         If the dataset lacks a subset that was named, or two items share a decision.
     """
     _require_subsets(values, items)
+    if not items:
+        log.warning("%s: 0 items read: check the dataset's path and format", tool.name)
+    tell_unknown_exceptions(values.excepted, (item.key for item in items))
     chosen = [item for item in items if not values.subset or item.key.subset in values.subset]
     if not tool.takes_repeated_keys(values):
         _require_own_keys(chosen)
@@ -130,6 +140,8 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     decisions = [one if one.reason.startswith(_FAILED) else _acted(one, values.action) for one in spared]
     made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
     _log_summary(made)
+    if tool.selects and items and not any(one.action == "keep" for one in decisions):
+        log.warning("%s: 0 of %d items are left; ask for less", tool.name, len(items))
     return made
 
 

@@ -20,7 +20,7 @@ from datumaro_clip.host.codec.categories import decode_categories, encode_catego
 from datumaro_clip.host.codec.items import ItemEncoder, describe_dataset
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.items import key_of, label_names
-from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_embedded
+from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_embedded, tell_no_items
 from datumaro_clip.store import Header, StoreReader, append_to_store, create_store, open_store
 from datumaro_clip.store.base import from_line, to_line
 from datumaro_clip.vectors import ItemKey
@@ -57,6 +57,7 @@ def embed_to_store(
         If there is a store already that is not the very one that this writes.
     """
     with told_as_option_errors(dataset.data_path):
+        tell_no_items(len(dataset))
         refuse_another_size(path, len(dataset), options.on_error)
         header = describe_dataset(dataset.categories(), dataset.infos(), dataset.media_type(), dtype=dtype)
         with create_store(path, kind, header, repeat=True) as writer:

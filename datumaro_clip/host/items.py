@@ -57,14 +57,14 @@ def _class_of(note: Annotation, classes: list[str]) -> str | int | None:
 
 
 def label_names(categories: Any) -> list[str]:
-    """Names of a dataset's label categories, in their order."""
-    found = categories.get(AnnotationType.label)
+    """Names of a dataset's label categories, in their order; of an empty dataset Datumaro may give None for them."""
+    found = (categories or {}).get(AnnotationType.label)
     return [] if found is None else [category.name for category in found.items]
 
 
 def with_labels(categories: Any, names: Iterable[str]) -> dict[Any, Any]:
     """The categories, with the labels at their end that they lacked; what they say of the others stays."""
-    known = dict(categories)
+    known = dict(categories or {})
     there = label_names(known)
     if missing := [name for name in dict.fromkeys(names) if name not in there]:
         known[AnnotationType.label] = labels = deepcopy(known.get(AnnotationType.label, LabelCategories()))

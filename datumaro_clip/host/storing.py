@@ -132,8 +132,19 @@ def refuse_another_size(path: Path, items: int | None, on_error: str) -> None:
 
 def store_embedded(storer: ItemStorer, items: Iterable[DatasetItem], embedder: Embedder, total: int | None) -> None:
     """Add items, computing the vectors that they lack."""
+    count = vectors = 0
     for found in embedder.run(items, total):
         storer.add(found, provenance_of(found, embedder))
+        count += 1
+        vectors += found.embedding is not None or bool(found.captions)
+    if count and not vectors:
+        log.warning("0 of %d items have a vector; nothing can be searched for among them", count)
+
+
+def tell_no_items(count: int | None) -> None:
+    """Warn of a dataset that is empty."""
+    if count == 0:
+        log.warning("0 items read: check the dataset's path and format, and whether its pictures lie in a folder below")
 
 
 def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:

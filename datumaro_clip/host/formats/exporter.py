@@ -16,7 +16,14 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.items import label_names
-from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_as_they_are, store_embedded
+from datumaro_clip.host.storing import (
+    ItemStorer,
+    MediaOptions,
+    refuse_another_size,
+    store_as_they_are,
+    store_embedded,
+    tell_no_items,
+)
 from datumaro_clip.store import (
     DTYPES,
     Header,
@@ -93,6 +100,7 @@ class StoreExporter(Exporter):
         total = None if self._stream else len(self._extractor)
         if self._repeat:
             refuse_another_size(Path(self._save_dir), total, self._options.on_error)
+        tell_no_items(total)
         overwrite = not self._repeat
         with create_store(self._save_dir, self.NAME, self._header(), overwrite=overwrite, repeat=True) as writer:
             self._write(writer, self._extractor, total)
