@@ -23,6 +23,7 @@ COMMANDS = (
     "add",
     "cache",
     "catalogue",
+    "completion",
     "decisions",
     "demo",
     "detector",
