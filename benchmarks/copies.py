@@ -147,8 +147,8 @@ def _collection() -> Iterator[Figure]:
     for name, given in (("with vectors", vectors), ("by pixels", None)):
         heads = find_near(thumbnails, order, given, pictures=files.__getitem__).representatives
         found = {(a, b) for a, b in combinations(range(len(files)), 2) if heads[a] == heads[b]}
-        yield Figure("copies", f"neardup, {name}: recall of pairs", len(found & true) / len(true))
-        yield Figure("copies", f"neardup, {name}: false pairs", len(found - true))
+        yield Figure("copies", f"neardup, {name}: recall of pairs", len(found & true) / len(true), "")
+        yield Figure("copies", f"neardup, {name}: false pairs", len(found - true), "")
 
 
 def main() -> None:

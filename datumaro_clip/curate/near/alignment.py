@@ -18,6 +18,7 @@ Map = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
 _STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-3)
+_HALF_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 1e-3)
 _INVERSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 # Turned copies have corners that the original has not; beyond this many degrees only the inscribed circle counts.
 _STRAIGHT = 2.5
@@ -44,6 +45,38 @@ def best_alignment(first: Thumbnail, second: Thumbnail, start: Map) -> Map:
     """The map refined, or as it was where refining it led astray: that by which the greys correlate best."""
     one, two = _grey(first), _grey(second)
     return max((start, _refined(one, two, start)), key=lambda where: _likeness(one, two, where))
+
+
+def half_grey(picture: Thumbnail) -> FloatArray:
+    """Greys (48, 48), float32 from 0 to 1, of a thumbnail."""
+    small = cv2.resize(picture, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+    grey: FloatArray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    return grey
+
+
+def align_halves(one: FloatArray, two: FloatArray, start: Map) -> Map:
+    """Refine a map of thumbnails on pictures of half their size."""
+    half = _halved(start)
+    inside = np.ascontiguousarray(_region(start, 0)[::2, ::2]).astype(np.uint8)
+    try:
+        _, refined = cv2.findTransformECC(one, two, half, cv2.MOTION_AFFINE, _HALF_STEPS, inside, 3)
+    except cv2.error:  # no convergence: the start is the best that there is
+        return start
+    where = np.array(refined, np.float32)
+    where[:, 2] = 2 * where[:, 2] + 0.5 - where[:, :2].sum(axis=1) / 2
+    return where
+
+
+def halves_laid_on(second: FloatArray, where: Map) -> FloatArray:
+    """The second picture of half the size as the first one would show it, by a map of the whole ones."""
+    return np.asarray(cv2.warpAffine(second, _halved(where), (SIDE // 2, SIDE // 2), flags=_INVERSE))
+
+
+def _halved(where: Map) -> Map:
+    """A map of pixels as that of pixels twice as large."""
+    half = np.array(where, np.float32)
+    half[:, 2] = (half[:, 2] + half[:, :2].sum(axis=1) / 2 - 0.5) / 2
+    return half
 
 
 def _refined(one: FloatArray, two: FloatArray, start: Map) -> Map:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from datumaro_clip.curate.near.alignment import Map
 from datumaro_clip.curate.near.light import Change, find_change
@@ -30,9 +31,10 @@ from datumaro_clip.curate.near.overlay import (
 )
 from datumaro_clip.vectors import FloatArray
 
-#: How many times what the pair's own noise explains a difference may be in a copy: where each pixel of the one is a
-#: pixel of the other, and where one was turned or resized in part (docs/copies.md has the figures behind both).
-LIMIT, INTERPOLATED_LIMIT = 8.0, 10.0
+# How many times what the pair's own noise explains a difference may be in a copy (docs/copies.md has the figures).
+# Where each pixel of the one is a pixel of the other, or the whole was resized: some times the ratio that one place in
+# a thousand exceeds, within bounds; where one was turned or cropped askew, and edges are off by a pixel, one number.
+_TAIL, _LEAST_LIMIT, _MOST_LIMIT, _INTERPOLATED_LIMIT = 3.5, 4.0, 10.0, 12.5
 
 Box = tuple[int, int, int, int]
 
@@ -106,7 +108,7 @@ class _Scale(NamedTuple):
 
 
 # Thin strokes leave differences of either sign, which a root mean square keeps; noise averages out of a signed mean.
-_SCALES = (_Scale(5, False, 2.0), _Scale(5, True, 1.4), _Scale(11, True, 1.0))
+_SCALES = (_Scale(3, False, 2.5), _Scale(5, True, 1.4), _Scale(11, True, 1.0))
 
 
 def judge(first: Picture, second: Picture, where: Map) -> Difference:
@@ -127,14 +129,13 @@ def judge(first: Picture, second: Picture, where: Map) -> Difference:
         target, above, swapped = second, first, True
         start = np.asarray(np.linalg.inv(start))
     overlay = _laid(above.pixels, target.pixels, start)
-    levels, explained, place = _largest(target, overlay)
+    levels, explained, limit, place = _largest(target, overlay)
     here = _box(place, target, np.eye(3), target)
     there = _box(place, target, overlay.where, above)
-    limit = LIMIT if overlay.on_grid else INTERPOLATED_LIMIT
     return Difference(levels, explained, limit, (there, here) if swapped else (here, there))
 
 
-def _laid(above: Pixels, target: Pixels, start: np.typing.NDArray[np.float64]) -> Overlay:
+def _laid(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Overlay:
     """One picture laid on the other, seen in the light that it has where it is laid first."""
     change: list[Change] = []
 
@@ -151,7 +152,7 @@ def _coarseness(picture: Picture) -> float:
     return 0.0 if picture.tables is None else float(picture.tables.lightness.mean())
 
 
-def _box(place: tuple[float, float], target: Picture, where: np.typing.NDArray[np.float64], picture: Picture) -> Box:
+def _box(place: tuple[float, float], target: Picture, where: npt.NDArray[np.float64], picture: Picture) -> Box:
     """The square around a place of the target, where a map shows it in a picture, inside that picture as stored."""
     corners = np.array([[x, y, 1.0] for x in (-_SHOWN / 2, _SHOWN / 2) for y in (-_SHOWN / 2, _SHOWN / 2)])
     corners[:, :2] += place
@@ -161,9 +162,12 @@ def _box(place: tuple[float, float], target: Picture, where: np.typing.NDArray[n
     return int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])
 
 
-def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, tuple[float, float]]:
-    """The largest difference beside what is explained there, both in grey levels, and its place in the target."""
-    best = 0.0, 1.0, (target.pixels.shape[1] / 2, target.pixels.shape[0] / 2)
+def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, float, tuple[float, float]]:
+    """The difference that comes nearest to its limit or passes it farthest, what is explained there, and the place.
+
+    Levels, explained levels, limit, and (x, y) in the target.
+    """
+    best = 0.0, 1.0, _LEAST_LIMIT, (target.pixels.shape[1] / 2, target.pixels.shape[0] / 2)
     lit = find_change(overlay.pixels, target.pixels, overlay.inside).lit(overlay.pixels, target.pixels)
     jagged = False
     for number, (aim, laid, inside, shrink) in enumerate(_channels(target.pixels, lit, overlay.inside)):
@@ -186,11 +190,28 @@ def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, tuple[flo
             steepness = _root(cv2.blur(squares, window))
             ruler = _Noise.of(size, steepness, inside).ruler(steepness, scale.unseen)
             ratio = size / ruler
+            limit = _limit(ratio, inside) if overlay.on_grid else _INTERPOLATED_LIMIT
             at = int(ratio.argmax())
-            if ratio.flat[at] > best[0] / best[1]:
+            if ratio.flat[at] / limit > best[0] / best[1] / best[2]:
                 y, x = divmod(at, ratio.shape[1])
-                best = float(size.flat[at]), float(ruler.flat[at]), ((x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5)
+                place = (x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5
+                best = float(size.flat[at]), float(ruler.flat[at]), limit, place
     return best
+
+
+def _limit(ratio: FloatArray, inside: Inside) -> float:
+    """The ratio from which a place stands out of all others."""
+    thin, chosen = _thinned(inside)
+    if not chosen.any():
+        return _MOST_LIMIT
+    return float(np.clip(_TAIL * np.quantile(ratio[thin][chosen], 0.999), _LEAST_LIMIT, _MOST_LIMIT))
+
+
+def _thinned(inside: Inside) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+    """Every so many rows and columns, enough for statistics, and which of those places are inside."""
+    stride = max(1, math.isqrt(inside.size // _STATISTICS))
+    thin = slice(stride // 2, None, stride), slice(stride // 2, None, stride)
+    return thin, inside[thin].astype(np.bool_)
 
 
 def _channels(
@@ -289,9 +310,7 @@ class _Noise(NamedTuple):
     @classmethod
     def of(cls, size: FloatArray, steepness: FloatArray, inside: Inside) -> _Noise:
         """Of the differences left and the steepness, both (H, W)."""
-        stride = max(1, math.isqrt(inside.size // _STATISTICS))
-        thin = (slice(stride // 2, None, stride),) * 2
-        chosen = inside[thin].astype(np.bool_)
+        thin, chosen = _thinned(inside)
         if not chosen.any():
             return cls(math.inf, 0.0, 0.0)
         sizes, steep = size[thin][chosen], steepness[thin][chosen]

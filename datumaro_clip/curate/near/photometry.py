@@ -16,6 +16,8 @@ _GAIN = (0.4, 2.2)
 _OFFSET = (-0.35, 0.35)
 _SATURATION = (0.5, 1.6)
 _NOISE = (0.0, 0.12, 0.22, 0.35)
+#: How many of the noises to try, the least first.
+WITHOUT_NOISE, ALL_NOISES = 1, len(_NOISE)
 _MARGIN = 0.02
 _FEWEST = 12
 _LEVELS = np.linspace(-1.5, 2.5, 4001)
@@ -41,7 +43,7 @@ class Light(NamedTuple):
         return abs(math.log(self.gain)) + abs(self.offset) + 0.3 * abs(math.log(self.saturation))
 
 
-def fit_light(source: Pixels, target: Pixels) -> Light:
+def fit_light(source: Pixels, target: Pixels, noises: int = ALL_NOISES) -> Light:
     """Explain the pixels of one picture by those of another.
 
     The model is ``target = E[clip(gain * source + offset + noise)]``, its noise one of a few levels: noise on white
@@ -51,11 +53,13 @@ def fit_light(source: Pixels, target: Pixels) -> Light:
     ----------
     source, target : numpy.ndarray
         Shape (P, 3), float32 from 0 to 1: RGB at the same places.
+    noises : int
+        How many of the levels of noise to try.
     """
     some, aim = np.ascontiguousarray(source[::_STRIDE]), np.ascontiguousarray(target[::_STRIDE])
     best, light = _error(some, aim), (1.0, 0.0, 1.0, _CURVES[0])
     unchanged = _relit(some, 1.0, 0.0, 1.0)
-    for curve in _CURVES:
+    for curve in _CURVES[:noises]:
         unclipped = _Unclipped(some, aim, curve)
         for change in ((1.0, 0.0, 1.0), unclipped.exposed(), unclipped.solve()):
             lit = unchanged if change == (1.0, 0.0, 1.0) else _relit(some, *change)

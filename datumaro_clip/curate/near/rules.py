@@ -27,12 +27,13 @@ _SAME_LIGHT = 0.1
 _UNEXCUSED = 0.6
 # Share of a picture that is a ground, and not a place or two that the light did not change.
 _GROUND = 0.35
+_EVERYTHING = 0.99
 # Sides that a corner moves: of a thing's colours at most 0.017, of copies that were turned or cropped 0.02 and more.
 _SAME_FRAME = 0.02
 # What a change of light leaves at most, as a share of it, where the model of light does not fit quite.
 _SHADE = 0.15
-# Two of 255 levels.
-_VISIBLE_COLOUR = 0.008
+# Two of 255 levels, of lightness or of colour.
+_VISIBLE = 0.008
 
 
 def log_odds(found: PixelMatch) -> float:
@@ -62,8 +63,8 @@ def is_retouched(found: PixelMatch, *, vouched: bool = False, leeway: float = 1.
     A change of light that is not quite what the model of light says leaves a shade, but no colour.
     """
     plain = 0.0 if vouched or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
-    shade = _SHADE * found.light if found.colour_peak < _VISIBLE_COLOUR else 0.0
-    return found.peak > leeway * (8.5 - 80 * plain) * (found.grain + 0.001) + shade
+    shade = _SHADE * found.light if found.colour_peak < _VISIBLE else 0.0
+    return found.peak > max(leeway * (8.5 - 80 * plain) * (found.grain + 0.001) + shade, _VISIBLE)
 
 
 def _is_mere_silhouette(found: PixelMatch) -> bool:
@@ -78,7 +79,7 @@ def _is_another_colour(found: PixelMatch) -> bool:
     No lamp does that. Brightening a thing on white does; but so does a listing that shows a thing in a lighter colour,
     and catalogues of products are full of those.
     """
-    same_frame = found.displaced < _SAME_FRAME and found.unmoved > _GROUND
+    same_frame = found.displaced < _SAME_FRAME and _GROUND < found.unmoved < _EVERYTHING
     return same_frame and found.plainness > _RATHER_PLAIN and found.light > _RELIT
 
 
