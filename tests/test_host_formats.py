@@ -229,7 +229,7 @@ def test_wrong_paths_and_kinds_are_named(tmp_path: Path) -> None:
         Dataset.import_from(str(path), "clip_hdf5")
     with pytest.raises(StoreFormatError, match="clip_mmap store, not clip_hdf5"):
         formats.ClipHdf5Base(str(path))
-    with pytest.raises(StoreWriteError, match="choose another directory"):
+    with pytest.raises(StoreWriteError, match="name another directory"):
         stored(path, "clip_hdf5", make_items(1))
     (path / "clip_mmap.json").write_bytes(b'{"format":"clip_mmap",')
     with pytest.raises(DatasetImportError) as caught:
