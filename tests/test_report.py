@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions
-from datumaro_clip.report import plan_report, write_report
+from datumaro_clip.curate.item import Item
+from datumaro_clip.report import plan_report, thumbnails_of, write_report
 from datumaro_clip.report.page import render
 from datumaro_clip.report.plan import GROUP_MEMBERS, GROUPS, TILES
 from datumaro_clip.vectors import ItemKey
@@ -93,3 +97,21 @@ def test_scores_that_differ_are_drawn_with_their_threshold(scores: list[float], 
     )
     assert len(plan.histograms) == drawn
     assert render(plan, {}).count("threshold 0.4</text>") == drawn
+
+
+def test_a_look_alike_shows_both_places_enlarged_beside_its_picture():
+    """The changed place of a picture of 400 by 300 pixels, and the same of the one that it looks like."""
+    pictures = [np.full((300, 400, 3), 200, np.uint8) for _ in range(2)]
+    pictures[1][100:110, 200:210] = 20
+    items = [Item.of(str(n), picture) for n, picture in enumerate(pictures)]
+    places = (200, 100, 10, 10), (180, 90, 40, 30)
+    one = Decision(items[1].key, "keep", "look_alike", 180.0, 9.0, resembles=items[0].key, places=places)
+    plan = plan_report(log(Decision(items[0].key, "keep"), one))
+    thumbnails = thumbnails_of(items, plan.subjects())
+    enlarged = Image.open(io.BytesIO(thumbnails[items[1].key, places[0]]))
+    assert enlarged.size == (240, 240)
+    assert np.asarray(enlarged).max() < 40
+    assert Image.open(io.BytesIO(thumbnails[items[0].key, places[1]])).size == (240, 180)
+    page = render(plan, thumbnails)
+    assert page.count("the place in ") == 2
+    assert render(plan, {}).count("the place in ") == 0

@@ -64,8 +64,10 @@ class Decision:
         Which of several items of one id and subset it is about, from 1 on; None for the first.
     tag : str, optional
         Which tag is added or taken away.
+    resembles : ItemKey, optional
+        The item that it looks like and is no copy of.
     places : tuple, optional
-        Where the item's picture differs from the representative's, in both: ``(x, y, w, h)`` in pixels.
+        Where its picture differs from that item's, in both: ``(x, y, w, h)`` in pixels.
     """
 
     key: ItemKey
@@ -83,6 +85,7 @@ class Decision:
     detail: str = ""
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     occurrence: int | None = None
+    resembles: ItemKey | None = None
     places: tuple[Place, Place] | None = None
     tag: str | None = None
 
@@ -257,8 +260,8 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
     record = _parse(path, number, line)
     try:
         key = ItemKey(str(record.pop("id")), str(record.pop("subset")))
-        if "representative" in record:
-            record["representative"] = ItemKey(**record["representative"])
+        for name in {"representative", "resembles"} & record.keys():
+            record[name] = ItemKey(**record[name])
         if "move_to" in record:
             record["subset"] = record.pop("move_to")
         if "places" in record:

@@ -154,17 +154,20 @@ def _read(request: ImageRequest, near: bool) -> _Picture:
 def _told(columns: Columns, found: Findings) -> Verdicts:
     verdicts = Verdicts(columns.keys)
     duplicates = found.duplicates
+    standing = {each.representative for each in duplicates.values()}
     for item, other, difference in found.look_alikes:
+        if item in standing and other not in standing:
+            item, other, difference = other, item, difference._replace(boxes=difference.boxes[::-1])
         verdicts.set(
             [item],
             reason="look_alike",
             score=difference.levels,
             threshold=difference.allowed,
-            representative=other,
+            resembles=other,
             places=difference.boxes,
             detail=_refusal(difference, columns.keys[other]),
         )
-    heads = sorted({each.representative for each in duplicates.values()})
+    heads = sorted(standing)
     groups = {head: number for number, head in enumerate(heads)}
     members = {head: [head] for head in heads}
     for row, each in duplicates.items():
@@ -180,7 +183,7 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
             detail=_sentence(each),
         )
     quarrels = [conflicts([columns.items[row] for row in members[head]]) for head in heads]
-    for name in ("score", "threshold", "representative", "places"):
+    for name in ("score", "threshold", "resembles", "places"):
         verdicts.set(heads, **{name: None})
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
     verdicts.notes += leaks([[columns.items[row] for row in each] for each in members.values()])

@@ -92,6 +92,8 @@ class ObjectItems:
         if other == item.key:
             # Two boxes of one picture that show the same, as a table and the pizza on it, do not repeat each other.
             one, other = replace(one, action="keep", reason="same_picture", group=None), None
+        # Places are told in pixels of the crop, which the dataset does not hold.
+        one = replace(one, resembles=None, places=None)
         mapped = replace(one, key=item.key, annotation=box.annotation, representative=other, text=str(box.label or ""))
         if one.action == "label" and box.label is not None and one.label is not None:
             proposed: dict[str, Scalar] = {"clip_label": one.label, "clip_confidence": one.score or 0.0}

@@ -43,7 +43,7 @@ class Verdicts:
         rows : numpy.ndarray or sequence of int
             Indices of M items, or a mask (N,).
         **fields
-            One value for all, or an array or a list of M values. A representative is the row of an item.
+            One value for all, or an array or a list of M values. Another item, as a representative, is its row.
         """
         for place, row in enumerate(_indices(rows)):
             for name, value in fields.items():
@@ -72,8 +72,8 @@ class Verdicts:
 
     def _decision(self, key: ItemKey, fields: dict[str, Any]) -> Decision:
         told = {name: _plain(value) for name, value in fields.items() if value is not None}
-        if "representative" in told:
-            told["representative"] = self.keys[told["representative"]]
+        for name in {"representative", "resembles"} & told.keys():
+            told[name] = self.keys[told[name]]
         return Decision(key, **told)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datumaro_clip.curate.decisions import Decision, write_decisions
 from datumaro_clip.report import histogram
-from datumaro_clip.report.plan import Group, Histogram, Report, Section, Subject
+from datumaro_clip.report.plan import Group, Histogram, Report, Section, Subject, places
 from datumaro_clip.system.files import write_text
 
 Thumbnails = Mapping[Subject, bytes]
@@ -123,11 +123,19 @@ def _figure(one: Decision, thumbnails: Thumbnails, badge: str = "", kind: str = 
     found = thumbnails.get((one.key, one.annotation))
     name = escape(str(one.key))
     picture = _image(name, found) if found else "<div>no picture</div>"
+    picture += _places(one, thumbnails)
     mark = f'<span class="badge">{escape(badge)}</span>' if badge else ""
     title = f'<b title="{name}">{escape(one.key.id)}</b>'
     said = "".join(f"<span>{escape(text)}</span>" for text in _sentences(one))
     quote = f"<q>{escape(one.text)}</q>" if one.text else ""
     return f'<figure class="{kind}">{picture}{mark}<figcaption>{title}{quote}{said}</figcaption></figure>'
+
+
+def _places(one: Decision, thumbnails: Thumbnails) -> str:
+    """Where the item's picture differs from another one's: both places enlarged, side by side."""
+    both = [(str(place[0]), thumbnails[place]) for place in places(one) if place in thumbnails]
+    shown = "".join(_image(f"the place in {escape(name)}", jpeg) for name, jpeg in both)
+    return f'<div class="places">{shown}</div>' if shown else ""
 
 
 def _sentences(one: Decision) -> Iterator[str]:

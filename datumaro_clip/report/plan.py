@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from datumaro_clip.curate.decisions import Decision, DecisionLog
+from datumaro_clip.curate.decisions import Decision, DecisionLog, Place
 from datumaro_clip.vectors import ItemKey
 
-#: An item, and the annotation that is meant where it is not the item itself.
-Subject = tuple[ItemKey, int | None]
+#: An item, and what of it is meant where it is not the item itself: an annotation, or a place in its picture.
+Subject = tuple[ItemKey, int | Place | None]
 
 # What a page holds that still opens at once: about 5 MB of thumbnails in ten sections.
 TILES = 60
@@ -80,10 +80,18 @@ class Report:
         return Counter(dict(sorted(found.items(), key=lambda pair: (pair[0][1] not in _SOUGHT, -pair[1]))))
 
     def subjects(self) -> frozenset[Subject]:
-        """The items, and the annotations of them, that need a thumbnail."""
+        """The items, and the annotations and places of them, that need a thumbnail."""
         in_groups = (one for group in self.groups for one in (group.keeper, *group.members))
-        in_sections = (one for section in self.sections for one in section.shown)
-        return frozenset((one.key, one.annotation) for part in (in_groups, in_sections) for one in part)
+        in_sections = [one for section in self.sections for one in section.shown]
+        whole = ((one.key, one.annotation) for part in (in_groups, in_sections) for one in part)
+        return frozenset(whole) | {place for one in in_sections for place in places(one)}
+
+
+def places(one: Decision) -> tuple[Subject, ...]:
+    """The place at which an item's picture differs from another's, in both; nothing where none is told."""
+    if one.places is None or one.resembles is None:
+        return ()
+    return (one.key, one.places[0]), (one.resembles, one.places[1])
 
 
 def plan_report(log: DecisionLog) -> Report:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from datumaro_clip.curate.decisions import Place
 from datumaro_clip.curate.item import Item
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
@@ -20,8 +21,11 @@ _SIDE = 240
 
 
 def thumbnails_of(items: Iterable[Item], wanted: Collection[Subject]) -> dict[Subject, bytes]:
-    """Small JPEGs of what is wanted, an object's box drawn on its picture; what cannot be decoded is left out."""
-    annotations: dict[ItemKey, list[int | None]] = defaultdict(list)
+    """Small JPEGs of what is wanted, an object's box drawn on its picture, a place enlarged.
+
+    What cannot be decoded is left out.
+    """
+    annotations: dict[ItemKey, list[int | Place | None]] = defaultdict(list)
     for key, annotation in wanted:
         annotations[key].append(annotation)
     found: dict[Subject, bytes] = {}
@@ -30,11 +34,15 @@ def thumbnails_of(items: Iterable[Item], wanted: Collection[Subject]) -> dict[Su
             continue
         boxes = {box.annotation: box.bbox for box in item.boxes if box.annotation in shown}
         try:
-            # Where a box is drawn, the picture's own size has to be known.
-            picture = decode(item.request().fetch(), target=None if boxes else _SIDE)
+            # Where a box is drawn or a place is cut out, the picture's own size has to be known.
+            exact = bool(boxes) or any(isinstance(one, tuple) for one in shown)
+            picture = decode(item.request().fetch(), target=None if exact else _SIDE)
         except ImageError:  # the report shows a frame with the reason instead
             continue
         for annotation in shown:
+            if isinstance(annotation, tuple):
+                found[item.key, annotation] = _enlarged(picture, annotation)
+                continue
             drawn = [boxes[annotation]] if annotation is not None and annotation in boxes else []
             found[item.key, annotation] = small_jpeg(picture, drawn)
     return found
@@ -58,6 +66,17 @@ def small_jpeg(picture: Image.Image, boxes: Iterable[tuple[float, float, float, 
             draw.rectangle((x1 - reach, y1 - reach, max(x2, x1) + reach, max(y2, y1) + reach), outline=colour)
     out = io.BytesIO()
     small.save(out, "JPEG", quality=72)
+    return out.getvalue()
+
+
+def _enlarged(picture: Image.Image, place: Place) -> bytes:
+    """A place (x, y, w, h) of a picture, its pixels as squares."""
+    x, y, w, h = place
+    part = picture.convert("RGB").crop((x, y, x + w, y + h))
+    scale = _SIDE / max(part.size)
+    size = max(1, round(part.width * scale)), max(1, round(part.height * scale))
+    out = io.BytesIO()
+    part.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BOX).save(out, "JPEG", quality=90)
     return out.getvalue()
 
 
