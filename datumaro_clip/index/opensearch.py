@@ -34,6 +34,7 @@ _VERSION = 1
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,120}")
 # Of the engine `faiss`, the default, indexing hangs where its native library is missing.
 _ENGINE = "lucene"
+_CORNERS = ("x1", "y1", "x2", "y2")
 # What says "later", rather than "no".
 _BUSY = (429, 502, 503, 504)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
@@ -70,7 +71,8 @@ def index_body(
     }
     vector = {"type": "knn_vector", "dimension": space.dimension, "method": method}
     word, number = {"type": "keyword"}, {"type": "float"}
-    objects = {"bbox": number, "class_name": word, "confidence": number, "object_embedding": vector}
+    bbox = {"properties": dict.fromkeys(_CORNERS, number)}
+    objects = {"bbox": bbox, "class_name": word, "confidence": number, "object_embedding": vector}
     properties: dict[str, Any] = {
         "image_id": word,
         "subset": word,
@@ -103,7 +105,7 @@ def source_of(document: Document) -> dict[str, Any]:
         "caption": list(document.captions),
         "detected_objects": [
             {
-                "bbox": list(found.bbox),
+                "bbox": dict(zip(_CORNERS, found.bbox, strict=True)),
                 "class_name": found.class_name,
                 "confidence": 1.0 if found.confidence is None else found.confidence,
                 "object_embedding": found.vector.tolist(),
