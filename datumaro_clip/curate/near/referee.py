@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 # Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
 _WORTH_ALIGNING = 0.65
 # Highlights that clip leave differences in thumbnails; where full pictures are judged, thumbnails need not.
-_LEEWAY = 1.5
+_LEEWAY = 2.0
 # From this on, a pair resembles as wholes, and no view of either can do better by much.
 _ALIKE_AS_WHOLES = 0.9
 # Bytes of spectra and features that are kept: those of some ten thousand pictures; and of full pictures.
