@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.service import from_environment, named_stores
     from datumaro_clip.service.running import run as serve
 
-    given = {name: value for name, value in vars(args).items() if name not in ("stores", "run", "verbose")}
-    settings = from_environment(**{name: value for name, value in given.items() if value is not None})
+    given = {option.name: value for option in options() if (value := getattr(args, option.name)) is not None}
+    settings = from_environment(**given)
     return serve(create_app(named_stores(args.stores), settings=settings), settings)
 
 
