@@ -33,6 +33,8 @@ def plain_logging() -> None:
     """Every test begins with the log as Python has it, whatever a command in an earlier one set."""
     logging.disable(logging.NOTSET)
     logging.getLogger().setLevel(logging.WARNING)
+    for handler in logging.getLogger().handlers:  # OpenCLIP's libraries raise the level of those that are there
+        handler.setLevel(logging.NOTSET)
     for name, logger in logging.root.manager.loggerDict.items():
         if name.startswith("datumaro_clip") and isinstance(logger, logging.Logger):
             logger.disabled, logger.propagate = False, True
