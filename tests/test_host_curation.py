@@ -143,7 +143,8 @@ def test_what_cannot_be_done_is_refused_before_a_picture_is_read(
 
 @pytest.mark.parametrize("transform", EVERY)
 def test_the_command_line_has_the_defaults_of_python(transform: type):
-    parsed = transform.parse_cmdline([])
+    """Before the tool asks for what it cannot do without."""
+    parsed = vars(transform.build_cmdline_parser().parse_args([]))
     table = options_of(transform.TOOL)
     assert read_options(table, parsed, "it") == read_options(table, {}, "it")
 

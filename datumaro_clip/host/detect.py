@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem, IDataset
-from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.finder import Finder
 from datumaro_clip.curate.objects import DETECTION_OPTIONS, CropOptions, Objects, detection_options, load_detector
-from datumaro_clip.curate.options import Values, add_options, read_options
+from datumaro_clip.curate.options import Option, Values
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.items import label_names, neutral, with_labels
 from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
 
@@ -28,7 +27,7 @@ OPTIONS = (*DETECTION_OPTIONS, *(option for option in VECTOR_OPTIONS if option.n
 DROP_SCORE = ("cvat", "icdar_text_localization", "mot_seq_gt", "vgg_face2", "wider_face", "yolo", "yolo_ultralytics")
 
 
-class ClipDetect(Transform):
+class ClipDetect(DeclaredTransform):
     """
     Finds objects with a detector on OpenVINO, and adds a box for each, with its class and score.|n
     |n
@@ -40,35 +39,32 @@ class ClipDetect(Transform):
     |s|sdatum transform -t clip_detect -o OUT path/to/images:image_dir -- --detector yolox_nano --min-confidence 0.4
     """
 
-    @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the transform's options."""
-        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, OPTIONS)
-        return parser
+    NAME = "clip_detect"
 
     @classmethod
-    def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
-        """Read the command line; what cannot be used is refused before anything is done."""
-        given: dict[str, Any] = super().parse_cmdline(args)
-        _read(given)
-        return given
+    def options(cls) -> Sequence[Option]:
+        """The detector's, and some of the common ones."""
+        return OPTIONS
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Values:
+        """Check what was given by keyword; a detector is needed."""
+        values = super().read(given)
+        if values.detector is None:
+            raise OptionError(
+                "clip_detect needs --detector NAME|DIR; datum-clip detector list shows those that are known"
+            )
+        return values
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor)
-        # Datumaro drops a transform that raises here, and goes on without it: options are read when items are wanted.
-        self._given = options
+        super().__init__(extractor, **options)
         self._length = "parent" if options.get("on_error") != "skip" else None
 
     @cached_property
-    def _values(self) -> Values:
-        return _read(self._given)
-
-    @cached_property
     def _objects(self) -> Objects:
-        detector = load_detector(self._values.detector, self._values.device)
-        detector.indices_of(self._values.classes)
-        return Objects(CropOptions(), detector, detection_options(vars(self._values)))
+        detector = load_detector(self.values.detector, self.values.device)
+        detector.indices_of(self.values.classes)
+        return Objects(CropOptions(), detector, detection_options(vars(self.values)))
 
     def categories(self) -> Any:
         """The dataset's categories, with the detector's classes that they lacked."""
@@ -81,18 +77,10 @@ class ClipDetect(Transform):
         assert detector is not None
         numbers = class_numbers(classes, detector.labels)
         warned = False
-        finder = Finder(self._objects, self._values.threads, self._values.on_error)
+        finder = Finder(self._objects, self.values.threads, self.values.on_error)
         items = (neutral(item, classes) for item in self._extractor)
         for found in finder.run(items, len(self._extractor)):
             if found.detected and not warned:
                 log.warning("These formats drop the boxes' score: %s", ", ".join(DROP_SCORE))
                 warned = True
             yield with_objects(found.item.origin, None, found.detected, detector.fingerprint, numbers)
-
-
-def _read(given: dict[str, Any]) -> Values:
-    """The options' values; :class:`OptionError` if one cannot be used, or there is no detector among them."""
-    values = read_options(OPTIONS, given, "clip_detect", log.warning)
-    if values.detector is None:
-        raise OptionError("clip_detect needs --detector NAME|DIR; datum-clip detector list shows those that are known")
-    return values

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -23,11 +22,12 @@ from datumaro_clip.curate.objects import (
     detection_options,
     load_detector,
 )
-from datumaro_clip.curate.options import Choice, File, Option, Text, Values, add_options, read_options
+from datumaro_clip.curate.options import Choice, File, Option, Text, Values
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.codec.items import describe_dataset
+from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.host.items import label_names, with_labels
 from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
@@ -38,35 +38,7 @@ from datumaro_clip.store import create_store, kind_names
 log = logging.getLogger(__name__)
 
 
-def _options() -> tuple[Option, ...]:
-    """What ``clip_embed`` can be told; the kinds of store are those that are installed."""
-    store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
-    return (
-        *EMBEDDING_OPTIONS,
-        OBJECTS_OPTION,
-        *CROP_OPTIONS,
-        *DETECTION_OPTIONS,
-        store("store", File(metavar="DIR"), None, "write an embedding store there too"),
-        store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "the kind of store"),
-        elsewhere("vectors", File(metavar="FILE.npy"), None, "vectors, (N, D)"),
-        elsewhere("keys", File(), None, "which items they belong to: .csv or .parquet, a row a vector"),
-        elsewhere("space", Text(metavar="NAME"), None, "a name for their vector space"),
-    )
-
-
-def _read(given: Mapping[str, Any]) -> Values:
-    """Check what was given by keyword; raise :class:`OptionError` for what cannot be used."""
-    values = read_options(_options(), given, "clip_embed", log.warning)
-    if values.detector is not None and not values.objects:
-        raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
-    if (values.vectors is None) != (values.keys is None):
-        raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
-    # One decoding serves the picture and its objects, so the picture is decoded as they need it.
-    values.exact_decode = values.exact_decode or values.objects
-    return values
-
-
-class ClipEmbed(Transform):
+class ClipEmbed(DeclaredTransform):
     """
     Embeds each item's picture with CLIP on OpenVINO, and keeps the vector in the item's attribute
     'clip_embedding'.|n
@@ -83,35 +55,45 @@ class ClipEmbed(Transform):
     |s|sdatum transform -t clip_embed -o OUT path/to/coco:coco -- --vectors v.npy --keys k.csv --space mine
     """
 
-    @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the transform's options."""
-        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, _options())
-        return parser
+    NAME = "clip_embed"
 
     @classmethod
-    def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
-        """Read the command line; what cannot be used is refused before anything is done."""
-        given: dict[str, Any] = super().parse_cmdline(args)
-        _read(given)
-        return given
+    def options(cls) -> Sequence[Option]:
+        """The common ones, those of objects, and two groups; the kinds of store are those that are installed."""
+        store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
+        return (
+            *EMBEDDING_OPTIONS,
+            OBJECTS_OPTION,
+            *CROP_OPTIONS,
+            *DETECTION_OPTIONS,
+            store("store", File(metavar="DIR"), None, "write an embedding store there too"),
+            store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "the kind of store"),
+            elsewhere("vectors", File(metavar="FILE.npy"), None, "vectors, (N, D)"),
+            elsewhere("keys", File(), None, "which items they belong to: .csv or .parquet, a row a vector"),
+            elsewhere("space", Text(metavar="NAME"), None, "a name for their vector space"),
+        )
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Values:
+        """Check what was given by keyword, and what goes together."""
+        values = super().read(given)
+        if values.detector is not None and not values.objects:
+            raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
+        if (values.vectors is None) != (values.keys is None):
+            raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
+        # One decoding serves the picture and its objects, so the picture is decoded as they need it.
+        values.exact_decode = values.exact_decode or values.objects
+        return values
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor)
-        # Datumaro drops a transform that raises here, and goes on without it: options are read when items are wanted.
-        self._given = options
+        super().__init__(extractor, **options)
         self._length = "parent" if options.get("on_error") != "skip" else None
         self._stored = False
 
     @cached_property
-    def _values(self) -> Values:
-        return _read(self._given)
-
-    @cached_property
     def _objects(self) -> Objects | None:
         """Whose vectors are wanted beside the pictures'; the detector, if there is one, is loaded."""
-        told = self._values
+        told = self.values
         if not told.objects:
             return None
         crop, detection = CropOptions.among(vars(told)), detection_options(vars(told))
@@ -124,13 +106,13 @@ class ClipEmbed(Transform):
     def categories(self) -> Any:
         """The dataset's categories, with the classes of the detector, if there is one, that they lacked."""
         known = self._extractor.categories()
-        if self._values.detector is None or self._objects is None:
+        if self.values.detector is None or self._objects is None:
             return known
         return with_labels(known, missing_labels(label_names(known), self._objects))
 
     def __iter__(self) -> Iterator[DatasetItem]:
         categories = self.categories()
-        embedder = Embedder(EmbeddingOptions.among(vars(self._values)), categories, objects=self._objects)
+        embedder = Embedder(EmbeddingOptions.among(vars(self.values)), categories, objects=self._objects)
         detector = None if self._objects is None else self._objects.detector
         fingerprint = "" if detector is None else detector.fingerprint
         numbers = {} if detector is None else class_numbers(label_names(categories), detector.labels)
@@ -144,7 +126,7 @@ class ClipEmbed(Transform):
                 yield found.item if found.embedding is None else attach(found.item, found.embedding)
 
     def _found(self, embedder: Embedder) -> Iterator[ItemEmbedding]:
-        values = self._values
+        values = self.values
         if values.vectors is not None:
             vectors = PrecomputedVectors(Path(values.vectors), Path(values.keys), values.space or "")
             return vectors.attached(self._extractor, values.on_error)
@@ -155,7 +137,7 @@ class ClipEmbed(Transform):
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
         """What adds items to the store; the store appears when the last item is in it, and is not written again."""
-        values, source, categories = self._values, self._extractor, self.categories()
+        values, source, categories = self.values, self._extractor, self.categories()
         if values.store is None or self._stored:
             yield None
             return

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from datumaro.components.dataset_base import DatasetItem, IDataset
-from datumaro.components.transformer import Transform
+from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.mapping import NameMapping, read_mapping
-from datumaro_clip.curate.options import File, Flag, Option, add_options, read_options
+from datumaro_clip.curate.options import File, Flag, Option
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.items import label_names
 from datumaro_clip.host.label_names import FORMER, Renaming, without_doubles
 
@@ -27,7 +26,7 @@ OPTIONS = (
 )
 
 
-class ClipLabels(Transform):
+class ClipLabels(DeclaredTransform):
     """
     Renames and joins labels as a mapping says that a person has accepted; the former name stays in the attribute
     'clip_label_was', boxes that became equal are one, colours and skeletons follow.|n
@@ -36,21 +35,17 @@ class ClipLabels(Transform):
     |s|sdatum transform -t clip_labels -o OUT path/to/voc:voc -- --mapping mapping.yaml
     """
 
-    @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the mapping."""
-        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, OPTIONS)
-        return parser
+    NAME = "clip_labels"
 
-    def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor)
-        self._given = options
+    @classmethod
+    def options(cls) -> Sequence[Option]:
+        """The mapping."""
+        return OPTIONS
 
     @cached_property
     def mapping(self) -> NameMapping:
         """What the mapping says; :class:`OptionError` if it does not fit the dataset."""
-        values = read_options(OPTIONS, self._given, "clip_labels")
+        values = self.values
         if values.mapping is None:
             raise OptionError("clip_labels needs --mapping FILE; 'datum-clip labels propose' writes one")
         mapping = read_mapping(values.mapping)

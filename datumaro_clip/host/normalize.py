@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from datumaro.components.annotation import Annotation, Caption
-from datumaro.components.dataset_base import DatasetItem, IDataset
-from datumaro.components.transformer import Transform
+from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.mapping import NameMapping, read_mapping
 from datumaro_clip.curate.metadata import CAPTION_RULES, LABEL_CASES, Change, alike_attributes, clean_captions
-from datumaro_clip.curate.options import Choice, File, Flag, Option, Several, add_options, read_options
+from datumaro_clip.curate.options import Choice, File, Flag, Option, Several
+from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.label_names import Renaming, without_doubles
 from datumaro_clip.tables.delimited import write_delimited
@@ -35,7 +34,7 @@ _COLUMNS = ("id", "subset", "kind", "rule", "before", "after")
 _NAMED = 10
 
 
-class ClipNormalize(Transform):
+class ClipNormalize(DeclaredTransform):
     """
     Makes metadata alike: captions cleaned by rules, labels of one case, attributes of the names and types that a
     mapping gives. The log has a table of what changed.|n
@@ -44,34 +43,26 @@ class ClipNormalize(Transform):
     |s|sdatum transform -t clip_normalize -o OUT path/to/coco:coco -- --captions clean --labels lower
     """
 
+    NAME = "clip_normalize"
+
     @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the rules."""
-        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, OPTIONS)
-        return parser
-
-    def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor)
-        self._given = options
-
-    @cached_property
-    def _values(self) -> Any:
-        return read_options(OPTIONS, self._given, "clip_normalize")
+    def options(cls) -> Sequence[Option]:
+        """The rules."""
+        return OPTIONS
 
     @cached_property
     def _mapping(self) -> NameMapping:
-        return read_mapping(self._values.mapping) if self._values.mapping else NameMapping()
+        return read_mapping(self.values.mapping) if self.values.mapping else NameMapping()
 
     @cached_property
     def _renaming(self) -> Renaming:
         names = label_names(self._extractor.categories())
-        case = LABEL_CASES[self._values.labels]
+        case = LABEL_CASES[self.values.labels]
         return Renaming(self._extractor.categories(), {name: case(name) for name in names if case(name) != name})
 
     def categories(self) -> Any:
         """The dataset's categories, with labels of the wanted case."""
-        if self._values.dry_run or self._values.labels == "keep":
+        if self.values.dry_run or self.values.labels == "keep":
             return self._extractor.categories()
         return self._renaming.categories()
 
@@ -79,7 +70,7 @@ class ClipNormalize(Transform):
         counts: Counter[str] = Counter()
         problems: list[str] = []
         with ExitStack() as stack:
-            path = self._values.report
+            path = self.values.report
             report = stack.enter_context(write_delimited(Path(path), _COLUMNS, ",")) if path else None
             for item in self._extractor:
                 new, changes, wrong = self._alike(item)
@@ -89,12 +80,12 @@ class ClipNormalize(Transform):
                     for change in changes:
                         told = {"id": item.id, "subset": item.subset, **change._asdict()}
                         report.write(told)
-                yield item if self._values.dry_run else new
-        _tell(counts, problems, is_dry=self._values.dry_run)
+                yield item if self.values.dry_run else new
+        _tell(counts, problems, is_dry=self.values.dry_run)
 
     def _alike(self, item: DatasetItem) -> tuple[DatasetItem, list[Change], list[str]]:
         captions = [note.caption for note in item.annotations if isinstance(note, Caption)]
-        texts, changes = clean_captions(captions, self._values.captions)
+        texts, changes = clean_captions(captions, self.values.captions)
         attributes, others, problems = alike_attributes(item.attributes, self._mapping.attributes)
         notes = self._annotations(item, iter(texts), changes)
         return item.wrap(annotations=notes, attributes=attributes), [*changes, *others], problems
@@ -105,7 +96,7 @@ class ClipNormalize(Transform):
             if isinstance(note, Caption):
                 text = next(texts)
                 kept += [] if text is None else [note.wrap(caption=text)]
-            elif self._values.labels == "keep":
+            elif self.values.labels == "keep":
                 kept.append(note)
             else:
                 new = self._renaming.annotation(note)

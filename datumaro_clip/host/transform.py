@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
 from datumaro.components.dataset_base import DatasetItem, IDataset
-from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import DecisionLog
-from datumaro_clip.curate.options import Values, add_options
+from datumaro_clip.curate.options import Option, Values
 from datumaro_clip.curate.run import options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
 from datumaro_clip.functions import decide_and_report
 from datumaro_clip.host.apply import DecidedItems
+from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.items import label_names, neutral, with_labels
 from datumaro_clip.host.specs import class_name
 
 
-class CurationTransform(Transform):
+class CurationTransform(DeclaredTransform):
     """Decides about a whole dataset on first use, keeps the decisions, and passes the items on accordingly.
 
-    A subclass, made by :func:`transform_of`, has a tool. The source is read once. An option that cannot be used fails
-    the first iteration: Datumaro drops a transform whose constructor fails, and would carry on without it.
+    A subclass, made by :func:`transform_of`, has a tool. The source is read once.
     """
 
-    NAME: ClassVar[str]
     TOOL: ClassVar[Tool]
 
     @classmethod
-    def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the tool's options: its own, the common ones, and those of vectors."""
-        parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, options_of(cls.TOOL))
-        return parser
+    def options(cls) -> Sequence[Option]:
+        """The tool's own, the common ones, and those of vectors."""
+        return options_of(cls.TOOL)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Values:
+        """Check what was given by keyword, as the tool does."""
+        return read_values(cls.TOOL, given)
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor)
-        self._given = options
+        super().__init__(extractor, **options)
         self._kept: int | None = None
-
-    @cached_property
-    def values(self) -> Values:
-        """What the options are set to; :class:`OptionError` if one cannot be used."""
-        return read_values(self.TOOL, self._given)
 
     @cached_property
     def decisions(self) -> DecisionLog:
