@@ -34,7 +34,8 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     ├── DecisionError (ValueError)             a decisions file does not fit the dataset
     │   └── DecisionConflictError              somebody else has decided meanwhile
     ├── AddressError (ConnectionError)         a network address that must not be connected to
-    └── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
+    ├── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
+    └── PlanError (ValueError)                 a plan cannot be read, or does not fit the dataset or the model
 """
 
 from __future__ import annotations
@@ -218,6 +219,10 @@ class AddressError(DatumaroClipError, ConnectionError):
 
 class TableError(DatumaroClipError, ValueError):
     """A table, or an archive of pictures, cannot be read or written."""
+
+
+class PlanError(DatumaroClipError, ValueError):
+    """A plan cannot be read, or does not fit the dataset or the model of a machine."""
 
 
 def with_cure(error: BaseException) -> str:

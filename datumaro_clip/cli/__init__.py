@@ -38,6 +38,7 @@ COMMANDS = (
     "merge",
     "map",
     "model",
+    "plan",
     "remove",
     "search",
     "serve",

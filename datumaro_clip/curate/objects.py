@@ -150,3 +150,23 @@ def detection_options(values: Mapping[str, Any]) -> DetectionOptions:
     names = [each.name for each in fields(DetectionOptions)]
     told = {name: values[name] for name in names if name in values}
     return DetectionOptions(**{**told, "classes": tuple(told.get("classes", ()))})
+
+
+def wanted_objects(values: Mapping[str, Any]) -> Objects | None:
+    """The objects that ``clip_embed``'s options ask for, their detector loaded; None where they ask for none.
+
+    Raises
+    ------
+    ModelNotFoundError, DeviceNotFoundError
+        If the detector cannot be had, or not on the device.
+    OptionError
+        If it knows no class of those that are named.
+    """
+    if not values["objects"]:
+        return None
+    crop, detection = CropOptions.among(values), detection_options(values)
+    if values["detector"] is None:
+        return Objects(crop)
+    detector = load_detector(values["detector"], values["device"])
+    detector.indices_of(values["classes"])
+    return Objects(crop, detector, detection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,13 +12,15 @@ from typing import Any
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 
+from datumaro_clip.curate.objects import Objects
+from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.host.carried import ATTRIBUTE
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.items import ItemEncoder, describe_dataset
-from datumaro_clip.host.embedding import Embedder
+from datumaro_clip.host.embedding import Embedder, with_detected_labels
 from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_embedded, tell_no_items
 from datumaro_clip.store import Header, StoreReader, append_to_store, create_store, open_store
@@ -46,10 +48,32 @@ def embed_to_store(
     kind: str,
     options: EmbeddingOptions,
     *,
+    items: Sequence[DatasetItem] | None = None,
+    model: RunModel | None = None,
+    objects: Objects | None = None,
     save_media: bool = False,
     dtype: str = "float32",
 ) -> None:
-    """Embed a dataset, and write it to a new store.
+    """Embed a dataset, or some of its items, and write them to a new store.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    path : Path
+        The store.
+    kind : str
+        Of store.
+    options : EmbeddingOptions
+    items : sequence of DatasetItem, optional
+        All that the dataset has where omitted.
+    model : RunModel, optional
+        Of these options; its summary counts what was done.
+    objects : Objects, optional
+        Whose vectors are wanted beside the pictures'.
+    save_media : bool
+        Keep the media in the store.
+    dtype : str
+        How vectors are kept.
 
     Raises
     ------
@@ -57,12 +81,15 @@ def embed_to_store(
         If there is a store already that is not the very one that this writes.
     """
     with told_as_option_errors(dataset.data_path):
-        tell_no_items(len(dataset))
-        refuse_another_size(path, len(dataset), options.on_error)
-        header = describe_dataset(dataset.categories(), dataset.infos(), dataset.media_type(), dtype=dtype)
+        count = len(dataset if items is None else items)
+        tell_no_items(count)
+        refuse_another_size(path, count, options.on_error)
+        categories = with_detected_labels(dataset.categories(), objects)
+        header = describe_dataset(categories, dataset.infos(), dataset.media_type(), dtype=dtype)
         with create_store(path, kind, header, repeat=True) as writer:
-            storer = ItemStorer(writer, MediaOptions(save_media), label_names(dataset.categories()))
-            store_embedded(storer, dataset, Embedder(options, dataset.categories()), len(dataset))
+            storer = ItemStorer(writer, MediaOptions(save_media), label_names(categories))
+            embedder = Embedder(options, categories, model, objects)
+            store_embedded(storer, dataset if items is None else items, embedder, count)
             storer.report()
 
 

@@ -15,8 +15,9 @@ from datumaro_clip.curate.options import Option, Values
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.declared import DeclaredTransform
-from datumaro_clip.host.items import label_names, neutral, with_labels
-from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
+from datumaro_clip.host.embedding import with_detected_labels
+from datumaro_clip.host.items import label_names, neutral
+from datumaro_clip.host.objects import class_numbers, with_objects
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +69,7 @@ class ClipDetect(DeclaredTransform):
 
     def categories(self) -> Any:
         """The dataset's categories, with the detector's classes that they lacked."""
-        known = self._extractor.categories()
-        return with_labels(known, missing_labels(label_names(known), self._objects))
+        return with_detected_labels(self._extractor.categories(), self._objects)
 
     def __iter__(self) -> Iterator[DatasetItem]:
         classes = label_names(self.categories())

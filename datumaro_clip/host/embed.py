@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,15 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
-from datumaro_clip.curate.objects import (
-    CROP_OPTIONS,
-    DETECTION_OPTIONS,
-    OBJECTS_OPTION,
-    CropOptions,
-    Objects,
-    detection_options,
-    load_detector,
-)
+from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECTS_OPTION, Objects, wanted_objects
 from datumaro_clip.curate.options import Choice, File, Option, Text, Values
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried import attach
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.declared import DeclaredTransform
-from datumaro_clip.host.embedding import Embedder, ItemEmbedding
-from datumaro_clip.host.items import label_names, with_labels
-from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
+from datumaro_clip.host.embedding import Embedder, ItemEmbedding, with_detected_labels
+from datumaro_clip.host.items import label_names
 from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of, refuse_another_size
 from datumaro_clip.store import create_store, kind_names
@@ -93,34 +83,16 @@ class ClipEmbed(DeclaredTransform):
     @cached_property
     def _objects(self) -> Objects | None:
         """Whose vectors are wanted beside the pictures'; the detector, if there is one, is loaded."""
-        told = self.values
-        if not told.objects:
-            return None
-        crop, detection = CropOptions.among(vars(told)), detection_options(vars(told))
-        if told.detector is None:
-            return Objects(crop)
-        detector = load_detector(told.detector, told.device)
-        detector.indices_of(told.classes)
-        return Objects(crop, detector, detection)
+        return wanted_objects(vars(self.values))
 
     def categories(self) -> Any:
         """The dataset's categories, with the classes of the detector, if there is one, that they lacked."""
-        known = self._extractor.categories()
-        if self.values.detector is None or self._objects is None:
-            return known
-        return with_labels(known, missing_labels(label_names(known), self._objects))
+        return with_detected_labels(self._extractor.categories(), self._objects)
 
     def __iter__(self) -> Iterator[DatasetItem]:
-        categories = self.categories()
-        embedder = Embedder(EmbeddingOptions.among(vars(self.values)), categories, objects=self._objects)
-        detector = None if self._objects is None else self._objects.detector
-        fingerprint = "" if detector is None else detector.fingerprint
-        numbers = {} if detector is None else class_numbers(label_names(categories), detector.labels)
+        embedder = Embedder(EmbeddingOptions.among(vars(self.values)), self.categories(), objects=self._objects)
         with self._storer() as storer:
             for found in self._found(embedder):
-                if self._objects is not None:
-                    item = with_objects(found.item, found.objects, found.detected, fingerprint, numbers)
-                    found = replace(found, item=item)
                 if storer is not None:
                     storer.add(found, provenance_of(found, embedder))
                 yield found.item if found.embedding is None else attach(found.item, found.embedding)

@@ -12,7 +12,8 @@ from datumaro_clip.curate import embedder
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.host.items import label_names, neutral
+from datumaro_clip.host.items import label_names, neutral, with_labels
+from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
 
 #: An item of Datumaro's with what is known of its vectors.
 ItemEmbedding = embedder.ItemEmbedding[DatasetItem]
@@ -29,7 +30,7 @@ class Embedder:
     model : RunModel, optional
         The run's model, where it has other work too; else a new one.
     objects : Objects, optional
-        Whose vectors are wanted beside the pictures'.
+        Whose vectors are wanted beside the pictures'; the items then carry them, and the boxes that were found.
     """
 
     def __init__(
@@ -42,10 +43,23 @@ class Embedder:
         self.model = model or RunModel(options)
         self._embedder = embedder.Embedder(options, self.model, objects)
         self._classes = label_names(categories)
+        detector = None if objects is None else objects.detector
+        self._detector = "" if detector is None else detector.fingerprint
+        self._numbers = {} if detector is None else class_numbers(self._classes, detector.labels)
 
     def run(self, items: Iterable[DatasetItem], total: int | None = None) -> Iterator[ItemEmbedding]:
         """Embed the items, lazily; log the summary at the end."""
         neutral_items = (neutral(item, self._classes) for item in items)
         listed = list(neutral_items) if isinstance(items, Sequence) else neutral_items
         for found in self._embedder.run(listed, total):
-            yield replace(found, item=found.item.origin)
+            item = found.item.origin
+            if self._embedder.objects is not None:
+                item = with_objects(item, found.objects, found.detected, self._detector, self._numbers)
+            yield replace(found, item=item)
+
+
+def with_detected_labels(categories: Any, objects: Objects | None) -> Any:
+    """A dataset's categories, with the classes of the detector, if there is one, that they lack."""
+    if objects is None or objects.detector is None:
+        return categories
+    return with_labels(categories, missing_labels(label_names(categories), objects))

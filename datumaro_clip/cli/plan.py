@@ -1,0 +1,152 @@
+"""``datum-clip plan``: embed a dataset in shards, on one machine or many."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.printing import complain, say, say_json
+from datumaro_clip.curate.options import add_options, read_options
+from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
+from datumaro_clip.distributed.records import Record, Records, ShardState, states, tell_slowest
+from datumaro_clip.store import DTYPES, kind_names
+
+if TYPE_CHECKING:
+    from datumaro_clip.distributed.making import PlannedWork
+
+NAME = "plan"
+HELP = "embed a dataset in shards: in a loop, on Slurm or on Ray"
+
+# States that are told shard by shard.
+_TOLD = ("failed", "silent", "slow", "running")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare ``make``, ``run``, ``status`` and ``merge``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    _configure_make(actions)
+    _configure_run(actions)
+    status = actions.add_parser("status", help="what is done, running, failing and slow; 1 if a shard failed")
+    status.add_argument("plan", metavar="PLAN", help="plan.json")
+    add_json(status)
+    merge = actions.add_parser("merge", help="make one store of all shards; nothing is computed")
+    merge.add_argument("plan", metavar="PLAN", help="plan.json")
+    merge.add_argument("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
+    merge.add_argument("--overwrite", action="store_true", help="replace a store of the same kind that is there")
+
+
+def _configure_make(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    make = actions.add_parser("make", help="cut a dataset into shards; --precision and --device must be said")
+    make.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to embed")
+    make.add_argument("-o", "--output", required=True, metavar="PLAN", help="the plan's file, as plan.json")
+    make.add_argument("--shards", type=at_least(1), required=True, metavar="N", help="how many, at most one an item")
+    make.add_argument(
+        "-f", "--format", choices=kind_names(), default=StoreSettings().format, help="default: %(default)s"
+    )
+    make.add_argument("--dtype", choices=list(DTYPES), default="float32", help="of vectors (default: %(default)s)")
+    make.add_argument("--save-media", action="store_true", help="keep pictures in the stores")
+    add_options(make, PLANNED_OPTIONS)
+    make.set_defaults(device=None)
+
+
+def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    run = actions.add_parser("run", help="make the shards that are not done; 1 if one fails")
+    run.add_argument("plan", metavar="PLAN", help="plan.json")
+    run.add_argument("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
+    run.add_argument("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
+    add_options(run, LOCAL_OPTIONS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make, run, tell of or merge a plan."""
+    if args.action == "make":
+        return _make(args)
+    from datumaro_clip.distributed.making import merge_shards, read_plan
+
+    work = read_plan(args.plan)
+    if args.action == "run":
+        return _run(work, args)
+    if args.action == "status":
+        return _status(work, args.json)
+    done = merge_shards(work, args.output, overwrite=args.overwrite)
+    say(f"{args.output}: {done.items} items of {done.stores} shards")
+    return 0
+
+
+def _make(args: argparse.Namespace) -> int:
+    from datumaro_clip.distributed.making import make_plan, write_plan
+    from datumaro_clip.distributed.plan import require_explicit
+
+    given = {option.python_name: getattr(args, option.python_name) for option in PLANNED_OPTIONS}
+    require_explicit(given)
+    options = vars(read_options(PLANNED_OPTIONS, given, "the plan"))
+    plan = make_plan(args.dataset, options, StoreSettings(args.format, args.dtype, args.save_media), args.shards)
+    write_plan(plan, args.output)
+    sizes = sorted({shard.items for shard in plan.shards})
+    say(f"{args.output}: {plan.items} items in {len(plan.shards)} shards of {' or '.join(map(str, sizes))}")
+    return 0
+
+
+def _run(work: PlannedWork, args: argparse.Namespace) -> int:
+    from datumaro_clip.distributed.loop import run_open
+    from datumaro_clip.distributed.runner import ShardRunner
+
+    plan = work.plan
+    numbers = range(len(plan.shards)) if args.shard is None else args.shard
+    plan.require(numbers)
+    local = {option.python_name: getattr(args, option.python_name) for option in LOCAL_OPTIONS}
+    runner = ShardRunner(plan, work.place, local, args.dataset)
+    if args.shard is None:
+        failed = run_open(runner, numbers, _tell)
+    else:
+        failed = []
+        for number in numbers:
+            _tell(number, runner.run(number))
+    return _conclude(work, failed)
+
+
+def _tell(number: int, record: Record) -> None:
+    """Say that a shard is done, and what became of its items."""
+    lost = f", {sum(record.failures.values())} without a vector" if record.failures else ""
+    say(f"shard {number}: {record.items} items in {record.seconds:.1f} s{lost}, {record.worker}")
+
+
+def _conclude(work: PlannedWork, failed: Sequence[int]) -> int:
+    """Say what is left to do; the command's exit status."""
+    left = sum(each.state != "done" for each in states(Records(work.plan, work.place)))
+    if not left:
+        say(f"all {len(work.plan.shards)} shards are done: datum-clip plan merge {work.path} -o STORE")
+    if failed:
+        complain(
+            f"{len(failed)} shards failed, as shard {failed[0]}; what is done is kept, and the same command goes on"
+        )
+    return 1 if failed else 0
+
+
+def _status(work: PlannedWork, as_json: bool) -> int:
+    found = states(Records(work.plan, work.place))
+    counts = Counter(each.state for each in found)
+    if as_json:
+        say_json({"items": work.plan.items, "states": counts, "shards": [_described(each) for each in found]})
+        return 1 if counts["failed"] else 0
+    done = sum(each.items for each in found if each.state == "done")
+    parts = [f"{counts[state]} {state}" for state in ("done", *_TOLD, "open") if counts[state]]
+    say(f"{work.path}: {', '.join(parts)}; {done} of {work.plan.items} items")
+    if slowest := tell_slowest(found):
+        say(slowest)
+    for each in found:
+        if each.state in _TOLD and each.record is not None:
+            record = each.record
+            how_far = f"{record.items} of {each.items} items after {record.seconds:.0f} s"
+            why = f": {record.error}" if record.error else ""
+            say(f"shard {each.number}: {each.state}, {how_far}, {record.worker}{why}")
+    return 1 if counts["failed"] else 0
+
+
+def _described(each: ShardState) -> dict[str, object]:
+    record = {} if each.record is None else {**vars(each.record), "state": each.state}
+    return {"shard": each.number, "items": each.items, "state": each.state, **({"record": record} if record else {})}

@@ -1,0 +1,83 @@
+"""Shards one after another, beside other workers that do the same."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from datumaro_clip.distributed.records import SILENT_SECONDS, Record, worker_name
+from datumaro_clip.distributed.runner import ShardRunner
+from datumaro_clip.errors import DatumaroClipError, with_cure
+
+_POLL_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
+
+
+class _Seen(NamedTuple):
+    """Another worker's last word on a shard, and when it was first seen, by this machine's clock."""
+
+    worker: str
+    beat: int
+    since: float
+
+
+def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, Record], None]) -> list[int]:
+    """Make every shard that is not done, until none is left that anybody works on.
+
+    Shards of others are waited for; one whose worker has said nothing for a minute is taken over. Clocks of machines
+    need not agree: a word is new if it differs from the last.
+
+    Parameters
+    ----------
+    runner : ShardRunner
+    numbers : iterable of int
+        The shards.
+    tell : callable
+        Told of each shard that is done, and its record.
+
+    Returns
+    -------
+    list of int
+        The shards that failed here.
+    """
+    waiting, failed = list(numbers), []
+    seen: dict[int, _Seen] = {}
+    while waiting:
+        left = []
+        for number in waiting:
+            if (done := runner.records.done(number)) is not None:
+                tell(number, done)
+            elif not _take(runner, number, seen):
+                left.append(number)
+            else:
+                try:
+                    tell(number, runner.run(number))
+                except (DatumaroClipError, OSError) as exc:
+                    log.error("shard %d failed: %s", number, with_cure(exc))
+                    failed.append(number)
+        if left == waiting:
+            time.sleep(_POLL_SECONDS)
+        waiting = left
+    return failed
+
+
+def _take(runner: ShardRunner, number: int, seen: dict[int, _Seen]) -> bool:
+    """Begin an attempt at a shard, unless somebody who is heard of works on it."""
+    records = runner.records
+    mine = Record("running", runner.plan.digest(number), worker_name())
+    if records.claim(number, mine):
+        return True
+    other = records.attempt(number)
+    if other is not None and other.state == "running" and not other.is_dead:
+        word = seen.get(number)
+        if word is None or (word.worker, word.beat) != (other.worker, other.beat):
+            seen[number] = _Seen(other.worker, other.beat, time.monotonic())
+            return False
+        if time.monotonic() - word.since < SILENT_SECONDS:
+            return False
+        log.warning("shard %d: nothing was heard of %s for a minute; it is begun again", number, other.worker)
+    records.write(number, mine)
+    return True

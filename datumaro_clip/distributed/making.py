@@ -1,0 +1,106 @@
+"""A plan made of a dataset, read back, and its shards made one store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from datumaro_clip.distributed.places import Place, split_place
+from datumaro_clip.distributed.plan import Plan, StoreSettings, cut, require_explicit
+from datumaro_clip.distributed.records import Records
+from datumaro_clip.errors import OptionError, PlanError
+from datumaro_clip.host.items import key_of
+from datumaro_clip.host.sources import open_dataset, split_spec
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.model.resolve import default_model
+from datumaro_clip.store import Merged, merge_stores
+
+
+class PlannedWork(NamedTuple):
+    """A plan, the folder of its shards, and what its file is called."""
+
+    plan: Plan
+    place: Place
+    path: str
+
+
+def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> Plan:
+    """Cut a dataset into shards.
+
+    Parameters
+    ----------
+    spec : str
+        ``PATH`` or ``PATH:FORMAT``.
+    options : mapping
+        Values of :data:`~datumaro_clip.distributed.plan.PLANNED_OPTIONS`.
+    store : StoreSettings
+    count : int
+        Shards, at most one an item.
+
+    Raises
+    ------
+    OptionError
+        If precision or device is not said, or the dataset is empty or cannot be read.
+    ModelError
+        If the model cannot be had.
+    """
+    options = dict(options)
+    require_explicit(options)
+    if options["detector"] is not None and not options["objects"]:
+        raise OptionError("--detector goes with --objects")
+    model = str(options["model"] or default_model())
+    options["model"] = str(Path(model).resolve()) if Path(model).is_dir() else model
+    # As clip_embed does: one decoding serves the picture and its objects.
+    options["exact_decode"] = options["exact_decode"] or options["objects"]
+    place, name = split_spec(spec)
+    keys = [key_of(item) for item in open_dataset(spec)]
+    # The space is the same on every device, and in every precision.
+    space = load_model(options["model"], local_files_only=options["local_files_only"]).space
+    resolved = str(Path(place).resolve())
+    return Plan(f"{resolved}:{name}" if name else resolved, space.fingerprint, store, options, cut(keys, count))
+
+
+def write_plan(plan: Plan, address: str) -> None:
+    """Write a plan's file."""
+    place, name = split_place(address)
+    place.write(name, plan.to_json())
+
+
+def read_plan(address: str) -> PlannedWork:
+    """Read a plan's file; its shards are in a folder beside it.
+
+    Raises
+    ------
+    PlanError
+        If there is none, or it cannot be read as one.
+    """
+    place, name = split_place(address)
+    content = place.read(name)
+    if content is None:
+        raise PlanError(f"there is no plan {address}; make one with datum-clip plan make")
+    return PlannedWork(Plan.from_json(content, address), place.below(f"{Path(name).stem}.shards"), address)
+
+
+def merge_shards(work: PlannedWork, target: Path, *, overwrite: bool = False) -> Merged:
+    """Make one store of a plan's shards, in their order.
+
+    Raises
+    ------
+    PlanError
+        If a shard is not done.
+    StoreError
+        As :func:`~datumaro_clip.store.merge_stores`.
+    """
+    plan, place = work.plan, work.place
+    records = Records(plan, place)
+    missing = [number for number in range(len(plan.shards)) if records.done(number) is None]
+    if missing:
+        raise PlanError(
+            f"{len(missing)} of {len(plan.shards)} shards are not done, as shard {missing[0]}; see what they lack with "
+            f"datum-clip plan status {work.path}"
+        )
+    with ExitStack() as stack:
+        stores = [stack.enter_context(place.fetch(plan.name(number))) for number in range(len(plan.shards))]
+        return merge_stores(stores, target, overwrite=overwrite)

@@ -1,0 +1,187 @@
+"""One worker: makes shards of a plan, one after another, with one model and one dataset."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datumaro_clip.curate.objects import Objects, wanted_objects
+from datumaro_clip.curate.run_model import RunModel
+from datumaro_clip.curate.summary import EmbeddingSummary
+from datumaro_clip.curate.vector_options import EmbeddingOptions
+from datumaro_clip.distributed.places import Place
+from datumaro_clip.distributed.plan import Plan, keys_digest
+from datumaro_clip.distributed.records import BEAT_SECONDS, DONE, Record, Records, State, worker_name
+from datumaro_clip.errors import PlanError, SpaceMismatchError, with_cure
+from datumaro_clip.host.adding import embed_to_store
+from datumaro_clip.host.items import key_of
+from datumaro_clip.host.sources import open_dataset
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+
+if TYPE_CHECKING:
+    from datumaro.components.dataset import Dataset
+    from datumaro.components.dataset_base import DatasetItem
+
+log = logging.getLogger(__name__)
+
+
+class ShardRunner:
+    """Makes shards; dataset, model and detector are opened once, when the first shard needs them.
+
+    Parameters
+    ----------
+    plan : Plan
+    place : Place
+        The folder of the shards.
+    local : mapping
+        What this machine chooses for itself: values of :data:`~datumaro_clip.distributed.plan.LOCAL_OPTIONS`.
+    dataset : str, optional
+        Where the dataset is here, if not where the plan says.
+    """
+
+    def __init__(self, plan: Plan, place: Place, local: Mapping[str, Any], dataset: str | None = None) -> None:
+        self.plan, self.place = plan, place
+        self.records = Records(plan, place)
+        self._options = EmbeddingOptions.among({**plan.options, **local})
+        self._spec = dataset or plan.dataset
+
+    def run(self, number: int) -> Record:
+        """Make a shard, unless it is done.
+
+        Returns
+        -------
+        Record
+            Of whoever made it.
+
+        Raises
+        ------
+        PlanError
+            If this machine's dataset has other items.
+        SpaceMismatchError
+            If this machine's model is another.
+        DatumaroClipError, OSError
+            Whatever embedding and writing raise; also in the shard's record.
+        """
+        if done := self.records.done(number):
+            return done
+        model: RunModel | None = None
+        started = time.monotonic()
+
+        def record(state: State, beat: int = 0, error: str = "") -> Record:
+            summary = EmbeddingSummary() if model is None else model.summary
+            return Record(
+                state,
+                self.plan.digest(number),
+                worker_name(),
+                summary.sources.total(),
+                round(time.monotonic() - started, 3),
+                beat,
+                sources=dict(summary.sources),
+                failures=dict(summary.failures),
+                error=error,
+            )
+
+        try:
+            with self._telling(number, record):
+                self.records.write(number, record("running"))
+                self.records.clear(number)
+                model = RunModel(replace(self._options, model=self._encoder))
+                items = self._items_of(number)
+                with self.place.fill(self.plan.name(number)) as folder:
+                    self._embed(items, folder, model)
+                    made = record("done")
+                    (folder / DONE).write_bytes(made.to_json())
+        except Exception as exc:
+            if (other := self.records.done(number)) is None:
+                self.records.write(number, record("failed", error=with_cure(exc)))
+                raise
+            log.info("shard %d: %s was quicker", number, other.worker)
+            made = other
+        self.records.end(number)
+        return made
+
+    def _embed(self, items: list[DatasetItem], folder: Path, model: RunModel) -> None:
+        settings = self.plan.store
+        embed_to_store(
+            self._dataset,
+            folder,
+            settings.format,
+            model.options,
+            items=items,
+            model=model,
+            objects=self._objects,
+            save_media=settings.save_media,
+            dtype=settings.dtype,
+        )
+
+    def _items_of(self, number: int) -> list[DatasetItem]:
+        """The items of a shard, which must be those that the plan was made of."""
+        shard, start = self.plan.shards[number], self.plan.start(number)
+        items = self._items[start : start + shard.items]
+        if len(self._items) != self.plan.items or keys_digest(map(key_of, items)) != shard.keys:
+            raise PlanError(
+                f"{self._spec} has other items here than the plan, or has them in another order: shard {number} should "
+                f"be {shard.items} items from {shard.first} to {shard.last}. Let all machines read one copy, name it "
+                "with --dataset, or make the plan anew"
+            )
+        return items
+
+    @cached_property
+    def _dataset(self) -> Dataset:
+        return open_dataset(self._spec)
+
+    @cached_property
+    def _items(self) -> list[DatasetItem]:
+        return list(self._dataset)
+
+    @cached_property
+    def _objects(self) -> Objects | None:
+        return wanted_objects(self.plan.options)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        options = self._options
+        encoder = load_model(
+            options.model,
+            options.device,
+            options.precision,
+            local_files_only=options.local_files_only,
+            self_check=options.self_check,
+            streams=options.streams,
+        )
+        if encoder.space.fingerprint != self.plan.space:
+            raise SpaceMismatchError(
+                f"the model {options.model} is here {encoder.space}, but the plan is of {self.plan.space[:19]}; copy "
+                "the model that the plan was made with to this machine"
+            )
+        return encoder
+
+    @contextmanager
+    def _telling(self, number: int, record: Callable[[State, int], Record]) -> Iterator[None]:
+        """Write now and then that the shard is being made, from a thread of its own."""
+        ended = threading.Event()
+
+        def tell() -> None:
+            beat = 0
+            while not ended.wait(BEAT_SECONDS):
+                beat += 1
+                try:
+                    self.records.write(number, record("running", beat))
+                except OSError as exc:
+                    log.warning("shard %d: its record cannot be written: %s", number, with_cure(exc))
+
+        thread = threading.Thread(target=tell, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
