@@ -63,11 +63,11 @@ def test_groups_do_not_depend_on_the_number_of_threads(
     assert found.compared == expected.compared
 
 
-def test_what_was_foreseen_is_answered_as_if_it_were_not():
+def test_what_was_prefetched_is_answered_as_if_it_were_not():
     everyone = [(one, other) for one in range(12) for other in range(one)]
     with ThreadPoolExecutor(2) as pool:
         ahead, asked = (Referee(pictures(), np.empty(0, np.int64), pool) for _ in range(2))
-        ahead.foresee(everyone + everyone)
+        ahead.prefetch(everyone + everyone)
         assert ahead.compared == len(everyone)
         assert [ahead.is_copy(*pair) for pair in everyone] == [asked.is_copy(*pair) for pair in everyone]
         assert ahead.compared == asked.compared == len(everyone)
@@ -76,20 +76,20 @@ def test_what_was_foreseen_is_answered_as_if_it_were_not():
 
 @settings(max_examples=50)
 @given(st.integers(0, 12), st.randoms(use_true_random=False))
-def test_all_that_groups_ask_was_foreseen_and_changes_nothing(count: int, random):
+def test_all_that_groups_ask_was_prefetched_and_changes_nothing(count: int, random):
     pairs = sorted((a, b) for a in range(count) for b in range(a) if random.random() < 0.4)
     copies = {pair for pair in pairs if random.random() < 0.5}
     order, near = random.sample(range(count), count), neighbour_lists(count, pairs)
-    foreseen: set[tuple[int, int]] = set()
+    prefetched: set[tuple[int, int]] = set()
 
     def is_copy(one: int, other: int) -> bool:
         return (max(one, other), min(one, other)) in copies
 
-    def is_foreseen_copy(one: int, other: int) -> bool:
-        assert (one, other) in foreseen
+    def is_prefetched_copy(one: int, other: int) -> bool:
+        assert (one, other) in prefetched
         return is_copy(one, other)
 
-    found = star_groups(order, near, is_foreseen_copy, foreseen.update)
+    found = star_groups(order, near, is_prefetched_copy, prefetched.update)
     assert found.tolist() == star_groups(order, near, is_copy).tolist()
 
 

@@ -17,14 +17,14 @@ HANDBAGS = PixelMatch(0.999, 0.997, 0.929, 0.023, 0.025, 0.005, 0.496, 0.758, 0.
 
 def test_a_copy_is_one_and_nothing_in_common_is_none() -> None:
     assert is_copy(COPY)
-    assert not is_copy(NO_MATCH, vouched=True)
+    assert not is_copy(NO_MATCH, confirmed_by_third=True)
 
 
 def test_a_pair_that_shares_less_than_a_silhouette_is_no_copy() -> None:
     """Whatever its odds: they were learnt from pairs that share more. One that a third vouches for may."""
     assert log_odds(WATCHES) > ALONE
     assert not is_copy(WATCHES)
-    assert is_copy(WATCHES, vouched=True)
+    assert is_copy(WATCHES, confirmed_by_third=True)
 
 
 def test_in_one_light_a_copy_has_nearly_all_in_common() -> None:
@@ -40,7 +40,7 @@ def test_in_one_light_a_copy_has_nearly_all_in_common() -> None:
     ids=["edited", "retouched", "recoloured"],
 )
 def test_a_place_that_differs_is_an_edit(changed: dict[str, float]) -> None:
-    assert not is_copy(COPY._replace(**changed), vouched=True)
+    assert not is_copy(COPY._replace(**changed), confirmed_by_third=True)
 
 
 def test_a_plain_thing_in_another_light_is_another_thing() -> None:
@@ -57,4 +57,4 @@ def test_a_plain_thing_in_another_light_is_another_thing() -> None:
 def test_a_thing_lit_apart_from_its_ground_is_another_colour_of_it(otherwise: dict[str, float]) -> None:
     assert not is_copy(HANDBAGS)
     assert is_copy(HANDBAGS._replace(**otherwise))
-    assert is_copy(HANDBAGS, vouched=True)
+    assert is_copy(HANDBAGS, confirmed_by_third=True)

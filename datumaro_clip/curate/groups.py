@@ -18,14 +18,14 @@ class Neighbours(Protocol):
 
 
 # Enough for many processors, and no more than a second's work of two.
-_FORESEEN = 512
+_PREFETCHED = 512
 
 
 def star_groups(
     order: Sequence[int],
     neighbours: Neighbours,
     is_member: Callable[[int, int], bool],
-    foresee: Callable[[list[tuple[int, int]]], None] = lambda pairs: None,
+    prefetch: Callable[[list[tuple[int, int]]], None] = lambda pairs: None,
 ) -> IntArray:
     """Give each item its representative, testing every member against it.
 
@@ -40,7 +40,7 @@ def star_groups(
         Candidates of each item; symmetric.
     is_member : callable
         ``is_member(representative, candidate)``.
-    foresee : callable
+    prefetch : callable
         Told what ``is_member`` will be asked next, hundreds of pairs at a time, nearly all of which it will be.
 
     Returns
@@ -52,7 +52,7 @@ def star_groups(
     rank[np.asarray(order, dtype=np.int64)] = np.arange(len(order))
     representative = np.full(len(order), -1, dtype=np.int64)
     for wave in _waves(order, neighbours, representative):
-        foresee([(item, other) for item in wave for other in neighbours[item] if representative[other] < 0])
+        prefetch([(item, other) for item in wave for other in neighbours[item] if representative[other] < 0])
         for item in wave:
             representative[item] = item
             for other in sorted(neighbours[item], key=lambda index: rank[index]):
@@ -66,7 +66,7 @@ def _waves(order: Sequence[int], neighbours: Neighbours, representative: IntArra
     wave: list[int] = []
     reach: set[int] = set()
     for item in order:
-        if wave and (item in reach or len(reach) >= _FORESEEN):
+        if wave and (item in reach or len(reach) >= _PREFETCHED):
             yield wave
             wave, reach = [], set()
         if representative[item] < 0:

@@ -158,7 +158,7 @@ TOOL = Tool(
 
 
 def neighbour_count(total: int) -> int:
-    """Which neighbour to look at: the 10th, or the one that 2% of the items come before; never more than exist."""
+    """Which neighbour to look at: the 10th, or the one at rank 2% of the dataset's size; never more than exist."""
     return max(0, min(max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
 
 

@@ -85,7 +85,7 @@ class Ordered(Generic[_In, _Out]):
             raise StopIteration
         future, weight = self._begun.popleft()
         self._weighs -= weight
-        return awaited(future)
+        return result_of(future)
 
     def close(self) -> None:
         """Give up what nobody has begun to work on."""
@@ -102,7 +102,7 @@ class Ordered(Generic[_In, _Out]):
         self._all_begun = True
 
 
-def awaited(future: Future[_Out]) -> _Out:
+def result_of(future: Future[_Out]) -> _Out:
     """A future's result; a Ctrl-C that comes just as a wait begins is seen only when it ends, so no wait is long."""
     while not future.done():
         wait([future], timeout=_LONGEST_WAIT)

@@ -21,7 +21,7 @@ def in_one_line(error: BaseException) -> str:
     """All that an error and its causes say, without repetition, from the outermost to the innermost.
 
     Datumaro's import errors name the dataset only; the item and the field are in their causes. An error that Datumaro
-    did not foresee is told with the file that was being read, where there is one.
+    did not expect is told with the file that was being read, where there is one.
     """
     chain = list(_chain(error))
     said: list[str] = []
@@ -31,8 +31,8 @@ def in_one_line(error: BaseException) -> str:
         if text and not any(own in earlier for earlier in said):
             said = [earlier for earlier in said if earlier not in text]
             said.append(text)
-    unforeseen = not isinstance(chain[-1], DatumaroError | DatumaroClipError | OSError)
-    file = _file_at_fault(chain) if unforeseen else None
+    unexpected = not isinstance(chain[-1], DatumaroError | DatumaroClipError | OSError)
+    file = _file_at_fault(chain) if unexpected else None
     if file is not None and not any(file in text for text in said):
         said[-1] += f" in {file}"
     if cure := _cure(chain[-1]):

@@ -13,7 +13,7 @@ from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
 from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
-from datumaro_clip.curate.near.rules import ALONE, VOUCHED, is_copy
+from datumaro_clip.curate.near.rules import ALONE, CONFIRMED, is_copy
 from datumaro_clip.curate.near.threads import workers
 from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
 from datumaro_clip.errors import OptionError
@@ -57,7 +57,7 @@ class NearGroups:
     def verdict(self, one: int, other: int) -> tuple[PixelMatch, float]:
         """What comparing two pictures showed, and the log odds that were asked of it."""
         found = self.matches[min(one, other), max(one, other)]
-        return found, ALONE if is_copy(found) else VOUCHED
+        return found, ALONE if is_copy(found) else CONFIRMED
 
 
 def find_near(
@@ -121,11 +121,11 @@ def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
     """Compare what will be asked for, and tell how far that has come."""
     progress = Progress("pairs compared:")
 
-    def foresee(pairs: Iterable[Pair]) -> None:
-        referee.foresee(pairs)
+    def prefetch(pairs: Iterable[Pair]) -> None:
+        referee.prefetch(pairs)
         progress.tell(referee.compared, total)
 
-    return foresee
+    return prefetch
 
 
 def _with_members(pairs: IntArray, representatives: IntArray) -> IntArray:
@@ -144,7 +144,7 @@ def _with_members(pairs: IntArray, representatives: IntArray) -> IntArray:
 
 
 def _adopt(representatives: IntArray, order: Sequence[int], neighbours: Neighbours, referee: Referee) -> IntArray:
-    """Let lone items join a group of which a member vouches for them, if they resemble its representative."""
+    """Let a lone item that is a copy of a group's member join, if it resembles the representative, too."""
     adopted: IntArray = np.array(representatives)
     sizes = np.bincount(representatives, minlength=len(representatives))
     for item in order:
@@ -152,7 +152,7 @@ def _adopt(representatives: IntArray, order: Sequence[int], neighbours: Neighbou
             continue
         for other in neighbours[item]:
             head = int(representatives[other])
-            if head not in (item, other) and referee.is_copy(item, other) and referee.vouched(item, head):
+            if head not in (item, other) and referee.is_copy(item, other) and referee.confirmed_by_third(item, head):
                 adopted[item] = head
                 break
     return adopted

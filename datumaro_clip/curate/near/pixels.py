@@ -25,7 +25,7 @@ from datumaro_clip.vectors import FloatArray
 # What a copy has at least; to look further costs ten times as much.
 _LEAST_CORRELATION = 0.8
 _LEAST_DETAIL = 0.8
-#: The largest difference that a copy may have; of true ones in the collection of near_rules it was 0.11.
+#: The largest difference that a copy may have; of true ones in the collection of rules.py it was 0.11.
 LARGEST_PEAK = 0.13
 # The same where noise was not thought of: of true ones it was 0.2.
 _HOPELESS_PEAK = 0.24

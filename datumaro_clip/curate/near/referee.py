@@ -51,7 +51,7 @@ class Referee:
     thumbnails : Thumbnails
         N, read by several threads.
     by_vector : numpy.ndarray
-        Codes (``near_proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
+        Codes (``proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
     pool : Executor
         Who works ahead.
     pictures : callable, optional
@@ -88,11 +88,11 @@ class Referee:
         """Whether two pictures are copies, whichever is the original."""
         return self._accepts(self._match(one, other)) and not self._is_edit(one, other)
 
-    def vouched(self, one: int, other: int) -> bool:
+    def confirmed_by_third(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, given that a third is surely a copy of both."""
-        return self._accepts(self._match(one, other), vouched=True) and not self._is_edit(one, other)
+        return self._accepts(self._match(one, other), confirmed_by_third=True) and not self._is_edit(one, other)
 
-    def foresee(self, pairs: Iterable[Pair]) -> None:
+    def prefetch(self, pairs: Iterable[Pair]) -> None:
         """Compare pairs that will be asked for; all of one picture in one thread, which works it out but once."""
         fresh = sorted({pair for pair in map(_sorted, pairs) if not self._knows(pair)})
         tasks = [list(shared) for _, shared in groupby(fresh, itemgetter(0))]
@@ -119,8 +119,8 @@ class Referee:
         return pair in self.matches or self._code(pair) in self._refused
 
     def _take(self, pair: Pair, found: PixelMatch, difference: Difference | None) -> None:
-        # What holds where nobody vouches holds where somebody does; of the rest only the refusal is kept.
-        if self._accepts(found, vouched=True):
+        # A pair that passes alone passes with a third picture to confirm it; of the rest only the refusal is kept.
+        if self._accepts(found, confirmed_by_third=True):
             self.matches[pair] = found
         else:
             self._refused.add(self._code(pair))

@@ -14,7 +14,7 @@ from datumaro_clip.curate.near.pixels import LARGEST_PEAK, PixelMatch
 
 # Log odds at which a pair counts as copies: by what the pair shows, and where a third is surely a copy of both.
 ALONE = 1.5
-VOUCHED = 0.0
+CONFIRMED = 0.0
 
 # Where little is to be seen, a change of light explains any likeness: another thing of that outline, darker.
 _RATHER_PLAIN = 0.55
@@ -57,12 +57,12 @@ def is_recoloured(found: PixelMatch, leeway: float = 1.0) -> bool:
     return found.colour_peak > leeway * 1.2 * (0.012 + found.grain + 0.05 * found.light)
 
 
-def is_retouched(found: PixelMatch, *, vouched: bool = False, leeway: float = 1.0) -> bool:
+def is_retouched(found: PixelMatch, *, confirmed_by_third: bool = False, leeway: float = 1.0) -> bool:
     """Whether one place differs far more than the grain of the rest: the less there is to see, the less it may.
 
     A change of light that is not quite what the model of light says leaves a shade, but no colour.
     """
-    plain = 0.0 if vouched or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
+    plain = 0.0 if confirmed_by_third or found.evidence > _BEYOND_DOUBT else max(found.plainness - _VERY_PLAIN, 0.0)
     shade = _SHADE * found.light if found.colour_peak < _VISIBLE else 0.0
     return found.peak > max(leeway * (8.5 - 80 * plain) * (found.grain + 0.001) + shade, _VISIBLE)
 
@@ -76,28 +76,28 @@ def _is_mere_silhouette(found: PixelMatch) -> bool:
 def _is_another_colour(found: PixelMatch) -> bool:
     """Whether the light changed on a thing and not on its ground, in one frame.
 
-    No lamp does that. Brightening a thing on white does; but so does a listing that shows a thing in a lighter colour,
-    and catalogues of products are full of those.
+    Only the object changed brightness, not the background: treated as a colour variant. Brightening a photo of an
+    object on white looks the same, but product catalogues hold far more colour variants than such copies.
     """
     same_frame = found.displaced < _SAME_FRAME and _GROUND < found.unmoved < _EVERYTHING
     return same_frame and found.plainness > _RATHER_PLAIN and found.light > _RELIT
 
 
-def is_copy(found: PixelMatch, *, vouched: bool = False, leeway: float = 1.0) -> bool:
+def is_copy(found: PixelMatch, *, confirmed_by_third: bool = False, leeway: float = 1.0) -> bool:
     """Whether a pair are copies of one picture.
 
     Parameters
     ----------
     found : PixelMatch
-    vouched : bool
+    confirmed_by_third : bool
         Whether another picture that is surely a copy of the one is surely a copy of the other as well.
     leeway : float
         How many times as much a place may differ as where nothing but thumbnails is looked at.
     """
-    if found.peak > LARGEST_PEAK or is_retouched(found, vouched=vouched, leeway=leeway):
+    if found.peak > LARGEST_PEAK or is_retouched(found, confirmed_by_third=confirmed_by_third, leeway=leeway):
         return False
     if is_recoloured(found, leeway):
         return False
-    if not vouched and (_is_mere_silhouette(found) or _is_another_colour(found)):
+    if not confirmed_by_third and (_is_mere_silhouette(found) or _is_another_colour(found)):
         return False
-    return log_odds(found) > (VOUCHED if vouched else ALONE)
+    return log_odds(found) > (CONFIRMED if confirmed_by_third else ALONE)
