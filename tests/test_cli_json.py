@@ -75,5 +75,5 @@ def test_models(said: Any) -> None:
 
 def test_doctor(said: Any) -> None:
     [told] = said("doctor")
-    assert list(told) == ["versions", "devices", "models", "export", "caches", "missing"]
+    assert list(told) == ["versions", "devices", "defaults", "models", "export", "caches", "missing"]
     assert told["devices"][0].startswith("CPU")

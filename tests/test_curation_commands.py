@@ -74,6 +74,10 @@ def test_decisions_replay_without_a_model_and_compare(workplace: Path):
     logs = ["report-few/decisions.jsonl", "report-more/decisions.jsonl"]
     assert run_command("datum-clip", "decisions", "diff", *logs, cwd=workplace).returncode == 1
     assert run_command("datum-clip", "decisions", "diff", logs[0], logs[0], cwd=workplace).returncode == 0
+    told = run_command("datum-clip", "decisions", "diff", *logs, "--json", cwd=workplace).stdout.splitlines()
+    before, after = (dropped(read_decisions(workplace / log)) for log in logs)
+    assert {json.loads(line)["item"].partition("@")[0] for line in told} == before ^ after
+    assert {json.loads(line)["before"]["action"] for line in told} == {"drop"}  # the few are among the more
 
 
 def test_photographs_are_whole(workplace: Path):

@@ -10,9 +10,11 @@ from importlib import import_module
 from typing import Protocol
 
 from datumaro_clip import __version__
+from datumaro_clip.cli import doctor
 from datumaro_clip.cli.parsing import Parser
 from datumaro_clip.cli.printing import LineFormatter, complain, run_while_read
-from datumaro_clip.errors import DatumaroClipError, with_cure
+from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
+from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.system.streams import open_missing_streams
 
 FAILURE = 1
@@ -74,8 +76,8 @@ class Command(Protocol):
         """Run it; the result is the exit status."""
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def make_parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the command line: of all commands, or of all that ``wanted``, one of them, needs."""
     parser = Parser(prog="datum-clip", description=_JOBS, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
     _add_loudness(parser, False)
@@ -83,7 +85,8 @@ def make_parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         command: Command = import_module(f"{__name__}.{name}")
         subparser = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
-        command.configure(subparser)
+        if wanted in (None, name):
+            command.configure(subparser)
         # What stands before the command counts where nothing stands after it.
         _add_loudness(subparser, argparse.SUPPRESS)
         subparser.set_defaults(run=command.run)
@@ -117,7 +120,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     """Run the command; its own exit status, or that of what stopped it."""
-    args = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    wanted = next((word for word in words if word in COMMANDS), None)
+    try:
+        if wanted != doctor.NAME:  # It tells what is wrong with the file that others refuse.
+            use_configured_model()
+        args = make_parser(wanted).parse_args(words)
+    except OptionError as exc:
+        complain(exc)
+        return FAILURE
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter("%(message)s"))
     level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO

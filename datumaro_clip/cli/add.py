@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.cli.printing import say
-from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import store_digest
 
 NAME = "add"
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     saving = parser.add_mutually_exclusive_group()
     saving.add_argument("--save-media", action="store_true", default=None, help="keep pictures in the store")
     saving.add_argument("--no-save-media", dest="save_media", action="store_false", help="default: as the store does")
-    add_options(parser, EMBEDDING_OPTIONS)
+    add_configured_options(parser, EMBEDDING_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

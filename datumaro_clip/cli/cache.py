@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from datumaro_clip.cli.printing import say, say_json
-from datumaro_clip.embedding.cache import VectorCache, cache_directory
+from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
+from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.configured import add_configured_options
 
 NAME = "cache"
 HELP = "look at, check or empty the vector cache"
@@ -19,13 +21,13 @@ _ACTIONS = ("info", "clear", "verify")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("action", choices=_ACTIONS, help="show what is in it; remove everything; read every vector")
-    parser.add_argument("--cache", type=Path, metavar="DIR", help=f"default: {cache_directory()}".replace("%", "%%"))
+    add_configured_options(parser, [option for option in VECTOR_OPTIONS if option.name == "cache"])
     parser.add_argument("--json", action="store_true", help="print what info tells as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what was asked; 1 if ``verify`` finds damage."""
-    if args.cache is not None and not args.cache.is_dir():
+    if args.cache is not None and not Path(args.cache).is_dir():
         raise OptionError(f"{args.cache} holds no vector cache; check --cache")
     if args.json and args.action != "info":
         raise OptionError("--json goes with info")

@@ -7,9 +7,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate.decisions import (
     Decision,
     DecisionLog,
+    as_record,
     except_items,
     read_decisions,
     read_exceptions,
@@ -35,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     diff = actions.add_parser("diff", help="items that two files decide differently")
     diff.add_argument("before")
     diff.add_argument("after")
+    diff.add_argument("--json", action="store_true", help="print one JSON object for each, for programs")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,9 +63,14 @@ def _diff(args: argparse.Namespace) -> int:
     before, after = (_by_subject(read_decisions(path)) for path in (args.before, args.after))
     changed = [(key, before.get(key), after.get(key)) for key in sorted({*before, *after}, key=str)]
     changed = [(key, one, two) for key, one, two in changed if _said(one) != _said(two)]
+    if args.json:
+        for (name, annotation), one, two in changed:
+            sides = {"before": one and as_record(one), "after": two and as_record(two)}
+            say_json({"item": name, "annotation": annotation, **sides})
+        return 1 if changed else 0
     for (name, annotation), one, two in changed[:_SHOWN]:
         part = "" if annotation is None else f" annotation {annotation}"
-        print(f"{name}{part}: {_said(one)} -> {_said(two)}")
+        say(f"{name}{part}: {_said(one)} -> {_said(two)}")
     if len(changed) > _SHOWN:
         print(f"... and {len(changed) - _SHOWN} more")
     totals = Counter(f"{_brief(one)} -> {_brief(two)}" for _, one, two in changed)

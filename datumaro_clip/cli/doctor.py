@@ -1,30 +1,70 @@
-"""``datum-clip doctor``: what is here, what is missing, and the command that mends it."""
+"""``datum-clip doctor``: what is here, what is in force, what is missing, and the command that mends it."""
 
 from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from datumaro_clip.cli.arguments import add_json
+from datumaro_clip.cli.help import plugin_class
 from datumaro_clip.cli.printing import say, say_json
-from datumaro_clip.errors import MissingDependencyError, with_cure
+from datumaro_clip.curate import integrity
+from datumaro_clip.curate.options import Option
+from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
+from datumaro_clip.embedding import embed_texts
+from datumaro_clip.errors import DatumaroClipError, MissingDependencyError, OptionError, with_cure
+from datumaro_clip.host.configured import defaults_in_force
+from datumaro_clip.host.specs import PLUGINS
 from datumaro_clip.model.devices import list_devices
+from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.openvino import core
-from datumaro_clip.model.resolve import default_model, models_at_hand
+from datumaro_clip.model.resolve import models_at_hand
+from datumaro_clip.store import kind_names
 from datumaro_clip.system.files import cache_root
 from datumaro_clip.system.versions import library_version, library_versions
 
 NAME = "doctor"
-HELP = "versions, devices, models and caches here, and what is missing"
+HELP = "versions, devices, defaults, models and caches here, and what is missing"
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints-export.txt"
 _REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")
-_OPTIONAL = {
-    "export": ("torch", "transformers", "optimum-intel", "nncf"),
-    "openclip": ("open_clip_torch",),
+#: What each extra installs: the module to import, by the distribution's name.
+EXTRAS = {
+    "export": {
+        "torch": "torch",
+        "transformers": "transformers",
+        "optimum-intel": "optimum.intel",
+        "nncf": "nncf",
+        "safetensors": "safetensors",
+    },
+    "openclip": {"open_clip_torch": "open_clip"},
+    "ann": {"usearch": "usearch"},
+    "download": {"httpx": "httpx"},
+    "opensearch": {"opensearch-py": "opensearchpy"},
+    "pgvector": {"psycopg": "psycopg"},
+    "ray": {"ray": "ray"},
+    "serve": {
+        "fastapi": "fastapi",
+        "prometheus-client": "prometheus_client",
+        "python-multipart": "python_multipart",
+        "uvicorn": "uvicorn",
+    },
 }
+# Tries imports one by one, and prints the first that fails.
+_TRY = """
+import sys
+for name in sys.argv[1:]:
+    try:
+        __import__(name)
+    except Exception as exc:
+        sys.exit(f"{name}: {type(exc).__name__}: {exc}".splitlines()[0])
+"""
+_PATIENCE = 120.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     sections = [
         ("versions", "versions", _versions()),
         ("devices", "devices", _devices()),
+        ("defaults", "defaults in force", _defaults()),
         ("models", "models at hand", _models()),
         ("export", "export, beside the tested set", _outside_the_tested_set()),
         ("caches", f"caches below {root}", _caches(root)),
@@ -64,25 +105,48 @@ def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
 def _versions() -> Iterator[str]:
     """Python, this package and the libraries that are installed."""
     yield f"Python {platform.python_version()}, {platform.platform()}"
-    optional = (name for names in _OPTIONAL.values() for name in names)
+    optional = (name for names in EXTRAS.values() for name in names)
     for name, found in library_versions(("datumaro-clip", *_REQUIRED, *optional)).items():
         yield f"{name} {found}"
 
 
 def _devices() -> Iterator[str]:
-    """OpenVINO's devices, with what each computes in natively."""
+    """OpenVINO's devices: what each computes in natively, and whether it computes at all."""
     try:
         devices = list_devices(core())
     except MissingDependencyError as exc:
         yield str(exc)
         return
     for device in devices:
-        yield f"{device}: {', '.join(device.precisions)}"
+        try:
+            embed_texts(["a red mug"], load_model("tiny", device.name))
+            answer = "answers as it should"
+        except DatumaroClipError as exc:
+            answer = f"fails: {exc}"
+        yield f"{device}: {', '.join(device.precisions)}; {answer}"
+
+
+def _defaults() -> Iterator[str]:
+    """What the configuration file, the environment or this package sets."""
+    try:
+        for default in defaults_in_force(option_tables()):
+            yield str(default)
+    except OptionError as exc:
+        yield str(exc)
+
+
+def option_tables() -> dict[str, Sequence[Option]]:
+    """The options of every tool and store that a configuration file may name."""
+    transforms = [spec for spec in PLUGINS if spec.kind == "Transform"]
+    return {
+        **{spec.name: plugin_class(spec).options() for spec in transforms},
+        **dict.fromkeys(kind_names(), EMBEDDING_OPTIONS),
+        "clip_integrity": integrity.OPTIONS,
+    }
 
 
 def _models() -> Iterator[str]:
-    """Models that need no download, and the default."""
-    yield f"the default is {default_model()}"
+    """Models that need no download."""
     for model in models_at_hand():
         yield f"{model.manifest.name} ({model.manifest.precision}): {model.path}"
 
@@ -113,11 +177,44 @@ def _outside_the_tested_set() -> Iterator[str]:
 
 
 def _missing() -> Iterator[str]:
-    """What is not installed, and how to install it."""
+    """What is not installed or cannot be imported, and the one command that mends it."""
     required = [name for name in _REQUIRED if library_version(name) is None]
     if required:
         yield f"{', '.join(required)}: pip install --force-reinstall datumaro-clip"
-    for extra, names in _OPTIONAL.items():
-        absent = [name for name in names if library_version(name) is None]
+    lacking = []
+    for extra, modules in EXTRAS.items():
+        absent = [name for name, module in modules.items() if not _is_installed(module)]
         if absent:
-            yield f"{', '.join(absent)} (optional): pip install 'datumaro-clip[{extra}]'"
+            lacking.append(extra)
+            yield f"{extra} (optional): {', '.join(absent)} not installed"
+        elif fault := _fault(list(modules.values())):
+            yield f"{extra} (optional): {fault}; pip install --force-reinstall 'datumaro-clip[{extra}]'"
+    if lacking:
+        yield f"to have what is optional: pip install 'datumaro-clip[{','.join(lacking)}]'"
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # The package that the module is in.
+        return False
+
+
+def _fault(modules: Sequence[str]) -> str:
+    """What is wrong with modules that are installed; tried in a process of their own, which one may bring down."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _TRY, *modules],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"importing {', '.join(modules)} takes more than {_PATIENCE:.0f} s"
+    if done.returncode == 0:
+        return ""
+    if done.returncode != 1:
+        return f"importing {', '.join(modules)} ends Python with status {done.returncode}"
+    return done.stderr.strip().splitlines()[-1]

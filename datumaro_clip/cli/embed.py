@@ -9,8 +9,8 @@ from pathlib import Path
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.inspect import describe
 from datumaro_clip.cli.printing import say
-from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names, open_store
 
 NAME = "embed"
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--save-media", action="store_true", help="keep pictures in the store")
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32", help="of vectors (default: %(default)s)")
-    add_options(parser, EMBEDDING_OPTIONS)
+    add_configured_options(parser, EMBEDDING_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from importlib import import_module
+from typing import Any
 
 from datumaro_clip.cli.printing import say_lines
 from datumaro_clip.errors import OptionError, did_you_mean
@@ -45,9 +46,13 @@ def _summary(spec: PluginSpec) -> str:
     return words.partition(". ")[0].removesuffix(".")
 
 
+def plugin_class(spec: PluginSpec) -> Any:
+    """The class of a plugin."""
+    module, _, name = spec.import_path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
 def _parser(spec: PluginSpec) -> argparse.ArgumentParser:
     """The parser that Datumaro gives what follows the dashes to."""
-    module, _, name = spec.import_path.rpartition(".")
-    plugin = getattr(import_module(module), name)
-    parser: argparse.ArgumentParser = plugin.build_cmdline_parser(prog=_USAGE[spec.kind].format(spec.name))
+    parser: argparse.ArgumentParser = plugin_class(spec).build_cmdline_parser(prog=_USAGE[spec.kind].format(spec.name))
     return parser

@@ -15,8 +15,10 @@ from datumaro_clip.cli.arguments import at_least, cosine, share, some_text
 from datumaro_clip.cli.printing import say, say_json, say_path
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.formats.base import stored_items
 from datumaro_clip.index import Filter, open_index
 from datumaro_clip.model.encoder import Encoder
@@ -58,8 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     objects.add_argument("--min-confidence", type=share, help="a detector's, from 0 to 1; a box of a person's has 1")
     parser.add_argument("--model", help="model of the query (default: the one that the store's vectors are of)")
-    parser.add_argument("--device", default="CPU", help="OpenVINO device (default: %(default)s)")
-    parser.add_argument("--precision", default="auto", help="auto, f32, bf16, f16 or int8 (default: %(default)s)")
+    add_configured_options(parser, [option for option in VECTOR_OPTIONS if option.name in ("device", "precision")])
 
 
 def run(args: argparse.Namespace) -> int:

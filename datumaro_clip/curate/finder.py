@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datumaro_clip.curate.embedder import named
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.objects import Objects
-from datumaro_clip.curate.summary import NAMED_FAILURES, progress
+from datumaro_clip.curate.summary import level_of_failure, progress
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.finding import find_objects
 from datumaro_clip.errors import ImageError
@@ -102,12 +102,11 @@ class Finder:
             yield ItemObjects(waiting.popleft(), None)
 
     def _count(self, error: ImageError) -> None:
-        """Count a failure, and name the first ones in the log."""
+        """Count a failure, and name it in the log."""
         if self._on_error == "fail":
             raise error
         self._failures[error.reason] += 1
-        if self._failures.total() <= NAMED_FAILURES:
-            log.warning("Not looked at: %s", error)
+        log.log(level_of_failure(self._failures.total()), "Not looked at: %s", error)
 
     def __str__(self) -> str:
         most = ", ".join(f"{name} {count}" for name, count in self._classes.most_common(_NAMED_CLASSES))

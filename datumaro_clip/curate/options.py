@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
+from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 from datumaro_clip.errors import OptionError
@@ -40,6 +42,10 @@ class Kind:
         """The kind as JSON: ``type``, and what bounds it."""
         return {"type": "text"}
 
+    def located(self, value: Any, folder: Path) -> Any:
+        """What a value means that a file in a folder has: paths are taken from there."""
+        return value
+
     def refused(self) -> Sequence[Any]:
         """Some values that must be refused, for tests."""
         return (7, ["a"])
@@ -67,6 +73,9 @@ class File(Kind):
 
     def problem(self, value: Any) -> str | None:
         return None if isinstance(value, str) or hasattr(value, "__fspath__") else "must be a path"
+
+    def located(self, value: Any, folder: Path) -> Any:
+        return os.fspath(folder / Path(value).expanduser())
 
     def describe(self) -> dict[str, Any]:
         return {"type": "path"}
@@ -220,6 +229,8 @@ class Option:
         Its name in Python; ``name`` with underscores where empty.
     group : str
         Heading that it stands under in the help.
+    variable : str
+        A variable of the environment that whoever uses the option asks where it is not given.
     """
 
     name: str
@@ -231,6 +242,7 @@ class Option:
     former: str = ""
     keyword: str = ""
     group: str = "options"
+    variable: str = ""
 
     @property
     def python_name(self) -> str:
@@ -245,10 +257,7 @@ class Option:
     @property
     def told_default(self) -> str:
         """The default as the help and the docs say it; empty for a flag."""
-        if isinstance(self.kind, Flag):
-            return ""
-        values = self.default if isinstance(self.default, tuple) else (self.default,)
-        return self.unset if self.default in (None, ()) else " ".join(_quoted(value) for value in values)
+        return self._told(self.default)
 
     def checked(self, value: Any) -> Any:
         """The value as the tool gets it: lists as tuples, one value of a list as a list of one.
@@ -266,11 +275,12 @@ class Option:
             raise OptionError(f"{self.flag} {problem}, got {value!r}")
         return value
 
-    def add_to(self, parser: Any) -> None:
-        """Declare it on an :class:`argparse.ArgumentParser`, or on a group of one."""
-        told = f"{self.help} (default: {self.told_default})" if self.told_default else self.help
+    def add_to(self, parser: Any, defaults: Mapping[str, Any]) -> None:
+        """Declare it on an :class:`argparse.ArgumentParser`, or on a group of one; see :func:`add_options`."""
+        default = defaults.get(self.name, self.default)
+        told = f"{self.help} (default: {self._told(default)})" if self._told(default) else self.help
         names = (self.flag, f"--{self.former}") if self.former else (self.flag,)
-        common: dict[str, Any] = {"dest": self.python_name, "default": self.default, "help": told.replace("%", "%%")}
+        common: dict[str, Any] = {"dest": self.python_name, "default": default, "help": told.replace("%", "%%")}
         if isinstance(self.kind, Flag):
             parser.add_argument(*names, **common, action=_Renamed, nargs=0, const=not self.default)
             return
@@ -279,6 +289,12 @@ class Option:
         common |= {"nargs": "+"} if isinstance(self.kind, Several) else {}
         common |= {"action": _Renamed} if self.former else {}
         parser.add_argument(*names, **common, type=_argument(one))
+
+    def _told(self, default: Any) -> str:
+        if isinstance(self.kind, Flag):
+            return ""
+        values = default if isinstance(default, tuple) else (default,)
+        return self.unset if default in (None, ()) else " ".join(_quoted(value) for value in values)
 
     def describe(self) -> dict[str, Any]:
         """The option as JSON, for forms: name, keyword, kind, default, help."""
@@ -320,13 +336,23 @@ def read_options(
     return Values(**values)
 
 
-def add_options(parser: argparse.ArgumentParser, table: Sequence[Option]) -> None:
-    """Declare a table's options on a parser, those of one group together."""
+def add_options(
+    parser: argparse.ArgumentParser, table: Sequence[Option], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Declare a table's options on a parser, those of one group together.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    table : sequence of Option
+    defaults : mapping
+        By the option's name, as ``min-score``, values that go before the table's own defaults.
+    """
     groups: dict[str, Any] = {"options": parser}
     for option in table:
         if option.group not in groups:
             groups[option.group] = parser.add_argument_group(option.group)
-        option.add_to(groups[option.group])
+        option.add_to(groups[option.group], defaults)
 
 
 class _Renamed(argparse.Action):

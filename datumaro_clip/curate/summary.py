@@ -15,13 +15,18 @@ from datumaro_clip.system.streams import is_terminal
 
 log = logging.getLogger(__name__)
 
-#: Failures that are named one by one; the others are only counted.
-NAMED_FAILURES = 20
+#: Failures that are named one by one; the others are counted, and named where the log takes what is for debugging.
+NAMED_FAILURES = 3
 
 
 def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> tqdm:
     """A progress bar on standard error; silent where that is no terminal."""
     return tqdm(total=total, unit=unit, desc=doing, disable=not is_terminal(sys.stderr), leave=False)
+
+
+def level_of_failure(number: int) -> int:
+    """The log level at which a run's first, second, … failure is named."""
+    return logging.WARNING if number <= NAMED_FAILURES else logging.DEBUG
 
 
 class EmbeddingSummary:
@@ -57,15 +62,14 @@ class EmbeddingSummary:
         if error is None:
             return
         self.failures[error.reason] += 1
-        if self.failures.total() <= NAMED_FAILURES:
-            log.warning("Not embedded: %s", error)
+        log.log(level_of_failure(self.failures.total()), "Not embedded: %s", error)
 
     def count_object(self, error: ImageError, *, is_named: bool) -> None:
         """Count an object that could not be embedded; name it in the log, unless its picture was named already."""
         self.objects[f"failed {error.reason}"] += 1
         failed = sum(count for reason, count in self.objects.items() if reason.startswith("failed"))
-        if is_named and failed <= NAMED_FAILURES:
-            log.warning("Not embedded: %s", error)
+        if is_named:
+            log.log(level_of_failure(failed), "Not embedded: %s", error)
 
     def count_cut(self, texts: int) -> None:
         """Count texts of which the model reads the beginning only."""
@@ -103,7 +107,8 @@ class EmbeddingSummary:
 
     def _reasons(self) -> str:
         reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.failures.items()))
-        return f" ({reasons})" if reasons else ""
+        more = "; clip_clean names each" if self.failures.total() > NAMED_FAILURES else ""
+        return f" ({reasons}{more})" if reasons else ""
 
     def _computer(self) -> list[str]:
         if self._encoder is None:

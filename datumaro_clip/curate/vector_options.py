@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
@@ -38,6 +39,17 @@ class Model(File):
     def describe(self) -> dict[str, Any]:
         return {"type": "text"}
 
+    def located(self, value: Any, folder: Path) -> Any:
+        directory = folder / Path(value).expanduser()
+        return os.fspath(directory) if directory.is_dir() else value
+
+
+class Cache(Text):
+    """A vector cache's directory, or ``off``."""
+
+    def located(self, value: Any, folder: Path) -> Any:
+        return value if value == "off" else File().located(value, folder)
+
 
 _option = partial(Option, group="vectors")
 _count = partial(_option, kind=Whole(metavar="N|auto", at_least=1, auto=True), default=None, changes="speed")
@@ -49,6 +61,7 @@ VECTOR_OPTIONS = (
         None,
         "model directory, Hugging Face id, bundled name or another package's encoder",
         unset="openai/clip-vit-base-patch32",
+        variable="DATUMARO_CLIP_MODEL",
     ),
     _option("device", Text(), "CPU", "OpenVINO device, as CPU, GPU.0, NPU, AUTO:GPU,CPU"),
     _option("precision", Choice(names=PRECISIONS), "auto", "of the model's arithmetic"),
@@ -58,11 +71,12 @@ VECTOR_OPTIONS = (
     _option("on-error", Choice(names=ON_ERROR), "keep", "items whose picture fails"),
     _option(
         "cache",
-        Text(metavar="DIR|off"),
+        Cache(metavar="DIR|off"),
         None,
         "vector cache",
         unset="the platform's cache directory",
         changes="speed",
+        variable="DATUMARO_CLIP_CACHE",
     ),
     _option("exact-decode", Flag(), False, "decode large JPEGs whole, not scaled"),
     _option("local-files-only", Flag(), False, "never ask a model hub"),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, OneLine, in_one_line
+from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.host.unfinished import take_up
 
 FAILURE = 1
@@ -33,6 +34,8 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
     logged = OneLine()
     logging.root.addFilter(logged)
     try:
+        if is_ours:
+            use_configured_model()
         return take_up(arguments, main, until_exit=args is None) if is_ours else main(args)
     except KeyboardInterrupt:
         kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""

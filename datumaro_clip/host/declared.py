@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 from datumaro.components.dataset_base import IDataset
 from datumaro.components.transformer import Transform
 
-from datumaro_clip.curate.options import Option, Values, add_options, read_options
+from datumaro_clip.curate.options import Option, Values, read_options
+from datumaro_clip.host.configured import add_configured_options
 
 _log = logging.getLogger(__name__)
 
@@ -38,9 +39,9 @@ class DeclaredTransform(Transform):
 
     @classmethod
     def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
-        """Declare the table's options."""
+        """Declare the table's options, with a project's defaults."""
         parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, cls.options())
+        add_configured_options(parser, cls.options(), cls.NAME)
         return parser
 
     @classmethod

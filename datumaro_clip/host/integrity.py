@@ -13,7 +13,8 @@ from datumaro.components.validator import Severity, Validator
 
 from datumaro_clip.curate.integrity import OPTIONS, SEVERITIES, Look, find_faults, look_at
 from datumaro_clip.curate.objects import CropOptions
-from datumaro_clip.curate.options import add_options, read_options
+from datumaro_clip.curate.options import read_options
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.items import label_names, neutral
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class ClipIntegrityValidator(Validator):
     def build_cmdline_parser(cls, **kwargs: Any) -> argparse.ArgumentParser:
         """Declare the names that subsets may have, and whether to decode pictures."""
         parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
-        add_options(parser, OPTIONS)
+        add_configured_options(parser, OPTIONS, "clip_integrity")
         return parser
 
     def __init__(self, **options: Any) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
 from numpy.lib.format import MAGIC_PREFIX
 
-from datumaro_clip.curate.summary import NAMED_FAILURES
+from datumaro_clip.curate.summary import level_of_failure
 from datumaro_clip.errors import InvalidVectorError, OptionError, TableError, with_cure
 from datumaro_clip.host.embedding import ItemEmbedding
 from datumaro_clip.tables.arrow import read_blob
@@ -126,8 +126,7 @@ class PrecomputedVectors:
                     if on_error == "fail":
                         raise
                     failed += 1
-                    if failed <= NAMED_FAILURES:
-                        log.warning("Not embedded: %s", exc)
+                    log.log(level_of_failure(failed), "Not embedded: %s", exc)
                 if on_error == "keep":
                     yield ItemEmbedding(item, None)
                 continue

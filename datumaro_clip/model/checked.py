@@ -60,7 +60,7 @@ def _least_cosine(encoder: Encoder, rows: FloatArray, expected: FloatArray, kind
             f"{found:.4f} to its known vector, at least {least} is wanted; use --precision f32 or --device CPU, "
             "or insist with --no-self-check"
         )
-    log.info("self-check of %s, %ss: least cosine similarity %.5f", where.device, kind, found)
+    log.debug("self-check of %s, %ss: least cosine similarity %.5f", where.device, kind, found)
     return found
 
 

@@ -92,8 +92,9 @@ def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bo
         found = _ready(BUNDLED / name, "bundled")
     else:
         found = _from_hub(name, local_files_only)
-    log.info("model %s: %s, %s", found.manifest.name, found.route, found.path)
-    if note := found.manifest.source.get("note"):
+    log.debug("model %s: %s, %s", found.manifest.name, found.route, found.path)
+    note = found.manifest.source.get("note")
+    if note and name in bundled_names():  # Said to who names it, not to who goes on with what it made.
         log.info("model %s: %s", found.manifest.name, note)
     return found
 

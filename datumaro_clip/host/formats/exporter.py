@@ -10,10 +10,10 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.exporter import Exporter
 
-from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.embedding import Embedder
 from datumaro_clip.host.items import label_names
 from datumaro_clip.host.storing import (
@@ -64,7 +64,7 @@ class StoreExporter(Exporter):
         add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
         add("--repeat", action="store_true", help=argparse.SUPPRESS)
         add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
-        add_options(parser, EMBEDDING_OPTIONS)
+        add_configured_options(parser, EMBEDDING_OPTIONS, cls.NAME)
         return parser
 
     def __init__(
