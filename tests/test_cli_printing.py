@@ -9,14 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from commands import BIN
+from commands import BIN, run_command
 from hypothesis import given
 from hypothesis import strategies as st
 from stored_datasets import make_dataset, make_items, vector
 
 from datumaro_clip.cli import main
-from datumaro_clip.cli.printing import LineFormatter, printable, say_json
+from datumaro_clip.cli.printing import say_json
+from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.system.terminal import printable, printable_log
+from datumaro_clip.vectors import ItemKey
 
 TITLE = "\x1b]0;mine\x07\r\u202eid\nforged line"
 
@@ -52,9 +56,11 @@ def test_json_is_read_back_and_printable(value: dict[str, str]) -> None:
     assert out.getvalue().removesuffix("\n").isprintable()
 
 
-def test_log_lines_keep_their_ends_and_nothing_else() -> None:
-    record = logging.makeLogRecord({"msg": "two lines:\nof %s", "args": ("\x1b[31m",)})
-    assert LineFormatter("%(message)s").format(record) == "two lines:\nof \\x1b[31m"
+def test_log_lines_keep_their_own_ends_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Of what a file says, nothing becomes a line of its own; numbers stay numbers."""
+    with printable_log():
+        logging.error("two lines:\nof %s and %04d", "\x1b[31m\nforged", np.int64(7))
+    assert caplog.messages == ["two lines:\nof \\x1b[31m\\nforged and 0007"]
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +109,24 @@ def test_who_stops_reading_ends_the_output_in_silence(words: list[str], hostile:
         [BIN / "datum-clip", *(word.format(hostile) for word in words)], stdout=closed_pipe(), stderr=subprocess.PIPE
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_datumaro_s_log_does_not_command_the_terminal(tmp_path: Path) -> None:
+    """Its commands log through a formatter of their own."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / f"{TITLE.replace('/', '')}.png").write_bytes(b"no picture")
+    words = ["transform", "-t", "clip_embed", "-o", "out", "in:image_dir", "--", "--model", "tiny", "--cache", "off"]
+    done = run_command("datum", *words, cwd=tmp_path)
+    assert "Not embedded: item '\\x1b]0;mine\\x07\\r\\u202eid\\nforged line'" in done.stdout
+    assert all(line.isprintable() for line in done.stdout.split("\n"))
+
+
+def test_differing_decisions_do_not_command_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither ids and subsets, nor reasons, which are summed up on standard error."""
+    for name, reason in (("before", f"blank {TITLE}"), ("after", "blur")):
+        told = (Decision(ItemKey(TITLE, "\x1b[31m"), "drop", reason),)
+        write_decisions(tmp_path / name, DecisionLog("clip_clean", {}, None, told))
+    assert main(["decisions", "diff", str(tmp_path / "before"), str(tmp_path / "after")]) == 1
+    printed = capsys.readouterr()
+    assert [len(stream.splitlines()) for stream in printed] == [1, 1]
+    assert all(line.isprintable() for line in (printed.out + printed.err).split("\n"))

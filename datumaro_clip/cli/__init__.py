@@ -12,10 +12,11 @@ from typing import Protocol
 from datumaro_clip import __version__
 from datumaro_clip.cli import doctor
 from datumaro_clip.cli.parsing import Parser
-from datumaro_clip.cli.printing import LineFormatter, complain, run_while_read
+from datumaro_clip.cli.printing import complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.system.streams import open_missing_streams
+from datumaro_clip.system.terminal import printable_log
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -130,11 +131,12 @@ def _run(argv: Sequence[str] | None) -> int:
         complain(exc)
         return FAILURE
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter("%(message)s"))
+    handler.setFormatter(logging.Formatter("%(message)s"))
     level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, handlers=[handler])
     try:
-        status: int = args.run(args)
+        with printable_log():
+            status: int = args.run(args)
         return status
     except KeyboardInterrupt:
         complain("interrupted")

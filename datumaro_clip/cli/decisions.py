@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 
-from datumaro_clip.cli.printing import say, say_json
+from datumaro_clip.cli.printing import say, say_aside, say_json
 from datumaro_clip.curate.decisions import (
     Decision,
     DecisionLog,
@@ -54,8 +53,9 @@ def _apply(args: argparse.Namespace) -> int:
         tell_unknown_exceptions(refused, (one.key for one in log.decisions))
         kept = except_items(log.decisions, refused)
         log = DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)
-    count = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
-    print(f"{count} items written to {args.output}")
+    count, lost = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
+    lost.tell()
+    say(f"{count} items written to {args.output}{lost.in_short}")
     return 0
 
 
@@ -72,10 +72,10 @@ def _diff(args: argparse.Namespace) -> int:
         part = "" if annotation is None else f" annotation {annotation}"
         say(f"{name}{part}: {_said(one)} -> {_said(two)}")
     if len(changed) > _SHOWN:
-        print(f"... and {len(changed) - _SHOWN} more")
+        say(f"... and {len(changed) - _SHOWN} more")
     totals = Counter(f"{_brief(one)} -> {_brief(two)}" for _, one, two in changed)
     for change, count in sorted(totals.items()):
-        print(f"{count:6d}  {change}", file=sys.stderr)
+        say_aside(f"{count:6d}  {change}")
     return 1 if changed else 0
 
 

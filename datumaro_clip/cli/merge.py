@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Merge, write, and print what was done."""
     from datumaro_clip.curate.mapping import read_mapping
+    from datumaro_clip.host.losses import write
     from datumaro_clip.host.merge import merge, open_named
 
     if args.output_dir.exists() and (not args.output_dir.is_dir() or any(args.output_dir.iterdir())):
@@ -41,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(f"no dataset can be written as {args.format}; see: datum convert --help")
     mapping = read_mapping(args.mapping) if args.mapping else None
     merged, report = merge(sources, mapping, near=args.near, subset_of=args.subset_of)
-    merged.export(str(args.output_dir), args.format, save_media=args.save_media)
+    lost = write(merged, args.output_dir, args.format, save_media=args.save_media)
+    lost.tell()
     if args.report:
         write_text(args.report, json.dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n")
     for title, lines in (("one item", report.joined), ("renamed", report.renamed), ("conflict", report.conflicts)):
@@ -51,5 +53,5 @@ def run(args: argparse.Namespace) -> int:
             say(f"{title}: ... and {len(lines) - _SHOWN} more, in --report")
     counts = report.counts
     say(f"{counts['items in the sources']} items of {len(sources)} datasets are {counts['items']} in {args.output_dir}")
-    say(f"{counts['things in the sources']} boxes and other shapes are {counts['things']}")
+    say(f"{counts['things in the sources']} boxes and other shapes are {counts['things']}{lost.in_short}")
     return 0

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-
-def printable(text: object) -> str:
-    r"""A text in one line, with all that is not printable escaped as Python does: ``\n``, ``\x1b``, ``\u202e``."""
-    plain = str(text)
-    return plain if plain.isprintable() else "".join(one if one.isprintable() else ascii(one)[1:-1] for one in plain)
+from datumaro_clip.system.terminal import printable
 
 
 def say(text: object = "") -> None:
     """Print a line of the result on standard output."""
     print(printable(text))
+
+
+def say_aside(text: object) -> None:
+    """Print a line on standard error, beside the result."""
+    print(printable(text), file=sys.stderr)
 
 
 def say_lines(text: str) -> None:
@@ -51,15 +51,7 @@ def say_path(path: str, end: str) -> None:
 
 def complain(text: object) -> None:
     """Print an error's one line on standard error."""
-    print(f"datum-clip: {printable(text)}", file=sys.stderr)
-
-
-class LineFormatter(logging.Formatter):
-    """Log messages with all that is not printable escaped, but for the ends of lines."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        """The message alone; a traceback that follows it stays as it is."""
-        return "\n".join(map(printable, super().formatMessage(record).split("\n")))
+    say_aside(f"datum-clip: {text}")
 
 
 def run_while_read(run: Callable[[], int]) -> int:

@@ -15,6 +15,7 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.errors import DecisionError, OptionError
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of, with_labels
+from datumaro_clip.host.losses import Losses, write
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.vectors import ItemKey
 
@@ -156,7 +157,9 @@ class Replay(Transform):
         yield from DecidedItems(self._log, self.categories()).apply(self._extractor)
 
 
-def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False) -> int:
+def replay(
+    log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False
+) -> tuple[int, Losses]:
     """Write the dataset as the decisions leave it.
 
     Parameters
@@ -170,8 +173,10 @@ def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, s
 
     Returns
     -------
-    int
+    count : int
         Number of items written.
+    losses : Losses
+        What the format does not keep of them.
 
     Raises
     ------
@@ -189,8 +194,8 @@ def replay(log: DecisionLog, pathspec: str, output: Path, form: str | None, *, s
     with told_as_option_errors(pathspec):
         DecidedItems(log, dataset.categories()).require_keys(key_of(item) for item in dataset)
         dataset.transform(Replay, log=log)
-        dataset.export(str(output), form, save_media=save_media)
-        return len(dataset)
+        lost = write(dataset, output, form, save_media=save_media)
+        return len(dataset), lost
 
 
 def _transferable(item: DatasetItem, reason: str) -> list[Annotation]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
 from types import TracebackType
 
+from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.errors import DatumaroError
 
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
@@ -17,11 +19,15 @@ from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 PLACE_OF_OVERWRITE = "write it before the dataset, as in 'datum transform --overwrite -t NAME …'"
 
 
+# What Datumaro's merge says of captions, which have none.
+_NO_LABEL = re.compile(r"object has no attribute 'label'$")
+
+
 def in_one_line(error: BaseException) -> str:
     """All that an error and its causes say, without repetition, from the outermost to the innermost.
 
     Datumaro's import errors name the dataset only; the item and the field are in their causes. An error that Datumaro
-    did not expect is told with the file that was being read, where there is one.
+    did not expect is told with the item and the file that it was about, where there are any.
     """
     chain = list(_chain(error))
     said: list[str] = []
@@ -31,10 +37,10 @@ def in_one_line(error: BaseException) -> str:
         if text and not any(own in earlier for earlier in said):
             said = [earlier for earlier in said if earlier not in text]
             said.append(text)
-    unexpected = not isinstance(chain[-1], DatumaroError | DatumaroClipError | OSError)
-    file = _file_at_fault(chain) if unexpected else None
-    if file is not None and not any(file in text for text in said):
-        said[-1] += f" in {file}"
+    if not isinstance(chain[-1], DatumaroError | DatumaroClipError | OSError):
+        for names, where in (_item_at_fault(chain), " at item {}"), (_file_at_fault(chain), " in {}"):
+            if names and not any(all(name in text for name in names) for text in said):
+                said[-1] += where.format(" of subset ".join(names))
     if cure := _cure(chain[-1]):
         said.append(cure)
     return ": ".join(text.rstrip(".:") for text in said[:-1]) + (": " if said[1:] else "") + said[-1]
@@ -95,7 +101,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, DatumaroError | DatumaroClipError) or type(error).__module__.startswith("datumaro"):
         return str(error)
     name = type(error).__name__
-    if isinstance(error, AssertionError) and error.__traceback__ is not None:
+    if isinstance(error, AssertionError | NotImplementedError) and error.__traceback__ is not None:
         *_, (frame, _) = walk_tb(error.__traceback__)
         name = f"{name} of {frame.f_code.co_name}"
     return f"{name}: {error}" if str(error) else name
@@ -106,6 +112,10 @@ def _cure(error: BaseException) -> str | None:
         return PLACE_OF_OVERWRITE
     if isinstance(error, UnicodeError):
         return "save it as UTF-8"
+    if isinstance(error, NotImplementedError):
+        return "this format does not take them: choose another with -f, as -f clip_mmap"
+    if _NO_LABEL.search(str(error)):
+        return "Datumaro joins labelled annotations only: use 'datum-clip merge'"
     if isinstance(error, DatumaroError | DatumaroClipError | OSError):
         return None
     if type(error).__module__.startswith("datumaro"):
@@ -113,14 +123,22 @@ def _cure(error: BaseException) -> str | None:
     return "mend or leave out what it names; --loglevel debug shows where it happened"
 
 
-def _file_at_fault(chain: list[BaseException]) -> str | None:
-    """The file that the innermost error's functions held, the innermost first."""
+def _item_at_fault(chain: list[BaseException]) -> tuple[str, ...]:
+    """Id and subset of the item that the innermost error's functions held, the innermost first."""
+    found = (value for value in _held(chain) if isinstance(value, DatasetItem))
+    return next(((str(item.id), str(item.subset)) for item in found), ())
+
+
+def _file_at_fault(chain: list[BaseException]) -> tuple[str, ...]:
+    """The file that they held."""
+    return next(((str(value),) for value in _held(chain) if _is_file(value)), ())
+
+
+def _held(chain: list[BaseException]) -> Iterator[object]:
+    """What each function was holding, the innermost error's and the latest first."""
     for error in reversed(chain):
-        for names in reversed(list(_locals_of(error.__traceback__))):
-            for value in reversed(names):
-                if _is_file(value):
-                    return str(value)
-    return None
+        for values in reversed(list(_locals_of(error.__traceback__))):
+            yield from reversed(values)
 
 
 def _locals_of(traceback: TracebackType | None) -> Iterator[list[object]]:
@@ -128,7 +146,7 @@ def _locals_of(traceback: TracebackType | None) -> Iterator[list[object]]:
     for frame, _ in walk_tb(traceback):
         module = str(frame.f_globals.get("__name__", ""))
         if module.startswith("datumaro."):
-            yield [value for name, value in frame.f_locals.items() if isinstance(value, str | Path)]
+            yield list(frame.f_locals.values())
 
 
 def _is_file(value: object) -> bool:

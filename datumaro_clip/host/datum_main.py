@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 
 from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, OneLine, in_one_line
 from datumaro_clip.host.configured import use_configured_model
+from datumaro_clip.host.losses import telling_losses
 from datumaro_clip.host.unfinished import take_up
+from datumaro_clip.system.terminal import printable_log
 
 FAILURE = 1
 INTERRUPTED = 130
@@ -31,25 +33,28 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
     """
     arguments = list(sys.argv[1:] if args is None else args)
     is_ours = any(word == "export" or "clip_" in word for word in arguments)
+    takes_format_early = arguments[:1] in (["transform"], ["filter"])
     logged = OneLine()
     logging.root.addFilter(logged)
-    try:
-        if is_ours:
-            use_configured_model()
-        return take_up(arguments, main, until_exit=args is None) if is_ours else main(args)
-    except KeyboardInterrupt:
-        kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""
-        logging.error("Interrupted.%s", kept)
-        return INTERRUPTED
-    except SystemExit as exc:
-        # argparse has shown the usage of the plugin, which does not know the option.
-        if exc.code and arguments[:1] == ["transform"] and "--overwrite" in arguments:
-            logging.error("If --overwrite is about the output directory: %s", PLACE_OF_OVERWRITE)
-        raise
-    except Exception as exc:
-        if not any(told is exc for told in logged.told):
-            logging.error("%s", in_one_line(exc))
-        logging.debug("The error in full:", exc_info=exc)
-        return FAILURE
-    finally:
-        logging.root.removeFilter(logged)
+    with printable_log():
+        try:
+            if is_ours:
+                use_configured_model()
+            with telling_losses(" before the dataset" if takes_format_early else ""):
+                return take_up(arguments, main, until_exit=args is None) if is_ours else main(args)
+        except KeyboardInterrupt:
+            kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""
+            logging.error("Interrupted.%s", kept)
+            return INTERRUPTED
+        except SystemExit as exc:
+            # argparse has shown the usage of the plugin, which does not know the option.
+            if exc.code and arguments[:1] == ["transform"] and "--overwrite" in arguments:
+                logging.error("If --overwrite is about the output directory: %s", PLACE_OF_OVERWRITE)
+            raise
+        except Exception as exc:
+            if not any(told is exc for told in logged.told):
+                logging.error("%s", in_one_line(exc))
+            logging.debug("The error in full:", exc_info=exc)
+            return FAILURE
+        finally:
+            logging.root.removeFilter(logged)

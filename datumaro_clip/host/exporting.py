@@ -10,6 +10,7 @@ from datumaro.components.dataset import Dataset
 
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of
+from datumaro_clip.host.losses import write
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.system.files import cache_root, safe_file_name
@@ -17,7 +18,7 @@ from datumaro_clip.vectors import ItemKey
 
 
 def export_items(store: Path, keys: Collection[ItemKey], format: str, path: Path) -> None:
-    """Write some items of a store, pictures included.
+    """Write some items of a store, pictures included; a warning tells what the format does not keep of them.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def export_items(store: Path, keys: Collection[ItemKey], format: str, path: Path
     some = Dataset.from_iterable(
         chosen, infos=stored.infos(), categories=stored.categories(), media_type=stored.media_type()
     )
-    some.export(str(path), format, save_media=True)
+    write(some, path, format, save_media=True).tell()
 
 
 def store_dataset(spec: str, model: str | None = None) -> Path:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-log = logging.getLogger(__name__)
 
 #: Formats of Datumaro's that hold pictures with all or much of what may be said of them.
 _GENERAL = ("datumaro", "coco", "voc", "yolo", "image_dir")
@@ -33,41 +30,19 @@ def choose_format(module: Any, command: Callable[[argparse.Namespace], int]) -> 
     opened = module.parse_dataset_pathspec
 
     def run(args: argparse.Namespace) -> int:
-        written: list[Any] = []
-
         def parse_dataset_pathspec(*given: Any, **options: Any) -> Any:
             dataset = opened(*given, **options)
             if not getattr(args, "dry_run", False):
                 _set_format(dataset, args)
-                written.append(dataset)
             return dataset
 
         module.parse_dataset_pathspec = parse_dataset_pathspec
         try:
-            code = command(args)
+            return command(args)
         finally:
             module.parse_dataset_pathspec = opened
-        for dataset in written if code == 0 else ():
-            _tell_lost(dataset)
-        return code
 
     return run
-
-
-def _tell_lost(dataset: Any) -> None:
-    """Warn of what a folder of pictures cannot hold: annotations, and attributes, as tools mark items with."""
-    if dataset.format != "image_dir":
-        return
-    annotations = sum(len(item.annotations) for item in dataset)
-    marked = sum(bool(item.attributes) for item in dataset)
-    if annotations or marked:
-        log.warning(
-            "%d annotations and the attributes of %d items are lost: %s holds pictures only; write another format with "
-            "-f before the dataset, as -f datumaro",
-            annotations,
-            marked,
-            dataset.format,
-        )
 
 
 def _set_format(dataset: Any, args: argparse.Namespace) -> None:

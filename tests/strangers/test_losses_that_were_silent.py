@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from datumaro.cli.__main__ import main
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
@@ -71,19 +70,3 @@ def test_a_store_without_vectors(place: Path, caplog) -> None:
     dataset = Dataset.from_iterable([DatasetItem(name, media=Image.from_file(f"{name}.png")) for name in "ab"])
     dataset.export("store", "clip_mmap", model="tiny", cache="off")
     assert "0 of 2 items have a vector; nothing can be searched for among them" in caplog.messages
-
-
-def test_labels_that_a_folder_of_pictures_cannot_hold(place: Path, caplog) -> None:
-    """They were lost with status 0."""
-    words = ["transform", "-t", "clip_classify", "-o", "out", "in:image_dir", "--", "--labels", "red", "blue"]
-    assert main([*words, "--model", "tiny", "--cache", "off"]) == 0
-    [told] = [message for message in caplog.messages if " are lost" in message]
-    assert told.startswith("2 annotations and the attributes of")
-    assert told.endswith("as -f datumaro")
-
-
-def test_labels_that_the_format_holds(place: Path, caplog) -> None:
-    words = ["transform", "-t", "clip_classify", "-f", "datumaro", "-o", "out", "in:image_dir", "--", "--labels"]
-    assert main([*words, "red", "blue", "--model", "tiny", "--cache", "off"]) == 0
-    assert not any(" are lost" in message for message in caplog.messages)
-    assert sum(len(item.annotations) for item in Dataset.import_from("out", "datumaro")) == 2

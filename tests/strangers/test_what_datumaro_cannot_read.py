@@ -129,3 +129,34 @@ def test_overwrite_after_the_dataset_is_explained(
     more = ["--", "-e", "|a|b|"] if transform == "rename" else []
     assert main([*words, *more]) == 1
     assert "pass --overwrite to overwrite): write it before the dataset" in caplog.messages[-1]
+
+
+def captioned(root: Path) -> str:
+    note = {"id": 0, "type": "caption", "attributes": {}, "group": 0, "caption": "a cup"}
+    (root / "annotations").mkdir(parents=True)
+    said = {"infos": {}, "categories": {"label": {"labels": [{"name": "cup", "parent": ""}], "attributes": []}}}
+    said["items"] = [{"id": "a", "annotations": [note], "attr": {}}]
+    (root / "annotations/train.json").write_text(json.dumps(said))
+    return f"{root.name}:datumaro"
+
+
+def rows(root: Path) -> str:
+    root.mkdir()
+    (root / "a.csv").write_text("x,y\n1,2\n")
+    return f"{root.name}:tabular"
+
+
+WRITTEN = [
+    (captioned, "merge -f coco -o out", "", ["no attribute 'label'", "item a of subset train", "'datum-clip merge'"]),
+    (rows, "transform -t rename -f datumaro -o out", "-- -e |a|b|", ["NotImplementedError of", "-f clip_mmap"]),
+]
+
+
+@pytest.mark.parametrize(("make", "command", "more", "words"), WRITTEN, ids=["merge of captions", "tabular"])
+def test_what_datumaro_cannot_write_is_told_with_item_and_cure(
+    make, command: str, more: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command.split(), make(tmp_path / "in"), *more.split()]) == 1
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert all(told.count(word) == 1 for word in words), told
