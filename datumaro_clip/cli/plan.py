@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datumaro_clip.cli.arguments import add_json, at_least
-from datumaro_clip.cli.printing import complain, say, say_json
+from datumaro_clip.cli.printing import complain, say, say_json, say_lines
 from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.distributed.records import Record, Records, ShardState, states, tell_slowest
@@ -58,6 +58,7 @@ def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     run.add_argument("plan", metavar="PLAN", help="plan.json")
     run.add_argument("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
     run.add_argument("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
+    run.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead, a task a shard")
     add_options(run, LOCAL_OPTIONS)
 
 
@@ -96,8 +97,10 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
     from datumaro_clip.distributed.runner import ShardRunner
 
     plan = work.plan
-    numbers = range(len(plan.shards)) if args.shard is None else args.shard
+    numbers = range(len(plan.shards)) if args.shard is None else sorted(set(args.shard))
     plan.require(numbers)
+    if args.slurm:
+        return _print_slurm(work, numbers, args)
     local = {option.python_name: getattr(args, option.python_name) for option in LOCAL_OPTIONS}
     runner = ShardRunner(plan, work.place, local, args.dataset)
     if args.shard is None:
@@ -107,6 +110,22 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
         for number in numbers:
             _tell(number, runner.run(number))
     return _conclude(work, failed)
+
+
+def _print_slurm(work: PlannedWork, numbers: Sequence[int], args: argparse.Namespace) -> int:
+    from datumaro_clip.distributed.slurm import array_script
+
+    records = Records(work.plan, work.place)
+    left = [number for number in numbers if records.done(number) is None]
+    if not left:
+        return _conclude(work, [])
+    arguments = [] if args.dataset is None else ["--dataset", args.dataset]
+    for option in LOCAL_OPTIONS:
+        value = getattr(args, option.python_name)
+        if value != option.default:
+            arguments += [option.flag] if isinstance(value, bool) else [option.flag, str(value)]
+    say_lines(array_script(work.path, left, arguments))
+    return 0
 
 
 def _tell(number: int, record: Record) -> None:
