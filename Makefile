@@ -2,13 +2,13 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 # What to install, and how; CI narrows both (see the ci-* targets).
 EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench tiny-eval ci-system ci-venv clean
+.PHONY: help demo test check site dist bench tiny-eval ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -24,11 +24,23 @@ demo: $(VENV)/installed-$(EXTRAS) ## Show the whole product on drawn pictures
 test: $(VENV)/installed-$(EXTRAS) ## Run the tests
 	$(BIN)/python -m pytest
 
-check: $(VENV)/installed-dev ## Lint, types, floors: what CI checks
+check: $(VENV)/installed-dev ## Lint, types, floors, documentation: what CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+site: $(VENV)/installed-dev ## Build the documentation into site/; a warning is an error
+	$(BIN)/mkdocs build --quiet --strict
+
+dist: $(VENV)/installed-dev ## Build wheel and source distribution, check them, list what they need (SBOM)
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m venv dist/venv
+	dist/venv/$(notdir $(BIN))/python -m pip install --quiet --disable-pip-version-check dist/*.whl
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --of JSON --output-reproducible -o dist/sbom.json dist/venv
+	rm -rf dist/venv
 
 bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for one part)
 	$(BIN)/python -m benchmarks $(ONLY)
@@ -56,4 +68,4 @@ ci-venv: ## A CPU-only environment with the export extra, for CI
 	touch $(VENV)/installed-test $(VENV)/installed-dev
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache

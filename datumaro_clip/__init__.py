@@ -5,6 +5,7 @@ from datumaro_clip import _autoload
 TYPE_CHECKING = False  # as in typing, without the cost of importing it in every Python process
 
 if TYPE_CHECKING:
+    __version__: str
     from datumaro_clip.curate.decisions import Decision, DecisionLog
     from datumaro_clip.curate.item import Item
     from datumaro_clip.embedding import embed, embed_texts
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from datumaro_clip.model.loading import load_model
     from datumaro_clip.store import open_store
     from datumaro_clip.vectors import Embedding, VectorSpace
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Decision",
@@ -58,6 +57,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from datumaro_clip.system.versions import library_version
+
+        return library_version("datumaro-clip") or "unknown"
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
