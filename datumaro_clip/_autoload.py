@@ -178,6 +178,13 @@ def _widen_merged_masks(module: "Any") -> None:
     module.merge_masks = merge_masks
 
 
+def _spare_others(module: "Any") -> None:
+    """Let a picture that is a link out of its dataset's folder be its own failure, where a command of ours reads."""
+    from datumaro_clip.host.links import sparing_others
+
+    module.join_within_base = sparing_others(module.join_within_base)
+
+
 _EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
     "datumaro.plugins.specs": _extend_specs,
     "datumaro.cli.commands": _extend_commands,
@@ -186,4 +193,5 @@ _EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
     "datumaro.cli.commands.transform": _extend_with_formats("transform_command"),
     "datumaro.cli.commands.validate": _extend_tasks,
     "datumaro.util.mask_tools": _widen_merged_masks,
+    "datumaro.util.os_util": _spare_others,
 }

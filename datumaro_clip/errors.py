@@ -97,7 +97,8 @@ class ImageError(DatumaroClipError, ValueError):
     ----------
     reason : str
         Short machine-readable reason, counted in summaries: ``missing``, ``unreadable``, ``truncated``,
-        ``too_large``, ``empty``, ``not_a_file``, ``permission``, ``no_image``, ``inference``.
+        ``too_large``, ``empty``, ``not_a_file``, ``permission``, ``no_image``, ``inference``, ``outside``,
+        ``another_size``.
     message : str
         One sentence that names the picture and the cure.
     """

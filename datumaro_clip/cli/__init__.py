@@ -15,6 +15,7 @@ from datumaro_clip.cli.parsing import Parser
 from datumaro_clip.cli.printing import complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 from datumaro_clip.host.configured import use_configured_model
+from datumaro_clip.system.notices import noticed_last
 from datumaro_clip.system.streams import open_missing_streams
 from datumaro_clip.system.terminal import printable_log
 
@@ -135,7 +136,7 @@ def _run(argv: Sequence[str] | None) -> int:
     level = logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
     logging.basicConfig(level=level, handlers=[handler])
     try:
-        with printable_log():
+        with printable_log(), noticed_last():
             status: int = args.run(args)
         return status
     except KeyboardInterrupt:

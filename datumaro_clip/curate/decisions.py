@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from datumaro_clip.errors import DecisionError, with_cure
 from datumaro_clip.system.files import write_text
+from datumaro_clip.system.notices import notice
 from datumaro_clip.vectors import ItemKey
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,7 @@ def tell_unknown_exceptions(refused: Iterable[ItemKey], known: Iterable[ItemKey]
     """Warn of what a person has refused to drop and what is nothing's name, by number and three names."""
     if unknown := sorted(set(refused) - set(known)):
         names = ", ".join(map(str, unknown[:3]))
-        log.warning("--except: %d lines name no item, as %s; a line is id@subset", len(unknown), names)
+        notice(log, "--except: %d lines name no item, as %s; a line is id@subset", len(unknown), names)
 
 
 def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey | None:

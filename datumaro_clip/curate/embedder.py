@@ -108,9 +108,9 @@ class Embedder:
         with progress(total) as bar:
             for found in self._with_texts(self._with_images(items)):
                 bar.update()
-                summary.count(found.error)
                 if found.error is not None and self.options.on_error == "fail":
                     raise found.error
+                summary.count(found.error)
                 if found.error is None or self.options.on_error == "keep":
                     yield found
         self.model.flush()
@@ -165,6 +165,7 @@ class Embedder:
             None if self.objects.detector is None else self.objects.find,
             self.objects.crop.region_of,
             {each.source: each.vector for each in kept},
+            item.size,
         )
 
     def _known_first(self, waiting: deque[_Asked]) -> Iterator[ItemEmbedding[Item]]:
@@ -206,9 +207,9 @@ class Embedder:
             self.model.summary.objects[reason] += 1
         else:
             error = named(result.error, item, box)
-            self.model.summary.count_object(error, is_named=of_picture is None)
             if self.options.on_error == "fail":
                 raise error
+            self.model.summary.count_object(error, is_named=of_picture is None)
         return box._replace(carried=None)
 
     def _large_enough(self, item: Item) -> list[ItemBox]:
@@ -310,7 +311,10 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
     prompts = model.text_vectors([fill_prompt(model.options.prompt, name) for name in names])
     texts = dict(zip(names, prompts, strict=True))
     by_item = [(item, [box for _, box in group]) for item, group in groupby(boxes, key=itemgetter(0))]
-    asked = (PartsRequest(item.request(), [Region(box.box, box.angle) for box in own]) for item, own in by_item)
+    asked = (
+        PartsRequest(item.request(), [Region(box.box, box.angle) for box in own], size=item.size)
+        for item, own in by_item
+    )
     results = chain.from_iterable(found.results for found in model.embed_parts(asked))
     for (item, box), result in zip(boxes, results, strict=True):
         model.summary.sources[result.source] += 1
@@ -319,9 +323,9 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
             yield ItemEmbedding(item, crop, (_caption(crop, ItemText(box.annotation, ""), texts[str(box.label)]),))
             continue
         error = named(result.error, item)
-        model.summary.count(error)
         if model.options.on_error == "fail":
             raise error
+        model.summary.count(error)
         yield ItemEmbedding(item, None, error=error)
     model.flush()
     model.summary.log()

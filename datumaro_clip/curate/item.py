@@ -136,6 +136,9 @@ class Item:
         Path or URL of the picture; empty where it has none.
     annotation_count : int
         How many annotations the item has, of all kinds.
+    size : tuple of int or None
+        (width, height) of the picture in pixels, as the dataset says, which its boxes are within; None where it says
+        nothing.
     origin : object
         What the item was made from, for whoever made it.
     """
@@ -148,6 +151,7 @@ class Item:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     media: str = ""
     annotation_count: int = 0
+    size: tuple[int, int] | None = None
     origin: Any = None
 
     @classmethod

@@ -17,7 +17,7 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.images import ImageLike, Region
 from datumaro_clip.images.decoding import decoded
-from datumaro_clip.images.regions import Cutter
+from datumaro_clip.images.regions import Cutter, require_size
 from datumaro_clip.vectors import ItemKey
 
 # Behind an item's id, before the number of the object's annotation.
@@ -140,4 +140,5 @@ def _as_item(item: Item, box: ItemBox, region: Region) -> Item:
 def _part(item: Item, region: Region) -> ImageLike:
     """The pixels of a part of an item's picture, (H, W, 3) uint8."""
     with decoded(item.request().fetch()) as picture:
+        require_size(picture, item.size)
         return np.asarray(Cutter(picture)(region))

@@ -29,6 +29,7 @@ from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError, with_cure
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.system.notices import notice
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     """
     _require_subsets(values, items)
     if not items:
-        log.warning("%s: 0 items read: check the dataset's path and format", tool.name)
+        notice(log, "%s: 0 items read: check the dataset's path and format", tool.name)
     tell_unknown_exceptions(values.excepted, (item.key for item in items))
     chosen = [item for item in items if not values.subset or item.key.subset in values.subset]
     if not tool.takes_repeated_keys(values):
@@ -141,7 +142,7 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
     _log_summary(made)
     if tool.selects and items and not any(one.action == "keep" for one in decisions):
-        log.warning("%s: 0 of %d items are left; ask for less", tool.name, len(items))
+        notice(log, "%s: 0 of %d items are left; ask for less", tool.name, len(items))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -19,7 +20,10 @@ from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product
+from datumaro_clip.system.notices import notice
 from datumaro_clip.vectors import FloatArray, unit_rows
+
+log = logging.getLogger(__name__)
 
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
 _BLIND = ("random", "stratified")
@@ -70,6 +74,15 @@ def pick_sample(columns: Columns, options: Values) -> Verdicts:
             picks = _pick(columns, columns.vectors[able], start, count, options)
             rows = columns.rows[able[picks.indices]]
             verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
+        if options.count is not None and len(picks.indices) < options.count:
+            where = "" if name is None else f" in {name}"
+            notice(
+                log,
+                "clip_sample: --count asks for %d items, and %d are there%s",
+                options.count,
+                len(picks.indices),
+                where,
+            )
     return verdicts
 
 

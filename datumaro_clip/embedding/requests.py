@@ -17,8 +17,8 @@ from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.embedding.keys import content_digest, source_digest, vector_key
 from datumaro_clip.errors import ImageError, InferenceError
 from datumaro_clip.images import Box, ImageLike, Region, decode
-from datumaro_clip.images.decoding import decoded
-from datumaro_clip.images.regions import Cutter
+from datumaro_clip.images.decoding import decoded, describe
+from datumaro_clip.images.regions import Cutter, require_size
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.vectors import FloatArray
@@ -80,6 +80,9 @@ class PartsRequest:
         vector, which is the error ``too_small``.
     known : mapping, optional
         Vectors that parts have already, by :func:`~datumaro_clip.embedding.keys.source_digest`.
+    size : tuple of int, optional
+        (width, height) that the parts' places are about; in a picture of another size they are the error
+        ``another_size``.
     """
 
     picture: ImageRequest
@@ -87,6 +90,7 @@ class PartsRequest:
     find: Callable[[Image.Image], Detections] | None = None
     region_of: Callable[[Box], Region | None] = Region
     known: Mapping[str, FloatArray] = field(default_factory=dict)
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +298,8 @@ class Preparation:
         missing = _missing(chunk.prepared)
         if missing and picture.needs_all:
             with picture.whole() as image:
-                self._cut(image, chunk.parts, chunk.prepared, missing)
+                _refuse_another_size(chunk, image)
+                self._cut(image, chunk.parts, chunk.prepared, _missing(chunk.prepared))
         for n in missing if not picture.needs_all else ():
             chunk.prepared[n].pixels = self._preprocessing.read(picture.image, exact=self._exact_decode)
 
@@ -311,6 +316,7 @@ class Preparation:
         regions = [request.region_of((x, y, w, h)) for x, y, w, h in sides.tolist()]
         parts = [*chunk.parts, *(region for region in regions if region is not None)]
         chunk.prepared = self._looked_up(chunk.picture, parts)
+        _refuse_another_size(chunk, image)
         self._cut(image, parts, chunk.prepared, _missing(chunk.prepared))
         for n, region in enumerate(regions, len(chunk.parts)):
             if region is None:
@@ -348,6 +354,17 @@ class Preparation:
                 prepared[n].pixels = self._preprocessing(image if part is None else cutter(part))
             except ImageError as error:
                 prepared[n].error = error
+
+
+def _refuse_another_size(chunk: Chunk, image: Image.Image) -> None:
+    """Give the error to the parts that were asked for, where the picture is not of the size that they are about."""
+    try:
+        require_size(image, chunk.picture.request.size)
+    except ImageError as exc:
+        error = ImageError(exc.reason, f"{describe(chunk.picture.image)}: {exc}")
+        for one, part in zip(chunk.prepared, chunk.parts, strict=False):
+            if part is not None and one.vector is None and one.error is None:
+                one.error = error
 
 
 def _missing(prepared: Sequence[Prepared]) -> list[int]:

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, OneLine, in_one_line
 from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.host.losses import telling_losses
+from datumaro_clip.host.sources import watched_imports
 from datumaro_clip.host.unfinished import take_up
+from datumaro_clip.system.notices import noticed_last
 from datumaro_clip.system.terminal import printable_log
 
 FAILURE = 1
@@ -40,8 +42,11 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
         try:
             if is_ours:
                 use_configured_model()
-            with telling_losses(" before the dataset" if takes_format_early else ""):
-                return take_up(arguments, main, until_exit=args is None) if is_ours else main(args)
+            with noticed_last(), telling_losses(" before the dataset" if takes_format_early else ""):
+                if not is_ours:
+                    return main(args)
+                with watched_imports():
+                    return take_up(arguments, main, until_exit=args is None)
         except KeyboardInterrupt:
             kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""
             logging.error("Interrupted.%s", kept)

@@ -11,6 +11,7 @@ from datumaro.components.media import Image, ImageFromBytes, ImageFromFile, Vide
 
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
+from datumaro_clip.host.links import link_out_of_folder
 from datumaro_clip.images import ImageLike
 
 
@@ -29,6 +30,9 @@ def image_request(item: DatasetItem) -> ImageRequest:
     if isinstance(media, VideoFrame):
         return _read_now(ImageRequest(lambda: _pixels(media)))
     if type(media) is ImageFromFile:
+        if link := link_out_of_folder(media.path):
+            problem = f"{link}: it leads out of the dataset's folder and is not followed; put the picture itself there"
+            return ImageRequest(partial(fail, ImageError("outside", problem)))
         return ImageRequest(media.path)
     if isinstance(media, ImageFromBytes):
         return ImageRequest(lambda: _encoded(media))

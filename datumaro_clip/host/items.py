@@ -9,6 +9,7 @@ from typing import Any
 
 from datumaro.components.annotation import Annotation, AnnotationType, Caption, Label, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.media import Image, RoIImage, VideoFrame
 
 from datumaro_clip.curate.item import Item, ItemCaption, ItemLabel
 from datumaro_clip.host.images import has_picture, image_request
@@ -46,8 +47,15 @@ def neutral(item: DatasetItem, classes: list[str]) -> Item:
         item.attributes,
         str(getattr(item.media, "path", "") or ""),
         len(item.annotations),
+        _size_of(item.media),
         item,
     )
+
+
+def _size_of(media: Any) -> tuple[int, int] | None:
+    """The (width, height) that is known of a whole picture, which is not opened for it."""
+    size = media._size if isinstance(media, Image) and not isinstance(media, RoIImage | VideoFrame) else None
+    return None if size is None or min(size) < 1 else (int(size[1]), int(size[0]))
 
 
 def _class_of(note: Annotation, classes: list[str]) -> str | int | None:

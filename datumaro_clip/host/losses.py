@@ -17,6 +17,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.host.carried import ATTRIBUTE
 from datumaro_clip.host.causes import in_one_line
 from datumaro_clip.host.specs import PLUGINS, store_plugins
+from datumaro_clip.system.notices import notice
 
 log = logging.getLogger(__name__)
 
@@ -58,10 +59,10 @@ class Losses:
     def tell(self, place: str = "") -> None:
         """Warn of them, with what keeps them; ``place`` says where ``-f`` goes."""
         if self.problem:
-            log.warning("Not known what %s keeps of this: %s", self.format, self.problem)
+            notice(log, "Not known what %s keeps of this: %s", self.format, self.problem)
         elif self.counts:
             ways = " or ".join(f"-f {each}" for each in ("datumaro", "clip_mmap") if each != self.format)
-            log.warning("Lost in %s: %s; %s%s keeps them", self.format, self, ways, place)
+            notice(log, "Lost in %s: %s; %s%s keeps them", self.format, self, ways, place)
 
 
 def write(dataset: Dataset, path: Path, format: str, **options: Any) -> Losses:

@@ -17,6 +17,7 @@ from numpy.lib.format import MAGIC_PREFIX
 from datumaro_clip.curate.summary import level_of_failure
 from datumaro_clip.errors import InvalidVectorError, OptionError, TableError, with_cure
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.system.notices import notice
 from datumaro_clip.tables.arrow import read_blob
 from datumaro_clip.tables.files import open_table
 from datumaro_clip.tables.options import TableOptions
@@ -141,7 +142,8 @@ class PrecomputedVectors:
         unfit = [name for name in self._numbers if name not in self._owners]
         if unfit:
             some = ", ".join(f"'{text}'" if subset is None else f"'{text}'@{subset}" for text, subset in unfit[:3])
-            log.warning(
+            notice(
+                log,
                 "%d of %d keys fit no item, as %s; a key is an item's id, or its picture's path or the end of it",
                 len(unfit),
                 len(self),

@@ -16,6 +16,7 @@ from datumaro_clip.host.carried import ATTRIBUTE, carried, carried_objects, obje
 from datumaro_clip.host.codec.items import ItemEncoder
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.store import ObjectVector, Record, StoreWriter, already_there, open_store
+from datumaro_clip.system.notices import notice
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
@@ -93,16 +94,16 @@ class ItemStorer:
     def report(self) -> None:
         """Warn of media and vectors that the store does not have, by number."""
         if self._moved:
-            log.warning("%d boxes are not where their vectors are from; embed them again with clip_embed", self._moved)
+            notice(log, "%d boxes are not where their vectors are from; embed them again with clip_embed", self._moved)
         counts = self._encoder.media.counts
         for reason, message in _LOSSES.items():
             if counts[reason]:
-                log.warning(message, counts[reason])
+                notice(log, message, counts[reason])
         unread = {reason: count for reason, count in sorted(counts.items()) if reason not in _LOSSES}
         if unread:
             reasons = ", ".join(f"{reason} {count}" for reason, count in unread.items())
             message = "%d media cannot be read and are not in the store, which keeps where they are (%s)"
-            log.warning(message, sum(unread.values()), reasons)
+            notice(log, message, sum(unread.values()), reasons)
 
     def _declare(self, provenance: Provenance, key: ItemKey) -> None:
         """Say what computes the vectors of this write: the first item's provenance."""
@@ -138,13 +139,13 @@ def store_embedded(storer: ItemStorer, items: Iterable[DatasetItem], embedder: E
         count += 1
         vectors += found.embedding is not None or bool(found.captions)
     if count and not vectors:
-        log.warning("0 of %d items have a vector; nothing can be searched for among them", count)
+        notice(log, "0 of %d items have a vector; nothing can be searched for among them", count)
 
 
 def tell_no_items(count: int | None) -> None:
     """Warn of a dataset that is empty."""
     if count == 0:
-        log.warning("0 items read: check the dataset's path and format, and whether its pictures lie in a folder below")
+        notice(log, "0 items read: check the dataset's path and format, and whether its pictures lie in a folder below")
 
 
 def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:

@@ -153,6 +153,23 @@ class Cutter:
         return region.cut_from(self._sizes[size])
 
 
+def require_size(picture: Image.Image, said: tuple[int, int] | None) -> None:
+    """Raise unless a picture is of the (width, height) that boxes in it are about; None is any.
+
+    Raises
+    ------
+    ImageError
+        With the reason ``another_size``.
+    """
+    if said in (None, picture.size):
+        return
+    wanted, got = (f"{width}x{height}" for width, height in (said, picture.size))
+    what = "its boxes are about another picture; mend the size, or the file"
+    if said[::-1] == picture.size:
+        what = "it is turned, as its EXIF may say, and its boxes too; turn its pixels, as 'mogrify -auto-orient' does"
+    raise ImageError("another_size", f"the dataset says {wanted}, the file has {got} pixels: {what}")
+
+
 def edges_of(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """A box (x, y, w, h) widened to whole pixels and cut at the borders of a picture: left, top, right, bottom.
 

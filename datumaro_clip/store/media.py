@@ -6,21 +6,20 @@ import filecmp
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
 
-from datumaro_clip.errors import ImageError, StoreCorruptError, StoreWriteError
+from datumaro_clip.errors import StoreCorruptError, StoreWriteError
 from datumaro_clip.store.base import write_errors
-from datumaro_clip.system.files import is_safe_relative, safe_file_name, temporary_sibling
+from datumaro_clip.system.files import copy_picture, is_safe_relative, safe_file_name, temporary_sibling
 
 FOLDER = "media"
 
 # Longer relative names risk the 4,096 bytes that a whole path may have.
 _LONGEST_NAME = 1024
 _REMEMBERED = 256
-_BLOCK = 1 << 20
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
@@ -87,7 +86,7 @@ class MediaFolder:
         if source not in self._remembered:
             if len(self._remembered) == _REMEMBERED:
                 self._remembered.clear()
-            self._remembered[source] = self._add(name, lambda path: _copy(source, path))
+            self._remembered[source] = self._add(name, lambda path: copy_picture(source, path))
         return self._remembered[source]
 
     def adopt(self, store: Path, *, link: bool) -> dict[str, str]:
@@ -218,32 +217,9 @@ def link_or_copy(source: Path, target: Path, *, link: bool) -> None:
         with suppress(OSError):
             os.link(os.path.realpath(source), target)
             return
-    _copy(source, target)
+    copy_picture(source, target)
     with target.open("rb+") as copy:
         os.fsync(copy.fileno())
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy bytes, telling what cannot be read from what cannot be written."""
-    with _read_errors(source):
-        opened = source.open("rb")
-    with opened, target.open("wb") as copy:
-        while True:
-            with _read_errors(source):
-                block = opened.read(_BLOCK)
-            if not block:
-                return
-            copy.write(block)
-
-
-@contextmanager
-def _read_errors(source: Path) -> Iterator[None]:
-    try:
-        yield
-    except PermissionError as exc:
-        raise ImageError("permission", f"{source}: it may not be read; check the file's permissions") from exc
-    except OSError as exc:
-        raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc
 
 
 def _write(data: bytes, target: Path) -> None:

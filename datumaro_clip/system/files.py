@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from datumaro_clip.errors import ImageError
+
 _BLOCK = 1 << 20
 _MOST_JSON = 1 << 28
 # NAME_MAX is 255 bytes on every common file system; room is left for a suffix and a temporary's prefix.
@@ -220,3 +222,37 @@ def safe_file_name(text: str) -> str:
 def _cut(name: str, size: int) -> str:
     """The beginning of a name, in UTF-8 no longer than ``size`` bytes."""
     return name.encode(errors="surrogatepass")[:size].decode(errors="ignore")
+
+
+def copy_picture(source: Path, target: Path) -> None:
+    """Copy a picture's bytes, telling what cannot be read from what cannot be written.
+
+    Raises
+    ------
+    ImageError
+        If the source cannot be read.
+    OSError
+        If the target cannot be written.
+    """
+    with reading_picture(source):
+        opened = source.open("rb")
+    with opened, target.open("wb") as copy:
+        while True:
+            with reading_picture(source):
+                block = opened.read(_BLOCK)
+            if not block:
+                return
+            copy.write(block)
+
+
+@contextmanager
+def reading_picture(source: object) -> Iterator[None]:
+    """Around what reads a picture's file: its failure is an :class:`ImageError` with a reason."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise ImageError("missing", f"{source}: there is no such file; check the path") from exc
+    except PermissionError as exc:
+        raise ImageError("permission", f"{source}: it may not be read; check the file's permissions") from exc
+    except OSError as exc:
+        raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datumaro_clip.errors import TableError
+from datumaro_clip.system.notices import notice
 from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.dialects import WEBDATASET, options_of, recognise
 from datumaro_clip.tables.files import find_tables, open_table
@@ -119,7 +120,8 @@ class TableDataset:
             for line in self._survey.named:
                 log.warning("Not a row: %s", line)
             if self._survey.absent == _SEEN_FOR_PICTURES:
-                log.warning(
+                notice(
+                    log,
                     "%s: none of the first %d pictures is there; name their directory with --image-root: "
                     "datum-clip table init",
                     self.path,

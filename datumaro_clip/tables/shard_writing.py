@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
+from datumaro_clip.errors import ImageError
 from datumaro_clip.system.files import atomic_path
 from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker
 from datumaro_clip.tables.rows import KEY, PICTURE, Value, as_json, as_text
@@ -33,8 +34,8 @@ class ShardExport:
     Attributes
     ----------
     counts : collections.Counter
-        ``without_picture``: records that have none, for which shards have no place; ``missing``: pictures whose file
-        is not there.
+        ``without_picture``: records that have none, for which shards have no place; else an
+        :class:`ImageError`'s reason: pictures that cannot be read.
     written : set of Path
         The archives.
     """
@@ -56,8 +57,8 @@ class ShardExport:
                     continue
                 try:
                     data = picture.read()
-                except FileNotFoundError:
-                    self.counts["missing"] += 1
+                except ImageError as exc:
+                    self.counts[exc.reason] += 1
                     continue
                 self._write(record, data, picture.ending, stack)
             for subset in list(self._open):

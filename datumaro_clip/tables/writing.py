@@ -12,7 +12,7 @@ from itertools import count, islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from datumaro_clip.errors import OptionError, TableError
+from datumaro_clip.errors import ImageError, OptionError, TableError
 from datumaro_clip.system.files import safe_file_name, write_text
 from datumaro_clip.tables.arrow import (
     PICTURE_FIELDS,
@@ -284,7 +284,7 @@ class TableExport:
     Attributes
     ----------
     counts : collections.Counter
-        ``unsaved``: pictures without a file that are not copied; ``missing``: pictures whose file is not there.
+        ``unsaved``: pictures without a file that are not copied; else an :class:`ImageError`'s reason.
     written : set of Path
         The tables.
     """
@@ -372,8 +372,8 @@ class TableExport:
         try:
             if picture.path is None or not _is_same_file(picture.path, target):
                 picture.save(target)
-        except FileNotFoundError:
-            self.counts["missing"] += 1
+        except ImageError as exc:
+            self.counts[exc.reason] += 1
         return name
 
     def _new_name(self, record: Record, picture: Picture) -> str:
@@ -401,8 +401,8 @@ class TableExport:
     def _inside(self, picture: Picture, path: str, had: Value) -> Value:
         try:
             data = picture.read()
-        except FileNotFoundError:
-            self.counts["missing"] += 1
+        except ImageError as exc:
+            self.counts[exc.reason] += 1
             return None
         kind = self._plan.schema.field(self._plan.layout.image).type
         if kind.num_fields == 0:
@@ -481,5 +481,5 @@ def _may_be_named(name: str, picture: Picture | None) -> bool:
 def _is_same_file(path: str, target: Path) -> bool:
     try:
         return os.path.samefile(path, target)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False

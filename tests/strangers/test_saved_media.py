@@ -130,3 +130,42 @@ def test_sixteen_bits_keep_their_upper_ones(highest: int, form: str, tmp_path: P
     writer = MediaWriter(MediaFolder(tmp_path), save=True, image_ext=".bmp")
     saved = np.asarray(Pillow.open(tmp_path / writer.encode(image, "a")["file"]).convert("L")).astype(int)
     np.testing.assert_allclose(saved, np.linspace(0, 255, 64).reshape(8, 8), atol=2)
+
+
+@pytest.mark.parametrize("form", ["clip_table", "clip_webdataset"])
+@pytest.mark.parametrize("image_ext", [None, ".jpg"])
+def test_tables_and_shards_go_on_as_well(
+    form: str, image_ext: str | None, pictures: dict[str, Path], tmp_path: Path, monkeypatch, caplog
+) -> None:
+    """A picture that may not be read, or not be decoded where it is to be encoded anew, ended the export."""
+    real = Path.open
+    denied = pictures["text"]
+
+    def opened(path: Path, mode: str = "r", *args: Any, **options: Any) -> Any:
+        if path == denied:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, mode, *args, **options)
+
+    monkeypatch.setattr(Path, "open", opened)
+    items = [
+        DatasetItem(name, media=Image.from_file(str(file)))
+        for name, file in {**pictures, "gone": tmp_path / "gone.png"}.items()
+    ]
+    dataset = Dataset.from_iterable(items)
+    dataset.export(str(tmp_path / "out"), form, save_media=True, image_ext=image_ext)
+    saved = {item.id for item in Dataset.import_from(str(tmp_path / "out"), form) if item.media.has_data}
+    sound = {"a", "z"} if image_ext else {"a", "cut", "empty", "z"}
+    assert saved == sound
+    told = "\n".join(caplog.messages)
+    assert "1 pictures could not be copied, since their files are not there" in told
+    assert f"{3 if image_ext else 1} pictures cannot be read and were not copied" in told
+
+
+def test_sixteen_bits_keep_their_upper_ones_in_tables_too(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    Pillow.fromarray(ramp).save(tmp_path / "deep.png")
+    item = DatasetItem("deep", media=Image.from_file(str(tmp_path / "deep.png")))
+    Dataset.from_iterable([item]).export(str(tmp_path / "out"), "clip_table", save_media=True, image_ext=".bmp")
+    [read] = Dataset.import_from(str(tmp_path / "out"), "clip_table")
+    saved = np.asarray(Pillow.open(read.media.path).convert("L"))
+    np.testing.assert_array_equal(saved, ramp >> 8)

@@ -24,9 +24,8 @@ from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfIm
 from datumaro.util.image import encode_image
 
 from datumaro_clip.errors import ImageError, StoreError
-from datumaro_clip.host.codec.pixels import NpyFile, exact_png, npy
+from datumaro_clip.host.codec.pixels import decoded_anew, exact_png, npy, path_of, raw
 from datumaro_clip.host.codec.tables import TableWriter
-from datumaro_clip.images.decoding import decode, is_deep, to_8_bits
 from datumaro_clip.store import ArchiveMember, MediaFolder
 
 Payload = dict[str, Any]
@@ -85,12 +84,12 @@ class MediaWriter:
 
     def encode_annotation_image(self, image: Image, name: str) -> Payload:
         """The payload of a picture that is itself an annotation: kept even where media are not, if it has no file."""
-        return self._image(image, name, keep=self._save or not _path_of(image))
+        return self._image(image, name, keep=self._save or not path_of(image))
 
     def _image(self, image: Image, name: str, *, keep: bool) -> Payload:
         kind = "roi_image" if isinstance(image, RoIImage) else "image"
         roi = {"roi": list(image.roi)} if isinstance(image, RoIImage) else {}
-        path = _path_of(image)
+        path = path_of(image)
         if path and not (keep and self._image_ext and image.ext != self._image_ext):
             source = self._source(path, name + (image.ext or ""), keep=keep)
         elif keep:
@@ -104,9 +103,9 @@ class MediaWriter:
 
     def _pixels(self, image: Image, name: str) -> Payload:
         """Keep a picture that has no file, or that is to be encoded anew; one without data is missing."""
-        path = _path_of(image)
+        path = path_of(image)
         try:
-            data = _decoded(image) if self._image_ext and not isinstance(image, RoIImage) else _raw(image)
+            data = decoded_anew(image) if self._image_ext and not isinstance(image, RoIImage) else raw(image)
             if data is not None:
                 return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name))}
             if path and os.path.isfile(path):
@@ -159,13 +158,6 @@ class MediaWriter:
             log.warning("Not saved: %s", error)
 
 
-def _path_of(image: Image) -> str | None:
-    """Where a picture's file is, if it has one."""
-    data = getattr(image, "_data", None)
-    path: str | None = data.path if isinstance(data, NpyFile) else getattr(image, "path", None)
-    return path
-
-
 def _range(video: Video) -> Payload:
     return {"range": [video._step, video._start_frame, video._end_frame]}
 
@@ -183,19 +175,3 @@ def _extension(image: Image, path: str | None) -> Payload:
 
 def _dtype(image: Image) -> Payload:
     return {} if np.dtype(image._dtype) == np.uint8 else {"dtype": np.dtype(image._dtype).str}
-
-
-def _decoded(image: Image) -> Any:
-    """Datumaro's array, uint8; our decoder's of a picture of more bits, of which Datumaro keeps the lower 8."""
-    source = _path_of(image) or _raw(image)
-    if isinstance(source, np.ndarray) and source.dtype == np.uint16:
-        return to_8_bits(source)
-    if isinstance(source, str | bytes) and is_deep(source):
-        return np.asarray(decode(source))[..., ::-1]
-    return image.data
-
-
-def _raw(image: Image) -> Any:
-    """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
-    data = getattr(image, "_data", None)
-    return data() if callable(data) else data

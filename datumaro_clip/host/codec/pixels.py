@@ -1,4 +1,4 @@
-"""Arrays of pictures as files from which the very same arrays are read."""
+"""What pictures are made of, and arrays as files from which the very same arrays are read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from datumaro.components.media import Image, RoIImage, VideoFrame
 from datumaro.util.image import decode_image, encode_image
+
+from datumaro_clip.images.decoding import decode, is_deep, to_8_bits
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,28 @@ def npy(data: npt.NDArray[Any]) -> bytes:
     file = io.BytesIO()
     np.save(file, data, allow_pickle=False)
     return file.getvalue()
+
+
+def path_of(image: Image) -> str | None:
+    """Where a picture's file is, if it has one."""
+    data = getattr(image, "_data", None)
+    path: str | None = data.path if isinstance(data, NpyFile) else getattr(image, "path", None)
+    return path
+
+
+def decoded_anew(image: Image) -> Any:
+    """Datumaro's array, uint8; our decoder's of a picture of more bits, of which Datumaro keeps the lower 8."""
+    if isinstance(image, RoIImage | VideoFrame):
+        return image.data
+    source = path_of(image) or raw(image)
+    if isinstance(source, np.ndarray) and source.dtype == np.uint16:
+        return to_8_bits(source)
+    if isinstance(source, str | bytes) and is_deep(source):
+        return np.asarray(decode(source))[..., ::-1]
+    return image.data
+
+
+def raw(image: Image) -> Any:
+    """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
+    data = getattr(image, "_data", None)
+    return data() if callable(data) else data

@@ -19,6 +19,7 @@ from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.tables.base import INFO
 from datumaro_clip.host.tables.items import record_of
 from datumaro_clip.host.tables.pictures import ItemPicture, picture_of
+from datumaro_clip.system.notices import notice
 from datumaro_clip.tables.dialects import WEBDATASET
 from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
@@ -112,12 +113,12 @@ class ClipTableExporter(Exporter):
         _report(export.counts, lost)
         return export.written
 
-    def _counted(self) -> tuple[Census, list[str] | None, int]:
-        """What all items have, the subsets that ``--split`` makes, and the number of annotations that are lost."""
-        subsets, census, lost = self._parts(), Census(), 0
+    def _counted(self) -> tuple[Census, list[str] | None, Counter[str]]:
+        """What all items have, the subsets that ``--split`` makes, and the ``annotations`` and ``attributes`` lost."""
+        subsets, census, lost = self._parts(), Census(), Counter[str]()
         for item, record, left_out in self._said(subsets):
             census.add(record, picture_of(item, self._image_ext))
-            lost += left_out
+            lost.update(left_out)
         return census, subsets, lost
 
     def _pictured(self, subsets: list[str] | None) -> Iterator[tuple[Record, ItemPicture | None]]:
@@ -132,8 +133,8 @@ class ClipTableExporter(Exporter):
         groups = copy_groups([neutral(item, classes) for item in self._extractor])
         return [first if chosen else second for chosen in split_groups(groups, self._split, self._seed)]
 
-    def _said(self, subsets: list[str] | None) -> Iterator[tuple[DatasetItem, Record, int]]:
-        """Each item, what a table says of it, and the number of annotations that it has no place for."""
+    def _said(self, subsets: list[str] | None) -> Iterator[tuple[DatasetItem, Record, Counter[str]]]:
+        """Each item, what a table says of it, and what it has no place for."""
         for place, item in enumerate(self._extractor):
             record, lost = record_of(item, self._extractor.categories())
             yield item, record if subsets is None else replace(record, subset=subsets[place]), lost
@@ -186,13 +187,22 @@ def add_split_options(parser: argparse.ArgumentParser) -> None:
     add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="default: train val")
 
 
-def _report(counts: Counter[str], lost: int) -> None:
+def _report(counts: Counter[str], lost: Counter[str]) -> None:
     told = {
         "unsaved": "%d pictures have no file of their own, and are not in the table; --save-media keeps them",
         "missing": "%d pictures could not be copied, since their files are not there",
         "without_picture": "%d items have no picture, and this layout no place for them",
     }
-    for kind, count in sorted(counts.items()):
-        log.warning(told[kind], count)
-    if lost:
-        log.warning("%d boxes, masks and other annotations have no place in a table, and were left out", lost)
+    for kind in told:
+        if counts[kind]:
+            notice(log, told[kind], counts[kind])
+    if unread := {reason: count for reason, count in sorted(counts.items()) if reason not in told}:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in unread.items())
+        notice(log, "%d pictures cannot be read and were not copied (%s)", sum(unread.values()), reasons)
+    if lost["annotations"]:
+        told_lost = "%d boxes, masks and other annotations have no place in a table, and were left out"
+        notice(log, told_lost, lost["annotations"])
+    if lost["attributes"]:
+        notice(
+            log, "%d attributes of captions and labels have no place in a table, and were left out", lost["attributes"]
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,10 +51,10 @@ def _media(record: Record) -> Image | None:
     return Image.from_bytes(picture, ext=os.path.splitext(name)[1] or None)
 
 
-def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record, int]:
-    """What a table can say of an item, and the number of its annotations that no table has a place for."""
+def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record, Counter[str]]:
+    """What a table can say of an item, and the numbers of ``annotations`` and ``attributes`` that it cannot."""
     names = categories.get(AnnotationType.label)
-    captions, labels, lost = [], [], 0
+    captions, labels, lost = [], [], Counter[str]()
     for note in item.annotations:
         column = str(note.attributes.get(COLUMN, ""))
         if isinstance(note, Caption):
@@ -61,6 +62,8 @@ def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record,
         elif isinstance(note, Label) and names is not None and 0 <= note.label < len(names):
             labels.append(Said(column, names[note.label].name))
         else:
-            lost += 1
+            lost["annotations"] += 1
+            continue
+        lost["attributes"] += sum(name != COLUMN for name in note.attributes)
     attributes = {str(name): value for name, value in item.attributes.items() if name != ATTRIBUTE}
     return Record(str(item.id), str(item.subset), None, tuple(captions), tuple(labels), attributes), lost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,9 @@ from datumaro.components.media import Image, ImageFromBytes, ImageFromFile
 from datumaro.util.image import encode_image
 
 from datumaro_clip.errors import ImageError
+from datumaro_clip.host.codec.pixels import decoded_anew
 from datumaro_clip.host.images import has_picture
-from datumaro_clip.system.files import atomic_path, atomic_write
+from datumaro_clip.system.files import atomic_path, atomic_write, copy_picture, reading_picture
 
 
 class ItemPicture:
@@ -38,24 +38,23 @@ class ItemPicture:
 
         Raises
         ------
-        FileNotFoundError
-            If its file, or its data, is not there.
         ImageError
-            If it cannot be encoded anew.
+            If its file, or its data, is not there, cannot be read, or not be encoded anew.
         """
         if self.path is not None and self._is_encoded:
-            return Path(self.path).read_bytes()
+            with reading_picture(self.path):
+                return Path(self.path).read_bytes()
         is_ready = isinstance(self._media, ImageFromBytes) and self._is_encoded
         data: bytes | None = self._media.bytes if is_ready else self._encoded()
         if data is None:
-            raise FileNotFoundError("the picture holds no data")
+            raise ImageError("missing", f"{self._media!r} holds no data")
         return data
 
     def save(self, path: Path) -> None:
         """Write it to a file, whole; a file's bytes are copied."""
         if self.path is not None and self._is_encoded:
             with atomic_path(path, durable=False) as temporary:
-                shutil.copyfile(self.path, temporary)
+                copy_picture(Path(self.path), temporary)
         else:
             data = self.read()
             with atomic_write(path, durable=False) as file:
@@ -63,9 +62,10 @@ class ItemPicture:
 
     def _encoded(self) -> bytes | None:
         try:
-            data = self._media.data
+            with reading_picture(self.path or self._media):
+                data = decoded_anew(self._media)
             return None if data is None else bytes(encode_image(np.asarray(data), self.ending))
-        except FileNotFoundError:
+        except ImageError:
             raise
         except Exception as exc:  # Datumaro's decoders and encoders raise what they like.
             raise ImageError("unreadable", f"{self._media!r} cannot be written as {self.ending}: {exc}") from exc
