@@ -58,7 +58,7 @@ ci-system: ## The Debian programs that some tests run, for CI
 ci-venv: ## A CPU-only environment with the export extra, for CI
 	$(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) torch==2.13.0
-	$(PIP_INSTALL) -e '.[dev,download,test-servers,test-browser]' 'transformers>=4.51,<5.6' nncf requests
+	$(PIP_INSTALL) -e '.[dev,download,ray,test-servers,test-browser]' 'transformers>=4.51,<5.6' nncf requests
 	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
 	$(PIP_INSTALL) --no-deps optimum-intel optimum
 	# OpenCLIP does need it; the one test that runs OpenCLIP itself finds it here, and declares what does not load.

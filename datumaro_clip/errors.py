@@ -35,7 +35,8 @@ Each leaf is also the builtin exception that a caller would expect, so that ``ex
     │   └── DecisionConflictError              somebody else has decided meanwhile
     ├── AddressError (ConnectionError)         a network address that must not be connected to
     ├── TableError (ValueError)                a table, or an archive of pictures, cannot be read or written
-    └── PlanError (ValueError)                 a plan cannot be read, or does not fit the dataset or the model
+    ├── PlanError (ValueError)                 a plan cannot be read, or does not fit the dataset or the model
+    └── ClusterError (ConnectionError)         a cluster cannot be reached
 """
 
 from __future__ import annotations
@@ -224,6 +225,10 @@ class TableError(DatumaroClipError, ValueError):
 
 class PlanError(DatumaroClipError, ValueError):
     """A plan cannot be read, or does not fit the dataset or the model of a machine."""
+
+
+class ClusterError(DatumaroClipError, ConnectionError):
+    """A cluster cannot be reached."""
 
 
 def with_cure(error: BaseException) -> str:

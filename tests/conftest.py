@@ -19,7 +19,7 @@ from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
 
 if TYPE_CHECKING:
-    from servers import Postgres
+    from servers import Postgres, RayCluster
 
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
@@ -154,6 +154,21 @@ def postgres() -> Iterator[Postgres]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    """A Ray cluster of this machine: the one at DATUMARO_CLIP_RAY_ADDRESS, or one of our own."""
+    if find_spec("ray") is None:
+        pytest.skip("needs ray, of the extra 'ray'")
+    from servers import RayCluster
+
+    cluster = RayCluster(os.environ.get("DATUMARO_CLIP_RAY_ADDRESS"))
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.remove()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -152,6 +153,49 @@ class Postgres(Server):
         except psycopg.OperationalError:
             return False
         return True
+
+
+class RayCluster:
+    """A Ray cluster of one node with two processors, on loopback, or one that is there already.
+
+    Whoever is to reach it takes ``env`` too.
+    """
+
+    def __init__(self, address: str | None = None) -> None:
+        self._is_ours = address is None
+        self.address = address or f"127.0.0.1:{free_ports(1)[0]}"
+        self.env = {"RAY_AUTH_MODE": "disabled"} if self._is_ours else {}
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it; where the machine has little time for it, Ray gives up, and is started again."""
+        if not self._is_ours:
+            return
+        words = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus=2"]
+        port = self.address.rpartition(":")[2]
+        words += ["--node-ip-address=127.0.0.1", f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
+        # Ray waits fifteen seconds only for its helpers to say which ports they chose.
+        chosen = ("metrics-export", "dashboard-agent-grpc", "dashboard-agent-listen", "runtime-env-agent")
+        words += [f"--{name}-port={port}" for name, port in zip(chosen, free_ports(len(chosen)), strict=True)]
+        for _ in range(3):
+            self._process = subprocess.Popen(
+                words, env={**os.environ, **self.env}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+            assert self._process.stdout is not None
+            said = []
+            for line in self._process.stdout:
+                said.append(line)
+                if "will now block forever" in line:
+                    return
+            self._process.wait()
+        raise RuntimeError("".join(said))
+
+    def remove(self) -> None:
+        """Stop it."""
+        if self._process is not None and self._process.stdout is not None:
+            self._process.terminate()
+            self._process.wait(60)
+            self._process.stdout.close()
 
 
 class OpenSearch(Server):

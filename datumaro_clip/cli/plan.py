@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,23 @@ def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     run.add_argument("plan", metavar="PLAN", help="plan.json")
     run.add_argument("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
     run.add_argument("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
-    run.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead, a task a shard")
+    where = run.add_mutually_exclusive_group()
+    where.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead, a task a shard")
+    where.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="run on a Ray cluster, as auto or HOST:PORT (default: RAY_ADDRESS, else this machine)",
+    )
+    run.add_argument("--workers", type=at_least(1), metavar="N", help="with --ray (default: one a node)")
+    run.add_argument(
+        "--retries",
+        type=at_least(0),
+        default=3,
+        metavar="N",
+        help="with --ray: how often a shard may lose its worker (default: %(default)s)",
+    )
     add_options(run, LOCAL_OPTIONS)
 
 
@@ -102,14 +118,23 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
     if args.slurm:
         return _print_slurm(work, numbers, args)
     local = {option.python_name: getattr(args, option.python_name) for option in LOCAL_OPTIONS}
+    if args.ray is not None:
+        return _conclude(work, _run_on_ray(work, numbers, local, args))
     runner = ShardRunner(plan, work.place, local, args.dataset)
     if args.shard is None:
-        failed = run_open(runner, numbers, _tell)
-    else:
-        failed = []
-        for number in numbers:
-            _tell(number, runner.run(number))
-    return _conclude(work, failed)
+        return _conclude(work, run_open(runner, numbers, _tell))
+    for number in numbers:
+        _tell(number, runner.run(number))
+    return _conclude(work, [])
+
+
+def _run_on_ray(
+    work: PlannedWork, numbers: Sequence[int], local: Mapping[str, object], args: argparse.Namespace
+) -> list[int]:
+    from datumaro_clip.distributed.ray import cluster, run_shards
+
+    with cluster(args.ray or None):
+        return run_shards(work, numbers, local, _tell, dataset=args.dataset, workers=args.workers, retries=args.retries)
 
 
 def _print_slurm(work: PlannedWork, numbers: Sequence[int], args: argparse.Namespace) -> int:

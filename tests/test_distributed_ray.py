@@ -1,0 +1,99 @@
+"""Shards on a Ray cluster of this machine: with lost workers, the store of one machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from commands import BIN, run_command, run_python
+from servers import RayCluster
+from shards import planned, require_same, single_run
+
+from datumaro_clip.demo.catalogue import write_catalogue
+from datumaro_clip.distributed.making import merge_shards, read_plan, write_plan
+from datumaro_clip.distributed.records import Records
+
+KILLS = 3
+
+
+@pytest.fixture(scope="module")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("catalogue") / "coco"
+    write_catalogue(root, items=40, seed=5)
+    return root
+
+
+def new_workers(records: Records, process: subprocess.Popen[str]) -> Iterator[int]:
+    """Process ids of those that work on a shard, each once, as long as the command runs."""
+    seen: set[int] = set()
+    while process.poll() is None:
+        for number in range(len(records.plan.shards)):
+            attempt = records.attempt(number)
+            pid = 0 if attempt is None or attempt.state != "running" else int(attempt.worker.rpartition(":")[2])
+            if pid and pid not in seen:
+                seen.add(pid)
+                yield pid
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
+
+
+def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
+    path = str(tmp_path / "plan.json")
+    write_plan(planned(f"{catalogue}:coco", 7), path)
+    work = read_plan(path)
+    words = [str(BIN / "datum-clip"), "plan", "run", path, "--ray", ray_cluster.address, "--workers", "2"]
+    env = {**os.environ, **ray_cluster.env, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
+    killed = 0
+    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        for pid in new_workers(Records(work.plan, work.place), process):
+            if killed < KILLS:
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert process.returncode == 0, said
+    assert killed == KILLS, said
+    assert said.count("comes again: its worker was lost") == KILLS, said
+    made = sorted(line.partition(":")[0] for line in said.splitlines() if " items in " in line)
+    assert made == [f"shard {number}" for number in range(7)]
+    merge_shards(work, tmp_path / "merged")
+    require_same(single_run(catalogue, tmp_path / "single"), tmp_path / "merged")
+
+
+def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
+    catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    """One that takes its process with it, as for want of memory; Ray is asked not to report how it is used."""
+    path = str(tmp_path / "plan.json")
+    write_plan(planned(f"{catalogue}:coco", 3, objects=False, texts="none"), path)
+    deadly = f"""
+import os
+from datumaro_clip.distributed import ray as on_ray
+from datumaro_clip.distributed.making import read_plan
+
+class Deadly(on_ray._Worker):
+    def run(self, number):
+        return os._exit(1) if number == 1 else super().run(number)
+
+on_ray._Worker = Deadly
+work, told = read_plan({path!r}), []
+with on_ray.cluster({ray_cluster.address!r}):
+    tell = lambda number, record: told.append(number)
+    failed = on_ray.run_shards(work, range(3), dict(cache="off"), tell, workers=1, retries=1)
+print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_STATS_ENABLED"])
+"""
+    said = run_python(deadly, **ray_cluster.env)
+    assert said.rstrip().endswith("failed [1] told [0, 2] reports 0"), said
+
+
+def test_no_cluster_is_told_in_one_line(catalogue: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
+    path = str(tmp_path / "plan.json")
+    write_plan(planned(f"{catalogue}:coco", 3), path)
+    done = run_command("datum-clip", "plan", "run", path, "--ray", "nonsense://x", **ray_cluster.env)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith("datum-clip: no Ray cluster at nonsense://x: ")
