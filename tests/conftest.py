@@ -195,3 +195,17 @@ def opensearch(request: pytest.FixtureRequest) -> Iterator[str]:
         yield node.url
     finally:
         node.remove()
+
+
+@pytest.fixture(scope="module", params=["exact", "postgresql", "opensearch"])
+def engine(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The embedded index (None) and each engine's URL for ``--engine``: behind all of them, the same answers."""
+    if request.param == "exact":
+        yield None
+    elif request.param == "opensearch":
+        yield f"{request.getfixturevalue('opensearch')}/service-{{store}}"
+    else:
+        server = request.getfixturevalue("postgres")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("DATUMARO_CLIP_ENGINE_PASSWORD", server.password)
+            yield f"{server.url}#service_{{store}}"

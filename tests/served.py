@@ -137,9 +137,12 @@ class Process:
         Where its log goes.
     """
 
+    program: tuple[str, ...] = ("datumaro_clip.cli", "serve")
+    announcement = r"listening on (http://[^\s\"]+)"
+
     def __init__(self, folder: Path, *arguments: object, **environment: str) -> None:
         self.log = folder / f"serve-{time.monotonic_ns()}.log"
-        command = [sys.executable, "-m", "datumaro_clip.cli", "serve", *map(str, arguments), "--port", "0"]
+        command = [sys.executable, "-m", *self.program, *map(str, arguments), "--port", "0"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
         self.url = self._address()
@@ -162,9 +165,16 @@ class Process:
     def _address(self) -> str:
         end = time.monotonic() + 60
         while time.monotonic() < end:
-            found = re.search(r"listening on (http://[^\s\"]+)", self.log.read_text(errors="replace"))
+            found = re.search(self.announcement, self.log.read_text(errors="replace"))
             if found:
                 return found[1]
             assert self.process.poll() is None, self.log.read_text(errors="replace")
             time.sleep(0.02)
         raise AssertionError(self.log.read_text(errors="replace"))
+
+
+class Uvicorn(Process):
+    """The same service, started by uvicorn; stores and settings are variables of the environment."""
+
+    program = ("uvicorn", "--factory", "datumaro_clip.service:app")
+    announcement = r"running on (http://\S+)"

@@ -6,8 +6,10 @@ import base64
 import json
 import re
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import numpy as np
 import openai
 import pytest
 from commands import run_command
-from served import Process, client_of, colours_store, picture
+from served import Process, Uvicorn, client_of, colours_store, picture
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
 from datumaro_clip.demo.catalogue import write_catalogue
@@ -71,6 +73,23 @@ def test_the_curl_commands_of_the_page_run_as_printed(service: Process, tmp_path
         assert done.returncode == 0, command
         if " -o " not in command:
             json.loads(done.stdout)
+
+
+def test_uvicorn_serves_the_same_from_the_environment(client: httpx.Client, tmp_path: Path):
+    store = colours_store(tmp_path / "colours", load_model("tiny"))
+    told = {"DATUMARO_CLIP_SERVE_STORES": f"shop={store}", "DATUMARO_CLIP_SERVE_READ_ONLY": "yes"}
+    with (
+        Uvicorn(tmp_path, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"), **told) as process,
+        closing(process.ready()) as other,
+    ):
+        assert [(one["name"], one["items"], one["writable"]) for one in other.get("/stores").json()] == [
+            ("shop", 10, False)
+        ]
+        for path in ("/explore", "/explore/static/js/main.js", "/openapi.json", "/docs"):
+            mine, theirs = (each.get(path) for each in (client, other))
+            assert (mine.status_code, mine.content) == (theirs.status_code, theirs.content) == (200, mine.content), path
+        process.process.terminate()
+        assert process.process.wait(30) in (0, -signal.SIGTERM)
 
 
 def test_openais_client_gets_the_vectors_of_the_model(service: Process):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -26,11 +26,12 @@ from datumaro_clip.testing.fake_encoder import COLOURS
 from datumaro_clip.vectors import ItemKey
 
 HERE = Path(__file__).parent
-SECONDS = os.environ.get("DATUMARO_CLIP_TEST_FUZZING", "20")
+# In full, on every backend, it takes some ten minutes: DATUMARO_CLIP_TEST_FUZZING=full pytest -s -k schemathesis
+FULL = os.environ.get("DATUMARO_CLIP_TEST_FUZZING") == "full"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("hostile")
     items: dict[ItemKey, Any] = {
         ItemKey(name, "val"): {
@@ -41,8 +42,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         for name, colour in COLOURS.items()
     }
     (root / "secret").write_text("the secret of this machine")
-    store = make_store(root / "colours", items, load_model("tiny"))
-    arguments = ("--max-upload", 1 << 20, "--stall-timeout", 1)
+    return make_store(root / "colours", items, load_model("tiny"))
+
+
+@pytest.fixture(scope="module")
+def service(store: Path) -> Iterator[Process]:
+    with served(store) as process:
+        yield process
+
+
+@contextmanager
+def served(store: Path, *arguments: object) -> Iterator[Process]:
+    """A service of a store, which is patient for a second only."""
+    root = store.parent
+    arguments = (*arguments, "--max-upload", 1 << 20, "--stall-timeout", 1)
     with Process(root, store, *arguments, DATUMARO_CLIP_CACHE=str(root / "cache")) as process:
         process.ready().close()
         yield process
@@ -52,13 +65,16 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     shutil.which("schemathesis") is None and not (Path(sys.executable).parent / "schemathesis").exists(),
     reason="needs schemathesis, of the extra 'test'",
 )
-def test_schemathesis_finds_no_fault_in_the_whole_openapi(service: Process, tmp_path: Path):
+@pytest.mark.parametrize("engine", ["exact", "postgresql", "opensearch"] if FULL else ["exact"], indirect=True)
+def test_schemathesis_finds_no_fault_in_the_whole_openapi(store: Path, engine: str | None, tmp_path: Path):
     program = str(Path(sys.executable).parent / "schemathesis")
-    command = [program, "--config-file", str(HERE / "schemathesis.toml"), "run", f"{service.url}/openapi.json"]
-    options = ["--max-time", SECONDS, "--seed", "1", "-n", "8", "--warnings", "off", "--no-color"]
-    done = subprocess.run(
-        [*command, *options], capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "NO_PROXY": "*"}
-    )
+    copy = Path(shutil.copytree(store, tmp_path / "colours"))
+    with served(copy, *(() if engine is None else ("--engine", engine))) as service:
+        command = [program, "--config-file", str(HERE / "schemathesis.toml"), "run", f"{service.url}/openapi.json"]
+        options = ["--seed", "1", "--warnings", "off", "--no-color", *(() if FULL else ("--max-time", "20", "-n", "8"))]
+        environment = {**os.environ, "NO_PROXY": "*", "SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py")}
+        done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, env=environment)
+    print(done.stdout)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
 
 
@@ -151,7 +167,14 @@ def requests() -> Iterator[dict[str, Any]]:
         body = {"query": "red", "text_query": "red", "id": "red"} if random.random() < 0.3 else {}
         body |= {random.choice(FIELDS): random.choice(VALUES) for _ in range(random.randrange(1, 4))}
         path = random.choice(
-            ("/search", "/search/hybrid", "/search/objects", "/search/similar", "/v1/embeddings", "/neighbours")
+            (
+                "/search",
+                "/search/hybrid",
+                "/search/objects",
+                "/search/similar",
+                "/v1/embeddings",
+                "/explore/api/decisions",
+            )
         )
         yield {
             "method": "POST",

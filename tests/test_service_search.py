@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,30 +36,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return colours_store(tmp_path_factory.mktemp("stores") / "colours")
 
 
-@pytest.fixture(scope="module", params=["exact", "postgresql", "opensearch"])
-def engine(request: pytest.FixtureRequest, cache: None) -> Iterator[str | None]:
-    """The embedded index and each engine: behind all of them, the same answers."""
-    if request.param == "exact":
-        yield None
-        return
-    patch = pytest.MonkeyPatch()
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgres")
-        patch.setenv("DATUMARO_CLIP_ENGINE_PASSWORD", server.password)
-        yield f"{server.url}#service_{{store}}"
-    else:
-        yield f"{request.getfixturevalue('opensearch')}/service-{{store}}"
-    patch.undo()
-
-
 @pytest.fixture(scope="module")
-def client(store: Path, engine: str | None):
+def client(store: Path, cache: None, engine: str | None):
     with client_of(store, settings=Settings(engine=engine)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory, engine: str | None):
+def objects(tmp_path_factory: pytest.TempPathFactory, cache: None, engine: str | None):
     red, green, blue = COLOURS["red"], COLOURS["green"], COLOURS["blue"]
     items: dict[ItemKey, Any] = {
         ItemKey("both", "s"): {
@@ -295,6 +278,7 @@ def test_an_empty_store_finds_nothing(tmp_path: Path, cache: None):
         ({}, "query"),
         ({"query": ""}, "query"),
         ({"query": "  "}, "query"),
+        ({"query": "\x1d\ufeff"}, "query"),
         ({"query": "x" * 2001}, "query"),
         ({"query": "x", "top_k": 0}, "top_k"),
         ({"query": "x", "top_k": 1001}, "top_k"),

@@ -21,8 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted or terminated."""
     # Here, since it needs the extra, which other commands do not.
-    from datumaro_clip.explorer.application import create_app
-    from datumaro_clip.service import from_environment, named_stores
+    from datumaro_clip.service import create_app, from_environment, named_stores
     from datumaro_clip.service.running import run as serve
 
     given = {option.name: value for option in options() if (value := getattr(args, option.name)) is not None}

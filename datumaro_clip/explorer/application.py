@@ -37,4 +37,4 @@ def create_app(
     DecisionError
         If the report is of another vector space, or of items that the store does not have.
     """
-    return create_service(stores, encoder, settings, pages=(partial(routes, sources=sources or {}, report=report),))
+    return create_service(stores, encoder, settings, pages=(partial(routes, sources=sources, report=report),))

@@ -94,13 +94,13 @@ class Export(BaseModel):
     path: str = Field(min_length=1, max_length=200)
 
 
-def routes(service: Service, *, sources: Mapping[str, str], report: Path | None) -> APIRouter:
+def routes(service: Service, *, sources: Mapping[str, str] | None = None, report: Path | None = None) -> APIRouter:
     """``/explore`` and what is below it; see :func:`datumaro_clip.explorer.application.create_app`."""
     router = APIRouter(prefix="/explore", tags=["explorer"], include_in_schema=False)
     benches = {
         name: Workbench(
             served,
-            sources.get(name, _spec(served.path)),
+            (sources or {}).get(name, _spec(served.path)),
             service.decisions_folder(served.path),
             service.settings.media_root,
         )

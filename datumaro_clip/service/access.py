@@ -23,8 +23,8 @@ RIGHTS = ("read", "write")
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/healthz", "/readyz", "/login", "/favicon.ico")
-# What changes something, beside DELETE; other POSTs only ask.
-_WRITES = ("/ingest", *(f"/explore/api/{name}" for name in ("decisions", "undo", "tools", "jobs", "export")))
+# What only asks, though it is sent by POST; whatever else is sent may change something.
+_ASKING = ("/search", "/analyze", "/v1/embeddings", "/explore/api/scores")
 
 
 class Tokens:
@@ -106,7 +106,7 @@ class AccessControl:
             self._require_origin(headers)
         if path in _OPEN:
             return
-        wanted = "write" if method == "DELETE" or (method not in _SAFE and path.startswith(_WRITES)) else "read"
+        wanted = "read" if method in _SAFE or (method == "POST" and path.startswith(_ASKING)) else "write"
         if wanted == "write" and self._settings.read_only:
             raise RequestError(403, "this service only reads; start it without --read-only to change stores")
         if self._tokens:

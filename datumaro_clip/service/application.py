@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from datumaro_clip.service.routes import embeddings, ingest, operations, picture
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.settings import PREFIX, Settings, from_environment
 from datumaro_clip.store import open_store
+from datumaro_clip.system.entry_points import load, offered
 from datumaro_clip.system.versions import library_versions
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ Stores = Mapping[str, str | os.PathLike[str]]
 _ABOUT = "Search, records and ingest over stores of datumaro-clip. Errors are one shape; see docs/service.md."
 _SUBJECTS = (search, records, pictures, ingest, embeddings, operations)
 
-
 Page = Callable[[Service], APIRouter]
+#: Entry points of this group are :data:`Page`: what packages, the explorer of this one among them, show over a service.
+PAGES = "datumaro_clip.pages"
 
 
 def create_app(
@@ -48,7 +50,7 @@ def create_app(
     settings: Settings | None = None,
     detector: Detector | None = None,
     *,
-    pages: Sequence[Page] = (),
+    pages: Iterable[Page] | None = None,
 ) -> Application:
     """Make a service over stores.
 
@@ -61,8 +63,9 @@ def create_app(
     settings : Settings, optional
     detector : Detector, optional
         Of objects in new pictures; the one that the settings name, if any, where omitted.
-    pages : sequence of callable
-        Each makes more routes over the running service.
+    pages : iterable of callable, optional
+        Each makes more routes over the running service; those that installed packages offer, as the explorer's, where
+        omitted.
 
     Returns
     -------
@@ -73,6 +76,8 @@ def create_app(
     ------
     OptionError
         If there is no store, or a setting cannot be used.
+    PluginError
+        If a page of another package cannot be loaded.
     SpaceMismatchError
         If a store's vectors are of another space.
     StoreError, ModelError
@@ -96,7 +101,7 @@ def create_app(
     problems.install(api)
     for subject in _SUBJECTS:
         api.include_router(subject.routes(service))
-    for page in pages:
+    for page in map(load, offered(PAGES).values()) if pages is None else pages:
         api.include_router(page(service))
     _describe_security(api, service)
     return Application(api, service)

@@ -11,7 +11,7 @@ from datumaro_clip.service.problems import RequestError, answer_to
 from datumaro_clip.service.settings import Settings
 
 # Far more than any JSON that an endpoint takes, beside selections of a large store's rows.
-MOST_JSON = 8 << 20
+_MOST_JSON = 8 << 20
 # A form is a little larger than what it holds.
 _FORM_ROOM = 64 << 10
 
@@ -69,12 +69,12 @@ class BoundedBodies:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path == "/ingest/batch":
             return 10 * self._settings.max_upload
-        if path in ("/ingest/image", "/search/similar", "/analyze", "/neighbours"):
-            return self._settings.max_upload + _FORM_ROOM
         if path == "/v1/embeddings":
             # Base64 is a third longer than what it encodes.
             return 2 * self._settings.max_upload
-        return MOST_JSON
+        if Headers(scope=scope).get("content-type", "").startswith("multipart/form-data"):
+            return self._settings.max_upload + _FORM_ROOM
+        return _MOST_JSON
 
 
 class _Stopped(BaseException):

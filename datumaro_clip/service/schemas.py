@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from datumaro_clip.service.filters import Filters, Name, Truth, number
 
@@ -12,16 +13,21 @@ MOST_HITS = 1000
 MOST_LETTERS = 2000
 
 
-def _some(text: str) -> str:
-    if not text.strip():
+# What no language counts as a blank: Python's \s is more than JavaScript's, but for U+FEFF.
+_VISIBLE = r"[^\s\x1C-\x1F\x85\uFEFF]"
+
+
+def _some(text: object) -> object:
+    """Refuse a text with nothing to look for, in better words than the pattern would."""
+    if isinstance(text, str) and not re.search(_VISIBLE, text):
         raise ValueError("it is empty; say what to look for")
     return text
 
 
 Text: TypeAlias = Annotated[
     str,
-    Field(min_length=1, max_length=MOST_LETTERS, pattern=r"\S", examples=["lampe torche étanche"]),
-    AfterValidator(_some),
+    BeforeValidator(_some),
+    Field(min_length=1, max_length=MOST_LETTERS, pattern=_VISIBLE, examples=["lampe torche étanche"]),
 ]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_HITS, description="answers at most")]
 TargetName: TypeAlias = Literal["pictures", "captions", "objects"]
@@ -174,6 +180,7 @@ class Analysis(BaseModel):
     size: list[int] = Field(description="height and width, pixels")
     vector: list[float]
     objects: list[AnalyzedObject]
+    reasons: list[str] = Field(description="what clip_clean would say of it")
     space: str
     precision: str
     processing_time: float
