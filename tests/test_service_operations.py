@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import client_of, colours_store
 from starlette.testclient import TestClient
 
-from datumaro_clip.service import create_app
+from datumaro_clip.service import Settings, create_app
 from datumaro_clip.service.assets import STATIC
-from datumaro_clip.service.running import JSONLines
+from datumaro_clip.service.running import JSONLines, listen
 from datumaro_clip.testing import FakeEncoder
 
 
@@ -154,3 +156,22 @@ def test_a_service_that_stops_is_not_ready(tmp_path: Path, monkeypatch: pytest.M
         service.stopping = True
         assert client.get("/readyz").status_code == 503
         assert client.get("/healthz").status_code == 200
+
+
+def test_small_answers_are_sent_at_once():
+    """With Nagle's algorithm each answer on a kept connection waits 40 ms; asyncio knows TCP by the protocol alone."""
+
+    async def answered() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listening = listen(Settings(port=0))
+        async with await asyncio.start_server(take, sock=listening):
+            _, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.close()
+            return await found
+
+    assert asyncio.run(answered()) == 1

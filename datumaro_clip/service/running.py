@@ -42,7 +42,7 @@ def run(app: Application, settings: Settings, announce: Callable[[str], None] | 
     """
     if announce is None:
         _log_as_json()
-    listening = _listening(settings)
+    listening = listen(settings)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"
     log.info("listening on %s", address) if announce is None else announce(address)
@@ -97,9 +97,17 @@ def _log_as_json() -> None:
     root.handlers[:] = [handler]
 
 
-def _listening(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """A socket bound to the settings' address.
+
+    Raises
+    ------
+    OptionError
+        If it cannot be.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named, since asyncio switches Nagle's algorithm off only where it is: else answers wait 40 ms.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
