@@ -25,7 +25,7 @@ from datumaro_clip.curate.tools import Tool, tool_named
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.report import plan_report, thumbnails_of, write_report
+from datumaro_clip.report import write_report
 from datumaro_clip.similarity import pairs_above
 from datumaro_clip.vectors import Embedding, ItemKey, VectorSpace, unit_rows
 
@@ -173,8 +173,7 @@ def decide_and_report(tool: Tool, values: Values, items: Sequence[Item], classes
     """
     made = decide(tool, values, items, classes)
     if values.report:
-        plan = plan_report(made)
-        write_report(Path(values.report), plan, thumbnails_of(items, plan.subjects()))
+        write_report(values.report, made, items, limit=values.report_items)
         log.info("Report: %s", Path(values.report) / "report.html")
     return made
 

@@ -17,7 +17,7 @@ from datumaro_clip.curate.decisions import (
     write_decisions,
 )
 from datumaro_clip.errors import DecisionError
-from datumaro_clip.report import plan_report, write_report
+from datumaro_clip.report import write_report
 from datumaro_clip.vectors import ItemKey
 
 KEY = ItemKey("a/b @ c", "träin")
@@ -132,7 +132,7 @@ def test_an_exception_without_a_subset_is_named(tmp_path: Path):
 
 def test_an_id_of_bytes_that_are_no_text_is_written_and_read_back(tmp_path: Path):
     made = log(Decision(ItemKey("caf\udce9", "train"), "drop", "blank"))
-    write_report(tmp_path, plan_report(made), {})
+    write_report(tmp_path, made, [])
     assert read_decisions(tmp_path / "decisions.jsonl") == made
     assert r"caf\udce9" in (tmp_path / "report.html").read_text(encoding="utf-8")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import axe_findings, opened_browser
 from commands import BIN
 from datumaro.components.dataset import Dataset
 
@@ -22,17 +23,6 @@ from datumaro_clip.demo.catalogue import write_catalogue
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-AXE = Path(__file__).parents[1] / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ITEMS = 90
 
 
@@ -104,12 +94,8 @@ def shown(made: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("needs chromium, to see the page as people do")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 class Page:
@@ -290,29 +276,23 @@ def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, s
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, scheme: str):
-    if not AXE.exists():
-        pytest.skip("needs axe-core: make ci-venv installs it")
     page = Page(browser, shown, color_scheme=scheme, bypass_csp=True)
     page.tab.wait_for_selector(".tile img")
 
-    def findings() -> list[str]:
-        page.tab.evaluate(AXE.read_text(encoding="utf-8"))
-        return [one["id"] for one in page.tab.evaluate("axe.run({resultTypes: ['violations']})")["violations"]]
-
-    assert findings() == []
+    assert axe_findings(page.tab) == []
     page.tab.fill("#search", "a lamp")
     page.tab.wait_for_selector(".tile .score")
     page.tab.locator(".tile").first.click()
     page.tab.wait_for_selector(".detail h2")
-    assert findings() == []
+    assert axe_findings(page.tab) == []
     page.tab.keyboard.press("?")
     page.tab.wait_for_selector("dialog")
-    assert findings() == []
+    assert axe_findings(page.tab) == []
     page.tab.keyboard.press("Escape")
     for room in ("Duplicates", "Review", "Statistics", "Compare"):
         page.tab.get_by_role("button", name=room).click()
         page.tab.wait_for_selector("main.room")
-        assert findings() == [], room
+        assert axe_findings(page.tab) == [], room
     page.close()
 
 

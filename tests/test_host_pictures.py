@@ -15,7 +15,7 @@ from datumaro.components.media import Image, Video, VideoFrame
 from embeddings import with_embeddings
 
 from datumaro_clip.curate import dedup
-from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.columns import map_pictures
 from datumaro_clip.curate.duplicates import find_duplicates
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.vector_options import EmbeddingOptions
@@ -50,8 +50,7 @@ def broken() -> np.ndarray:
 
 
 def test_frames_of_a_video_are_read_in_order(video: Video) -> None:
-    columns = Columns([neutral(item, []) for item in frames_of(video)], (), None, None, None)
-    found = list(columns.map_pictures(brightness))
+    found = list(map_pictures([neutral(item, []) for item in frames_of(video)], brightness))
     np.testing.assert_allclose(found, [5 * number for number in range(FRAMES)], atol=3)
 
 

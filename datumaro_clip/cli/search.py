@@ -23,7 +23,7 @@ from datumaro_clip.host.formats.base import stored_items
 from datumaro_clip.index import Filter, open_index
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.report import plan_report, thumbnails_of, write_report
+from datumaro_clip.report import write_report
 from datumaro_clip.search import Hit, ObjectHit, SearchIndex, item_vector, search_objects
 from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space
@@ -129,14 +129,14 @@ def _write_report(
     args: argparse.Namespace, store: StoreReader, hits: Sequence[Hit], items: Mapping[ItemKey, Item]
 ) -> None:
     """A page with the hits' pictures, the boxes of objects drawn on them, and the hits as decisions."""
-    question = args.text or args.image or args.item
+    asked = {"query": args.text, "image": args.image and str(args.image), "item": args.item}
     decisions = [_decision(hit) for hit in hits]
-    options = {"query": str(question), "k": args.k, "objects": args.objects, "flat": args.flat}
     space = store.header.space
+    how = {"k": args.k, "objects": args.objects, "flat": args.flat, "model": space.model if space else None}
+    options = {name: value for name, value in {**asked, **how}.items() if value is not None}
     made = DecisionLog("search", options, space.fingerprint if space else None, tuple(decisions))
-    plan = plan_report(made)
     folder = args.report or Path(tempfile.mkdtemp(prefix="datum-clip-search-"))
-    write_report(folder, plan, thumbnails_of(items.values(), plan.subjects()))
+    write_report(folder, made, list(items.values()))
     _log.info("Report: %s", folder / "report.html")
     if args.open:
         webbrowser.open((folder / "report.html").resolve().as_uri())

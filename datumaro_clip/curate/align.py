@@ -94,6 +94,9 @@ def find_mismatches(columns: Columns, options: Values) -> Verdicts:
             judged = texts.annotation[slice(*np.searchsorted(item, [row, row + 1]))].tolist()
             said = "" if stays else " · ".join(map(columns.items[row].said_by, judged))
             verdicts.set([row], text=said, **fields)
+    title = "margin of the caption, in standard deviations" if by_margin else "cosine similarity of picture and text"
+    limit = float(limits[0]) if len(set(limits.tolist())) == 1 else None
+    verdicts.measured(title, values, kept, limit, None if by_margin else 1.0)
     verdicts.notes += _spread(values, flag)
     return verdicts
 
@@ -137,6 +140,7 @@ TOOL = Tool(
     ("--keep-top 0.3 --report REPORT",),
     vectors=lambda values: str(values.against),
     check=_check,
+    nothing="every text fits its picture",
 )
 
 

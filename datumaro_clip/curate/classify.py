@@ -59,6 +59,7 @@ def propose_labels(columns: Columns, options: Values) -> Verdicts:
     probability = softmax(scores)[np.arange(len(best)), best]
     labels, sure = [names[label] for label in best], probability >= options.min_probability
     verdicts.set(columns.rows, reason="unsure", score=probability, threshold=options.min_probability, label=labels)
+    verdicts.measured("probability of the proposed class", probability, sure, options.min_probability or None, 1.0)
     verdicts.set(columns.rows[sure], reason="classified", action="label" if options.action == "drop" else "mark")
     if options.action != "drop":
         told = [{"clip_label": labels[n], "clip_confidence": probability[n]} for n in np.flatnonzero(sure)]
@@ -88,6 +89,7 @@ TOOL = Tool(
     check_items=_check_items,
     new_classes=lambda values: [] if values.action == "mark" else values.labels,
     takes_objects=True,
+    nothing="no label was proposed",
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.captions import CAPTION_REASONS, Finding, judge_caption
-from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.columns import Columns, map_pictures
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
 from datumaro_clip.curate.tools import Tool
@@ -61,7 +61,7 @@ def drop_broken(columns: Columns, options: Values) -> Verdicts:
     verdicts = Verdicts(columns.keys)
     checks = set(REASONS) - {*options.skip} - (set() if options.require_picture else {"no_image"})
     good: set[ItemKey] = set()
-    for row, (item, facts) in enumerate(zip(columns.items, columns.map_pictures(_facts), strict=True)):
+    for row, (item, facts) in enumerate(zip(columns.items, map_pictures(columns.items, _facts), strict=True)):
         found = next((each for each in picture_findings(facts, options) if each.reason in checks), None)
         if item.key in good and "repeated_id" in checks:
             found = Finding("repeated_id", None, None, "an item before has the same id and subset")
@@ -106,6 +106,7 @@ TOOL = Tool(
     vectors=lambda values: "none",
     uses_model=False,
     takes_repeated_keys=lambda values: "repeated_id" not in values.skip,
+    nothing="nothing is broken",
 )
 
 

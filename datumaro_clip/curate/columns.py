@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -125,16 +125,17 @@ class Columns:
         embedded = self.questions.text_vectors(prompts)
         return unit_rows(embedded.reshape(len(names), len(templates), -1).mean(axis=1))
 
-    def map_pictures(self, look: Callable[[Item, ImageRequest], _Seen]) -> Iterator[_Seen]:
-        """What a function makes of each item and its picture, in the items' order.
 
-        A thread for each processor calls it. Pictures are asked for in the caller's thread, a few ahead, since a
-        video is read in order by one reader; a request for a picture that is not there raises where it is fetched.
-        """
-        threads = available_processors()
-        workers: Workers[tuple[Item, ImageRequest], _Seen] = Workers(lambda task: look(*task), threads)
-        try:
-            with closing(workers.map(((item, item.request()) for item in self.items), 2 * threads)) as seen:
-                yield from seen
-        finally:
-            workers.stop()
+def map_pictures(items: Iterable[Item], look: Callable[[Item, ImageRequest], _Seen]) -> Iterator[_Seen]:
+    """What a function makes of each item and its picture, in the items' order.
+
+    A thread for each processor calls it. Pictures are asked for in the caller's thread, a few ahead, since a video is
+    read in order by one reader; a request for a picture that is not there raises where it is fetched.
+    """
+    threads = available_processors()
+    workers: Workers[tuple[Item, ImageRequest], _Seen] = Workers(lambda task: look(*task), threads)
+    try:
+        with closing(workers.map(((item, item.request()) for item in items), 2 * threads)) as seen:
+            yield from seen
+    finally:
+        workers.stop()

@@ -95,6 +95,28 @@ class Decision:
             raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
 
 
+class Measure(NamedTuple):
+    """What a tool measured of all items, or of all texts: how its scores are spread, and where it drew the line.
+
+    Attributes
+    ----------
+    title : str
+        What the values are, with their unit, as the title of an axis.
+    kept, others : tuple of float
+        Values of what stays or was chosen, and of what does not or was not.
+    threshold : float or None
+        What all were compared with; None where each has a limit of its own.
+    most : float or None
+        The greatest value that there can be, as 1 of a cosine similarity; None where there is none.
+    """
+
+    title: str
+    kept: tuple[float, ...]
+    others: tuple[float, ...]
+    threshold: float | None = None
+    most: float | None = None
+
+
 @dataclass(frozen=True)
 class DecisionLog:
     """The decisions of one run.
@@ -111,6 +133,8 @@ class DecisionLog:
         In the order of the dataset.
     notes : tuple of str
         Findings that no single item carries: leaks across subsets, conflicts of labels.
+    measures : tuple of Measure
+        What scores were measured, for a report; not written to ``decisions.jsonl``.
     """
 
     transform: str
@@ -118,6 +142,7 @@ class DecisionLog:
     space: str | None
     decisions: tuple[Decision, ...]
     notes: tuple[str, ...] = ()
+    measures: tuple[Measure, ...] = field(default=(), compare=False)
 
     def __repr__(self) -> str:
         items = len({decision.key for decision in self.decisions})
@@ -135,16 +160,7 @@ class DecisionLog:
 
 def write_decisions(path: str | os.PathLike[str], log: DecisionLog) -> None:
     """Write a log as JSON lines: a header, then one decision a line; equal logs give equal bytes."""
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
-        "transform": log.transform,
-        "options": dict(log.options),
-        "space": log.space,
-        "notes": list(log.notes),
-        "decisions": len(log.decisions),
-    }
-    lines = [_dump(header), *(_dump(as_record(decision)) for decision in log.decisions)]
+    lines = [_dump(as_header(log)), *(_dump(as_record(decision)) for decision in log.decisions)]
     write_text(path, "\n".join(lines) + "\n")
 
 
@@ -180,7 +196,15 @@ def read_exceptions(path: str | os.PathLike[str]) -> frozenset[ItemKey]:
 def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> list[Decision]:
     """The decisions, with ``keep`` for every item that a person has refused to drop."""
     return [
-        Decision(one.key, "keep", "excepted", one.score, one.threshold, annotation=one.annotation)
+        Decision(
+            one.key,
+            "keep",
+            "excepted",
+            one.score,
+            one.threshold,
+            annotation=one.annotation,
+            occurrence=one.occurrence,
+        )
         if one.action in ("drop", "move") and one.key in refused
         else one
         for one in decisions
@@ -235,6 +259,19 @@ def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found
     if header.get("decisions") != found:
         told = header.get("decisions")
         raise DecisionError(f"{os.fspath(path)} holds {found} of {told} decisions: it was cut off; {_WANTED}")
+
+
+def as_header(log: DecisionLog) -> dict[str, Any]:
+    """What the first line of ``decisions.jsonl`` says of a log: JSON values."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "transform": log.transform,
+        "options": dict(log.options),
+        "space": log.space,
+        "notes": list(log.notes),
+        "decisions": len(log.decisions),
+    }
 
 
 def as_record(decision: Decision) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from threading import Lock
 import numpy as np
 
 from datumaro_clip.curate.align import combine
-from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.columns import Columns, map_pictures
 from datumaro_clip.curate.duplicates import (
     KEEP,
     LEVELS,
@@ -110,7 +110,7 @@ def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[l
     alignment = combine(columns.texts.scores, owner, len(columns.items), "max")
     vectors = dict(zip(columns.rows.tolist(), columns.vectors, strict=True))
     texts = _text_directions(columns)
-    pictures = columns.map_pictures(lambda item, request: _read(request, near))
+    pictures = map_pictures(columns.items, lambda item, request: _read(request, near))
     for row, (item, picture) in enumerate(zip(columns.items, pictures, strict=True)):
         fit = None if np.isnan(alignment[row]) else float(alignment[row])
         protected = item.key.subset in columns.protected
@@ -186,10 +186,20 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
     for name in ("score", "threshold", "resembles", "places"):
         verdicts.set(heads, **{name: None})
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
+    alike = [each.difference for each in duplicates.values() if each.difference is not None]
+    _measure(verdicts, alike, [difference for *_, difference in found.look_alikes])
     verdicts.notes += leaks([[columns.items[row] for row in each] for each in members.values()])
     ordered = sorted(zip(heads, quarrels, strict=True))
     verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
     return verdicts
+
+
+def _measure(verdicts: Verdicts, copies: Sequence[Difference], look_alikes: Sequence[Difference]) -> None:
+    """How much remains between copies, and between look-alikes, as multiples of what a copy may differ by."""
+    if judged := [*copies, *look_alikes]:
+        title = "largest difference, as a share of what a copy may have"
+        stays = np.arange(len(judged)) >= len(copies)
+        verdicts.measured(title, [each.levels / each.allowed for each in judged], stays, 1.0)
 
 
 def _sentence(each: Duplicate) -> str:
@@ -266,4 +276,5 @@ TOOL = Tool(
     vectors=_wanted,
     check=_check,
     takes_objects=True,
+    nothing="no duplicates found",
 )

@@ -59,6 +59,8 @@ def find_outliers(columns: Columns, options: Values) -> Verdicts:
         similar = isolation(columns.vectors, options.neighbours)
         limit = lower_fence(similar) if options.min_similarity is None else options.min_similarity
         verdicts.set(columns.rows, score=similar, threshold=limit)
+        k = min(options.neighbours or neighbour_count(len(similar)), len(similar) - 1)
+        verdicts.measured(f"cosine similarity with nearest picture number {k}", similar, similar >= limit, limit, 1.0)
         outliers = columns.rows[similar < limit]
         verdicts.set(outliers, action="drop", reason="outlier")
         belong = belong & ~np.isin(np.arange(len(belong)), outliers)
@@ -97,11 +99,16 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
 
     foreign: set[int] = set()
     if by_class is not None:
-        for n, limit, other, fit in _foreign(vectors, labels, by_class, captions, owner):
+        fits = fit_labels(by_class, labels)
+        for n, limit, other in _foreign(vectors, fits, by_class, captions, owner):
             foreign.add(n)
             if options.what != "labels":
+                told = {"score": float(fits.own[n]), "threshold": limit}
                 detail = f"fits neither its label ({names[labels[n]]}) nor {other}"
-                verdicts.set([rows[n]], action="drop", reason="outlier", score=fit, threshold=limit, detail=detail)
+                verdicts.set([rows[n]], action="drop", reason="outlier", detail=detail, **told)
+        if options.what != "labels":
+            belongs = ~np.isin(np.arange(len(rows)), list(foreign))
+            verdicts.measured("cosine similarity with the own label", fits.own, belongs, fits.fence, 1.0)
     if options.what == "pictures":
         return
     found = doubt_labels(vectors, labels, by_class, len(names))
@@ -125,14 +132,13 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
 
 
 def _foreign(
-    vectors: FloatArray, labels: IntArray, by_class: FloatArray, captions: FloatArray, owner: IntArray
-) -> Iterator[tuple[int, float, str, float]]:
-    """Pictures that fit neither their label nor what else is said of them: row, limit, what that is, fit.
+    vectors: FloatArray, fits: LabelFits, by_class: FloatArray, captions: FloatArray, owner: IntArray
+) -> Iterator[tuple[int, float, str]]:
+    """Pictures that fit neither their label nor what else is said of them: row, limit, what that is.
 
     A label that fits unusually badly is enough where no caption fits either; where one does, the label is wrong,
     and not the picture.
     """
-    fits = fit_labels(by_class, labels)
     captioned, unlike = np.zeros(len(vectors), np.bool_), np.zeros(len(vectors), np.bool_)
     if len(owner) >= FEWEST_PAIRS:
         captioned[owner] = True
@@ -140,7 +146,7 @@ def _foreign(
     classes = unlike_any_class(by_class) & ~captioned
     for unfit, limit, what in ((unlike, fits.fence, "its captions"), (classes, fits.threshold, "any other")):
         for n in np.flatnonzero(unfit & (fits.own < limit)).tolist():
-            yield n, limit, what, float(fits.own[n])
+            yield n, limit, what
 
 
 TOOL = Tool(
@@ -154,6 +160,7 @@ TOOL = Tool(
     ("--action mark --report REPORT",),
     lambda values: "pictures" if values.no_texts else "captions",
     takes_objects=True,
+    nothing="no outliers and no wrong labels found",
 )
 
 

@@ -23,7 +23,7 @@ from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.object_items import ObjectItems
 from datumaro_clip.curate.objects import TOOL_OPTIONS, CropOptions
-from datumaro_clip.curate.options import File, Option, Several, Text, Values, read_options
+from datumaro_clip.curate.options import File, Option, Several, Text, Values, Whole, read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 MOVE = "subset:"
 _FAILED = "failed_"
 # What says where things are and how fast they go, and not what is decided.
-_UNTOLD = ("report", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
+_UNTOLD = ("report", "report_items", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
 
 
 def _action_problem(text: str) -> str | None:
@@ -57,6 +57,14 @@ COMMON_OPTIONS = (
     _option("subset", Several(of=Text(metavar="NAME")), (), "work on these subsets only"),
     _option("protect", Several(of=Text(metavar="NAME")), (), "never drop from these subsets"),
     _option("report", File(metavar="DIR"), None, "write report.html and decisions.jsonl there", changes="report"),
+    _option(
+        "report-items",
+        Whole(at_least=1, metavar="N"),
+        None,
+        "decisions that the page shows, at most",
+        unset="all",
+        changes="report",
+    ),
     _option("except", File(), None, "items never to drop, id@subset a line", keyword="except_file"),
 )
 
@@ -139,7 +147,9 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
     spared = _spared(told, values)
     # What --on-error skip leaves out goes, whatever is done with what a tool finds.
     decisions = [one if one.reason.startswith(_FAILED) else _acted(one, values.action) for one in spared]
-    made = DecisionLog(tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes))
+    made = DecisionLog(
+        tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes), tuple(verdicts.measures)
+    )
     _log_summary(made)
     if tool.selects and items and not any(one.action == "keep" for one in decisions):
         notice(log, "%s: 0 of %d items are left; ask for less", tool.name, len(items))

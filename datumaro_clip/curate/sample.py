@@ -28,6 +28,12 @@ log = logging.getLogger(__name__)
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
 _BLIND = ("random", "stratified")
 _NEIGHBOURS = 20
+_MEASURED = {
+    "k_center": "cosine similarity with the nearest that was picked before",
+    "centroid": "cosine similarity with the centre of the cluster",
+    "typical": f"mean cosine similarity with the {_NEIGHBOURS} nearest",
+    "query": "cosine similarity with the query",
+}
 
 OPTIONS = (
     Option("strategy", Choice(names=METHODS), "k_center", "how to choose"),
@@ -73,6 +79,8 @@ def pick_sample(columns: Columns, options: Values) -> Verdicts:
             able = np.flatnonzero(np.isin(columns.rows, group))
             picks = _pick(columns, columns.vectors[able], start, count, options)
             rows = columns.rows[able[picks.indices]]
+            if title := _MEASURED.get(options.strategy):
+                verdicts.measured(title, picks.scores, np.ones(len(rows), np.bool_), most=1.0)
             verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
         if options.count is not None and len(picks.indices) < options.count:
             where = "" if name is None else f" in {name}"
@@ -143,6 +151,7 @@ TOOL = Tool(
     check_items=_check_items,
     takes_objects=True,
     selects=True,
+    nothing="nothing was picked",
 )
 
 

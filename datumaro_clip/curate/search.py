@@ -31,12 +31,16 @@ def find_similar(columns: Columns, options: Values) -> Verdicts:
     verdicts.set(~columns.has_vector, reason="no_picture" if not len(columns.vectors) else "no_hit")
     if not len(columns.vectors):
         return verdicts
-    [found], [scores] = top_k(_question(columns, options)[None], columns.vectors, min(options.k, len(columns.vectors)))
+    question = _question(columns, options)
+    [found], [scores] = top_k(question[None], columns.vectors, min(options.k, len(columns.vectors)))
     rows = columns.rows[found]
     verdicts.set(rows, score=scores, threshold=options.min_score)
     marks = [{"clip_score": score, "clip_rank": rank} for rank, score in enumerate(scores.tolist())]
     good = scores >= options.min_score
     ranks = np.flatnonzero(good)
+    is_hit = np.isin(np.arange(len(columns.vectors)), found[good])
+    least = options.min_score if options.min_score > -1 else None
+    verdicts.measured("cosine similarity with the query", columns.vectors @ question, is_hit, least, 1.0)
     verdicts.set(rows[good], action="keep", reason="hit", rank=ranks, attributes=[marks[rank] for rank in ranks])
     return verdicts
 
@@ -83,4 +87,5 @@ TOOL = Tool(
     check_items=_check_items,
     takes_objects=True,
     selects=True,
+    nothing="no picture is similar enough",
 )

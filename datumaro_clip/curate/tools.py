@@ -61,6 +61,8 @@ class Tool:
         Whether it can work on the objects in pictures instead of on pictures (``--objects``).
     selects : bool
         Whether it chooses what to keep, rather than what to drop.
+    nothing : str
+        What a report says where it found nothing.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Tool:
     takes_repeated_keys: Callable[[Values], bool] = lambda values: False
     takes_objects: bool = False
     selects: bool = False
+    nothing: str = "nothing was found"
 
     def describe(self) -> dict[str, Any]:
         """The tool as JSON: what forms and documentation are built from."""

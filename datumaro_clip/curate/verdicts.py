@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.decisions import Decision
+from datumaro_clip.curate.decisions import Decision, Measure
 from datumaro_clip.vectors import ItemKey
 
 Rows = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | Sequence[int]
@@ -27,11 +27,14 @@ class Verdicts:
     ----------
     notes : list of str
         Findings that no single item carries.
+    measures : list of Measure
+        How the scores are spread that the verdicts rest on.
     """
 
     def __init__(self, keys: Sequence[ItemKey]) -> None:
         self.keys = keys
         self.notes: list[str] = []
+        self.measures: list[Measure] = []
         self._columns: dict[str, list[Any]] = {"action": ["keep"] * len(keys)}
         self._parts: dict[int, list[dict[str, Any]]] = {}
 
@@ -53,6 +56,29 @@ class Verdicts:
     def about_annotation(self, row: int, annotation: int, **fields: Any) -> None:
         """Add a verdict about an annotation of an item; ``action`` and the like in ``fields``."""
         self._parts.setdefault(row, []).append({"annotation": annotation, **fields})
+
+    def measured(
+        self,
+        title: str,
+        values: npt.ArrayLike,
+        kept: npt.ArrayLike,
+        threshold: float | None = None,
+        most: float | None = None,
+    ) -> None:
+        """Say how scores are spread; see :class:`~datumaro_clip.curate.decisions.Measure`.
+
+        Parameters
+        ----------
+        title : str
+        values : array_like
+            M scores.
+        kept : array_like
+            Which of them belong to what stays, (M,) of bool.
+        threshold, most : float, optional
+        """
+        scores, mask = np.asarray(values, np.float64).round(6), np.asarray(kept, np.bool_)
+        parts = tuple(scores[mask].tolist()), tuple(scores[~mask].tolist())
+        self.measures.append(Measure(title, *parts, None if threshold is None else float(threshold), most))
 
     def get(self, name: str) -> list[Any]:
         """A field of all N items, None where nothing is said."""

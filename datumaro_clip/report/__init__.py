@@ -1,9 +1,8 @@
-"""A page that shows what was decided and why, beside the decisions themselves."""
+"""A page that shows what was decided and why, and on which a person refuses, adds and takes decisions home."""
 
 from __future__ import annotations
 
 from datumaro_clip.report.page import write_report
-from datumaro_clip.report.plan import Report, plan_report
-from datumaro_clip.report.thumbnails import thumbnails_of
+from datumaro_clip.report.thumbnails import small_picture
 
-__all__ = ["Report", "plan_report", "thumbnails_of", "write_report"]
+__all__ = ["small_picture", "write_report"]

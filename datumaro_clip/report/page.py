@@ -1,163 +1,220 @@
-"""The page: one file of HTML with its style and its thumbnails inside, which opens without a network."""
+"""The page: one file of HTML with its style, its script and its pictures inside, which opens without a network."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from html import escape
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from datumaro_clip.curate.decisions import Decision, write_decisions
+from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, as_header, as_record, write_decisions
+from datumaro_clip.curate.item import Item
 from datumaro_clip.report import histogram
-from datumaro_clip.report.plan import Group, Histogram, Report, Section, Subject, places
+from datumaro_clip.report.origin import Origin
+from datumaro_clip.report.plan import Plan, Subject, places, plan_report, subject_of
+from datumaro_clip.report.script import join_modules
+from datumaro_clip.report.thumbnails import thumbnails_of
 from datumaro_clip.system.files import write_text
+from datumaro_clip.vectors import ItemKey
 
-Thumbnails = Mapping[Subject, bytes]
+_STATIC = Path(__file__).parent / "static"
+# Findings beyond these are shown when asked for.
+_NOTES = 6
 
-_VERBS = {"drop": "Dropped", "mark": "Marked", "move": "Moved", "label": "Labelled", "keep": "Kept"}
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
-
-def write_report(directory: str | os.PathLike[str], report: Report, thumbnails: Thumbnails) -> None:
+def write_report(
+    directory: str | os.PathLike[str],
+    log: DecisionLog,
+    items: Sequence[Item],
+    *,
+    limit: int | None = None,
+    origin: Origin | None = None,
+) -> None:
     """Write ``report.html`` and ``decisions.jsonl``.
 
     Parameters
     ----------
     directory : path
         Made where it does not exist.
-    report : Report
-    thumbnails : mapping
-        JPEG bytes by what :meth:`Report.subjects` names; what has none gets an empty frame.
+    log : DecisionLog
+    items : sequence of Item
+        Those that were decided about, for their pictures, labels and captions.
+    limit : int, optional
+        Decisions that the page shows, at most; the file has all.
+    origin : Origin, optional
+        Where the decisions come from; what this process and the items tell, where omitted.
     """
-    write_decisions(Path(directory) / "decisions.jsonl", report.log)
-    page = render(report, thumbnails)
-    # The bytes of a name that is no UTF-8 are shown escaped.
+    write_decisions(Path(directory) / "decisions.jsonl", log)
+    plan = plan_report(log, limit)
+    pictures, failures = thumbnails_of(items, plan.pictures())
+    page = render(plan, items, pictures, failures, origin or Origin.of(items))
+    # The bytes of a name that is no UTF-8 are shown escaped, in text and in JSON.
     write_text(Path(directory) / "report.html", page.encode(errors="backslashreplace").decode())
 
 
-def render(report: Report, thumbnails: Thumbnails) -> str:
+def render(
+    plan: Plan,
+    items: Iterable[Item],
+    pictures: Mapping[Subject, bytes],
+    failures: Mapping[Subject, str],
+    origin: Origin,
+) -> str:
     """The page as HTML."""
-    name = escape(report.log.transform)
-    style = resources.files("datumaro_clip.report").joinpath("page.css").read_text(encoding="utf-8")
+    style, script = _style(), _script()
+    # Data is no script: the policy lets one script run, by its hash, and no address be asked.
+    policy = (
+        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    headline = _headline(plan.log)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{name} · report</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(_blocks(report, thumbnails))
-        + "\n</main>\n</body>\n</html>\n"
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(headline)} · datumaro-clip</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(_blocks(plan, headline, origin))
+        + '\n</main>\n<div id="enlarged"></div>\n'
+        + f'<script type="application/json" id="data">{_data(plan, items, pictures, failures)}</script>\n'
+        + f"<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
-def _blocks(report: Report, thumbnails: Thumbnails) -> Iterable[str]:
-    yield _header(report)
-    yield _tiles(report)
-    if report.log.notes:
-        yield _notes(report.log.notes)
-    for each in report.histograms:
-        yield f"<section><h2>Scores: {escape(_words(each.name))}</h2>{histogram.draw(each)}{_legend(each)}</section>"
-    if report.groups:
-        yield _groups(report, thumbnails)
-    for section in report.sections:
-        yield _section(section, thumbnails)
-    yield _options(report)
+@cache
+def _style() -> str:
+    return (_STATIC / "page.css").read_text(encoding="utf-8")
 
 
-def _header(report: Report) -> str:
-    items = len({one.key for one in report.log.decisions})
-    space = f" · vectors of <code>{escape(report.log.space[:19])}</code>" if report.log.space else ""
-    return f"<header><h1>{escape(report.log.transform)}</h1><p>{items:,} items{space}</p></header>"
+@cache
+def _script() -> str:
+    return join_modules(_STATIC / "js" / "main.js")
 
 
-def _tiles(report: Report) -> str:
-    """A number for each action, reason and subject."""
-    return f'<ul class="counts">{"".join(_tile(*kind, count) for kind, count in report.counts.items())}</ul>'
+def _digest(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _tile(action: str, reason: str, subject: str, count: int) -> str:
-    noun = subject if count != 1 else subject.removesuffix("s")
-    why = f"<span>{escape(_words(reason)) or '&nbsp;'}</span>"
-    return f'<li class="{escape(action)}"><b>{count:,}</b> {noun} {_VERBS[action].lower()}{why}</li>'
+def _headline(log: DecisionLog) -> str:
+    """What was asked for, where something was; else the tool's name."""
+    asked = {name: log.options.get(name) for name in ("query", "image", "item")}
+    if log.transform not in ("search", "clip_search") or not any(asked.values()):
+        return log.transform
+    if asked["query"]:
+        return f"“{asked['query']}”"
+    return f"Pictures like {asked['image'] or asked['item']}"
 
 
-def _notes(notes: Iterable[str]) -> str:
-    told = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f'<section><h2>Findings</h2><ul class="notes">{told}</ul></section>'
+def _blocks(plan: Plan, headline: str, origin: Origin) -> Iterator[str]:
+    yield _header(plan, headline, origin)
+    yield '<section id="summary" aria-label="Summary"></section>'
+    if plan.log.notes:
+        yield _notes(plan.log.notes)
+    kept, others = ("chosen", "not chosen") if plan.selects else ("passed", "found")
+    drawn = [(each, svg) for each in plan.log.measures if (svg := histogram.draw(each, kept, others))]
+    if drawn:
+        told = "".join(_figure(each, svg, kept, others) for each, svg in drawn)
+        yield f'<section class="scores {"selecting" if plan.selects else ""}" aria-label="Scores">{told}</section>'
+    yield '<section id="work" aria-label="Decisions"><noscript>The pictures need JavaScript; decisions.jsonl, beside '
+    yield "this page, holds the same decisions.</noscript></section>"
+    yield _options(plan.log)
 
 
-def _legend(shown: Histogram) -> str:
-    kept = '<span><i class="kept"></i>kept</span>' if shown.kept else ""
-    others = '<span><i class="others"></i>not kept</span>' if shown.others else ""
-    return f'<p class="legend">{kept}{others}</p>'
+def _header(plan: Plan, headline: str, origin: Origin) -> str:
+    log = plan.log
+    model = str(log.options.get("model")) if log.space and log.options.get("model") else "none was needed"
+    facts = {
+        "Tool": "" if headline == log.transform else log.transform,
+        "Dataset": origin.dataset,
+        "Made": f"{origin.made:%d %B %Y, %H:%M %Z}".strip().removeprefix("0"),
+        "Model": model,
+        "Vector space": (log.space or "")[:19],
+    }
+    told = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
+    command = (
+        f'<p class="command"><code id="command">{escape(origin.command)}</code>'
+        '<button type="button" id="copy">Copy</button></p>'
+        if origin.command
+        else ""
+    )
+    items = len({(one.key, one.occurrence) for one in log.decisions})
+    nothing = plan.found_nothing
+    lead = f'<p class="lead">{escape(nothing[0].upper() + nothing[1:])} in {items:,} items.</p>' if nothing else ""
+    return f"<header><h1>{escape(headline)}</h1>{lead}<dl>{told}</dl>{command}</header>"
 
 
-def _groups(report: Report, thumbnails: Thumbnails) -> str:
-    rows = "".join(_group(group, thumbnails) for group in report.groups)
-    more = _more(report.groups_left_out, "groups")
-    total = len(report.groups) + report.groups_left_out
-    head = f"<h2>Duplicate groups <small>{total:,}</small></h2>"
-    return f'<section>{head}<div class="groups">{rows}</div>{more}</section>'
+def _notes(notes: Sequence[str]) -> str:
+    told = [f"<li>{escape(note)}</li>" for note in notes]
+    more = ""
+    if rest := told[_NOTES:]:
+        more = f"<details><summary>{len(rest):,} more</summary><ul>{''.join(rest)}</ul></details>"
+    return f'<section class="notes"><h2>Findings</h2><ul>{"".join(told[:_NOTES])}</ul>{more}</section>'
 
 
-def _group(group: Group, thumbnails: Thumbnails) -> str:
-    keeper = _figure(group.keeper, thumbnails, "stays", "keeper")
-    members = "".join(_figure(one, thumbnails, _words(one.reason.removesuffix("_duplicate"))) for one in group.members)
-    size = "pair" if len(group.members) == 1 else "many"
-    return f'<div class="group {size}">{keeper}{members}{_more(group.left_out, "copies")}</div>'
+def _figure(shown: Measure, svg: str, kept: str, others: str) -> str:
+    parts = (("kept", kept, shown.kept), ("others", others, shown.others))
+    legend = "".join(f'<span><i class="{kind}"></i>{name} {len(of):,}</span>' for kind, name, of in parts if of)
+    return f'<figure>{svg}<figcaption class="legend">{legend}</figcaption></figure>'
 
 
-def _section(section: Section, thumbnails: Thumbnails) -> str:
-    total = len(section.shown) + section.left_out
-    title = f"{_VERBS[section.action]}: {_words(section.reason)}" if section.reason else _VERBS[section.action]
-    figures = "".join(_figure(one, thumbnails) for one in section.shown)
-    more = _more(section.left_out, "items")
-    limit = "" if section.threshold is None else f" · threshold {section.threshold:.3g}"
-    head = f"<h2>{escape(title)} <small>{total:,}{limit}</small></h2>"
-    return f'<section>{head}<div class="grid">{figures}</div>{more}</section>'
+def _options(log: DecisionLog) -> str:
+    told = escape(json.dumps(dict(log.options), indent=2, ensure_ascii=False, sort_keys=True))
+    return f'<details class="options"><summary>Options</summary><pre tabindex="0">{told}</pre></details>'
 
 
-def _figure(one: Decision, thumbnails: Thumbnails, badge: str = "", kind: str = "") -> str:
-    found = thumbnails.get((one.key, one.annotation))
-    name = escape(str(one.key))
-    picture = _image(name, found) if found else "<div>no picture</div>"
-    picture += _places(one, thumbnails)
-    mark = f'<span class="badge">{escape(badge)}</span>' if badge else ""
-    title = f'<b title="{name}">{escape(one.key.id)}</b>'
-    said = "".join(f"<span>{escape(text)}</span>" for text in _sentences(one))
-    quote = f"<q>{escape(one.text)}</q>" if one.text else ""
-    return f'<figure class="{kind}">{picture}{mark}<figcaption>{title}{quote}{said}</figcaption></figure>'
+def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], failures: Mapping[Subject, str]) -> str:
+    """What the script works on, as JSON that no parser of HTML takes for markup."""
+    numbers: dict[bytes, int] = {}
+    number = {subject: numbers.setdefault(picture, len(numbers)) for subject, picture in pictures.items()}
+    known = _by_subject(items)
+    cards = [
+        _card(one, order, known.get((one.key, one.occurrence or 0)), number, failures)
+        for one, order in zip(plan.decisions, plan.shown, strict=True)
+    ]
+    header = as_header(plan.log)
+    told = {
+        "header": header,
+        "total": len(plan.log.decisions),
+        "leftOut": plan.left_out,
+        "selects": plan.selects,
+        "judged": plan.log.transform != "search",
+        "name": hashlib.sha256(json.dumps([header, [card["record"] for card in cards]]).encode()).hexdigest()[:32],
+        "cards": cards,
+        "pictures": [base64.b64encode(picture).decode("ascii") for picture in numbers],
+    }
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _places(one: Decision, thumbnails: Thumbnails) -> str:
-    """Where the item's picture differs from another one's: both places enlarged, side by side."""
-    both = [(str(place[0]), thumbnails[place]) for place in places(one) if place in thumbnails]
-    shown = "".join(_image(f"the place in {escape(name)}", jpeg) for name, jpeg in both)
-    return f'<div class="places">{shown}</div>' if shown else ""
+def _by_subject(items: Iterable[Item]) -> dict[tuple[ItemKey, int], Item]:
+    seen: Counter[ItemKey] = Counter()
+    found = {}
+    for item in items:
+        found[item.key, seen[item.key]] = item
+        seen[item.key] += 1
+    return found
 
 
-def _sentences(one: Decision) -> Iterator[str]:
-    """Where the item is, what was measured, and what that means."""
-    yield one.key.subset if one.score is None else f"{one.key.subset} · score {one.score:.3g}"
-    if one.detail or one.label:
-        yield one.detail or f"label: {one.label}"
-
-
-def _more(count: int, what: str) -> str:
-    return f'<p class="more">and {count:,} more {what}, all in decisions.jsonl</p>' if count else ""
-
-
-def _options(report: Report) -> str:
-    told = escape(json.dumps(dict(report.log.options), indent=2, ensure_ascii=False, sort_keys=True))
-    return f"<details><summary>Options</summary><pre>{told}</pre></details>"
-
-
-def _image(name: str, jpeg: bytes) -> str:
-    data = base64.b64encode(jpeg).decode("ascii")
-    return f'<img loading="lazy" decoding="async" alt="{name}" src="data:image/jpeg;base64,{data}">'
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _card(
+    one: Decision, order: int, item: Item | None, number: Mapping[Subject, int], failures: Mapping[Subject, str]
+) -> dict[str, Any]:
+    """A decision with what the page shows beside it: numbers of pictures, labels, captions."""
+    labels, captions = [], []
+    if item is not None:
+        of_part = [label for label in item.labels if one.annotation in (None, label.annotation)]
+        labels = list(dict.fromkeys(str(label.name) for label in of_part))
+        captions = [caption.text for caption in item.captions if one.annotation in (None, caption.annotation)]
+    told = {
+        "record": as_record(one),
+        "order": order,
+        "picture": number.get(subject_of(one)),
+        "failure": failures.get(subject_of(one)),
+        "places": [number[place] for place in places(one) if place in number],
+        "labels": labels,
+        "captions": captions,
+    }
+    return {name: value for name, value in told.items() if value not in (None, [])}

@@ -1,163 +1,128 @@
-"""What a report shows: which items in which section, how many, and which are left out."""
+"""What a report shows: which decisions, in which order, and what pictures of what size they need."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Place
+from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.vectors import ItemKey
 
-#: An item, and what of it is meant where it is not the item itself: an annotation, or a place in its picture.
-Subject = tuple[ItemKey, int | Place | None]
 
-# What a page holds that still opens at once: about 5 MB of thumbnails in ten sections.
-TILES = 60
-GROUPS = 40
-GROUP_MEMBERS = 12
-HISTOGRAM_FEWEST = 12
-_HISTOGRAM_THRESHOLDS = 3
+class Subject(NamedTuple):
+    """What a picture is of: an item, one of its annotations, or a place in its picture.
+
+    Attributes
+    ----------
+    key : ItemKey
+    occurrence : int
+        Which of several items of that key, from 0 on.
+    part : int, tuple or None
+        Index of an annotation; a place ``(x, y, w, h)`` in pixels; None for the item itself.
+    """
+
+    key: ItemKey
+    occurrence: int = 0
+    part: int | Place | None = None
+
+
+# Bytes of all pictures together, and of one; with base64 and 10,000 decisions, a page stays below 25 MB.
+_ALL_PICTURES = 14_000_000
+_ONE_PICTURE = 24_000
+# How many times as many bytes a picture gets that something is the matter with.
+_STRIKING = 4
 # Reasons that say that nothing is the matter.
-_QUIET = frozenset(
-    {("keep", ""), ("keep", "representative"), ("keep", "aligned"), ("keep", "no_text"), ("drop", "no_hit")}
-)
+_QUIET = frozenset({("keep", ""), ("keep", "aligned"), ("keep", "no_text"), ("drop", "no_hit"), ("drop", "not_picked")})
 # Reasons that say that an item is what the user asked for.
 _SOUGHT = frozenset({"hit", "picked"})
+_WEIGHTS = ("drop", "move", "mark", "label", "tag", "untag", "keep")
 
 
 @dataclass(frozen=True)
-class Section:
-    """Items of one action and reason, the most striking first, and how many more there are."""
+class Plan:
+    """What a page shows of a log.
 
-    action: str
-    reason: str
-    shown: tuple[Decision, ...]
-    left_out: int
-
-    @property
-    def threshold(self) -> float | None:
-        """The threshold that all were compared with, if it was one."""
-        found = {one.threshold for one in self.shown}
-        return found.pop() if len(found) == 1 else None
-
-
-@dataclass(frozen=True)
-class Group:
-    """A duplicate group: the item that stays, those that go, and how many more of them there are."""
-
-    number: int
-    keeper: Decision
-    members: tuple[Decision, ...]
-    left_out: int
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """Scores of kept and of other decisions that were compared with one threshold (None where there are many)."""
-
-    name: str
-    kept: tuple[float, ...]
-    others: tuple[float, ...]
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that the page needs but the thumbnails."""
+    Attributes
+    ----------
+    log : DecisionLog
+    shown : tuple of int
+        Which of its decisions, the most telling first.
+    """
 
     log: DecisionLog
-    sections: tuple[Section, ...]
-    groups: tuple[Group, ...]
-    groups_left_out: int
-    histograms: tuple[Histogram, ...]
+    shown: tuple[int, ...]
+
+    @property
+    def left_out(self) -> int:
+        """How many decisions the page does not show."""
+        return len(self.log.decisions) - len(self.shown)
 
     @cached_property
-    def counts(self) -> Counter[tuple[str, str, str]]:
-        """Decisions by action, reason and subject (``items`` or ``annotations``): what was sought, then the most."""
-        found = Counter((one.action, one.reason, _subject(one)) for one in self.log.decisions)
-        return Counter(dict(sorted(found.items(), key=lambda pair: (pair[0][1] not in _SOUGHT, -pair[1]))))
+    def decisions(self) -> list[Decision]:
+        """The decisions that are shown, in their order."""
+        return [self.log.decisions[n] for n in self.shown]
 
-    def subjects(self) -> frozenset[Subject]:
-        """The items, and the annotations and places of them, that need a thumbnail."""
-        in_groups = (one for group in self.groups for one in (group.keeper, *group.members))
-        in_sections = [one for section in self.sections for one in section.shown]
-        whole = ((one.key, one.annotation) for part in (in_groups, in_sections) for one in part)
-        return frozenset(whole) | {place for one in in_sections for place in places(one)}
+    @property
+    def selects(self) -> bool:
+        """Whether the tool chose what to keep, so that all else was not asked for rather than dropped."""
+        return self.log.transform == "search" or (
+            self.log.transform in MODULES and tool_named(self.log.transform).selects
+        )
+
+    @property
+    def found_nothing(self) -> str:
+        """What to say where nothing was found; empty where something was."""
+        if any(one.reason in _SOUGHT for one in self.log.decisions):
+            return ""
+        if not self.selects and any(one.action != "keep" for one in self.log.decisions):
+            return ""
+        return tool_named(self.log.transform).nothing if self.log.transform in MODULES else "nothing was found"
+
+    def pictures(self) -> dict[Subject, int]:
+        """The subjects that need a picture, each with the bytes that it may have."""
+        weights: dict[Subject, int] = {}
+        for one in self.decisions:
+            weight = 1 if _is_quiet(one) else _STRIKING
+            for subject in (subject_of(one), *places(one)):
+                weights[subject] = max(weights.get(subject, 0), weight)
+        share = _ALL_PICTURES / max(sum(weights.values()), 1)
+        return {subject: min(_ONE_PICTURE, int(share * weight)) for subject, weight in weights.items()}
+
+
+def subject_of(one: Decision) -> Subject:
+    """What the picture of a decision shows."""
+    return Subject(one.key, one.occurrence or 0, one.annotation)
 
 
 def places(one: Decision) -> tuple[Subject, ...]:
     """The place at which an item's picture differs from another's, in both; nothing where none is told."""
     if one.places is None or one.resembles is None:
         return ()
-    return (one.key, one.places[0]), (one.resembles, one.places[1])
+    return Subject(one.key, one.occurrence or 0, one.places[0]), Subject(one.resembles, 0, one.places[1])
 
 
-def plan_report(log: DecisionLog) -> Report:
-    """Choose what to show of a log; thumbnails for :meth:`Report.subjects` are all that is missing then."""
-    grouped = _by_group(log)
-    groups = sorted(grouped.values(), key=lambda group: (-len(group.members) - group.left_out, group.number))
-    return Report(log, tuple(_sections(log)), tuple(groups[:GROUPS]), len(groups[GROUPS:]), tuple(_histograms(log)))
+def plan_report(log: DecisionLog, limit: int | None = None) -> Plan:
+    """Choose the decisions to show, ``limit`` at most: what was sought, groups, what changes most, all others."""
+    sizes = Counter(one.group for one in log.decisions if one.group is not None)
+    order = sorted(range(len(log.decisions)), key=lambda n: _rank(log.decisions[n], sizes))
+    return Plan(log, tuple(order[:limit]))
 
 
-def _subject(decision: Decision) -> str:
-    return "items" if decision.annotation is None else "annotations"
+def _rank(one: Decision, sizes: Mapping[int, int]) -> tuple[int, float, str, float]:
+    """Sorts first what is to be seen first; a group's members together, behind the one that stays."""
+    if one.reason in _SOUGHT:
+        return 0, one.rank or 0, "", 0
+    if one.group is not None:
+        return 1, -sizes[one.group], f"{one.group:09d}", float(one.representative is not None)
+    if _is_quiet(one):
+        return 3, 0, "", 0
+    striking = 0.0 if one.score is None or one.threshold is None else -abs(one.score - one.threshold)
+    return 2, _WEIGHTS.index(one.action), one.reason, striking
 
 
-def _by_group(log: DecisionLog) -> Mapping[int, Group]:
-    keepers = {one.group: one for one in log.decisions if one.group is not None and one.representative is None}
-    members: dict[int, list[Decision]] = {}
-    for one in log.decisions:
-        if one.group is not None and one.representative is not None:
-            members.setdefault(one.group, []).append(one)
-    return {
-        number: Group(number, keepers[number], tuple(found[:GROUP_MEMBERS]), len(found[GROUP_MEMBERS:]))
-        for number, found in members.items()
-        if number in keepers
-    }
-
-
-def _sections(log: DecisionLog) -> Iterator[Section]:
-    """One section for each action and reason that groups do not show: what was sought, then what changes most."""
-    found: dict[tuple[str, str], list[Decision]] = {}
-    for one in log.decisions:
-        if one.group is None and (one.action, one.reason) not in _QUIET:
-            found.setdefault((one.action, one.reason), []).append(one)
-    for (action, reason), decisions in sorted(found.items(), key=lambda pair: _weight(*pair[0])):
-        ranked = sorted(decisions, key=_striking)
-        yield Section(action, reason, tuple(ranked[:TILES]), len(ranked[TILES:]))
-
-
-def _weight(action: str, reason: str) -> tuple[bool, int, str]:
-    """Sorts first what is to be seen first."""
-    return (reason not in _SOUGHT, ("drop", "move", "mark", "label", "keep").index(action), reason)
-
-
-def _striking(decision: Decision) -> tuple[float, float]:
-    """Hits in their order; else the farthest from the threshold first."""
-    if decision.rank is not None:
-        return (decision.rank, 0.0)
-    if decision.score is None or decision.threshold is None:
-        return (0.0, 0.0)
-    return (0.0, -abs(decision.score - decision.threshold))
-
-
-def _histograms(log: DecisionLog) -> Iterator[Histogram]:
-    scored = [one for one in log.decisions if one.score is not None]
-    by_threshold: dict[float | None, list[Decision]] = {}
-    for one in scored:
-        by_threshold.setdefault(one.threshold, []).append(one)
-    if len(by_threshold) > _HISTOGRAM_THRESHOLDS:
-        by_threshold = {None: scored}
-    for threshold, decisions in by_threshold.items():
-        scores = {one.score for one in decisions}
-        if len(decisions) >= HISTOGRAM_FEWEST and len(scores) > 1:
-            yield _histogram(threshold, decisions)
-
-
-def _histogram(threshold: float | None, decisions: list[Decision]) -> Histogram:
-    name = ", ".join(sorted({one.reason or "kept" for one in decisions}))
-    kept = tuple(one.score for one in decisions if one.action in ("keep", "label") and one.score is not None)
-    others = tuple(one.score for one in decisions if one.action not in ("keep", "label") and one.score is not None)
-    return Histogram(name, kept, others, threshold)
+def _is_quiet(one: Decision) -> bool:
+    return (one.action, one.reason) in _QUIET and one.group is None
