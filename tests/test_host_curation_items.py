@@ -133,7 +133,7 @@ def test_failed_pictures_are_skipped_where_asked_counted_and_replayed(
     assert "drop failed_missing 1" in caplog.text
     log = read_decisions(tmp_path / "decisions.jsonl")
     assert [one.reason for one in log.decisions if one.key.id == "broken"] == ["failed_missing"]
-    assert "failed missing" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "failed_missing" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert ids(with_a_broken_one().transform(Replay, log=log)) == ids(skipped)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import report_data
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, read_decisions
 from datumaro_clip.curate.item import Item
@@ -35,12 +35,6 @@ def log(*decisions: Decision, transform: str = "clip_clean", **fields: object) -
 
 def html(made: DecisionLog, items: list[Item] | None = None, limit: int | None = None) -> str:
     return render(plan_report(made, limit), items or [], {}, {}, ORIGIN)
-
-
-def data(page: str) -> dict:
-    """What the page's script works on."""
-    [found] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
-    return json.loads(found)
 
 
 def test_nothing_decided_is_a_page_too(tmp_path: Path):
@@ -113,7 +107,7 @@ def test_the_page_needs_no_network_and_trusts_no_text():
     assert "<img" not in told
     assert "<b>" not in told
     assert "http" not in told.replace("http-equiv", "")
-    [card] = data(page)["cards"]
+    [card] = report_data(page)["cards"]
     assert (card["record"]["id"], card["captions"], card["labels"]) == (evil.key.id, ["<!--<script>"], ["<i>"])
 
 
@@ -133,15 +127,15 @@ def test_the_policy_allows_the_one_script_and_the_one_style():
 def test_names_that_are_no_text_are_written_and_read(tmp_path: Path):
     odd = Decision(ItemKey("caf\udce9", "s"), "drop", "bad")
     write_report(tmp_path, log(odd), [])
-    [card] = data((tmp_path / "report.html").read_text(encoding="utf-8"))["cards"]
+    [card] = report_data((tmp_path / "report.html").read_text(encoding="utf-8"))["cards"]
     assert card["record"]["id"] == "caf\udce9"
 
 
 def test_all_is_in_it_unless_a_limit_is_given(tmp_path: Path):
     many = log(*(Decision(key(n), "keep") for n in range(500)), Decision(key(500), "drop", "blank"))
     page = html(many)
-    assert (len(data(page)["cards"]), data(page)["leftOut"]) == (501, 0)
-    few = data(html(many, limit=3))
+    assert (len(report_data(page)["cards"]), report_data(page)["leftOut"]) == (501, 0)
+    few = report_data(html(many, limit=3))
     assert (len(few["cards"]), few["leftOut"], few["total"]) == (3, 498, 501)
     assert few["cards"][0]["record"]["reason"] == "blank"
     write_report(tmp_path, many, [], limit=3)
@@ -211,7 +205,7 @@ def test_items_of_one_name_have_their_own_pictures(tmp_path: Path):
     items = [Item.of("same", picture) for picture in pictures]
     twice = log(Decision(items[0].key, "keep"), Decision(items[0].key, "drop", "repeated_id", occurrence=1))
     write_report(tmp_path, twice, items)
-    found = data((tmp_path / "report.html").read_text())
+    found = report_data((tmp_path / "report.html").read_text())
     assert sorted(card["picture"] for card in found["cards"]) == [0, 1]
     assert all(base64.b64decode(picture)[8:12] == b"WEBP" for picture in found["pictures"])
 
@@ -219,7 +213,7 @@ def test_items_of_one_name_have_their_own_pictures(tmp_path: Path):
 def test_a_picture_that_cannot_be_shown_says_why(tmp_path: Path):
     items = [Item.of("gone", tmp_path / "gone.png")]
     write_report(tmp_path, log(Decision(items[0].key, "drop", "missing")), items)
-    [card] = data((tmp_path / "report.html").read_text())["cards"]
+    [card] = report_data((tmp_path / "report.html").read_text())["cards"]
     assert "gone.png" in card["failure"]
     assert "picture" not in card
 
