@@ -83,7 +83,7 @@ def _bar(place: int, parts: tuple[tuple[str, str, int], ...], edges: npt.NDArray
 
 def _axes(low: float, high: float, tallest: int, title: str) -> str:
     floor, middle = _HEIGHT - _FOOT, (_LEFT + _WIDTH) / 2
-    ticks = "".join(_tick(value, low, high) for value in _ticks(low, high).tolist())
+    ticks = "".join(_tick(value, low, high) for value in _ticks(low, high))
     return (
         f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH}" y1="{floor}" y2="{floor}"/>{ticks}'
         f'<text x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle" class="title">{escape(title)}</text>'
@@ -94,12 +94,12 @@ def _axes(low: float, high: float, tallest: int, title: str) -> str:
     )
 
 
-def _ticks(low: float, high: float) -> npt.NDArray[np.float64]:
+def _ticks(low: float, high: float) -> list[float]:
     """Round numbers between both ends, four to nine of them."""
     rough = (high - low) / 5
     power = 10.0 ** math.floor(math.log10(rough))
-    step = power * max(round_one for round_one in (1, 2, 5) if round_one * power <= rough)
-    return np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
+    step = power * max(figure for figure in (1, 2, 5) if figure * power <= rough)
+    return [number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def _tick(value: float, low: float, high: float) -> str:
