@@ -116,7 +116,10 @@ def test_decisions_name_the_item_and_the_annotation_and_the_report_draws_the_box
     made = read_decisions(tmp_path / "decisions.jsonl")
     [hit] = [one for one in made.decisions if one.annotation is not None]
     assert (str(hit.key), hit.annotation, hit.text, hit.reason) == ("a@train", 1, "thing", "hit")
-    assert len(report_data((tmp_path / "report.html").read_text())["pictures"]) == 1
+    cards = report_data((tmp_path / "report.html").read_text())["cards"]
+    numbers = {card["record"].get("annotation"): card["picture"] for card in cards}
+    assert numbers.keys() == {None, 1}
+    assert numbers[None] != numbers[1]
 
 
 def test_vectors_that_boxes_carry_are_used(encoder: FakeEncoder):
