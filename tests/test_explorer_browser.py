@@ -17,8 +17,9 @@ from browsers import axe_findings, opened_browser
 from commands import BIN
 from datumaro.components.dataset import Dataset
 
-from datumaro_clip.curate.decisions import read_decisions, read_exceptions
+from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 from datumaro_clip.demo.catalogue import write_catalogue
+from datumaro_clip.vectors import ItemKey
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
@@ -69,9 +70,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("explored")
     write_catalogue(folder / "catalogue", items=ITEMS, seed=0)
     dataset = Dataset.import_from(str(folder / "catalogue"), "coco")
-    dataset.transform(
-        "clip_embed", model="tiny", texts="captions", store=str(folder / "store"), store_format="clip_mmap"
-    )
+    given = {"texts": "captions", "objects": True, "store": str(folder / "store"), "store_format": "clip_mmap"}
+    dataset.transform("clip_embed", model="tiny", **given)
     assert len(dataset) == ITEMS
     return folder
 
@@ -191,7 +191,7 @@ def test_a_lasso_is_tagged_exported_and_taken_back(page: Page, made: Path):
         page.tab.get_by_role("link", name=f"Download ids of {selected}").click()
     ids = Path(download.value.path()).read_text().split()
     assert len(ids) == selected
-    page.tab.get_by_label("Format").select_option("coco")
+    page.tab.get_by_label("Format").fill("coco")
     page.tab.get_by_label("New folder").fill("middle")
     page.tab.get_by_role("button", name=f"Write {selected} items").click()
     page.tab.get_by_text("Written to").wait_for()
@@ -235,6 +235,115 @@ def test_duplicates_are_judged_and_applied_exactly(page: Page, made: Path):
     before = {(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")}
     after = {(item.id, item.subset) for item in Dataset.import_from(str(applied), "clip_mmap")}
     assert {id for id, _ in before - after} == {proposed, goes}
+
+
+def test_a_group_is_split_into_two_that_are_judged_by_themselves(page: Page, made: Path):
+    """Five pictures are proposed as one group; two of them are taken for a group of their own."""
+    keys = [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")][:5]
+    told = [Decision(keys[0], "keep", group=0)]
+    told += [Decision(key, "drop", "near_duplicate", group=0, representative=keys[0]) for key in keys[1:]]
+    folder = made / "store-decisions"
+    folder.mkdir(exist_ok=True)
+    write_decisions(folder / "proposals-clip_dedup.jsonl", DecisionLog("clip_dedup", {}, None, tuple(told)))
+    page.tab.goto(f"{page.served.address}/explore?room=duplicates")
+    page.tab.wait_for_selector(".members")
+    for key in keys[3:]:
+        page.tab.get_by_label(f"Take {key.id} out of the group").check()
+    page.tab.get_by_role("button", name="Split 2 off as a group").click()
+    sync_api.expect(page.tab.locator(".entry")).to_have_count(2)
+    page.tab.locator(".entry").nth(1).click()
+    shown = page.tab.locator("figcaption b")
+    assert {shown.nth(place).inner_text() for place in (0, 1)} == {key.id for key in keys[3:]}
+    stays, goes = (shown.nth(place).inner_text() for place in (0, 1))
+    page.tab.keyboard.press("a")
+    decided(page, 2)
+    log = read_decisions(folder / "decisions.jsonl")
+    assert {(one.key.id, one.action) for one in log.decisions} == {(stays, "keep"), (goes, "drop")}
+    page.tab.reload()
+    page.tab.wait_for_selector(".entry")
+    sync_api.expect(page.tab.locator(".entry")).to_have_count(2)
+    page.tab.keyboard.press("u")
+    decided(page, 0)
+    sync_api.expect(page.tab.locator(".entry")).to_have_count(2)
+    page.tab.keyboard.press("u")
+    sync_api.expect(page.tab.locator(".entry")).to_have_count(1)
+
+
+@pytest.mark.parametrize("way", ["Slider", "Blink", "Difference"])
+def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path, way: str):
+    keys = [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")][:2]
+    told = (Decision(keys[0], "keep", group=0), Decision(keys[1], "drop", "x", group=0, representative=keys[0]))
+    (made / "shown-decisions").mkdir(exist_ok=True)
+    path = made / "shown-decisions" / "proposals-clip_dedup.jsonl"
+    write_decisions(path, DecisionLog("clip_dedup", {}, None, told))
+    page = Page(browser, shown, "/explore?room=duplicates")
+    page.tab.wait_for_selector(".sides canvas")
+    page.tab.get_by_role("button", name=way, exact=True).click()
+    if way == "Slider":
+        page.tab.get_by_role("slider").fill("20")
+        assert (
+            page.tab.locator(".overlay img").nth(1).evaluate("(node) => node.style.clipPath")
+            == "inset(0px 0px 0px 20%)"
+        )
+    elif way == "Blink":
+        page.tab.locator(".overlay p", has_text=keys[0].id).wait_for()
+        page.tab.locator(".overlay p", has_text=keys[1].id).wait_for()
+    else:
+        page.tab.get_by_text("Mean difference").wait_for()
+        painted = "(node) => new Set(node.getContext('2d').getImageData(0, 0, node.width, node.height).data).size"
+        assert page.tab.locator(".sides canvas").evaluate(painted) > 10
+    page.close()
+    path.unlink()
+
+
+def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.locator(".topLeft select").first.select_option("objects")
+    page.tab.get_by_text("objects ·").wait_for()
+    assert "map=objects" in page.tab.url
+    box = page.tab.locator(".map canvas").bounding_box()
+    page.tab.get_by_role("button", name="Select a rectangle").click()
+    page.tab.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.tab.mouse.down()
+    page.tab.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=3)
+    page.tab.mouse.up()
+    page.tab.wait_for_selector(".actions")
+    with_boxes = page.tab.evaluate(
+        """async () => { const api = await import("./explore/static/js/state.js");
+        return new Set(api.data.planes.objects.rows).size; }"""
+    )
+    assert int(page.tab.locator(".actions b").inner_text().split()[0]) == with_boxes
+    again = Page(browser, shown, page.tab.url.removeprefix(shown.address))
+    again.tab.get_by_text("objects ·").wait_for()
+    sync_api.expect(again.tab.locator(".bar b")).to_have_text(f"{with_boxes} pictures")
+    again.close()
+    page.close()
+
+
+def test_a_picture_is_seen_large_and_the_next_by_an_arrow(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.wait_for_selector(".tile img")
+    first, second = (name.split(",")[0] for name in first_tiles(page, 2))
+    page.tab.locator(".tile").first.click()
+    page.tab.keyboard.press("Enter")
+    page.tab.locator("dialog h1", has_text=first).wait_for()
+    page.tab.keyboard.press("+")
+    assert page.tab.locator(".stage").evaluate("(node) => node.style.transform").endswith("scale(1.5)")
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.locator("dialog h1", has_text=second).wait_for()
+    assert page.tab.locator(".stage").evaluate("(node) => node.style.transform").endswith("scale(1)")
+    page.tab.keyboard.press("Escape")
+    sync_api.expect(page.tab.locator("dialog")).to_have_count(0)
+    page.close()
+
+
+def test_statistics_say_how_subsets_overlap_and_what_a_part_covers(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.locator(".facet input[type=checkbox]").first.check()
+    page.tab.get_by_role("button", name="Statistics").click()
+    page.tab.locator(".matrix tbody td").first.wait_for()
+    page.tab.get_by_role("rowheader", name="as many at random").wait_for()
+    page.close()
 
 
 def test_no_click_is_lost_when_the_service_is_killed(page: Page):
@@ -285,10 +394,12 @@ def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, scheme: str)
     page.tab.locator(".tile").first.click()
     page.tab.wait_for_selector(".detail h2")
     assert axe_findings(page.tab) == []
-    page.tab.keyboard.press("?")
-    page.tab.wait_for_selector("dialog")
-    assert axe_findings(page.tab) == []
-    page.tab.keyboard.press("Escape")
+    for key in ("?", "Enter"):
+        page.tab.keyboard.press(key)
+        page.tab.wait_for_selector("dialog")
+        assert axe_findings(page.tab) == []
+        page.tab.keyboard.press("Escape")
+        sync_api.expect(page.tab.locator("dialog")).to_have_count(0)
     for room in ("Duplicates", "Review", "Statistics", "Compare"):
         page.tab.get_by_role("button", name=room).click()
         page.tab.wait_for_selector("main.room")

@@ -11,8 +11,9 @@ from index_truth import change_items, make_items, write_items
 from datumaro_clip.cli import main
 from datumaro_clip.errors import CacheError
 from datumaro_clip.explorer.map import make_map, map_of, map_path
-from datumaro_clip.explorer.regions import name_regions, words_of
+from datumaro_clip.explorer.regions import caption_words, name_regions
 from datumaro_clip.index import OBJECTS, Snapshot, open_index
+from datumaro_clip.index.columns import Words
 
 
 @pytest.fixture(autouse=True)
@@ -94,22 +95,36 @@ def test_the_command_makes_a_map_once(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "laid out" in capsys.readouterr().out
 
 
+def words_of(names: list[list[str]]) -> Words:
+    known: dict[str, int] = {}
+    pairs = [(row, known.setdefault(name, len(known))) for row, own in enumerate(names) for name in own]
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return Words(table[:, 0], table[:, 1], tuple(known))
+
+
 def test_regions_are_named_by_what_is_frequent_there_and_rare_elsewhere():
     rng = np.random.default_rng(0)
     centres = np.array([[0, 0], [20, 0], [0, 20]], np.float32)
     points = (np.repeat(centres, 50, axis=0) + rng.normal(size=(150, 2))).astype(np.float32)
-    names = [["thing", kind] for kind in ("cat", "dog", "bird") for _ in range(50)]
-    regions = name_regions(points, names)
-    assert sorted(region.text for region in regions) == ["bird", "cat", "dog"]
-    for region, (x, y) in zip(sorted(regions, key=lambda r: r.text), centres[[2, 0, 1]].tolist(), strict=True):
-        assert np.hypot(region.x - x, region.y - y) < 1
+    kinds = np.repeat(["cat", "dog", "bird"], 50)
+    found = name_regions(points, words_of([["thing", kind, kind] for kind in kinds.tolist()]))
+    assert sorted(label.text for label in found.labels) == ["bird", "cat", "dog"]
+    for label, (x, y) in zip(sorted(found.labels, key=lambda r: r.text), centres[[2, 0, 1]].tolist(), strict=True):
+        assert np.hypot(label.x - x, label.y - y) < 1
+    assert [found.names[owner] for owner in found.owners] == kinds.tolist()
 
 
-def test_places_without_names_have_none():
-    points = np.zeros((4, 2), np.float32)
-    assert name_regions(np.empty((0, 2), np.float32), []) == []
-    assert name_regions(points, [[]] * 4) == []
+def test_regions_that_nothing_sets_apart_are_numbered():
+    assert name_regions(np.empty((0, 2), np.float32), words_of([])).names == []
+    points = np.repeat(np.array([[0, 0], [9, 9]], np.float32), 5, axis=0)
+    for names in ([[]] * 10, [["thing"]] * 2 + [[]] * 8):
+        found = name_regions(points, words_of(names))
+        assert found.names == ["#1", "#2"]
+        assert found.labels == []
+        assert [found.names[owner] for owner in found.owners] == ["#1"] * 5 + ["#2"] * 5
 
 
 def test_words_are_letters_in_lower_case():
-    assert words_of(["A red-brown Armoire, 3 m", "élan"]) == ["red", "brown", "armoire", "élan"]
+    found = caption_words(["A red-brown Armoire, 3 m", "élan red"])
+    told = {(row, found.words[code]) for row, code in zip(found.items.tolist(), found.codes.tolist(), strict=True)}
+    assert told == {(0, "red"), (0, "brown"), (0, "armoire"), (1, "élan"), (1, "red")}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image as DatumImage
 
+import datumaro_clip.explorer
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 from datumaro_clip.errors import DecisionError
 from datumaro_clip.explorer.application import create_app
 from datumaro_clip.host.exporting import store_dataset
 from datumaro_clip.service import Settings
-from datumaro_clip.store import open_store
+from datumaro_clip.store import ObjectVector, create_store, open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import ItemKey
 
@@ -82,8 +85,10 @@ def columns(page: TestClient) -> dict[str, Any]:
     return found
 
 
-def keys(page: TestClient) -> list[list[str]]:
-    return page.get("/explore/api/keys", params={"version": overview(page)["version"]}).json()
+def keys(page: TestClient) -> list[tuple[str, str]]:
+    ids = page.get("/explore/api/ids", params={"version": overview(page)["version"]}).json()
+    spec, [subsets] = columns(page)["subset"]
+    return [(id, spec["values"][code]) for id, code in zip(ids, subsets, strict=True)]
 
 
 def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
@@ -92,6 +97,9 @@ def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     for name in ("js/main.js", "style.css", "vendor/htm-preact-3.1.1.js", "icon.svg"):
         assert page.get(f"/explore/static/{name}").status_code == 200
+    wanted = re.findall(r'rel="modulepreload" href="explore/static/([^"]+)"', answer.text)
+    static = Path(datumaro_clip.explorer.__file__).parent / "static"
+    assert sorted(wanted) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
     tag = page.get("/explore/static/style.css").headers["etag"]
     assert page.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304
 
@@ -306,3 +314,90 @@ def test_a_service_that_only_reads_refuses_decisions(store: Path, encoder: FakeE
     ) as page:
         assert decide(page, [{"row": 1, "action": "drop"}], 0).status_code == 403
         assert json.loads(page.get("/explore/api/overview").content)["writable"] is False
+
+
+def test_a_group_is_split_in_the_journal_and_in_nothing_that_is_applied(page: TestClient, store: Path):
+    changes = [{"row": row, "action": "split", "group": 7} for row in (1, 2)]
+    answer = decide(page, [*changes, {"row": 1, "action": "drop"}], 0).json()
+    assert [(one["row"], one["action"], one.get("group")) for one in answer["choices"]] == [
+        (1, "drop", None),
+        (1, "split", 7),
+        (2, "split", 7),
+    ]
+    [decision] = read_decisions(store.parent / "store-decisions" / "decisions.jsonl").decisions
+    assert decision.action == "drop"
+    assert decide(page, [{"row": 1, "action": "split"}], answer["version"]).status_code == 422
+    again = create_app({"store": store}, FakeEncoder())
+    with TestClient(again, base_url="http://localhost") as later:
+        told = later.get("/explore/api/decisions", params={"version": overview(later)["version"]}).json()
+    assert told["choices"] == answer["choices"]
+
+
+def vectors_of(store: Path) -> np.ndarray:
+    with open_store(store) as reader:
+        return np.stack([np.asarray(record.embedding, np.float32) for record in reader.records()])
+
+
+def test_overlap_is_that_of_the_most_similar_other_items(page: TestClient, store: Path):
+    told = page.get("/explore/api/overlap", params={"version": overview(page)["version"]}).json()
+    subsets = np.array([subset for _, subset in keys(page)])
+    assert told["subsets"] == ["train", "val"]
+    assert told["probes"] == [int((subsets == name).sum()) for name in told["subsets"]]
+    similar = vectors_of(store) @ vectors_of(store).T
+    np.fill_diagonal(similar, -np.inf)
+    for row, one in enumerate(told["subsets"]):
+        for column, other in enumerate(told["subsets"]):
+            best = similar[np.ix_(subsets == one, subsets == other)].max(axis=1)
+            assert told["nearest"][row][column] == pytest.approx(float(np.median(best)), abs=1e-5)
+            assert told["alike"][row][column] == pytest.approx(float((best >= told["alike_from"]).mean()), abs=1e-5)
+
+
+def test_coverage_is_that_of_the_best_match_among_the_rows(page: TestClient, encoder: FakeEncoder, store: Path):
+    version = overview(page)["version"]
+    told = page.post("/explore/api/coverage", json={"version": version, "rows": [0, 3]}).json()
+    vectors = vectors_of(store)
+    best = (vectors @ vectors[[0, 3]].T).max(axis=1)
+    assert told["chosen"]["mean"] == pytest.approx(float(best.mean()), abs=1e-5)
+    assert told["chosen"]["low"] == pytest.approx(float(np.quantile(best, 0.05)), abs=1e-5)
+    assert sum(told["chosen"]["bins"]) == sum(told["random"]["bins"]) == told["probes"] == told["of"] == 12
+    assert page.post("/explore/api/coverage", json={"version": version, "rows": []}).status_code == 422
+    assert page.post("/explore/api/coverage", json={"version": version, "rows": [12]}).status_code == 422
+
+
+def test_a_store_without_objects_has_no_map_of_them(page: TestClient):
+    told = overview(page)
+    assert told["objects"] == 0
+    answer = page.get("/explore/api/objects", params={"version": told["version"]})
+    assert answer.status_code == 422
+    assert "--target objects" in answer.json()["error"]["message"]
+
+
+def test_objects_have_a_map_with_the_rows_of_their_pictures(store: Path, encoder: FakeEncoder, tmp_path: Path):
+    with open_store(store) as reader:
+        records = [
+            replace(record, objects=(ObjectVector(1, record.embedding, (4, 4, 24, 24), list(COLOURS)[row % 3], 0.5),))
+            for row, record in enumerate(reader.records())
+        ]
+        header = reader.header
+    with create_store(tmp_path / "objects", "clip_mmap", header) as writer:
+        for record in records:
+            writer.add(record)
+    with TestClient(create_app({"store": tmp_path / "objects"}, encoder), base_url="http://localhost") as page:
+        version = overview(page)["version"]
+        told = page.get("/explore/api/objects", params={"version": version}).json()
+        data = page.get("/explore/api/objects/columns", params={"version": version}).content
+    arrays = {
+        spec["name"]: (spec, np.frombuffer(data, part["dtype"], part["length"], part["offset"]))
+        for spec in told["columns"]
+        for part in spec["parts"]
+    }
+    assert told["count"] == len(records)
+    assert arrays["row"][1].tolist() == list(range(12))
+    assert set(arrays["annotation"][1].tolist()) == {1}
+    spec, codes = arrays["class"]
+    assert [spec["values"][code] for code in codes] == [list(COLOURS)[row % 3] for row in range(12)]
+    assert np.isfinite(arrays["x"][1]).all()
+
+
+def test_formats_are_all_that_datumaro_writes(page: TestClient):
+    assert {"coco", "voc", "yolo", "cvat", "clip_mmap", "clip_hdf5"} <= set(page.get("/explore/api/formats").json())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import webbrowser
 from pathlib import Path
-from typing import Any
 
+from datumaro_clip.errors import OptionError
 from datumaro_clip.service.settings import from_environment
 from datumaro_clip.store.manifest import find_kind
 
@@ -16,11 +16,21 @@ HELP = "see, search and decide about the pictures of a store or a dataset in the
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("source", metavar="STORE|DATASET[:FORMAT]", help="a dataset is embedded first, into the cache")
-    parser.add_argument("--model", help="model of a dataset's vectors, or of queries; the store's own where omitted")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="a tool's report whose proposals are to be reviewed")
     parser.add_argument(
-        "--decisions", type=Path, metavar="DIR", help="where decisions are kept (default: SOURCE-decisions)"
+        "source",
+        nargs="+",
+        metavar="STORE|DATASET[:FORMAT]",
+        help="a dataset is embedded first, into the cache; several are compared on the page",
+    )
+    parser.add_argument("--model", help="model of a dataset's vectors, or of queries; the store's own where omitted")
+    parser.add_argument(
+        "--report", type=Path, metavar="DIR", help="a tool's report on the first, whose proposals are to be reviewed"
+    )
+    parser.add_argument(
+        "--decisions",
+        type=Path,
+        metavar="DIR",
+        help="where decisions are kept, of several each in its own folder there (default: SOURCE-decisions)",
     )
     parser.add_argument("--media-root", type=Path, action="append", metavar="DIR", help="folder of pictures not saved")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; any free one where omitted")
@@ -33,11 +43,29 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.explorer.application import create_app
     from datumaro_clip.service.running import run as serve
 
-    store, source, told = _store(args)
-    given = {"port": args.port, "model": args.model, "decisions": args.decisions, "media_root": args.media_root, **told}
-    settings = from_environment(**{name: value for name, value in given.items() if value is not None})
-    name = Path(args.source).resolve().name
-    app = create_app({name: store}, settings=settings, sources={name: source} if source else {}, report=args.report)
+    folders = {source: Path(source) for source in args.source if Path(source).is_dir() and find_kind(Path(source))}
+    datasets = {source: _folder(source) for source in args.source if source not in folders}
+    decisions = args.decisions
+    if decisions is None and datasets:
+        if len(args.source) > 1:
+            raise OptionError(
+                "several sources with a dataset among them: say where decisions are kept, --decisions DIR"
+            )
+        [folder] = datasets.values()
+        decisions = folder.parent / f"{folder.name}-decisions"
+    roots = [*datasets.values(), *(args.media_root or ())]
+    given = {"port": args.port, "model": args.model, "decisions": decisions, "media_root": roots}
+    settings = from_environment(**{name: value for name, value in given.items() if value not in (None, [])})
+    stores: dict[str, Path] = {}
+    sources: dict[str, str] = {}
+    for source in args.source:
+        name = (datasets.get(source) or folders[source].resolve()).name
+        if name in stores:
+            raise OptionError(f"two sources are called {name}: rename one, or link to it by another name")
+        stores[name] = folders[source] if source in folders else _embedded(source, args.model)
+        if source in datasets:
+            sources[name] = source
+    app = create_app(stores, settings=settings, sources=sources, report=args.report)
 
     def announce(address: str) -> None:
         print(f"{address}/explore  (Ctrl-C ends)", flush=True)
@@ -47,18 +75,15 @@ def run(args: argparse.Namespace) -> int:
     return serve(app, settings, announce)
 
 
-def _store(args: argparse.Namespace) -> tuple[Path, str, dict[str, Any]]:
-    """The store to look at, the dataset that it was made of, and the settings that follow from that."""
-    place = Path(args.source)
-    if place.is_dir() and find_kind(place) is not None:
-        return place, "", {}
-    from datumaro_clip.host.exporting import store_dataset
+def _folder(dataset: str) -> Path:
+    """The folder of a dataset that is given as ``PATH:FORMAT``."""
     from datumaro_clip.host.sources import split_spec
 
-    folder = Path(split_spec(args.source)[0])
-    decisions = folder.resolve().parent / f"{folder.resolve().name}-decisions"
-    told = {
-        "media_root": [folder, *(args.media_root or ())],
-        "decisions": args.decisions or decisions,
-    }
-    return store_dataset(args.source, args.model), args.source, told
+    return Path(split_spec(dataset)[0]).resolve()
+
+
+def _embedded(dataset: str, model: str | None) -> Path:
+    """The store of a dataset."""
+    from datumaro_clip.host.exporting import store_dataset
+
+    return store_dataset(dataset, model)

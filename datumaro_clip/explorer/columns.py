@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.explorer.regions import Regions
+from datumaro_clip.index import OBJECTS, PICTURES
 from datumaro_clip.index.columns import Words
+from datumaro_clip.index.columns import object_columns as classes_of_objects
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
+from datumaro_clip.similarity.scores import IndexArray
 
 #: Value of a row that has none, in a column of kind ``category``.
 NONE = 65535
@@ -33,7 +37,7 @@ class Column(NamedTuple):
     kind : str
         ``category``: one value a row, uint16, :data:`NONE` where there is none. ``categories``: the values of all rows,
         uint16, and where each row's begin, uint32 (N + 1). ``number``: float32, NaN where there is none. ``date``:
-        seconds since 1970, float64.
+        seconds since 1970, float64. ``row``: uint32, a whole number.
     values : list of str
         Names of a category's values.
     parts : list of numpy.ndarray
@@ -52,7 +56,7 @@ class Packed(NamedTuple):
     data: bytes
 
 
-def columns_of(snapshot: Snapshot, points: Points | None) -> Iterator[Column]:
+def columns_of(snapshot: Snapshot, points: Points | None, regions: Regions) -> Iterator[Column]:
     """The columns of a snapshot, in the order in which the page shows them.
 
     Parameters
@@ -60,12 +64,14 @@ def columns_of(snapshot: Snapshot, points: Points | None) -> Iterator[Column]:
     snapshot : Snapshot
         N items.
     points : numpy.ndarray, optional
-        Shape (N, 2), float32: each item's place on the map, NaN where it has none.
+        Shape (M, 2), float32: the place on the map of each item that has a vector.
+    regions : Regions
+        Of those points.
     """
     columns, facts = snapshot.index.columns, snapshot.facts
+    there = snapshot.index.targets[PICTURES].items
     if points is not None:
-        for place, name in enumerate(("x", "y")):
-            yield Column(name, "number", [], [np.ascontiguousarray(points[:, place])])
+        yield from _places(points, there, len(snapshot))
     yield _single("subset", columns.subsets, len(snapshot))
     yield _several("class", columns.labels, len(snapshot))
     yield tagged(snapshot, [])
@@ -78,7 +84,30 @@ def columns_of(snapshot: Snapshot, points: Points | None) -> Iterator[Column]:
     annotated = Words(np.arange(len(snapshot)), facts.annotated.astype(np.int64), ("no", "yes"))
     if len(np.unique(facts.annotated)) > 1:
         yield _single("annotated", annotated, len(snapshot))
+    if len(regions.names) > 1:
+        names = {name: code for code, name in enumerate(dict.fromkeys(regions.names))}
+        codes = np.array([names[name] for name in regions.names])[regions.owners]
+        yield _single("cluster", Words(there, codes, tuple(names)), len(snapshot))
     yield from _attributes(columns.attributes, len(snapshot))
+
+
+def object_columns(snapshot: Snapshot, points: Points) -> Iterator[Column]:
+    """The columns of a snapshot's M objects: places (M, 2) on their map, the item's row, the annotation, the class."""
+    target, (classes, confidences) = snapshot.index.targets[OBJECTS], classes_of_objects(snapshot.reader)
+    count = len(target)
+    yield from _places(points, np.arange(count), count)
+    yield Column("row", "row", [], [target.items.astype(np.uint32)])
+    yield Column("annotation", "row", [], [target.annotations.astype(np.uint32)])
+    yield _single("class", Words(np.arange(count), classes.codes, classes.words), count)
+    yield Column("confidence", "number", [], [confidences.astype(np.float32)])
+
+
+def _places(points: Points, rows: IndexArray, count: int) -> Iterator[Column]:
+    """Columns x and y, NaN where a row has no place."""
+    for axis, name in enumerate(("x", "y")):
+        column = np.full(count, np.nan, np.float32)
+        column[rows] = points[:, axis]
+        yield Column(name, "number", [], [column])
 
 
 def tagged(snapshot: Snapshot, changes: Iterable[tuple[int, str, bool]]) -> Column:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from threading import Lock
@@ -15,9 +15,9 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decision
 from datumaro_clip.errors import DecisionConflictError, DecisionError, with_cure
 from datumaro_clip.vectors import ItemKey
 
-#: What a person can do about an item or an annotation. ``accept`` follows a proposal that does not drop;
-#: ``clear`` takes back what was said before.
-ACTIONS = ("keep", "drop", "accept", "tag", "untag", "clear")
+#: What a person can do about an item or an annotation. ``accept`` follows a proposal that does not drop; ``split``
+#: moves an item into another group of duplicates and decides nothing; ``clear`` takes back what was said before.
+ACTIONS = ("keep", "drop", "accept", "tag", "untag", "split", "clear")
 JOURNAL, DECISIONS, EXCEPTIONS = "journal.jsonl", "decisions.jsonl", "except.txt"
 
 _Subject = tuple[ItemKey, int | None]
@@ -36,6 +36,8 @@ class Choice:
         Index of the annotation that it is about; None for the item as a whole.
     tag : str
         Where the action is ``tag`` or ``untag``.
+    group : int, optional
+        Where the action is ``split``: the number of the group.
     proposal : Decision, optional
         What a tool had proposed about the same subject.
     by, at : str
@@ -46,6 +48,7 @@ class Choice:
     action: str
     annotation: int | None = None
     tag: str = ""
+    group: int | None = None
     proposal: Mapping[str, Any] = field(default_factory=dict)
     by: str = "you"
     at: str = ""
@@ -55,6 +58,8 @@ class Choice:
             raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
         if (self.action in ("tag", "untag")) != bool(self.tag):
             raise DecisionError(f"item '{self.key}': {self.action!r} and the tag {self.tag!r} do not go together")
+        if (self.action == "split") != (self.group is not None):
+            raise DecisionError(f"item '{self.key}': {self.action!r} and the group {self.group} do not go together")
 
 
 class Journal:
@@ -89,18 +94,21 @@ class Journal:
         return len(self._standing())
 
     def choices(self) -> list[Choice]:
-        """The latest choice about each subject, and the tags that stand, in the order in which they were made."""
+        """The latest choice about each subject, then the groups, then the tags that stand, in the journal's order."""
         said: dict[_Subject, Choice] = {}
+        groups: dict[ItemKey, Choice] = {}
         tags: dict[tuple[ItemKey, str], Choice] = {}
         for choice in (choice for line in self._standing() for choice in line):
             if choice.tag:
                 tags.pop((choice.key, choice.tag), None)
                 tags[choice.key, choice.tag] = choice
+            elif choice.group is not None:
+                groups[choice.key] = choice
             else:
                 said.pop((choice.key, choice.annotation), None)
                 if choice.action != "clear":
                     said[choice.key, choice.annotation] = choice
-        return [*said.values(), *tags.values()]
+        return [*said.values(), *groups.values(), *tags.values()]
 
     def add(self, choices: Sequence[Choice], seen: int) -> int:
         """Write choices as one line; returns the new version.
@@ -113,7 +121,7 @@ class Journal:
             If the journal cannot be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        dated = [Choice(c.key, c.action, c.annotation, c.tag, c.proposal, c.by, c.at or now) for c in choices]
+        dated = [replace(choice, at=choice.at or now) for choice in choices]
         return self._append(dated, {"choices": [_encoded(choice) for choice in dated]}, seen)
 
     def undo(self, seen: int) -> int:
@@ -134,7 +142,9 @@ class Journal:
 
     def log(self) -> DecisionLog:
         """The choices as the decisions that ``datum-clip decisions apply`` obeys."""
-        return DecisionLog("explorer", {}, None, tuple(map(_decision, self.choices())))
+        return DecisionLog(
+            "explorer", {}, None, tuple(_decision(choice) for choice in self.choices() if choice.action != "split")
+        )
 
     def exceptions(self) -> list[ItemKey]:
         """The items that a person keeps although a tool proposed to drop them, as ``--except`` reads them."""
@@ -185,7 +195,8 @@ def _encoded(choice: Choice) -> dict[str, Any]:
         "by": choice.by,
         "at": choice.at,
     }
-    extra = {"annotation": choice.annotation, "tag": choice.tag or None, "proposal": dict(choice.proposal) or None}
+    extra: dict[str, Any] = {"annotation": choice.annotation, "tag": choice.tag or None, "group": choice.group}
+    extra["proposal"] = dict(choice.proposal) or None
     return record | {name: value for name, value in extra.items() if value is not None}
 
 
@@ -214,6 +225,7 @@ def _line(path: Path, number: int, line: bytes) -> list[Choice] | int:
                 str(one["action"]),
                 one.get("annotation"),
                 str(one.get("tag", "")),
+                one.get("group"),
                 dict(one.get("proposal", {})),
                 str(one.get("by", "")),
                 str(one.get("at", "")),

@@ -14,6 +14,8 @@ from datumaro_clip.index.rows import VectorRows
 from datumaro_clip.similarity.layout import Points, lay_out, place
 from datumaro_clip.system.files import atomic_write, cache_root, safe_file_name
 
+#: A store of so many vectors gets its map when its page is first opened; a larger one waits for ``datum-clip map``.
+MAPPED_AT_ONCE = 20_000
 #: Vectors that move one another while a map is laid out; of more, an even sample is, and the rest is placed on it.
 LANDMARKS = 50_000
 # Rows whose vectors are hashed or placed at a time.
@@ -26,6 +28,14 @@ def map_path(store: Path, target: str = PICTURES) -> Path:
     """The file of a store's map, below the cache directory."""
     place_of = hashlib.blake2b(str(store.resolve()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return cache_root() / "maps" / f"{safe_file_name(store.name)}-{place_of}-{target}.npz"
+
+
+def places_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
+    """The map that is kept, else one that is made where the store is small; None where there is none."""
+    points = map_of(snapshot, target)
+    if points is None and 0 < len(snapshot.targets[target]) <= MAPPED_AT_ONCE:
+        points = make_map(snapshot, target)
+    return points
 
 
 def make_map(snapshot: Snapshot, target: str = PICTURES) -> Points:
@@ -48,8 +58,19 @@ def make_map(snapshot: Snapshot, target: str = PICTURES) -> Points:
         landmarks = np.unique(np.linspace(0, count - 1, min(count, LANDMARKS)).astype(np.int64))
         points[landmarks] = lay_out(np.asarray(vectors[landmarks], np.float32))
     _place_missing(points, vectors)
-    _write(map_path(snapshot.store.path, target), _names(snapshot, target), points)
+    keep_map(snapshot, points, target)
     return points
+
+
+def keep_map(snapshot: Snapshot, points: Points, target: str = PICTURES) -> None:
+    """Keep places (N, 2), float32, of a target's rows, wherever they come from, as the store's map.
+
+    Raises
+    ------
+    CacheError
+        If it cannot be written.
+    """
+    _write(map_path(snapshot.store.path, target), _names(snapshot, target), points)
 
 
 def map_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:

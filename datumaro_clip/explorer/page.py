@@ -38,9 +38,17 @@ def page_file(name: str, asked: Headers) -> Response:
 @cache
 def _files() -> dict[str, _File]:
     found = {}
-    for path in _STATIC.rglob("*"):
+    for path in sorted(_STATIC.rglob("*")):
         if path.suffix in _TYPES:
             content = path.read_bytes()
+            if path.name == "index.html":
+                content = content.replace(b"</head>", _preloads() + b"</head>")
             tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
             found[path.relative_to(_STATIC).as_posix()] = _File(content, tag, _TYPES[path.suffix])
     return found
+
+
+def _preloads() -> bytes:
+    """Links that have the browser fetch all modules at once, and not each when another that needs it has come."""
+    names = (path.relative_to(_STATIC).as_posix() for path in sorted(_STATIC.rglob("*.js")))
+    return "".join(f'<link rel="modulepreload" href="explore/static/{name}" />' for name in names).encode()

@@ -1,26 +1,31 @@
-"""Names for the regions of a map: the class, or the word of captions, that sets a dense place apart."""
+"""The regions of a map: its dense places, and the class, or the word of captions, that sets each apart."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.index.columns import Words
 from datumaro_clip.similarity.layout import Points
+from datumaro_clip.similarity.scores import IndexArray
 
 #: Regions named at most.
 MOST_REGIONS = 24
 # Cells of the grid on which points are counted, a side.
 _SIDE = 64
+# Points that a region has at least, on average.
+_POINTS = 10
 # Rounds of blurring: how far apart two dense places must lie to be two.
 _BLURS = 3
 # A name must be borne by so many points of a region, and by this share of them.
 _FEWEST, _SHARE = 3, 0.25
 _WORD = re.compile(r"[^\W\d_]{3,}")
+# Points compared with all dense places at a time.
+_BLOCK = 1 << 16
 
 
 class Region(NamedTuple):
@@ -31,54 +36,101 @@ class Region(NamedTuple):
     text: str
 
 
-def name_regions(points: Points, names: Sequence[Sequence[str]]) -> list[Region]:
-    """Find the dense places of a map and what sets each apart, the clearest first.
+class Regions(NamedTuple):
+    """What a map is divided into.
+
+    Attributes
+    ----------
+    owners : numpy.ndarray
+        Shape (N,), int64: which of ``names`` each point belongs to.
+    names : list of str
+        A name each; ``#1``, ``#2`` where nothing sets a region apart.
+    labels : list of Region
+        What to write where, the clearest first: at most :data:`MOST_REGIONS`, no name twice.
+    """
+
+    owners: IndexArray
+    names: list[str]
+    labels: list[Region]
+
+
+def name_regions(points: Points, classes: Words, words: Words | None = None) -> Regions:
+    """Find the dense places of a map and what sets each apart.
 
     Parameters
     ----------
     points : numpy.ndarray
         Shape (N, 2), float32, finite.
-    names : sequence of sequence of str
-        Of each point, what it may be named by: its classes, or the words of its captions.
+    classes : Words
+        What points are named by.
+    words : Words, optional
+        Of their captions: what a region is named by whose class is the name of a clearer one, or that has none.
 
     Returns
     -------
-    list of Region
-        At most :data:`MOST_REGIONS`, no name twice. A region is named by what is frequent in it and rare elsewhere: the
-        greatest p(name | region) log(p(name | region) / p(name)).
+    Regions
+        A region is named by what is frequent in it and rare elsewhere: the greatest
+        p(name | region) log(p(name | region) / p(name)).
     """
     if not len(points):
-        return []
+        return Regions(np.zeros(0, np.int64), [], [])
     peaks = _peaks(points)
-    gaps = ((points[:, None] - peaks[None]) ** 2).sum(axis=2) if len(points) * len(peaks) < 1 << 24 else None
-    owner = (
-        gaps.argmin(axis=1) if gaps is not None else np.array([((p - peaks) ** 2).sum(axis=1).argmin() for p in points])
-    )
-    overall = Counter(name for own in names for name in set(own))
-    found: list[tuple[float, Region]] = []
-    for region in range(len(peaks)):
-        members = np.flatnonzero(owner == region).tolist()
-        here = Counter(name for row in members for name in set(names[row]))
-        lifts = {
-            name: count / len(members) * np.log((count / len(members)) / (overall[name] / len(points)))
-            for name, count in here.items()
-            if count >= min(_FEWEST, len(members)) and count >= _SHARE * len(members)
-        }
-        if lifts:
-            name = max(lifts, key=lambda name: (lifts[name], name))
-            bearers = points[[row for row in members if name in names[row]]]
-            x, y = np.median(bearers, axis=0).tolist()
-            found.append((lifts[name], Region(x, y, name)))
-    found.sort(key=lambda pair: (-pair[0], pair[1].text))
-    clearest: dict[str, Region] = {}
-    for _, region_found in found:
-        clearest.setdefault(region_found.text, region_found)
-    return list(clearest.values())[:MOST_REGIONS]
+    owners = _nearest(points, peaks)
+    names = [f"#{region + 1}" for region in range(len(peaks))]
+    labels: dict[str, Region] = {}
+    labelled: set[int] = set()
+    for named in (classes,) if words is None else (classes, words):
+        rows, codes = np.unique(np.stack([named.items, named.codes]), axis=1)
+        lifts = _lifts(owners[rows], codes, np.bincount(owners, minlength=len(peaks)), len(named.words))
+        for region in np.argsort(-lifts.max(axis=1, initial=0), kind="stable").tolist():
+            candidates = [
+                code for code in np.argsort(-lifts[region], kind="stable")[:MOST_REGIONS] if lifts[region, code] > 0
+            ]
+            new = [code for code in candidates if named.words[code] not in labels]
+            if region in labelled or not candidates:
+                continue
+            # Of classes, two regions may share one, which stands at the clearer; words tell regions of one class apart.
+            code = candidates[0] if named is classes else next(iter(new), None)
+            if code is None:
+                continue
+            names[region] = named.words[code]
+            if code in new:
+                labelled.add(region)
+                x, y = np.median(points[rows[(owners[rows] == region) & (codes == code)]], axis=0).tolist()
+                labels[names[region]] = Region(x, y, names[region])
+    return Regions(owners, names, list(labels.values())[:MOST_REGIONS])
 
 
-def words_of(captions: Sequence[str]) -> list[str]:
-    """The words of captions, in lower case: letters only, three and more."""
-    return [word for caption in captions for word in _WORD.findall(caption.lower())]
+def _lifts(regions: IndexArray, codes: IndexArray, sizes: IndexArray, words: int) -> npt.NDArray[np.float64]:
+    """How far each word (W) sets each region (R) apart, (R, W); 0 where it is not frequent there."""
+    here = np.bincount(regions * words + codes, minlength=len(sizes) * words).reshape(len(sizes), words)
+    size = sizes[:, None]
+    is_frequent = (here >= np.minimum(_FEWEST, size)) & (here >= _SHARE * size) & (here > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = here / size
+        lifts = share * np.log(share / (here.sum(axis=0) / sizes.sum()))
+    return np.where(is_frequent, lifts, 0)
+
+
+def caption_words(texts: Iterable[str]) -> Words:
+    """The words of texts, in lower case: letters only, three and more."""
+    known: dict[str, int] = {}
+    pairs = [
+        (row, known.setdefault(word, len(known)))
+        for row, text in enumerate(texts)
+        for word in set(_WORD.findall(text.lower()))
+    ]
+    table = np.array(pairs, np.int64).reshape(-1, 2)
+    return Words(table[:, 0], table[:, 1], tuple(known))
+
+
+def _nearest(points: Points, peaks: Points) -> IndexArray:
+    """The number of the peak nearest to each point, (N,)."""
+    found = np.empty(len(points), np.int64)
+    for start in range(0, len(points), _BLOCK):
+        block = points[start : start + _BLOCK, None]
+        found[start : start + _BLOCK] = ((block - peaks) ** 2).sum(axis=2).argmin(axis=1)
+    return found
 
 
 def _peaks(points: Points) -> Points:
@@ -93,7 +145,8 @@ def _peaks(points: Points) -> Points:
     around = _neighbourhood(density).max(axis=0)
     inner = density[1:-1, 1:-1]
     rows, columns = np.nonzero((inner == around) & (inner > 0))
-    order = np.argsort(-inner[rows, columns], kind="stable")[: 2 * MOST_REGIONS]
+    order = np.argsort(-inner[rows, columns], kind="stable")
+    order = order[: min(2 * MOST_REGIONS, len(points) // _POINTS + 1)]
     places = np.stack([rows[order], columns[order]], axis=1)
     found: Points = (low + (places + 0.5) / _SIDE * span).astype(np.float32)
     return found

@@ -15,10 +15,11 @@ from starlette.responses import FileResponse, Response
 from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.explorer.journal import DECISIONS
 from datumaro_clip.explorer.page import page_file
+from datumaro_clip.explorer.shapes import masks, polygons
 from datumaro_clip.explorer.workbench import OutdatedError, Seen, Workbench
 from datumaro_clip.index import OBJECTS
 from datumaro_clip.service.answers import JSONAnswer
-from datumaro_clip.service.described import Described, class_of
+from datumaro_clip.service.described import Described
 from datumaro_clip.service.forms import read_form
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError
@@ -34,8 +35,6 @@ Json = dict[str, Any]
 Store = Annotated[str | None, Query(description="which store; the first where left out")]
 Version = Annotated[str, Query(description="the version of the store that rows are counted in")]
 BINARY = "application/octet-stream"
-#: Formats that the page offers: those of Datumaro that keep pictures with labels or captions, and our stores.
-FORMATS = ("coco", "voc", "yolo", "datumaro", "imagenet", "clip_mmap", "clip_hdf5")
 # Rows of one answer about items, and items that a person can decide about at once.
 _MOST_ITEMS, _MOST_CHANGES = 500, 1_000_000
 
@@ -57,9 +56,10 @@ class Change(BaseModel):
     """One choice about an item, or about one of its annotations."""
 
     row: int = Field(ge=0)
-    action: Literal["keep", "drop", "accept", "tag", "untag", "clear"]
+    action: Literal["keep", "drop", "accept", "tag", "untag", "split", "clear"]
     annotation: int | None = Field(default=None, ge=0)
     tag: str | None = Field(default=None, min_length=1, max_length=200)
+    group: int | None = Field(default=None, ge=0)
 
 
 class Changes(BaseModel):
@@ -85,11 +85,16 @@ class ToolRun(BaseModel):
     rows: list[int] | None = None
 
 
-class Export(BaseModel):
-    """Which rows are written, in which of Datumaro's formats, into which new folder."""
+class Rows(BaseModel):
+    """Some rows of a version of the store."""
 
     version: str
     rows: list[int] = Field(min_length=1)
+
+
+class Export(Rows):
+    """Which rows are written, in which of Datumaro's formats, into which new folder."""
+
     format: str
     path: str = Field(min_length=1, max_length=200)
 
@@ -136,9 +141,31 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     async def columns(version: Version, store: Store = None) -> Response:
         return Response(at(store, version).columns.data, media_type=BINARY)
 
-    @router.get("/api/keys")
-    async def keys(version: Version, store: Store = None) -> Response:
-        return JSONAnswer([[key.id, key.subset] for key in at(store, version).snapshot.facts.keys])
+    @router.get("/api/ids")
+    async def ids(version: Version, store: Store = None) -> Response:
+        content = await service.pool.run(lambda: at(store, version).ids)
+        return Response(content, media_type=JSONAnswer.media_type)
+
+    @router.get("/api/objects")
+    async def objects(version: Version, store: Store = None) -> Response:
+        found = await service.pool.run(lambda: at(store, version).objects)
+        labels = [label._asdict() for label in found.labels]
+        return JSONAnswer({"count": found.size, "columns": found.columns.specs, "labels": labels})
+
+    @router.get("/api/objects/columns")
+    async def columns_of_objects(version: Version, store: Store = None) -> Response:
+        found = await service.pool.run(lambda: at(store, version).objects)
+        return Response(found.columns.data, media_type=BINARY)
+
+    @router.get("/api/overlap")
+    async def overlap(version: Version, store: Store = None) -> Response:
+        return JSONAnswer(await service.pool.run(lambda: at(store, version).overlap))
+
+    @router.post("/api/coverage")
+    async def coverage(asked: Rows, store: Store = None) -> Response:
+        seen = at(store, asked.version)
+        rows = [_row(row, len(seen.snapshot)) for row in asked.rows]
+        return JSONAnswer(await service.pool.run(seen.coverage, rows))
 
     @router.get("/api/items")
     async def items(request: Request, version: Version, rows: str, store: Store = None) -> Response:
@@ -225,6 +252,10 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
             raise RequestError(404, "nothing is decided yet; keep or drop a picture first")
         return FileResponse(path, media_type="application/x-ndjson", filename=DECISIONS)
 
+    @router.get("/api/formats")
+    async def formats() -> Response:
+        return JSONAnswer(await service.pool.run(_formats))
+
     @router.post("/api/export")
     async def export(asked: Export, store: Store = None) -> Response:
         seen = at(store, asked.version)
@@ -247,12 +278,18 @@ def _new_folder(root: Path, name: str) -> Path:
     return root / name
 
 
+def _formats() -> list[str]:
+    from datumaro_clip.host.exporting import export_formats  # Loads Datumaro, as below.
+
+    return export_formats()
+
+
 def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
     # Here, since it loads Datumaro, which nothing else of the service needs.
-    from datumaro_clip.host.exporting import export_items
+    from datumaro_clip.host.exporting import export_formats, export_items
 
-    if format not in FORMATS:
-        raise RequestError(422, f"the format is one of {', '.join(FORMATS)}", param="format")
+    if format not in (known := export_formats()):
+        raise RequestError(422, f"the format is one of {', '.join(known)}", param="format")
     export_items(store, keys, format, path)
 
 
@@ -274,10 +311,11 @@ def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
         "version": snapshot.version,
         "model": None if space is None else space.model,
         "columns": seen.columns.specs,
-        "labels": [region._asdict() for region in seen.regions],
+        "labels": [label._asdict() for label in seen.regions.labels],
+        "objects": len(snapshot.index.targets[OBJECTS]),
+        "stores": list(service.collection.stores),
         "caption_range": [float(known.min()), float(known.max())] if len(known) else None,
         "tools": [tool_named(name).describe() for name in MODULES],
-        "formats": list(FORMATS),
         "writable": not service.settings.read_only,
         "apply_command": shlex.join(["datum-clip", "decisions", "apply", str(target), work.source, "-o", "curated"]),
     }
@@ -303,7 +341,8 @@ def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> l
                 "captions": _captions(seen, row, told),
                 "labels": list(told.labels),
                 "boxes": [{**object_json(each), "confidence": each.confidence} for each in told.objects],
-                "polygons": _polygons(seen.snapshot, told),
+                "polygons": polygons(told, snapshot.class_names),
+                "masks": masks(told, snapshot.class_names),
             }
         )
     return found
@@ -324,15 +363,6 @@ def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
     return [
         {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
         for each in told.captions
-    ]
-
-
-def _polygons(snapshot: Snapshot, told: Described) -> list[Json]:
-    """The outlines that a person or a segmenter drew, as corners x, y in pixels."""
-    return [
-        {"points": annotation["points"], "class_name": class_of(annotation, snapshot.class_names) or ""}
-        for annotation in told.annotations
-        if annotation.get("type") == "Polygon" and isinstance(annotation.get("points"), list)
     ]
 
 

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from datumaro_clip.curate.decisions import Decision, read_decisions
 from datumaro_clip.errors import DecisionError, OptionError
 from datumaro_clip.explorer.columns import Column, Packed, columns_of, packed, tagged
+from datumaro_clip.explorer.columns import object_columns as columns_of_objects
 from datumaro_clip.explorer.journal import DECISIONS, Choice, Journal
-from datumaro_clip.explorer.map import make_map, map_of
-from datumaro_clip.explorer.regions import Region, name_regions, words_of
+from datumaro_clip.explorer.likeness import ALIKE, coverage, overlap
+from datumaro_clip.explorer.map import places_of
+from datumaro_clip.explorer.regions import Region, Regions, caption_words, name_regions
 from datumaro_clip.explorer.runs import Runs
-from datumaro_clip.index import PICTURES
+from datumaro_clip.index import OBJECTS, PICTURES
+from datumaro_clip.index.columns import Words, object_columns
+from datumaro_clip.service.answers import dumps
 from datumaro_clip.service.collection import ServedStore
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
@@ -27,9 +31,9 @@ from datumaro_clip.vectors import FloatArray
 
 # Versions of a store that pages may still look at, after it has changed.
 _KEPT_VERSIONS = 4
-# A store of so many vectors gets its map when its page is first opened; a larger one waits for `datum-clip map`.
-_MAPPED_AT_ONCE = 20_000
 _BLOCK = 1 << 14
+# Captions of so many items are read for words that name regions; larger stores are named by classes alone.
+_READ_FOR_NAMES = 200_000
 # A mean of unit vectors shorter than this is rounding.
 _LEAST_LENGTH = 1e-6
 
@@ -38,6 +42,14 @@ Json = dict[str, Any]
 
 class OutdatedError(OptionError):
     """The page looks at a version of the store that is no longer held: reload it."""
+
+
+class ObjectMap(NamedTuple):
+    """The map of a store's M objects, as the page takes it."""
+
+    size: int
+    columns: Packed
+    labels: list[Region]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +61,7 @@ class Seen:
     snapshot : Snapshot
         N items.
     points : numpy.ndarray or None
-        Shape (N, 2), float32: places on the map, NaN for items without a vector; None where there is no map.
+        Shape (M, 2), float32: the place on the map of each item that has a vector; None where there is no map.
     """
 
     snapshot: Snapshot
@@ -58,21 +70,79 @@ class Seen:
     @cached_property
     def columns(self) -> Packed:
         """The columns that the page begins with."""
-        return packed(list(columns_of(self.snapshot, self.points)))
+        return packed(list(columns_of(self.snapshot, self.points, self.regions)))
 
     @cached_property
-    def regions(self) -> list[Region]:
-        """Names of places on the map."""
-        if self.points is None:
-            return []
+    def ids(self) -> bytes:
+        """The items' ids, as JSON."""
+        return dumps([key.id for key in self.snapshot.facts.keys])
+
+    @cached_property
+    def regions(self) -> Regions:
+        """What the map is divided into, and the names."""
+        there = self.snapshot.index.targets[PICTURES].items
         labels = self.snapshot.index.columns.labels
-        names: list[list[str]] = [[] for _ in range(len(self.snapshot))]
-        for row, code in zip(labels.items.tolist(), labels.codes.tolist(), strict=True):
-            names[row].append(labels.words[code])
-        if not labels.words:
-            names = [words_of([text]) for text in self.snapshot.facts.texts]
-        there = np.flatnonzero(~np.isnan(self.points[:, 0]))
-        return name_regions(self.points[there], [names[row] for row in there.tolist()])
+        if self.points is None:
+            return name_regions(np.zeros((0, 2), np.float32), labels)
+        place = np.full(len(self.snapshot), -1)
+        place[there] = np.arange(len(there))
+
+        def of_points(words: Words) -> Words:
+            is_there = place[words.items] >= 0
+            return Words(place[words.items[is_there]], words.codes[is_there], words.words)
+
+        texts = self.snapshot.facts.texts
+        words = caption_words(texts) if len(texts) <= _READ_FOR_NAMES else None
+        return name_regions(self.points, of_points(labels), words and of_points(words))
+
+    @cached_property
+    def objects(self) -> ObjectMap:
+        """The map of objects.
+
+        Raises
+        ------
+        OptionError
+            If there is none.
+        """
+        index = self.snapshot.index
+        points = places_of(index, OBJECTS)
+        if points is None:
+            raise OptionError(
+                f"the objects have no map yet: datum-clip map {index.store.path} --target objects makes it"
+            )
+        classes = object_columns(index.store)[0]
+        named = Words(np.arange(len(points)), classes.codes, classes.words)
+        columns = packed(list(columns_of_objects(self.snapshot, points)))
+        return ObjectMap(len(points), columns, name_regions(points, named).labels)
+
+    @cached_property
+    def overlap(self) -> Json:
+        """What the subsets have in common."""
+        target, subsets = self.snapshot.index.targets[PICTURES], self.snapshot.index.columns.subsets
+        subset_of = np.zeros(len(self.snapshot), np.int64)
+        subset_of[subsets.items] = subsets.codes
+        found = overlap(target.vectors, subset_of[target.items])
+        return {
+            "subsets": [subsets.words[code] for code in found.subsets],
+            "probes": found.probes,
+            "alike_from": ALIKE,
+            "nearest": [[None if np.isnan(one) else one for one in row] for row in found.nearest.tolist()],
+            "alike": found.alike.tolist(),
+        }
+
+    def coverage(self, rows: Sequence[int]) -> Json:
+        """How well some items cover all, beside as many drawn at random.
+
+        Raises
+        ------
+        OptionError
+            If none of them has a vector.
+        """
+        target = self.snapshot.index.targets[PICTURES]
+        chosen = np.flatnonzero(np.isin(target.items, np.asarray(rows, np.int64)))
+        if not len(chosen):
+            raise OptionError("none of these items has a vector: pick others")
+        return {"count": len(chosen), "of": len(target), **coverage(target.vectors, chosen)}
 
     def scores(self, query: FloatArray) -> FloatArray:
         """The cosine similarity (N,) of every item's picture with a query (D,), float32; NaN without a vector."""
@@ -135,7 +205,7 @@ class Workbench:
         snapshot = self.served.snapshot
         with self._lock:
             if snapshot.version not in self._held:
-                self._held[snapshot.version] = Seen(snapshot, _places(snapshot))
+                self._held[snapshot.version] = Seen(snapshot, places_of(snapshot.index))
                 while len(self._held) > _KEPT_VERSIONS:
                     self._held.popitem(last=False)
             return self._held[snapshot.version]
@@ -201,22 +271,16 @@ class Workbench:
             key, annotation = keys[change["row"]], change.get("annotation")
             told = proposed.get((key, annotation))
             choices.append(
-                Choice(key, change["action"], annotation, change.get("tag") or "", {} if told is None else _kept(told))
+                Choice(
+                    key,
+                    change["action"],
+                    annotation,
+                    change.get("tag") or "",
+                    change.get("group"),
+                    {} if told is None else _kept(told),
+                )
             )
         self.journal.add(choices, version)
-
-
-def _places(snapshot: Snapshot) -> Points | None:
-    """The place of each item on the map; None where there is no map."""
-    target = snapshot.index.targets[PICTURES]
-    points = map_of(snapshot.index)
-    if points is None and 0 < len(target) <= _MAPPED_AT_ONCE:
-        points = make_map(snapshot.index)
-    if points is None:
-        return None
-    places = np.full((len(snapshot), 2), np.nan, np.float32)
-    places[target.items] = points
-    return places
 
 
 def _proposal(snapshot: Snapshot, tool: str, one: Decision) -> Json | None:
@@ -231,7 +295,7 @@ def _proposal(snapshot: Snapshot, tool: str, one: Decision) -> Json | None:
 
 def _choice(row: int, choice: Choice) -> Json:
     told = {"row": row, "action": choice.action, "by": choice.by, "at": choice.at}
-    extra = {"annotation": choice.annotation, "tag": choice.tag or None}
+    extra = {"annotation": choice.annotation, "tag": choice.tag or None, "group": choice.group}
     return told | {name: value for name, value in extra.items() if value is not None}
 
 

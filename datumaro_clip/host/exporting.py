@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from datumaro.components.dataset import Dataset
+from datumaro.components.environment import DEFAULT_ENVIRONMENT
 
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of
@@ -15,6 +16,11 @@ from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.system.files import cache_root, safe_file_name
 from datumaro_clip.vectors import ItemKey
+
+
+def export_formats() -> list[str]:
+    """The names of all formats that Datumaro writes here, ours included."""
+    return sorted(DEFAULT_ENVIRONMENT.exporters)
 
 
 def export_items(store: Path, keys: Collection[ItemKey], format: str, path: Path) -> None:

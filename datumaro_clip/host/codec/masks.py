@@ -12,10 +12,10 @@ from pycocotools import mask as coco_mask
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.host.codec.values import TAG, CodecError, decode_value, encode_array
+from datumaro_clip.images.run_lengths import run_lengths
 
 # What pycocotools counts in 32 bits.
 _MOST_PIXELS = 2**32
-_MOST_PLACES = 7
 
 
 @dataclass(frozen=True)
@@ -89,19 +89,8 @@ def _is_size(size: Any) -> bool:
 def _require_fitting(size: Sequence[int], counts: str) -> None:
     """Raise :class:`StoreCorruptError` unless COCO's compressed run lengths make a mask of a size [H, W].
 
-    pycocotools would write beyond the mask, or leave a part of it as memory was. The format is COCO's ``rleToString``
-    (maskApi.c): five bits a character from 48 on, the sixth says that the number goes on; from the fourth number on,
-    each is the difference to the one two before.
+    pycocotools would write beyond the mask, or leave a part of it as memory was.
     """
-    parts = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
-    is_last = (parts & 32) == 0
-    ends = np.flatnonzero(is_last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    places = np.arange(len(parts)) - np.repeat(starts, ends - starts + 1) if len(ends) and is_last[-1] else parts
-    runs = np.zeros(1, np.int64)
-    if len(ends) and is_last[-1] and parts.min() >= 0 and parts.max() < 64 and places.max() < _MOST_PLACES:
-        numbers = np.add.reduceat((parts & 31) << 5 * places, starts)
-        numbers -= np.where(parts[ends] & 16, np.int64(1) << 5 * (places[ends] + 1), 0)
-        runs = np.concatenate([numbers[:1], np.cumsum(numbers[1::2]), np.cumsum(numbers[2::2])])
-    if runs.min() < 0 or runs.sum() != size[0] * size[1]:
+    runs = run_lengths(counts)
+    if runs is None or runs.sum() != size[0] * size[1]:
         raise StoreCorruptError(f"a mask of the store has run lengths that do not make {size[0]} x {size[1]} pixels")

@@ -2,7 +2,9 @@
 // What a person can do: each action changes the state, and tells the service where others must know.
 
 import * as api from "./api.js";
+import { planeOf } from "./plane.js";
 import { choiceOf, data, ordered, recountVerdicts, state, update } from "./state.js";
+import { Table } from "./table.js";
 import { say } from "./words.js";
 
 /** @type {AbortController | null} */
@@ -76,9 +78,31 @@ export function clearFilters() {
   update({ filters: new Map(), words: "", wordsMask: null, region: null });
 }
 
-/** @param {Set<number>} selected @param {number} [focus] */
-export function select(selected, focus) {
-  update(focus === undefined ? { selected } : { selected, focus });
+/**
+ * Show the map of pictures or of objects, which is asked for when it is first wanted.
+ * @param {"pictures" | "objects"} plane
+ * @param {[number, number][] | null} [region] of that map
+ */
+export async function showPlane(plane, region = null) {
+  try {
+    if (plane === "objects" && !data.planes.objects) {
+      const path = `version=${api.version()}`;
+      const [told, bytes] = await Promise.all([
+        api.askJson(`objects?${path}`),
+        api.ask(`objects/columns?${path}`).then((answer) => answer.arrayBuffer()),
+      ]);
+      data.planes.objects = planeOf(new Table(told.count, told.columns, bytes), told.labels);
+    }
+    update({ plane, region });
+  } catch (error) {
+    update({ plane: "pictures" });
+    sayWrong(error);
+  }
+}
+
+/** @param {Set<number>} selected @param {number} [focus] @param {number} [object] */
+export function select(selected, focus, object = -1) {
+  update(focus === undefined ? { selected } : { selected, focus, object });
 }
 
 /** The rows that an action is about: the selection, else the one in focus. */
@@ -88,7 +112,7 @@ export function target() {
 
 /**
  * Write choices into the journal; what others chose meanwhile comes back instead, and nothing is overwritten.
- * @param {{row: number, annotation?: number, action: string, tag?: string}[]} changes
+ * @param {{row: number, annotation?: number, action: string, tag?: string, group?: number}[]} changes
  */
 export async function decide(changes) {
   if (!changes.length) return false;
@@ -191,7 +215,7 @@ export async function cancelJob() {
  * @param {number} row
  */
 export function focusOn(row) {
-  update({ focus: row });
+  update({ focus: row, object: -1 });
 }
 
 /** Rank everything by one row, or one of its boxes. @param {number} row @param {number} [box] */
@@ -206,7 +230,7 @@ export function moveFocus(by) {
   if (!rows.length) return;
   const at = rows.indexOf(state.focus);
   const to = at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by));
-  update({ focus: rows[to] });
+  update({ focus: rows[to], object: -1 });
 }
 
 /** Have the page drawn again with what arrived meanwhile. */

@@ -12,7 +12,7 @@ export const storeName = new URLSearchParams(location.search).get("store");
 /** Where a question goes. @param {string} path */
 export function address(path) {
   const url = new URL(path, BASE);
-  if (storeName) url.searchParams.set("store", storeName);
+  if (storeName && !url.searchParams.has("store")) url.searchParams.set("store", storeName);
   return url;
 }
 
@@ -122,6 +122,12 @@ export function need(rows) {
       .finally(() => page.forEach((row) => asked.delete(row)));
     for (const row of page) asked.set(row, answer);
   }
+}
+
+/** The picture of a row cannot be shown after all: its file is damaged. @param {number} row */
+export function lost(row) {
+  Object.assign(items.get(row) ?? {}, { missing: true });
+  update({});
 }
 
 /** Forget what is known of all rows, because decisions or the store have changed. */

@@ -2,7 +2,6 @@
 // Hands on the keyboard: which key does what, in which room.
 
 import * as act from "./actions.js";
-import { known } from "./api.js";
 import { ordered, state, update } from "./state.js";
 import { review } from "./panes/review.js";
 import { duplicates } from "./panes/duplicates.js";
@@ -32,7 +31,7 @@ const EXPLORE = [
   { keys: "x", say: "drop", run: () => act.toggleVerdict("drop") },
   { keys: "t", say: "tag", run: () => act.target().length && update({ panel: "tag" }) },
   { keys: "f", say: "similar", run: () => state.focus >= 0 && act.findSimilar(state.focus) },
-  { keys: "Enter", say: "keyOpen", run: () => openPicture() },
+  { keys: "Enter", say: "keyOpen", run: () => state.focus >= 0 && update({ panel: "picture" }) },
 ];
 
 /** @type {Binding[]} */
@@ -43,12 +42,6 @@ const JUDGING = [
   { keys: "j", say: "keyNext", run: () => judge().move(1) },
   { keys: "k", say: "keyBack", run: () => judge().move(-1) },
 ];
-
-/** Show the picture in focus in a window of its own. */
-function openPicture() {
-  const item = known(state.focus);
-  if (item?.image_url) window.open(item.image_url, "_blank", "noopener");
-}
 
 function judge() {
   return state.room === "duplicates" ? duplicates : review;

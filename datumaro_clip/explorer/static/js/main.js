@@ -4,17 +4,18 @@
 import { html, render, useEffect, useState } from "../vendor/htm-preact-3.1.1.js";
 import * as act from "./actions.js";
 import * as api from "./api.js";
-import { PointGrid } from "./geometry.js";
 import { listen } from "./keys.js";
 import { Dialogs } from "./panes/dialogs.js";
+import { Compare } from "./panes/compare.js";
 import { Detail } from "./panes/detail.js";
 import { Duplicates } from "./panes/duplicates.js";
 import { Facets } from "./panes/facets.js";
 import { Gallery } from "./panes/gallery.js";
 import { MapPane } from "./panes/map.js";
 import { Review } from "./panes/review.js";
-import { Compare, Statistics } from "./panes/statistics.js";
+import { Statistics } from "./panes/statistics.js";
 import { takePicture, Top } from "./panes/top.js";
+import { planeOf } from "./plane.js";
 import { data, recountVerdicts, state, subscribe, update } from "./state.js";
 import { Table } from "./table.js";
 import { fromAddress, toAddress, usualColour } from "./url.js";
@@ -59,16 +60,13 @@ async function start() {
   }
   const overview = await api.askJson("overview");
   data.overview = overview;
-  const [bytes, keys] = await Promise.all([
+  const [bytes, ids] = await Promise.all([
     api.ask(`columns?version=${overview.version}`).then((answer) => answer.arrayBuffer()),
-    api.askJson(`keys?version=${overview.version}`),
+    api.askJson(`ids?version=${overview.version}`),
   ]);
   data.table = new Table(overview.count, overview.columns, bytes);
-  data.keys = keys;
-  data.rowOf = new Map(keys.map((/** @type {[string, string]} */ [id, subset], /** @type {number} */ row) => [`${id}@${subset}`, row]));
-  const x = data.table.column("x");
-  const y = data.table.column("y");
-  if (x && y) data.grid = new PointGrid(/** @type {Float32Array} */ (x.data), /** @type {Float32Array} */ (y.data));
+  data.ids = ids;
+  if (data.table.column("x")) data.planes.pictures = planeOf(data.table, overview.labels);
   state.colour = usualColour();
   recountVerdicts();
   go();
@@ -86,6 +84,7 @@ async function start() {
 function go() {
   const said = fromAddress(location.search);
   Object.assign(state, said);
+  if (state.plane === "objects") act.showPlane("objects", state.region);
   act.search(said.query ?? null).catch(act.sayWrong);
   if (said.words) act.searchCaptions(said.words);
   update({ selected: new Set() });

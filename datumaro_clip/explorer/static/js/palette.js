@@ -18,14 +18,14 @@ const RAMP = /** @type {[number, number, number][]} */ ([
 const STEPS = 64;
 
 /**
- * Colours of a column: an index a row, the colours, and what to write in the legend.
+ * Colours of a column: an index a row, the colours, and for the legend the values that have a colour, or the range.
  * @param {import("./table.js").Table} table
  * @param {string} name
  */
 export function colouring(table, name) {
   const column = table.column(name);
   const colours = new Uint8Array(table.count);
-  if (!column) return { colours, inks: [CATEGORIES[0]], legend: /** @type {Legend} */ ([]) };
+  if (!column) return { colours, inks: [CATEGORIES[0]], legend: /** @type {Legend} */ ([]), range: null };
   if (column.kind === "number" || column.kind === "date") return ramped(column, colours);
   const all = new Uint8Array(table.count).fill(1);
   const counts = countValues(table, column, all);
@@ -33,11 +33,11 @@ export function colouring(table, name) {
   const place = new Uint8Array(Math.max(column.values.length, 1)).fill(CATEGORIES.length);
   largest.forEach((value, at) => (place[value] = at));
   for (let row = 0; row < table.count; row++) {
-    const values = table.valuesOf(column, row);
-    colours[row] = values.length && values[0] !== NONE ? place[values[0]] : CATEGORIES.length;
+    const value = table.firstOf(column, row);
+    colours[row] = value === NONE ? CATEGORIES.length : place[value];
   }
   const legend = largest.map((value, at) => ({ text: column.values[value], ink: CATEGORIES[at], value }));
-  return { colours, inks: [...CATEGORIES, OTHERS], legend };
+  return { colours, inks: [...CATEGORIES, OTHERS], legend, range: null };
 }
 
 /** @typedef {{text: string, ink: [number, number, number], value: number}[]} Legend */
@@ -58,7 +58,7 @@ function ramped(column, colours) {
     const low = Math.min(RAMP.length - 2, Math.floor(at));
     return mixed(RAMP[low + 1], RAMP[low], at - low);
   });
-  return { colours, inks: [...inks, OTHERS], legend: /** @type {Legend} */ ([]) };
+  return { colours, inks: [...inks, OTHERS], legend: /** @type {Legend} */ ([]), range };
 }
 
 /**

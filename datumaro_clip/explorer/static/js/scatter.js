@@ -54,6 +54,8 @@ export class View {
 /** Pale, plain, selected: what is drawn later lies on top. */
 const LAYERS = 3;
 
+/** Points that are drawn together. @typedef {{x: Float32Array, y: Float32Array, colours: Uint8Array}} Layer */
+
 /** The points of a map on a canvas. */
 export class Scatter {
   /** @param {HTMLCanvasElement} canvas */
@@ -64,6 +66,8 @@ export class Scatter {
     this.ratio = 1;
     /** The scale that shows all. */
     this.fitted = 1;
+    /** @type {Layer[]} */
+    this.layers = [];
   }
 
   /**
@@ -82,45 +86,60 @@ export class Scatter {
   }
 
   /**
+   * Take the points that are to be drawn, cell by cell: what lies together on the map lies together in memory, so that a
+   * million are read and written in a row.
+   * @param {import("./geometry.js").PointGrid} grid
+   * @param {Uint8Array} layers 0 pale, 1 matching, 2 selected, a point
+   * @param {Uint8Array} colours index into the palette, a point
+   */
+  arrange(grid, layers, colours) {
+    const counts = new Uint32Array(LAYERS);
+    for (const point of grid.members) counts[layers[point]]++;
+    this.layers = Array.from(counts, (n) => ({ x: new Float32Array(n), y: new Float32Array(n), colours: new Uint8Array(n) }));
+    counts.fill(0);
+    for (const point of grid.members) {
+      const layer = this.layers[layers[point]];
+      const at = counts[layers[point]]++;
+      layer.x[at] = grid.x[point];
+      layer.y[at] = grid.y[point];
+      layer.colours[at] = colours[point];
+    }
+  }
+
+  /**
    * Draw all points.
-   * @param {Float32Array} x @param {Float32Array} y
-   * @param {Uint8Array | Uint16Array} colours index into the palette, a row
-   * @param {{strong: Uint32Array, pale: Uint32Array, background: number, ring: number}} palette as packed pixels
-   * @param {Uint8Array} layers 0 pale, 1 matching, 2 selected, a row
+   * @param {{strong: Uint32Array, pale: Uint32Array, ring: number, background: number}} palette as packed pixels
    * @param {number} size diameter of a matching point, CSS pixels
    */
-  draw(x, y, colours, palette, layers, size) {
+  draw(palette, size) {
     if (!this.image || !this.pixels) return;
     this.pixels.fill(palette.background);
-    const dots = [size * 0.7, size, size + 1.5].map((diameter) => disc(diameter * this.ratio, this.canvas.width));
-    const halo = disc((size + 4.5) * this.ratio, this.canvas.width);
-    for (let layer = 0; layer < LAYERS; layer++) {
-      const inks = layer ? palette.strong : palette.pale;
-      if (layer === 2) this.stamp(x, y, layers, layer, halo, () => palette.ring);
-      this.stamp(x, y, layers, layer, dots[layer], (row) => inks[colours[row]]);
+    const [pale, matching, selected] = this.layers;
+    if (selected) {
+      this.stamp(pale, size * 0.7, palette.pale);
+      this.stamp(matching, size, palette.strong);
+      this.stamp(selected, size + 4.5, new Uint32Array(palette.strong.length).fill(palette.ring));
+      this.stamp(selected, size + 1.5, palette.strong);
     }
     this.context.putImageData(this.image, 0, 0);
   }
 
-  /**
-   * @param {Float32Array} x @param {Float32Array} y @param {Uint8Array} layers @param {number} layer
-   * @param {{offsets: Int32Array, radius: number}} dot
-   * @param {(row: number) => number} ink
-   */
-  stamp(x, y, layers, layer, { offsets, radius }, ink) {
+  /** @param {Layer} layer @param {number} diameter CSS pixels @param {Uint32Array} inks */
+  stamp({ x, y, colours }, diameter, inks) {
     const pixels = /** @type {Uint32Array} */ (this.pixels);
     const { width, height } = this.canvas;
+    const { offsets, radius } = disc(diameter * this.ratio, width);
     const scale = this.view.scale * this.ratio;
-    const left = width / 2 - this.view.x * scale;
-    const top = height / 2 + this.view.y * scale;
-    for (let row = 0; row < x.length; row++) {
-      if (layers[row] !== layer) continue;
-      const px = Math.round(left + x[row] * scale);
-      const py = Math.round(top - y[row] * scale);
-      if (px < radius || py < radius || px >= width - radius || py >= height - radius) continue;
+    const left = width / 2 - this.view.x * scale + 0.5;
+    const top = height / 2 + this.view.y * scale + 0.5;
+    for (let point = 0; point < x.length; point++) {
+      const px = Math.floor(left + x[point] * scale);
+      const py = Math.floor(top - y[point] * scale);
+      // Written so that a point without a place, NaN, is left out, too.
+      if (!(px >= radius && py >= radius && px < width - radius && py < height - radius)) continue;
       const at = py * width + px;
-      const colour = ink(row);
-      for (let step = 0; step < offsets.length; step++) pixels[at + offsets[step]] = colour;
+      const ink = inks[colours[point]];
+      for (let step = 0; step < offsets.length; step++) pixels[at + offsets[step]] = ink;
     }
   }
 }

@@ -2,7 +2,6 @@
 // The page's whole state in one place, what follows from it, and who is told when it changes.
 
 import { applyFilters, sortedRows } from "./table.js";
-import { PointGrid } from "./geometry.js";
 import { colouring } from "./palette.js";
 
 /**
@@ -11,7 +10,11 @@ import { colouring } from "./palette.js";
  * @typedef {{row: number, annotation?: number, action: string, reason: string, detail: string, score?: number,
  *   threshold?: number, group?: number, keeper?: number, rank?: number, label?: string, text?: string,
  *   tool: string}} Proposal
- * @typedef {{row: number, annotation?: number, action: string, tag?: string, by: string, at: string}} Choice
+ * @typedef {{row: number, annotation?: number, action: string, tag?: string, group?: number, by: string, at: string}} Choice
+ *
+ * A map of pictures or objects: its points, what is known of each point, and for objects the row of each one's picture.
+ * @typedef {{grid: import("./geometry.js").PointGrid, table: import("./table.js").Table, rows: Uint32Array | null,
+ *   labels: {x: number, y: number, text: string}[]}} Plane
  */
 
 /**
@@ -22,20 +25,23 @@ import { colouring } from "./palette.js";
  * @property {Map<string, import("./table.js").Filter>} filters
  * @property {string} words wanted in captions
  * @property {Uint8Array | null} wordsMask
+ * @property {"pictures" | "objects"} plane what the map shows
  * @property {[number, number][] | null} region corners of a lasso, in map units
  * @property {Sort} sort
  * @property {string} colour
  * @property {number} tile width of a picture in the gallery, CSS pixels
  * @property {boolean} boxes
+ * @property {boolean} masks
  * @property {boolean} captions
  * @property {Set<number>} selected
  * @property {number} focus row that is shown in full, or -1
+ * @property {number} object annotation of the object that was picked in it, or -1
  * @property {Proposal[]} proposals
  * @property {Choice[]} choices the latest choice about each row
  * @property {number} choiceVersion
  * @property {number} undoable how many choices can be taken back
  * @property {number} current number of the proposal or group that is shown in review
- * @property {string} panel a dialog that is open: "", "help", "export", "tools", "tag"
+ * @property {string} panel a dialog that is open: "", "help", "export", "tools", "tag", "picture"
  * @property {{id: string, tool: string, done: number, total: number, note: string} | null} job
  * @property {{text: string, kind: "said" | "wrong"} | null} notice
  * @property {boolean} offline
@@ -50,14 +56,17 @@ export const state = {
   filters: new Map(),
   words: "",
   wordsMask: null,
+  plane: "pictures",
   region: null,
   sort: { name: "", descending: false },
   colour: "subset",
   tile: 128,
   boxes: false,
+  masks: false,
   captions: false,
   selected: new Set(),
   focus: -1,
+  object: -1,
   proposals: [],
   choices: [],
   choiceVersion: 0,
@@ -71,10 +80,26 @@ export const state = {
 };
 
 /**
- * What was loaded once: the store's facts and its columns.
- * @type {{overview: any, table: import("./table.js").Table, grid: PointGrid, keys: [string, string][], rowOf: Map<string, number>}}
+ * What was loaded once: the store's facts, its columns, its ids, its maps.
+ * @type {{overview: any, table: import("./table.js").Table, ids: string[], planes: {pictures?: Plane, objects?: Plane}}}
  */
-export const data = /** @type {any} */ ({});
+export const data = /** @type {any} */ ({ planes: {} });
+
+/** @param {number} row */
+export function idOf(row) {
+  return data.ids[row];
+}
+
+/** @param {number} row */
+export function subsetOf(row) {
+  const column = data.table.column("subset");
+  return column?.values[column.data[row]] ?? "";
+}
+
+/** The map that is shown, where it is loaded. @returns {Plane | undefined} */
+export function shownPlane() {
+  return data.planes[state.plane];
+}
 
 /** @type {Set<(changed: Partial<State>) => void>} */
 const listeners = new Set();
@@ -116,10 +141,18 @@ function derived(inputs, compute) {
   };
 }
 
-/** The rows inside the lasso; null where there is none. */
+/** The rows inside the lasso, or with an object in it; null where there is none. */
 const inRegion = derived(
-  () => [state.region, data.grid],
-  () => (state.region ? data.grid.inside(state.region) : null),
+  () => [state.region, shownPlane()],
+  () => {
+    const plane = shownPlane();
+    if (!state.region || !plane) return null;
+    const inside = plane.grid.inside(state.region);
+    if (!plane.rows) return inside;
+    const rows = new Uint8Array(data.table.count);
+    for (let point = 0; point < inside.length; point++) if (inside[point]) rows[plane.rows[point]] = 1;
+    return rows;
+  },
 );
 
 /** Which rows pass what narrows, and how many. */
@@ -137,20 +170,39 @@ export const ordered = derived(
   () => sortedRows(data.table, narrowed().passed, state.sort.name, state.sort.descending),
 );
 
-/** For the map: 0 pale, 1 matching, 2 selected. */
+/** For each point of the map: 0 pale, 1 matching, 2 selected; an object matches with its picture, if it is of a class asked for. */
 export const layers = derived(
-  () => [narrowed(), state.selected],
+  () => [narrowed(), state.selected, shownPlane()],
   () => {
     const found = narrowed().passed.slice();
     for (const row of state.selected) found[row] = 2;
-    return found;
+    const { rows, table } = shownPlane() ?? { rows: null, table: data.table };
+    if (!rows) return found;
+    const filter = state.filters.get("class");
+    const names = filter && "values" in filter ? new Set([...filter.values].map((value) => data.table.column("class")?.values[value])) : null;
+    const own = /** @type {import("./table.js").Column} */ (table.column("class"));
+    return Uint8Array.from(rows, (row, point) => (names && !names.has(own.values[own.data[point]]) ? 0 : found[row]));
   },
 );
+
+/** The colour of each point of the map: by a column of its own, else by its picture's. */
+export const mapColours = derived(
+  () => [state.colour, data.table.column(state.colour), shownPlane()],
+  () => {
+    const { rows, table } = shownPlane() ?? { rows: null, table: data.table };
+    if (rows && table.column(state.colour)) return colouring(table, state.colour);
+    const found = colouring(data.table, state.colour);
+    return rows ? { ...found, colours: Uint8Array.from(rows, (row) => found.colours[row]) } : found;
+  },
+);
+
+/** Actions that are about a row as a whole. */
+const WHOLE = new Set(["keep", "drop", "accept"]);
 
 /** The latest choice about each row as a whole. */
 export const choiceOf = derived(
   () => [state.choices],
-  () => new Map(state.choices.filter((choice) => choice.annotation === undefined).map((choice) => [choice.row, choice])),
+  () => new Map(state.choices.filter((choice) => choice.annotation === undefined && WHOLE.has(choice.action)).map((choice) => [choice.row, choice])),
 );
 
 /** The proposals about each row. */
@@ -168,23 +220,31 @@ export const proposalsOf = derived(
   },
 );
 
+/** The group that a person moved a row into. */
+const splits = derived(
+  () => [state.choices],
+  () => new Map(state.choices.filter((choice) => choice.group !== undefined).map((choice) => [choice.row, /** @type {number} */ (choice.group)])),
+);
+
 /**
- * Groups of duplicates, each with its proposals, the keeper's first.
+ * Groups of duplicates, each with its proposals; what a person split off is a group of its own, whose first member stays.
  * @returns {{group: number, keeper: number, members: Proposal[]}[]}
  */
 export const groups = derived(
-  () => [state.proposals],
+  () => [state.proposals, splits()],
   () => {
     /** @type {Map<number, {group: number, keeper: number, members: Proposal[]}>} */
     const found = new Map();
     for (const proposal of state.proposals) {
       if (proposal.tool !== "clip_dedup" || proposal.group === undefined) continue;
-      const held = found.get(proposal.group) ?? { group: proposal.group, keeper: -1, members: [] };
-      if (proposal.keeper !== undefined && proposal.keeper >= 0) held.keeper = proposal.keeper;
+      const group = splits().get(proposal.row) ?? proposal.group;
+      const held = found.get(group) ?? { group, keeper: -1, members: [] };
+      if (group !== proposal.group && held.keeper < 0) held.keeper = proposal.row;
+      else if (group === proposal.group && proposal.keeper !== undefined && proposal.keeper >= 0) held.keeper = proposal.keeper;
       held.members.push(proposal);
-      found.set(proposal.group, held);
+      found.set(group, held);
     }
-    return [...found.values()].filter((group) => group.members.some((member) => member.action === "drop"));
+    return [...found.values()].filter((group) => group.members.some((member) => member.action === "drop" && member.row !== group.keeper));
   },
 );
 
@@ -202,15 +262,32 @@ export const classInks = derived(
 
 /** Words for the states that a row can be in; the order is that of the `decision` column's values. */
 export const VERDICTS = ["undecided", "proposed", "kept", "dropped"];
+/** What an action makes of a row. @type {Record<string, number>} */
+const VERDICT_OF = { keep: 2, drop: 3 };
 
-/** Make the column `decision` from proposals and choices, so that it is a facet, a colour and an order like any other. */
+/**
+ * Make the columns `decision` and `reason` from proposals and choices, so that they are facets, colours and orders like
+ * any other.
+ */
 export function recountVerdicts() {
   const { table } = data;
   const verdicts = new Uint16Array(table.count);
   for (const proposal of state.proposals) if (proposal.action === "drop" && proposal.annotation === undefined) verdicts[proposal.row] = 1;
-  for (const [row, choice] of choiceOf()) {
-    if (choice.action === "keep") verdicts[row] = 2;
-    if (choice.action === "drop") verdicts[row] = 3;
-  }
+  for (const [row, choice] of choiceOf()) verdicts[row] = VERDICT_OF[choice.action] ?? verdicts[row];
   table.put({ name: "decision", kind: "category", title: "decision", values: VERDICTS, data: verdicts });
+  putReasons();
+}
+
+/** The reasons of the proposals about each row. */
+function putReasons() {
+  const { table } = data;
+  const told = [...proposalsOf()].map(([row, proposals]) => ({ row, reasons: new Set(proposals.filter((each) => each.action !== "keep" && each.reason).map((each) => each.reason)) }));
+  const values = [...new Set(told.flatMap(({ reasons }) => [...reasons]))].sort();
+  if (!values.length) return table.drop("reason");
+  const starts = new Uint32Array(table.count + 1);
+  for (const { row, reasons } of told) starts[row + 1] = reasons.size;
+  for (let row = 0; row < table.count; row++) starts[row + 1] += starts[row];
+  const codes = new Uint16Array(starts[table.count]);
+  for (const { row, reasons } of told) [...reasons].forEach((reason, at) => (codes[starts[row] + at] = values.indexOf(reason)));
+  return table.put({ name: "reason", kind: "categories", title: "reason", values, data: codes, starts });
 }

@@ -2,7 +2,7 @@
 // What is seen is in the address: back, reload and a shared link give it again.
 
 import { storeName } from "./api.js";
-import { data, state } from "./state.js";
+import { data, idOf, state, subsetOf } from "./state.js";
 
 const ROOMS = ["explore", "duplicates", "review", "statistics", "compare"];
 
@@ -20,6 +20,7 @@ export function toAddress() {
     else said.set(name, `${bound(filter.from)}..${bound(filter.to)}`);
   }
   if (state.words) said.set("words", state.words);
+  if (state.plane !== "pictures") said.set("map", state.plane);
   if (state.region) said.set("region", state.region.map(([x, y]) => `${x.toFixed(2)},${y.toFixed(2)}`).join(" "));
   if (state.sort.name) said.set("sort", (state.sort.descending ? "-" : "") + state.sort.name);
   if (state.colour !== usualColour()) said.set("colour", state.colour);
@@ -53,18 +54,19 @@ export function fromAddress(search) {
   }
   const text = said.get("q");
   const [like, box] = (said.get("like") ?? "").split("#");
-  const row = like ? data.rowOf.get(like) : undefined;
+  const row = rowNamed(like);
   const region = (said.get("region") ?? "").split(" ").filter(Boolean).map((corner) => corner.split(",").map(Number));
   return {
     room: /** @type {any} */ (ROOMS.includes(room) ? room : "explore"),
-    query: text ? { text } : row === undefined ? null : { row, ...(box ? { box: Number(box) } : {}) },
+    query: text ? { text } : row < 0 ? null : { row, ...(box ? { box: Number(box) } : {}) },
     typed: text ?? "",
     filters,
     words: said.get("words") ?? "",
+    plane: said.get("map") === "objects" && data.overview.objects ? "objects" : "pictures",
     region: region.length > 2 && region.flat().every(Number.isFinite) ? /** @type {[number, number][]} */ (region) : null,
     sort: { name: sort.replace(/^-/, ""), descending: sort.startsWith("-") },
     colour: said.get("colour") ?? usualColour(),
-    focus: data.rowOf.get(said.get("focus") ?? "") ?? -1,
+    focus: rowNamed(said.get("focus") ?? ""),
     current: Math.max(0, Number(said.get("at")) || 0),
   };
 }
@@ -76,8 +78,14 @@ export function usualColour() {
 
 /** @param {number} row */
 export function rowName(row) {
-  const [id, subset] = data.keys[row];
-  return `${id}@${subset}`;
+  return `${idOf(row)}@${subsetOf(row)}`;
+}
+
+/** The row of a name, as `rowName` gives it; -1 where there is none. @param {string} name */
+function rowNamed(name) {
+  const end = name.lastIndexOf("@");
+  const [id, subset] = [name.slice(0, end), name.slice(end + 1)];
+  return end < 0 ? -1 : data.ids.findIndex((each, row) => each === id && subsetOf(row) === subset);
 }
 
 /** @param {number} number */

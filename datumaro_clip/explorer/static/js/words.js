@@ -23,12 +23,18 @@ const WORDS = {
   decision0: ["No decisions yet", "Aucune décision"],
   of: ["{n} of {all}", "{n} sur {all}"],
   points: ["{all} points · {n} match · {s} selected", "{all} points · {n} retenus · {s} sélectionnés"],
+  pointsOfObjects: ["{all} objects · {n} pictures match · {s} selected", "{all} objets · {n} images retenues · {s} sélectionnées"],
   pictures: ["{n} pictures", "{n} images"],
   picture1: ["1 picture", "1 image"],
   colour: ["Colour", "Couleur"],
   sort: ["Sort", "Tri"],
   size: ["Size", "Taille"],
   boxes: ["Boxes", "Cadres"],
+  masks: ["Masks", "Masques"],
+  mapOf: ["Map of", "Carte des"],
+  picturesPlane: ["Pictures", "Images"],
+  openPicture: ["Show the picture large", "Voir l'image en grand"],
+  cluster: ["Cluster", "Groupe"],
   captions: ["Captions", "Légendes"],
   inOrder: ["dataset's order", "ordre du jeu"],
   bestMatch: ["best match first", "meilleures d'abord"],
@@ -97,7 +103,7 @@ const WORDS = {
     "Map of all pictures: similar ones lie together. Arrows move, plus and minus zoom. The gallery lists the same pictures.",
     "Carte de toutes les images : les semblables sont proches. Flèches : déplacer, plus et moins : zoomer. La galerie liste les mêmes images.",
   ],
-  noMap: ["Similar pictures have no places yet. `datum-clip map {store}` computes them.", "Les images n'ont pas encore de place. `datum-clip map {store}` les calcule."],
+  noMap: ["Pictures have no places yet. This command gives them some; then reload:", "Les images n'ont pas encore de place. Cette commande leur en donne ; puis rechargez :"],
   copies: ["{n} groups", "{n} groupes"],
   reviewed: ["{n} reviewed", "{n} relus"],
   all: ["all", "tous"],
@@ -118,7 +124,10 @@ const WORDS = {
   notDuplicates: ["Not duplicates", "Pas des doublons"],
   refuse: ["Refuse", "Refuser"],
   skip: ["Skip", "Passer"],
-  split: ["Take out of the group", "Sortir du groupe"],
+  takeOut: ["Take {x} out of the group", "Sortir {x} du groupe"],
+  splitHint: ["Tick what shows something else, to split it off.", "Cochez ce qui montre autre chose, pour le séparer."],
+  split1: ["Keep it: it belongs to no group", "La garder : elle n'est d'aucun groupe"],
+  splitN: ["Split {n} off as a group", "Séparer {n} en un groupe"],
   groupOf: ["Group {n} of {all}", "Groupe {n} sur {all}"],
   proposalOf: ["Proposal {n} of {all}", "Proposition {n} sur {all}"],
   next: ["next", "suivant"],
@@ -170,10 +179,27 @@ const WORDS = {
   changedStore: ["The store has changed. Reload to see it.", "Le magasin a changé. Rechargez pour le voir."],
   reload: ["Reload", "Recharger"],
   loading: ["Loading {store} …", "Chargement de {store} …"],
+  store: ["Store", "Magasin"],
   theme: ["Light or dark", "Clair ou sombre"],
   emptyStore: ["This store is empty. Fill it:", "Ce magasin est vide. Remplissez-le :"],
   countBy: ["Items by {x}", "Éléments par {x}"],
-  overlap: ["Nearest neighbours across subsets", "Voisins entre sous-ensembles"],
+  overlap: ["Overlap of subsets", "Recouvrement des sous-ensembles"],
+  overlapNote: [
+    "How like an item of a row is to its most similar other item in the column: the median cosine, and the share that is as good as a copy, from {x} on.",
+    "Ressemblance d'un élément de la ligne à son plus semblable dans la colonne : cosinus médian, et part de quasi-copies, à partir de {x}.",
+  ],
+  coverage: ["Coverage", "Couverture"],
+  coverageOf: ["Coverage by {x}", "Couverture par {x}"],
+  coverageNote: [
+    "How like each item ({n} drawn evenly) is to the most similar one of these, beside as many drawn at random: the higher, the better they stand for all.",
+    "Ressemblance de chaque élément ({n} tirés régulièrement) au plus semblable d'entre eux, à côté d'autant tirés au hasard : plus c'est haut, mieux ils représentent l'ensemble.",
+  ],
+  coverageOfAll: ["Filter, to see how well what matches stands for all.", "Filtrez, pour voir à quel point ce qui correspond représente l'ensemble."],
+  mean: ["mean", "moyenne"],
+  lowest: ["lowest 5 %", "5 % les plus bas"],
+  atRandom: ["as many at random", "autant au hasard"],
+  compareWith: ["Compare with", "Comparer avec"],
+  shares: ["as shares of each", "en parts de chacun"],
   allVsShown: ["all · what matches", "tout · ce qui correspond"],
   before: ["Before", "Avant"],
   after: ["After decisions", "Après décisions"],
@@ -222,6 +248,13 @@ export function count(number) {
 /** A cosine or another score. @param {number | undefined} number */
 export function score(number) {
   return number === undefined || number === null || Number.isNaN(number) ? "–" : number.toFixed(3);
+}
+
+const hundredths = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });
+
+/** @param {number} share */
+export function percent(share) {
+  return hundredths.format(share);
 }
 
 /** @param {number} seconds since 1970, UTC */

@@ -4,11 +4,11 @@
 import { html, useMemo } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, narrowed, ordered, proposalsOf, state } from "../state.js";
+import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, subsetOf, update } from "../state.js";
 import { countValues } from "../table.js";
 import { count, date, isSaid, say, score, time } from "../words.js";
 import { title, valueName } from "./facets.js";
-import { Frames, hasShapes } from "./frames.js";
+import { Frames } from "./frames.js";
 
 const NEIGHBOURS = 8;
 
@@ -23,7 +23,7 @@ export function Detail() {
 function One({ row }) {
   api.need([row]);
   const item = api.known(row);
-  const [id, subset] = data.keys[row];
+  const [id, subset] = [idOf(row), subsetOf(row)];
   const match = data.table.column("match")?.data[row];
   const chosen = choiceOf().get(row)?.action;
   const others = [...data.table.columns.values()].filter((column) => !["x", "y", "match", "subset", "decision"].includes(column.name));
@@ -49,8 +49,8 @@ function One({ row }) {
 function Picture({ item, row }) {
   if (item?.missing || (item && !item.image_url)) return html`<div class="full broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
   return html`<div class="full">
-    ${item ? html`<a href=${item.image_url} target="_blank" rel="noopener"><img src=${item.image_url} alt=${item.captions?.[0]?.text ?? data.keys[row][0]} /></a>` : html`<i class="shade"></i>`}
-    ${hasShapes(item) ? html`<${Frames} item=${item} named=${true} fit="contain" onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />` : null}
+    ${item ? html`<button class="look" aria-label=${say("openPicture")} title=${`${say("openPicture")} (Enter)`} onClick=${() => update({ focus: row, panel: "picture" })}><img src=${item.image_url} alt=${item.captions?.[0]?.text ?? idOf(row)} /></button>` : html`<i class="shade"></i>`}
+    <${Frames} item=${item} named=${true} fit="contain" picked=${state.object} onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />
   </div>`;
 }
 
@@ -95,8 +95,8 @@ function Nearest({ row }) {
     <ul class="near">
       ${found.map((each) => {
         const item = api.known(each.row);
-        return html`<li key=${each.row}><button title=${data.keys[each.row][0]} onClick=${() => act.focusOn(each.row)}>
-          ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt=${data.keys[each.row][0]} loading="lazy" />` : html`<i class="shade"></i>`}
+        return html`<li key=${each.row}><button title=${idOf(each.row)} onClick=${() => act.focusOn(each.row)}>
+          ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt=${idOf(each.row)} loading="lazy" />` : html`<i class="shade"></i>`}
           <span class="score">${each.score.toFixed(2)}</span></button></li>`;
       })}
     </ul>`;
@@ -142,8 +142,8 @@ function Common() {
   const shown = [...rows].slice(0, 9);
   api.need(shown);
   return html`<h2>${say("selected", { n: rows.size })}</h2>
-    <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${data.keys[row][0]} onClick=${() => act.select(new Set(), row)}>
-      ${api.known(row)?.thumbnail_url ? html`<img src=${api.known(row).thumbnail_url} alt=${data.keys[row][0]} />` : html`<i class="shade"></i>`}</button></li>`)}</ul>
+    <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${idOf(row)} onClick=${() => act.select(new Set(), row)}>
+      ${api.known(row)?.thumbnail_url ? html`<img src=${api.known(row).thumbnail_url} alt=${idOf(row)} />` : html`<i class="shade"></i>`}</button></li>`)}</ul>
     <h2>${say("common")}</h2>
     ${columns.map((column) => {
       const counts = countValues(data.table, column, mask);

@@ -8,9 +8,10 @@ import { bindings } from "../keys.js";
 import { choiceOf, data, ordered, state, update } from "../state.js";
 import { say } from "../words.js";
 import { rowName } from "../url.js";
+import { Viewer } from "./viewer.js";
 
 export function Dialogs() {
-  const shown = { help: Help, tag: Tag, tools: Tools, export: Export }[state.panel];
+  const shown = { help: Help, tag: Tag, tools: Tools, export: Export, picture: Viewer }[state.panel];
   return shown ? html`<${Dialog} key=${state.panel} body=${shown} />` : null;
 }
 
@@ -18,7 +19,7 @@ export function Dialogs() {
 function Dialog({ body }) {
   const node = useRef(/** @type {HTMLDialogElement | null} */ (null));
   useEffect(() => node.current?.showModal(), []);
-  return html`<dialog ref=${node} aria-labelledby="dialogTitle" onClose=${() => update({ panel: "" })} onClick=${(/** @type {Event} */ event) => event.target === node.current && update({ panel: "" })}>
+  return html`<dialog ref=${node} class=${state.panel} aria-labelledby="dialogTitle" onClose=${() => update({ panel: "" })} onClick=${(/** @type {Event} */ event) => event.target === node.current && update({ panel: "" })}>
     <button class="icon close" aria-label=${say("close")} onClick=${() => update({ panel: "" })}>×</button><${body} /></dialog>`;
 }
 
@@ -92,6 +93,8 @@ function Export() {
   const [format, setFormat] = useState("");
   const [path, setPath] = useState("");
   const [what, setWhat] = useState("remaining");
+  const [formats, setFormats] = useState(/** @type {string[]} */ ([]));
+  useEffect(() => void api.askJson("formats").then(setFormats, act.sayWrong), []);
   const command = data.overview.apply_command;
   const scopes = { remaining: [...Array(data.table.count).keys()].filter((row) => !dropped.has(row)), selection: [...state.selected], matches: [...ordered()] };
   const rows = scopes[/** @type {keyof typeof scopes} */ (what)];
@@ -116,8 +119,9 @@ function Export() {
         <option value="remaining">${say("whatRemains", { n: remaining })}</option><option value="matches">${say("whatMatches", { n: ordered().length })}</option>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}</select></label>
       <p class="row"><a class="plain button" href=${ids} download="ids.txt">${say("downloadIds", { n: rows.length })}</a></p>
-      ${data.overview.formats.length ? html`<label>${say("format")} <select value=${format} onChange=${(/** @type {Event} */ event) => setFormat(/** @type {HTMLSelectElement} */ (event.target).value)}><option value="">–</option>${data.overview.formats.map((/** @type {string} */ each) => html`<option key=${each} value=${each}>${each}</option>`)}</select></label>
+      ${data.overview.writable ? html`<label>${say("format")} <input list="formats" value=${format} placeholder="coco" onInput=${(/** @type {Event} */ event) => setFormat(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
+      <datalist id="formats">${formats.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
       <label>${say("folder")} <input value=${path} onInput=${(/** @type {Event} */ event) => setPath(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
-      <p class="row"><button class="primary" disabled=${!format || !path}>${say("write", { n: rows.length })}</button></p>` : null}
+      <p class="row"><button class="primary" disabled=${!formats.includes(format) || !path || !rows.length}>${say("write", { n: rows.length })}</button></p>` : null}
     </form>`;
 }

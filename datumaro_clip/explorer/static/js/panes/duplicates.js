@@ -4,12 +4,13 @@
 import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, groups, state, update } from "../state.js";
+import { choiceOf, data, groups, idOf, state, subsetOf, update } from "../state.js";
 import { isSaid, say, score } from "../words.js";
 
 /** Differences of grey levels are shown this many times as strong. */
 const AMPLIFIED = 8;
 const BLINK = 600;
+const WAYS = /** @type {const} */ (["sideBySide", "slider", "blink", "heat"]);
 
 /** Which of the groups are shown: all, or those with something at stake. */
 const KINDS = {
@@ -20,9 +21,6 @@ const KINDS = {
 };
 
 /** @typedef {ReturnType<typeof groups>[number]} Group */
-
-/** @param {number} row */
-const subsetOf = (row) => data.keys[row][1];
 
 /** @param {number} row */
 function classesOf(row) {
@@ -125,7 +123,8 @@ function reasonOf(group) {
 
 /** @param {{group: Group, place: number, all: number}} props */
 function Evidence({ group, place, all }) {
-  const [way, setWay] = useState(/** @type {"sideBySide" | "slider" | "blink"} */ ("sideBySide"));
+  const [way, setWay] = useState(/** @type {typeof WAYS[number]} */ ("sideBySide"));
+  const [apart, setApart] = useState(/** @type {Set<number>} */ (new Set()));
   const rows = rowsOf(group);
   const [shown, setShown] = useState(rows[1]);
   const keeper = rows[0];
@@ -136,10 +135,9 @@ function Evidence({ group, place, all }) {
   const subsets = [...new Set(rows.map(subsetOf))];
   return html`<section class="evidence">
     <header><h2>${reasonOf(group)}, ${subsets.join(" → ")}</h2>
-      <span class="ways" role="group">${["sideBySide", "slider", "blink"].map((name) => html`<button key=${name} aria-pressed=${way === name} onClick=${() => setWay(/** @type {any} */ (name))}>${say(name)}</button>`)}</span></header>
+      <span class="ways" role="group">${WAYS.map((name) => html`<button key=${name} aria-pressed=${way === name} onClick=${() => setWay(name)}>${say(name)}</button>`)}</span></header>
     ${one && two ? html`<${Comparison} way=${way} one=${one} two=${two} keeper=${keeper} other=${other} group=${group} />` : html`<div class="shade tall"></div>`}
-    ${rows.length > 2 ? html`<ul class="near members">${rows.slice(1).map((row) => html`<li key=${row}><button aria-pressed=${row === other} title=${data.keys[row][0]} onClick=${() => setShown(row)}><img src=${api.known(row)?.thumbnail_url ?? ""} alt=${data.keys[row][0]} /></button>
-      <button class="link" onClick=${() => act.decide([{ row, action: "keep" }])}>${say("split")}</button></li>`)}</ul>` : null}
+    ${rows.length > 2 ? html`<${Members} group=${group} shown=${other} show=${setShown} apart=${apart} setApart=${setApart} />` : null}
     <div class="cards">
       <${Why} member=${member} one=${one} two=${two} />
       <${Stake} keeper=${keeper} other=${other} one=${one} two=${two} />
@@ -154,6 +152,26 @@ function Evidence({ group, place, all }) {
   </section>`;
 }
 
+/** All of a group, to be looked at one by one, and taken apart. @param {{group: Group, shown: number, show: (row: number) => void, apart: Set<number>, setApart: (rows: Set<number>) => void}} props */
+function Members({ group, shown, show, apart, setApart }) {
+  const [, ...others] = rowsOf(group);
+  const split = () => {
+    const number = 1 + Math.max(...groups().map((each) => each.group));
+    const rows = [...apart];
+    // One alone is no group: it stays.
+    act.decide(rows.length === 1 ? [{ row: rows[0], action: "keep" }] : rows.map((row) => ({ row, action: "split", group: number })));
+    setApart(new Set());
+  };
+  return html`<div class="members"><ul class="near strip">${others.map((row) => html`<li key=${row}>
+      <button aria-pressed=${row === shown} title=${idOf(row)} onClick=${() => show(row)}><img src=${api.known(row)?.thumbnail_url ?? ""} alt=${idOf(row)} /></button>
+      <label><input type="checkbox" checked=${apart.has(row)} aria-label=${say("takeOut", { x: idOf(row) })} onChange=${() => {
+        const next = new Set(apart);
+        if (!next.delete(row)) next.add(row);
+        setApart(next);
+      }} />${choiceOf().get(row)?.action === "keep" ? html`<span class="kept">✓</span>` : null}</label></li>`)}</ul>
+    ${apart.size ? html`<button class="plain" onClick=${split}>${apart.size === 1 ? say("split1") : say("splitN", { n: apart.size })}</button>` : html`<small>${say("splitHint")}</small>`}</div>`;
+}
+
 /** @param {{way: string, one: any, two: any, keeper: number, other: number, group: Group}} props */
 function Comparison({ way, one, two, keeper, other, group }) {
   const [share, setShare] = useState(50);
@@ -164,14 +182,15 @@ function Comparison({ way, one, two, keeper, other, group }) {
     return () => clearInterval(timer);
   }, [way]);
   if (way === "slider")
-    return html`<div class="overlay"><img src=${one.image_url} alt=${data.keys[keeper][0]} /><img src=${two.image_url} alt=${data.keys[other][0]}
+    return html`<div class="overlay"><img src=${one.image_url} alt=${idOf(keeper)} /><img src=${two.image_url} alt=${idOf(other)}
         ref=${(/** @type {HTMLElement | null} */ node) => node && (node.style.clipPath = `inset(0 0 0 ${share}%)`)} />
       <input type="range" min="0" max="100" value=${share} aria-label=${say("slider")} onInput=${(/** @type {Event} */ event) => setShare(Number(/** @type {HTMLInputElement} */ (event.target).value))} /></div>`;
   if (way === "blink")
-    return html`<div class="overlay"><img src=${(second ? two : one).image_url} alt=${data.keys[second ? other : keeper][0]} /><p>${data.keys[second ? other : keeper][0]}</p></div>`;
+    return html`<div class="overlay"><img src=${(second ? two : one).image_url} alt=${idOf(second ? other : keeper)} /><p>${idOf(second ? other : keeper)}</p></div>`;
+  if (way === "heat") return html`<div class="sides one"><${Difference} one=${one.image_url} two=${two.image_url} /></div>`;
   return html`<div class="sides">
-    <figure class="stays"><img src=${one.image_url} alt=${data.keys[keeper][0]} /><figcaption><b>${data.keys[keeper][0]}</b> <em class="kept">✓ ${say("stays")}</em><span>${score(alignmentOf(keeper))}</span></figcaption></figure>
-    <figure><img src=${two.image_url} alt=${data.keys[other][0]} /><figcaption><b>${data.keys[other][0]}</b>
+    <figure class="stays"><img src=${one.image_url} alt=${idOf(keeper)} /><figcaption><b>${idOf(keeper)}</b> <em class="kept">✓ ${say("stays")}</em><span>${score(alignmentOf(keeper))}</span></figcaption></figure>
+    <figure><img src=${two.image_url} alt=${idOf(other)} /><figcaption><b>${idOf(other)}</b>
       <button class="plain" onClick=${() => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))])}>${say("keepThis")}</button><span>${score(alignmentOf(other))}</span></figcaption></figure>
     <${Difference} one=${one.image_url} two=${two.image_url} />
   </div>`;

@@ -68,7 +68,7 @@ function rangeText(column, { from, to }) {
 }
 
 /** @param {import("../table.js").Column} column @param {number} end */
-function endText(column, end) {
+export function endText(column, end) {
   return column.kind === "date" ? date(end) : count(Number(end.toPrecision(3)));
 }
 

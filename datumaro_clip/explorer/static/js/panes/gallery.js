@@ -6,10 +6,10 @@ import * as act from "../actions.js";
 import * as api from "../api.js";
 import { Icon } from "../icons.js";
 import { gallery } from "../keys.js";
-import { choiceOf, data, narrowed, ordered, proposalsOf, state, update } from "../state.js";
+import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, update } from "../state.js";
 import { say, score } from "../words.js";
 import { activeFilters, title } from "./facets.js";
-import { Frames, hasShapes } from "./frames.js";
+import { Frames } from "./frames.js";
 
 const GAP = 8;
 /** Rows drawn beyond what is in view, so that pictures are there before the eye. */
@@ -85,6 +85,7 @@ function Bar() {
     </label>
     <span class="space"></span>
     <button class="toggle" aria-pressed=${state.boxes} onClick=${() => update({ boxes: !state.boxes })}>${say("boxes")}</button>
+    <button class="toggle" aria-pressed=${state.masks} onClick=${() => update({ masks: !state.masks })}>${say("masks")}</button>
     <button class="toggle" aria-pressed=${state.captions} onClick=${() => update({ captions: !state.captions })}>${say("captions")}</button>
     <label>${say("size")} <input type="range" min="0" max=${SIZES.length - 1} value=${Math.max(0, SIZES.indexOf(state.tile))}
       onInput=${(/** @type {Event} */ event) => update({ tile: SIZES[Number(/** @type {HTMLInputElement} */ (event.target).value)] })} /></label>
@@ -94,7 +95,7 @@ function Bar() {
 /** @param {{row: number, place: number, columns: number, side: number, tall: number}} props */
 function Tile({ row, place, columns, side, tall }) {
   const item = api.known(row);
-  const [id] = data.keys[row];
+  const id = idOf(row);
   const choice = choiceOf().get(row)?.action;
   const proposal = proposalsOf().get(row)?.find((each) => each.action === "drop");
   const match = data.table.column("match")?.data[row];
@@ -113,8 +114,8 @@ function Tile({ row, place, columns, side, tall }) {
       class=${["tile", verdict, selected ? "selected" : "", row === state.focus ? "focus" : ""].join(" ")}
       onClick=${(/** @type {MouseEvent} */ event) => clicked(row, event)} onDblClick=${() => act.findSimilar(row)}>
     <span class="frame">
-      ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" />` : item?.missing ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
-      ${state.boxes && hasShapes(item) ? html`<${Frames} item=${item} />` : null}
+      ${item?.thumbnail_url && !item.missing ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" onError=${() => api.lost(row)} />` : item ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
+      ${state.boxes || state.masks ? html`<${Frames} item=${item} boxes=${state.boxes} masks=${state.masks} />` : null}
       ${match === undefined || Number.isNaN(match) ? null : html`<span class="score">${score(match)}</span>`}
       ${sign ? html`<span class=${`sign ${verdict}`} aria-hidden="true">${sign}</span>` : null}
     </span>

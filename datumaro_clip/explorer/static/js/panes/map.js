@@ -6,11 +6,12 @@ import * as act from "../actions.js";
 import * as api from "../api.js";
 import { simplified } from "../geometry.js";
 import { Icon } from "../icons.js";
-import { colouring, pixelsOf } from "../palette.js";
+import { css, pixelsOf } from "../palette.js";
 import { Scatter } from "../scatter.js";
-import { data, layers, narrowed, state, update } from "../state.js";
+import { data, idOf, layers, mapColours, narrowed, shownPlane, state, subsetOf, update } from "../state.js";
 import { say } from "../words.js";
-import { title } from "./facets.js";
+import { Frames } from "./frames.js";
+import { endText, title } from "./facets.js";
 
 /** Pixels within which a point is under the pointer. */
 const REACH = 8;
@@ -20,27 +21,37 @@ export function MapPane() {
   const holder = useRef(/** @type {HTMLElement | null} */ (null));
   const scatter = useRef(/** @type {Scatter | null} */ (null));
   const frame = useRef(0);
+  const moving = useRef(false);
   const pointers = useRef(new Map());
   const line = useRef(/** @type {[number, number][]} */ ([]));
   const [tool, setTool] = useState(/** @type {"pan" | "rectangle" | "lasso"} */ ("pan"));
-  const [hover, setHover] = useState(/** @type {{row: number, x: number, y: number} | null} */ (null));
-  const [moved, setMoved] = useState(0);
-  const x = data.table.column("x")?.data;
-  const y = data.table.column("y")?.data;
+  const [hover, setHover] = useState(/** @type {{point: number, x: number, y: number} | null} */ (null));
+  const [, setMoved] = useState(0);
+  const plane = shownPlane();
   const theme = document.documentElement.dataset.theme ?? "";
-  const colours = useMemo(() => colouring(data.table, state.colour), [state.colour, data.table.column(state.colour)]);
+  const colours = mapColours();
   const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme]);
   const layered = layers();
+  const shown = useRef({ plane, pixels });
+  shown.current = { plane, pixels };
 
   const draw = () => {
     frame.current = 0;
     const plot = scatter.current;
-    if (!plot || !x || !y) return;
-    const size = Math.max(1.5, Math.min(9, 1.4 + 120 / Math.sqrt(data.table.count) + Math.log2(plot.view.scale / plot.fitted) * 0.8));
-    plot.draw(/** @type {Float32Array} */ (x), /** @type {Float32Array} */ (y), colours.colours, pixels, layered, size);
+    const { plane, pixels } = shown.current;
+    if (!plot || !plane) return;
+    const size = Math.max(1.5, Math.min(9, 1.4 + 120 / Math.sqrt(plane.table.count) + Math.log2(plot.view.scale / plot.fitted) * 0.8));
+    plot.draw(pixels, size);
     drawLine(plot);
+    if (moving.current) setMoved((n) => n + 1);
+    moving.current = false;
   };
   const redraw = () => (frame.current ||= requestAnimationFrame(draw));
+  /** Draw what has moved, and have what lies over it follow in the same frame. */
+  const move = () => {
+    moving.current = true;
+    redraw();
+  };
 
   /** @param {Scatter} plot */
   const drawLine = (plot) => {
@@ -73,7 +84,7 @@ export function MapPane() {
       if (!width || !height) return;
       const first = plot.view.width <= 1;
       plot.resize(width, height, Math.min(devicePixelRatio || 1, 2));
-      if (first && data.grid) showAll(plot);
+      if (first) showAll();
       draw();
       setMoved((n) => n + 1);
     });
@@ -81,19 +92,25 @@ export function MapPane() {
     const wheeled = (/** @type {WheelEvent} */ event) => {
       event.preventDefault();
       plot.view.zoom(Math.exp(-event.deltaY * (event.ctrlKey ? 0.01 : 0.0015)), event.offsetX, event.offsetY);
-      redraw();
-      setMoved((n) => n + 1);
+      move();
     };
     canvas.addEventListener("wheel", wheeled, { passive: false });
     return () => (sized.disconnect(), canvas.removeEventListener("wheel", wheeled));
   }, []);
-  useEffect(() => void redraw());
-
-  /** @param {Scatter} plot */
-  const showAll = (plot) => {
-    plot.view.fit(data.grid.bounds);
+  const showAll = () => {
+    const plot = scatter.current;
+    const { plane } = shown.current;
+    if (!plot || !plane) return;
+    plot.view.fit(plane.grid.bounds);
     plot.fitted = plot.view.scale;
+    move();
   };
+  useEffect(showAll, [plane]);
+  useEffect(() => {
+    if (plane) scatter.current?.arrange(plane.grid, layered, colours.colours);
+    redraw();
+  }, [plane, layered, colours]);
+  useEffect(() => void redraw(), [pixels, state.region]);
 
   /** @param {PointerEvent} event @returns {[number, number]} */
   const at = (event) => {
@@ -131,9 +148,9 @@ export function MapPane() {
       plot.view.pan(dx, dy);
     }
     held.now = [px, py];
-    setHover(null);
-    redraw();
-    if (!line.current.length) setMoved((n) => n + 1);
+    if (hover) setHover(null);
+    if (line.current.length) redraw();
+    else move();
   };
   /** @param {PointerEvent} event */
   const released = (event) => {
@@ -145,70 +162,79 @@ export function MapPane() {
       const region = simplified(line.current, 2 / plot.view.scale);
       line.current = [];
       if (held.travelled > 6 && region.length > 2) {
-        const inside = data.grid.inside(region);
-        const rows = new Set([...inside.keys()].filter((row) => inside[row] && narrowed().passed[row]));
-        update({ region, selected: rows });
+        Object.assign(state, { region });
+        const { passed } = narrowed();
+        /** @type {Set<number>} */
+        const rows = new Set();
+        for (let row = 0; row < passed.length; row++) if (passed[row]) rows.add(row);
+        update({ selected: rows });
       }
       setTool("pan");
       redraw();
     } else if (held.travelled < 4) {
-      const row = under(held.from[0], held.from[1]);
-      if (event.shiftKey || row < 0) act.select(new Set(), row);
-      else act.select(new Set(), row);
+      const point = under(held.from[0], held.from[1]);
+      act.select(new Set(), rowOf(point), objectOf(point));
     }
   };
   /** @param {number} px @param {number} py */
   const under = (px, py) => {
     const view = /** @type {Scatter} */ (scatter.current).view;
     const [atX, atY] = view.toMap(px, py);
-    return data.grid.nearest(atX, atY, REACH / view.scale);
+    return plane ? plane.grid.nearest(atX, atY, REACH / view.scale) : -1;
   };
   /** @param {number} px @param {number} py */
   const pointed = (px, py) => {
-    const row = under(px, py);
-    if (row >= 0) api.need([row]);
-    setHover(row >= 0 ? { row, x: px, y: py } : null);
+    const point = under(px, py);
+    if (point >= 0) api.need([rowOf(point)]);
+    if (point >= 0 || hover) setHover(point >= 0 ? { point, x: px, y: py } : null);
   };
   /** @param {KeyboardEvent} event */
   const keyed = (event) => {
     const plot = scatter.current;
-    const move = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key];
+    const by = { ArrowLeft: [STEP, 0], ArrowRight: [-STEP, 0], ArrowUp: [0, STEP], ArrowDown: [0, -STEP] }[event.key];
     if (!plot) return;
-    if (move) plot.view.pan(move[0], move[1]);
+    if (by) plot.view.pan(by[0], by[1]);
     else if (event.key === "+" || event.key === "-") plot.view.zoom(event.key === "+" ? 1.3 : 1 / 1.3, plot.view.width / 2, plot.view.height / 2);
     else return;
     event.preventDefault();
-    redraw();
-    setMoved((n) => n + 1);
+    move();
   };
   /** @param {number} factor */
   const zoomBy = (factor) => () => {
     const plot = /** @type {Scatter} */ (scatter.current);
     plot.view.zoom(factor, plot.view.width / 2, plot.view.height / 2);
-    redraw();
-    setMoved((n) => n + 1);
+    move();
   };
   const colourable = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
-  const point = state.focus >= 0 && x && y && scatter.current ? scatter.current.view.toCanvas(x[state.focus], y[state.focus]) : null;
+  const inFocus = plane ? pointInFocus(plane) : -1;
+  const place = plane && inFocus >= 0 && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
   return html`<section class="mapPane" aria-label=${say("map")}>
     <div class=${`map ${tool}`} ref=${holder} tabindex="0" role="application" aria-label=${say("mapLabel")} onKeyDown=${keyed}>
       <canvas onPointerDown=${pressed} onPointerMove=${dragged} onPointerUp=${released} onPointerCancel=${released} onPointerLeave=${() => setHover(null)}></canvas>
-      ${x ? html`<${Labels} plot=${scatter.current} moved=${moved} />` : html`<p class="empty">${say("noMap", { store: data.overview.path })}</p>`}
-      ${point ? html`<i class="focusRing" ref=${placed(...point)}></i>` : null}
-      ${hover ? html`<${Hover} ...${hover} width=${scatter.current?.view.width ?? 0} height=${scatter.current?.view.height ?? 0} />` : null}
+      ${plane ? html`<${Labels} plot=${scatter.current} labels=${plane.labels} />` : html`<div class="empty"><p>${say("noMap")}</p><code>datum-clip map ${data.overview.path}</code></div>`}
+      ${place ? html`<i class="focusRing" ref=${placed(...place)}></i>` : null}
+      ${hover ? html`<${Hover} ...${hover} row=${rowOf(hover.point)} object=${objectOf(hover.point)} width=${scatter.current?.view.width ?? 0} height=${scatter.current?.view.height ?? 0} />` : null}
     </div>
-    <label class="float topLeft">${say("colour")}
-      <select value=${state.colour} onChange=${(/** @type {Event} */ event) => update({ colour: /** @type {HTMLSelectElement} */ (event.target).value })}>
-        ${colourable.map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
-      </select>
-    </label>
-    <p class="float bottomLeft" aria-live="polite">${say("points", { all: data.table.count, n: narrowed().count, s: state.selected.size })}</p>
+    <div class="float topLeft">
+      ${data.overview.objects ? html`<label>${say("mapOf")}
+        <select value=${state.plane} onChange=${(/** @type {Event} */ event) => act.showPlane(/** @type {any} */ (event.target).value)}>
+          <option value="pictures">${say("picturesPlane")}</option><option value="objects">${say("objects")}</option>
+        </select>
+      </label>` : null}
+      <label>${say("colour")}
+        <select value=${state.colour} onChange=${(/** @type {Event} */ event) => update({ colour: /** @type {HTMLSelectElement} */ (event.target).value })}>
+          ${colourable.map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
+        </select>
+      </label>
+      <${Ramp} colours=${colours} />
+    </div>
+    <p class="float bottomLeft" aria-live="polite">${say(plane?.rows ? "pointsOfObjects" : "points", { all: plane?.table.count ?? 0, n: narrowed().count, s: state.selected.size })}</p>
     <div class="float bottomRight tools">
       <button title=${`${say("zoomIn")} (+)`} aria-label=${say("zoomIn")} onClick=${zoomBy(1.5)}>+</button>
       <button title=${`${say("zoomOut")} (−)`} aria-label=${say("zoomOut")} onClick=${zoomBy(1 / 1.5)}>−</button>
       <button title=${say("rectangle")} aria-label=${say("rectangle")} aria-pressed=${tool === "rectangle"} onClick=${() => setTool(tool === "rectangle" ? "pan" : "rectangle")}><${Icon} name="rectangle" /></button>
       <button title=${`${say("lasso")} (⇧)`} aria-label=${say("lasso")} aria-pressed=${tool === "lasso"} onClick=${() => setTool(tool === "lasso" ? "pan" : "lasso")}><${Icon} name="lasso" /></button>
-      <button title=${say("fit")} aria-label=${say("fit")} onClick=${() => { const plot = /** @type {Scatter} */ (scatter.current); showAll(plot); redraw(); setMoved((n) => n + 1); }}><${Icon} name="fit" /></button>
+      <button title=${say("fit")} aria-label=${say("fit")} onClick=${showAll}><${Icon} name="fit" /></button>
     </div>
   </section>`;
 }
@@ -220,12 +246,41 @@ function placed(x, y) {
   };
 }
 
-/** Names of regions, the heaviest first; one that would cover another is left out. @param {{plot: Scatter | null, moved: number}} props */
-function Labels({ plot }) {
+/** The row of a point's picture; -1 of no point. @param {number} point */
+function rowOf(point) {
+  const rows = shownPlane()?.rows;
+  return rows && point >= 0 ? rows[point] : point;
+}
+
+/** The annotation of a point that is an object; -1 of others. @param {number} point */
+function objectOf(point) {
+  const column = shownPlane()?.table.column("annotation");
+  return column && point >= 0 ? column.data[point] : -1;
+}
+
+/** The point of the picture, or the object, that is in focus. @param {import("../state.js").Plane} plane */
+function pointInFocus({ rows, table }) {
+  if (!rows || state.focus < 0) return state.focus;
+  const annotations = /** @type {import("../table.js").Column} */ (table.column("annotation")).data;
+  return rows.findIndex((row, point) => row === state.focus && (state.object < 0 || annotations[point] === state.object));
+}
+
+/** What few and many, early and late look like, where numbers or dates colour the map. @param {{colours: ReturnType<typeof mapColours>}} props */
+function Ramp({ colours: { inks, range } }) {
+  const column = shownPlane()?.table.column(state.colour) ?? data.table.column(state.colour);
+  if (!range || !column) return null;
+  const steps = inks.slice(0, -1);
+  return html`<span class="ramp"><span>${endText(column, range[0])}</span>
+    <svg viewBox="0 0 ${steps.length} 1" preserveAspectRatio="none" aria-hidden="true">${steps.map((ink, at) => html`<rect key=${at} x=${at} width="1.1" height="1" fill=${css(ink)} />`)}</svg>
+    <span>${endText(column, range[1])}</span></span>`;
+}
+
+/** Names of regions, the clearest first; one that would cover another is left out. @param {{plot: Scatter | null, labels: import("../state.js").Plane["labels"]}} props */
+function Labels({ plot, labels }) {
   if (!plot) return null;
   /** @type {{x: number, y: number, text: string}[]} */
   const shown = [];
-  for (const label of data.overview.labels) {
+  for (const label of labels) {
     const [x, y] = plot.view.toCanvas(label.x, label.y);
     if (x < 20 || y < 12 || x > plot.view.width - 20 || y > plot.view.height - 12) continue;
     const width = label.text.length * 7 + 16;
@@ -235,15 +290,15 @@ function Labels({ plot }) {
   return shown.map((label) => html`<span key=${label.text} class="mapLabel" ref=${placed(label.x, label.y)}>${label.text}</span>`);
 }
 
-/** @param {{row: number, x: number, y: number, width: number, height: number}} props */
-function Hover({ row, x, y, width, height }) {
+/** @param {{row: number, object: number, x: number, y: number, width: number, height: number}} props */
+function Hover({ row, object, x, y, width, height }) {
   const item = api.known(row);
-  const [id, subset] = data.keys[row];
   const left = x > width - 190 ? x - 180 : x + 14;
   const top = Math.max(4, y > height - 230 ? y - 225 : y + 14);
   return html`<div class="hover" ref=${placed(left, top)}>
-    ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" />` : html`<i class="shade"></i>`}
-    <b>${id}</b> · ${subset}
+    <span class="look">${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt="" />` : html`<i class="shade"></i>`}
+      ${item && object >= 0 ? html`<${Frames} item=${item} only=${object} fit="contain" />` : null}</span>
+    <b>${idOf(row)}</b> · ${subsetOf(row)}
     ${item?.captions?.[0] ? html`<small>${item.captions[0].text}</small>` : null}
   </div>`;
 }

@@ -4,9 +4,9 @@
 import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, reviewable, state, update } from "../state.js";
+import { choiceOf, idOf, reviewable, state, subsetOf, update } from "../state.js";
 import { say, score } from "../words.js";
-import { Frames, hasShapes } from "./frames.js";
+import { Frames } from "./frames.js";
 
 /** @param {import("../state.js").Proposal} proposal */
 function choiceAbout(proposal) {
@@ -58,8 +58,8 @@ export function Review() {
     <ul class="near strip">${found.slice(Math.max(0, place - 4), place + 12).map((each) => {
       const at = found.indexOf(each);
       const choice = choiceAbout(each);
-      return html`<li key=${at}><button aria-pressed=${at === place} title=${data.keys[each.row][0]} onClick=${() => update({ current: at })}>
-        <img src=${api.known(each.row)?.thumbnail_url ?? ""} alt=${data.keys[each.row][0]} />${choice ? html`<span class=${`sign ${choice.action === "keep" ? "kept" : "dropped"}`}>${choice.action === "keep" ? "✓" : "✕"}</span>` : null}</button></li>`;
+      return html`<li key=${at}><button aria-pressed=${at === place} title=${idOf(each.row)} onClick=${() => update({ current: at })}>
+        <img src=${api.known(each.row)?.thumbnail_url ?? ""} alt=${idOf(each.row)} />${choice ? html`<span class=${`sign ${choice.action === "keep" ? "kept" : "dropped"}`}>${choice.action === "keep" ? "✓" : "✕"}</span>` : null}</button></li>`;
     })}</ul>
   </main>`;
 }
@@ -67,11 +67,11 @@ export function Review() {
 /** @param {{proposal: import("../state.js").Proposal}} props */
 function Card({ proposal }) {
   const item = api.known(proposal.row);
-  const [id, subset] = data.keys[proposal.row];
+  const [id, subset] = [idOf(proposal.row), subsetOf(proposal.row)];
   const choice = choiceAbout(proposal);
   const told = proposal.annotation === undefined ? "" : proposal.text;
   return html`<article class="proposal">
-    <div class="full">${item?.image_url ? html`<img src=${item.image_url} alt=${id} />` : html`<i class="shade"></i>`}${hasShapes(item) ? html`<${Frames} item=${item} named=${true} fit="contain" />` : null}</div>
+    <div class="full">${item?.image_url ? html`<img src=${item.image_url} alt=${id} />` : html`<i class="shade"></i>`}<${Frames} item=${item} named=${true} fit="contain" /></div>
     <section class="card">
       <h2>${proposal.reason.replaceAll("_", " ")}${proposal.label ? `: ${proposal.label}` : ""}</h2>
       <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${choice.action === "keep" ? "kept" : "dropped"}>${choice.action === "keep" ? "✓" : "✕"} ${say("you")}</em>` : null}</p>

@@ -1,63 +1,125 @@
 // @ts-check
-// Statistics: how the items are spread, all of them beside what matches; before beside after the decisions.
+// Statistics: how the items are spread, all of them beside what matches; how subsets overlap, how well a part covers all.
 
-import { html } from "../../vendor/htm-preact-3.1.1.js";
-import { choiceOf, data, narrowed, state } from "../state.js";
+import { html, useEffect, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { data, narrowed, ordered, state } from "../state.js";
 import { countValues, extent, histogram } from "../table.js";
-import { count, date, say } from "../words.js";
+import { count, date, percent, say, score } from "../words.js";
 import { title, valueName } from "./facets.js";
 
 const BARS = 12;
 const BINS = 40;
 
+/**
+ * What a chart compares: rows of a table, drawn in one of two ways.
+ * @typedef {{table: import("../table.js").Table, mask: Uint8Array}} Part
+ */
+
 export function Statistics() {
-  const all = new Uint8Array(data.table.count).fill(1);
+  const all = { table: data.table, mask: new Uint8Array(data.table.count).fill(1) };
   return html`<main class="room sheets"><p class="legend"><i class="all"></i><i class="now"></i> ${say("allVsShown")}: ${say("of", { n: narrowed().count, all: data.table.count })}</p>
-    <div class="cards wide">${charts(all, narrowed().passed)}</div></main>`;
+    <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
 }
 
-/** Before and after the decisions of a person. */
-export function Compare() {
-  const all = new Uint8Array(data.table.count).fill(1);
-  const after = all.slice();
-  for (const [row, choice] of choiceOf()) if (choice.action === "drop") after[row] = 0;
-  const left = after.reduce((sum, one) => sum + one, 0);
-  return html`<main class="room sheets"><p class="legend"><i class="all"></i> ${say("before")}: ${count(data.table.count)} <i class="now"></i> ${say("after")}: ${count(left)}</p>
-    <div class="cards wide">${charts(all, after)}</div></main>`;
-}
-
-/** @param {Uint8Array} all @param {Uint8Array} some */
-function charts(all, some) {
-  const columns = [...data.table.columns.values()].filter((column) => !["x", "y"].includes(column.name) && !(column.name === "decision" && state.room === "compare"));
+/**
+ * A card for each column of the first part that the second has, too.
+ * @param {Part} all @param {Part} some
+ */
+export function charts(all, some) {
+  const columns = [...all.table.columns.values()].filter((column) => !["x", "y", "match"].includes(column.name) && some.table.column(column.name));
   return columns.map((column) =>
     column.kind === "category" || column.kind === "categories"
-      ? column.values.length ? html`<${Bars} key=${column.name} column=${column} all=${all} some=${some} />` : null
-      : html`<${Spread} key=${column.name} column=${column} all=${all} some=${some} />`,
+      ? column.values.length ? html`<${Bars} key=${column.name} name=${column.name} all=${all} some=${some} />` : null
+      : html`<${Spread} key=${column.name} name=${column.name} all=${all} some=${some} />`,
   );
 }
 
-/** @param {{column: import("../table.js").Column, all: Uint8Array, some: Uint8Array}} props */
-function Bars({ column, all, some }) {
-  const [whole, part] = [countValues(data.table, column, all), countValues(data.table, column, some)];
-  const order = [...whole.keys()].sort((a, b) => whole[b] - whole[a] || a - b).slice(0, BARS);
-  const most = Math.max(1, ...whole);
-  return html`<section class="card"><h2>${say("countBy", { x: title(column) })}</h2>
-    <table class="bars"><tbody>${order.map((value) => html`<tr key=${value}><th scope="row">${valueName(column, value)}</th>
-      <td><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="all" width=${(100 * whole[value]) / most} height="10" /><rect class="now" y="2" width=${(100 * part[value]) / most} height="6" /></svg></td>
-      <td class="count">${count(part[value])} / ${count(whole[value])}</td></tr>`)}</tbody></table>
-    ${whole.length > BARS ? html`<small>${say("more", { n: whole.length - BARS })}</small>` : null}</section>`;
+/** Counts of a part by what people read. @param {Part} part @param {string} name @returns {Map<string, number>} */
+function counted({ table, mask }, name) {
+  const column = /** @type {import("../table.js").Column} */ (table.column(name));
+  const counts = countValues(table, column, mask);
+  return new Map([...counts].map((n, value) => [valueName(column, value), n]));
 }
 
-/** @param {{column: import("../table.js").Column, all: Uint8Array, some: Uint8Array}} props */
-function Spread({ column, all, some }) {
-  const range = extent(column);
-  if (!range || range[0] === range[1]) return null;
-  const [whole, part] = [all, some].map((mask) => histogram(column, mask, range, BINS));
-  const most = Math.max(1, ...whole);
-  const ends = range.map((end) => (column.kind === "date" ? date(end) : count(Number(end.toPrecision(3)))));
-  return html`<section class="card"><h2>${title(column)}</h2>
-    <svg class="spread" viewBox="0 0 ${BINS} 20" preserveAspectRatio="none" role="img" aria-label=${`${title(column)}: ${ends.join(" – ")}`}>
-      ${[...whole.keys()].map((bin) => html`<g key=${bin}><rect class="all" x=${bin + 0.05} width="0.9" y=${20 - (20 * whole[bin]) / most} height=${(20 * whole[bin]) / most} />
-        <rect class="now" x=${bin + 0.05} width="0.9" y=${20 - (20 * part[bin]) / most} height=${(20 * part[bin]) / most} /></g>`)}
-    </svg><p class="ends"><span>${ends[0]}</span><span>${ends[1]}</span></p></section>`;
+/** How many rows of a part there are; two tables are compared by shares, one by counts. @param {Part} part @param {Part} other */
+function unitOf(part, other) {
+  return part.table === other.table ? 1 : Math.max(1, part.mask.reduce((sum, one) => sum + one, 0));
+}
+
+/** @param {{name: string, all: Part, some: Part}} props */
+function Bars({ name, all, some }) {
+  const [whole, part] = [counted(all, name), counted(some, name)];
+  const [unit, unitOfPart] = [unitOf(all, some), unitOf(some, all)];
+  const names = [...new Set([...whole.keys(), ...part.keys()])];
+  /** @param {string} value */
+  const share = (value) => (whole.get(value) ?? 0) / unit;
+  /** @param {string} value */
+  const shareOfPart = (value) => (part.get(value) ?? 0) / unitOfPart;
+  const order = names.sort((a, b) => share(b) + shareOfPart(b) - share(a) - shareOfPart(a)).slice(0, BARS);
+  const most = Math.max(1e-9, ...order.map(share), ...order.map(shareOfPart));
+  const column = /** @type {import("../table.js").Column} */ (all.table.column(name));
+  return html`<section class="card"><h2>${say("countBy", { x: title(column) })}</h2>
+    <table class="bars"><tbody>${order.map((value) => html`<tr key=${value}><th scope="row" title=${value}>${value}</th>
+      <td><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="all" width=${(100 * share(value)) / most} height="10" /><rect class="now" y="2" width=${(100 * shareOfPart(value)) / most} height="6" /></svg></td>
+      <td class="count">${count(part.get(value) ?? 0)} / ${count(whole.get(value) ?? 0)}</td></tr>`)}</tbody></table>
+    ${names.length > BARS ? html`<small>${say("more", { n: names.length - BARS })}</small>` : null}</section>`;
+}
+
+/** @param {{name: string, all: Part, some: Part}} props */
+function Spread({ name, all, some }) {
+  const columns = [all, some].map((part) => /** @type {import("../table.js").Column} */ (part.table.column(name)));
+  const ends = columns.map(extent).filter((each) => each !== null);
+  const range = /** @type {[number, number]} */ ([Math.min(...ends.map((each) => each[0])), Math.max(...ends.map((each) => each[1]))]);
+  if (!ends.length || range[0] === range[1]) return null;
+  const [whole, part] = [all, some].map(({ mask }, at) => histogram(columns[at], mask, range, BINS));
+  const texts = range.map((end) => (columns[0].kind === "date" ? date(end) : count(Number(end.toPrecision(3)))));
+  return html`<section class="card"><h2>${title(columns[0])}</h2><${Histogram} name=${title(columns[0])} whole=${whole} part=${part} unit=${unitOf(all, some)} unitOfPart=${unitOf(some, all)} ends=${texts} /></section>`;
+}
+
+/** @param {{name: string, whole: ArrayLike<number>, part: ArrayLike<number>, unit?: number, unitOfPart?: number, ends: string[]}} props */
+function Histogram({ name, whole, part, unit = 1, unitOfPart = 1, ends }) {
+  const [below, above] = [Array.from(whole, (n) => n / unit), Array.from(part, (n) => n / unitOfPart)];
+  const most = Math.max(1e-9, ...below, ...above);
+  return html`<svg class="spread" viewBox="0 0 ${below.length} 20" preserveAspectRatio="none" role="img" aria-label=${`${name}: ${ends.join(" – ")}`}>
+      ${below.map((n, bin) => html`<g key=${bin}><rect class="all" x=${bin + 0.05} width="0.9" y=${20 - (20 * n) / most} height=${(20 * n) / most} />
+        <rect class="now" x=${bin + 0.25} width="0.5" y=${20 - (20 * above[bin]) / most} height=${(20 * above[bin]) / most} /></g>`)}
+    </svg><p class="ends"><span>${ends[0]}</span><span>${ends[1]}</span></p>`;
+}
+
+/** How like the items of each subset are to those of each other. */
+function Overlap() {
+  const [found, setFound] = useState(/** @type {any} */ (null));
+  useEffect(() => void api.askJson(`overlap?version=${api.version()}`).then(setFound, act.sayWrong), []);
+  if (!found) return html`<section class="card"><h2>${say("overlap")}</h2><div class="shade tall"></div></section>`;
+  const { subsets, probes, nearest, alike, alike_from: from } = found;
+  if (subsets.length < 2) return null;
+  return html`<section class="card"><h2>${say("overlap")}</h2>
+    <p>${say("overlapNote", { x: score(from) })}</p>
+    <div class="scrolled" tabindex="0" role="region" aria-label=${say("overlap")}><table class="matrix"><thead><tr><td></td>${subsets.map((/** @type {string} */ name) => html`<th key=${name} scope="col">${name}</th>`)}</tr></thead>
+      <tbody>${subsets.map((/** @type {string} */ name, /** @type {number} */ row) => html`<tr key=${name}><th scope="row">${name} <small>${count(probes[row])}</small></th>
+        ${nearest[row].map((/** @type {number | null} */ value, /** @type {number} */ at) => html`<td key=${at} class=${row !== at && alike[row][at] > 0 ? "leaky" : ""}>
+          <b>${score(value ?? undefined)}</b><small>${percent(alike[row][at])}</small></td>`)}</tr>`)}</tbody></table></div></section>`;
+}
+
+/** How well some rows stand for all, beside as many drawn at random. @param {{rows: Uint32Array, what: string}} props */
+export function Coverage({ rows, what }) {
+  const [found, setFound] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    setFound(null);
+    if (!rows.length || rows.length === data.table.count) return undefined;
+    const timer = setTimeout(() => api.tell("coverage", { version: api.version(), rows: [...rows] }).then(setFound, act.sayWrong), 300);
+    return () => clearTimeout(timer);
+  }, [rows]);
+  if (!rows.length || rows.length === data.table.count)
+    return html`<section class="card"><h2>${say("coverage")}</h2><p class="empty">${say("coverageOfAll")}</p></section>`;
+  if (!found) return html`<section class="card"><h2>${say("coverage")}</h2><div class="shade tall"></div></section>`;
+  const { chosen, random, probes, range } = found;
+  return html`<section class="card"><h2>${say("coverageOf", { x: what })}</h2>
+    <p>${say("coverageNote", { n: probes })}</p>
+    <table class="bars"><thead><tr><td></td><th scope="col">${say("mean")}</th><th scope="col">${say("lowest")}</th></tr></thead><tbody>
+      <tr><th scope="row"><i class="key now"></i> ${what}</th><td>${score(chosen.mean)}</td><td>${score(chosen.low)}</td></tr>
+      <tr><th scope="row"><i class="key all"></i> ${say("atRandom")}</th><td>${score(random.mean)}</td><td>${score(random.low)}</td></tr></tbody></table>
+    <${Histogram} name=${say("coverage")} whole=${random.bins} part=${chosen.bins} ends=${range.map(score)} /></section>`;
 }

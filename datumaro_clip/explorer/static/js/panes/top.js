@@ -4,7 +4,7 @@
 import { html, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import { Icon } from "../icons.js";
-import { data, groups, narrowed, reviewable, state, update } from "../state.js";
+import { data, groups, idOf, narrowed, reviewable, state, update } from "../state.js";
 import { count, say } from "../words.js";
 
 const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statistics", "compare"]);
@@ -14,12 +14,16 @@ const PAUSE = 150;
 export function Top() {
   /** @type {Record<string, number>} */
   const waiting = { duplicates: groups().length, review: reviewable().length };
-  const chosen = state.choices.length;
+  const chosen = state.choices.filter((choice) => choice.group === undefined).length;
+  /** @type {string[]} */
+  const stores = data.overview.stores;
   return html`<header class="top">
     <a class="brand" href="./explore" onClick=${(/** @type {Event} */ event) => (event.preventDefault(), update({ room: "explore" }))}>
       <h1>datumaro-clip</h1>
-      <small>${data.overview.name} · ${say("of", { n: narrowed().count, all: data.table.count })}</small>
+      <small>${stores.length > 1 ? "" : `${data.overview.name} · `}${say("of", { n: narrowed().count, all: data.table.count })}</small>
     </a>
+    ${stores.length > 1 ? html`<select class="stores" aria-label=${say("store")} value=${data.overview.name} onChange=${(/** @type {Event} */ event) => location.assign(`?store=${encodeURIComponent(/** @type {HTMLSelectElement} */ (event.target).value)}`)}>
+      ${stores.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>` : null}
     <nav class="rooms" aria-label=${say("rooms")}>
       ${ROOMS.map(
         (room) => html`<button key=${room} class="room" aria-current=${state.room === room ? "page" : undefined} onClick=${() => update({ room })}>
@@ -56,7 +60,7 @@ function Search() {
     if (file) (event.preventDefault(), takePicture(file));
   };
   const query = state.query;
-  const name = query && "row" in query ? data.keys[query.row][0] : query && "rows" in query ? say("selected", { n: query.rows.length }) : query && "picture" in query ? query.picture : "";
+  const name = query && "row" in query ? idOf(query.row) : query && "rows" in query ? say("selected", { n: query.rows.length }) : query && "picture" in query ? query.picture : "";
   return html`<form class="search" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}
       onDragOver=${(/** @type {Event} */ event) => event.preventDefault()} onDrop=${dropped}>
     <span aria-hidden="true">⌕</span>

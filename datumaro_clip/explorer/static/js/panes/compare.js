@@ -1,0 +1,61 @@
+// @ts-check
+// Two states side by side: before and after the decisions of a person, or this store and another one of the service.
+
+import { html, useEffect, useMemo, useState } from "../../vendor/htm-preact-3.1.1.js";
+import * as act from "../actions.js";
+import * as api from "../api.js";
+import { choiceOf, data } from "../state.js";
+import { Table } from "../table.js";
+import { count, say } from "../words.js";
+import { charts, Coverage } from "./statistics.js";
+
+export function Compare() {
+  const others = data.overview.stores.filter((/** @type {string} */ name) => name !== data.overview.name);
+  const [other, setOther] = useState("");
+  return html`<main class="room sheets">
+    ${others.length ? html`<label class="with">${say("compareWith")} <select value=${other} onChange=${(/** @type {Event} */ event) => setOther(/** @type {HTMLSelectElement} */ (event.target).value)}>
+      <option value="">${say("after")}</option>${others.map((/** @type {string} */ name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>` : null}
+    ${other ? html`<${WithStore} key=${other} name=${other} />` : html`<${AfterDecisions} />`}
+  </main>`;
+}
+
+function AfterDecisions() {
+  const chosen = choiceOf();
+  const [all, after, rows] = useMemo(() => {
+    const mask = new Uint8Array(data.table.count).fill(1);
+    const left = mask.slice();
+    for (const [row, choice] of chosen) if (choice.action === "drop") left[row] = 0;
+    return [mask, left, Uint32Array.from(mask.keys()).filter((row) => left[row])];
+  }, [chosen]);
+  return html`<p class="legend"><i class="all"></i> ${say("before")}: ${count(data.table.count)} <i class="now"></i> ${say("after")}: ${count(rows.length)}</p>
+    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} />${charts({ table: withoutDecisions(data.table), mask: all }, { table: withoutDecisions(data.table), mask: after })}</div>`;
+}
+
+/** @type {WeakMap<Table, Table>} */
+const plain = new WeakMap();
+
+/** A table as it was loaded: what was decided is the same before and after. @param {Table} table */
+function withoutDecisions(table) {
+  const found = plain.get(table) ?? Object.assign(Object.create(Table.prototype), table);
+  found.columns = new Map([...table.columns].filter(([name]) => name !== "decision" && name !== "reason"));
+  plain.set(table, found);
+  return found;
+}
+
+/** @param {{name: string}} props */
+function WithStore({ name }) {
+  const [table, setTable] = useState(/** @type {Table | null} */ (null));
+  useEffect(() => void loaded(name).then(setTable, act.sayWrong), []);
+  if (!table) return html`<p class="legend">${say("loading", { store: name })}</p>`;
+  const mine = withoutDecisions(data.table);
+  const [all, others] = [mine, table].map((each) => ({ table: each, mask: new Uint8Array(each.count).fill(1) }));
+  return html`<p class="legend"><i class="all"></i> ${data.overview.name}: ${count(mine.count)} <i class="now"></i> ${name}: ${count(table.count)} <small>${say("shares")}</small></p>
+    <div class="cards wide">${charts(all, others)}</div>`;
+}
+
+/** Another store's columns. @param {string} name */
+async function loaded(name) {
+  const overview = await api.askJson(`overview?store=${encodeURIComponent(name)}`);
+  const answer = await api.ask(`columns?version=${overview.version}&store=${encodeURIComponent(name)}`);
+  return new Table(overview.count, overview.columns, await answer.arrayBuffer());
+}
