@@ -31,7 +31,7 @@ check: $(VENV)/installed-dev ## Lint, types, floors, documentation: what CI chec
 	$(BIN)/lint-imports
 
 site: $(VENV)/installed-dev ## Build the documentation into site/; a warning is an error
-	$(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 dist: $(VENV)/installed-dev ## Build wheel and source distribution, check them, list what they need (SBOM)
 	rm -rf dist

@@ -1,4 +1,4 @@
-"""Every command that the documentation shows runs as printed."""
+"""Every block of the documentation runs as printed, or says why not."""
 
 from __future__ import annotations
 
@@ -6,24 +6,60 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from commands import BIN, run_python
+from commands import BIN
 
 from datumaro_clip.demo.catalogue import write_catalogue
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 # Run by CI itself, or by a test of their own.
-ELSEWHERE = ("make ", "pip install ", "datum-clip demo", "datum-clip serve", "curl ", "python tools/train_tiny.py")
+ELSEWHERE = (
+    "make ",
+    "bash .ci/run",
+    "pip install ",
+    "datum-clip demo",
+    "datum-clip serve",
+    "curl ",
+    "python tools/train_tiny.py",
+)
+# What a line of a block that is neither console nor python must not begin with, unless a note says why it is not run.
+RUNNABLE = re.compile(r"(\$ )?(datum|datum-clip|python3?|pip|make|curl|from \w[\w.]* import|import \w)\b")
+PROGRAMS = ("jq",)
 
 
-def commands(page: Path) -> list[str]:
-    """The lines that begin with a prompt, in the page's console blocks."""
-    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    lines = [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+class Block(NamedTuple):
+    """A block of code: its language, empty for what is indented; what it says; why it is not run, if a note says so."""
+
+    language: str
+    text: str
+    note: str
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The page's blocks, in order."""
+    fence = r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$"
+    indented = r"(?<=\n\n)(?P<indented>(?:    [^\n]*\n|\n(?=    ))+)"
+    note = r"(?:<!-- not run: (?P<note>.+?) -->\n+)?"
+    for found in re.finditer(f"{note}(?:{fence}|{indented})", page.read_text(encoding="utf-8") + "\n", re.M | re.S):
+        yield Block(found["language"] or "", found["fenced"] or found["indented"] or "", found["note"] or "")
+
+
+def commands(block: Block) -> list[str]:
+    """The lines of a console block that begin with a prompt, and are run here."""
+    lines = [line.removeprefix("$ ") for line in block.text.splitlines() if line.startswith("$ ")]
     return [line for line in lines if not line.startswith(ELSEWHERE)]
+
+
+def runs(page: Path) -> bool:
+    return any(block.language == "python" or commands(block) for block in blocks(page) if not block.note)
 
 
 def write_shop(folder: Path, pictures: list[Path]) -> None:
@@ -38,38 +74,66 @@ def write_shop(folder: Path, pictures: list[Path]) -> None:
 
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages call path/to/coco, and path/to/yolo."""
+    """What the pages call path/to/coco, path/to/shop and path/to/photos; with the vectors of coco in a cache."""
     root = tmp_path_factory.mktemp("datasets")
-    write_catalogue(root / "coco", items=60, seed=3)
-    write_shop(root / "shop", sorted((root / "coco").rglob("*.jpg"))[:12])
+    write_catalogue(root / "coco", items=40, seed=3)
+    pictures = sorted((root / "coco").rglob("*.jpg"))
+    write_shop(root / "shop", pictures[:12])
+    (root / "photos").mkdir()
+    for picture in pictures[:25]:
+        shutil.copy(picture, root / "photos")
     return root
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: page.name)
-def test_commands_run_as_printed(page: Path, datasets: Path, tmp_path: Path):
+def run(command: str, folder: Path) -> None:
+    env = {**os.environ, "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]])}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+
+
+@pytest.mark.parametrize("page", filter(runs, PAGES), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_blocks_run_as_printed(page: Path, datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     shutil.copytree(datasets, tmp_path / "path" / "to")
-    env = {
-        **os.environ,
-        "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]),
-        "DATUMARO_CLIP_CACHE": str(tmp_path / "cache"),
-        "DATUMARO_CLIP_MODEL": "tiny",
-        "HF_HUB_OFFLINE": "1",
-    }
-    for command in commands(page):
-        done = subprocess.run(
-            command, shell=True, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(datasets.parent / "cache"))  # of all pages, to save time
+    monkeypatch.setenv("DATUMARO_CLIP_MODEL", "tiny")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    names: dict[str, object] = {"__name__": "page"}
+    missing, printed = set(), ""
+    for block in blocks(page):
+        if printed and not block.language:
+            assert block.text.replace("\n    ", "\n").strip() == printed.strip()
+        printed = ""
+        if block.note:
+            continue
+        if block.language == "python":
+            with redirect_stdout(StringIO()) as out:
+                exec(compile(block.text, page.name, "exec"), names)
+            printed = out.getvalue()
+        for command in commands(block) if block.language == "console" else ():
+            absent = {name for name in PROGRAMS if name in command.split() and shutil.which(name) is None}
+            missing |= absent
+            if not absent:
+                run(command, ROOT if page.name == "CONTRIBUTING.md" else tmp_path)
+    if missing:
+        pytest.skip(f"needs {', '.join(sorted(missing))}")
 
 
-def test_python_of_the_readme_runs_as_printed(datasets: Path, tmp_path: Path):
-    [source] = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    shutil.copytree(datasets, tmp_path / "path" / "to")
-    run_python(source, cwd=tmp_path, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"))
-    assert any((tmp_path / "unique").rglob("*.txt"))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_could_be_run_is_run_or_says_why_not(page: Path):
+    for block in blocks(page):
+        is_code = any(RUNNABLE.match(line.strip()) for line in block.text.splitlines())
+        assert block.language in ("console", "python") or block.note or not is_code, block.text
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path):
     targets = re.findall(r"\]\((?!https?://|#)([^)#]+)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_page_is_in_the_sites_table_of_contents():
+    told = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page for page in PAGES[2:] if f" {page.relative_to(DOCS).as_posix()}\n" not in told] == []

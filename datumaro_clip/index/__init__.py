@@ -1,4 +1,4 @@
-"""An index that grows with a store: exact by default, on an engine by choice. The page is ``docs/index.md``."""
+"""An index that grows with a store: exact by default, on an engine by choice. The page is ``docs/vector-index.md``."""
 
 from __future__ import annotations
 
