@@ -117,9 +117,10 @@ def _devices() -> Iterator[str]:
     except MissingDependencyError as exc:
         yield str(exc)
         return
+    bundled = models_at_hand()[0]
     for device in devices:
         try:
-            embed_texts(["a red mug"], load_model("tiny", device.name))
+            embed_texts(["a red mug"], load_model(bundled.path, device.name))
             answer = "answers as it should"
         except DatumaroClipError as exc:
             answer = f"fails: {exc}"
@@ -163,6 +164,9 @@ def _caches(root: Path) -> Iterator[str]:
 
 def _outside_the_tested_set() -> Iterator[str]:
     """Libraries of the extra ``export`` that are here in another version than exports were tested with."""
+    if not library_versions(EXTRAS["export"]):
+        yield "not installed"
+        return
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
     pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
     # Without the build's name, as in 2.13.0+cpu.

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from datumaro_clip.demo.planted import PlantedDefects
 from datumaro_clip.errors import DatumaroClipError
 
-# What the host says of itself at every run.
-_HOST_ONLY = ("Transforming...", "Results have been saved", "Exporting the dataset", "Not implemented:")
+# What the host alone has to say, and what the end of the tour says once.
+_UNTOLD = ("Transforming...", "Results have been saved", "Exporting the dataset", "Not implemented:", "model tiny: ")
 
 # What the drawn catalogue plants, by the step that should find it.
 _CLEAN = ("missing_file", "unreadable_file", "empty_caption", "garbled_caption")
@@ -127,10 +127,10 @@ def _run(command: str, directory: Path) -> None:
 
 
 def _told(line: str) -> str:
-    """A line of the log without time and level; empty for what only the host has to say."""
+    """A line of the log without time and level; empty for what need not be told."""
     for level in (" INFO: ", " WARNING: ", " ERROR: "):
         line = line.partition(level)[2] or line
-    return "" if line.startswith(_HOST_ONLY) else line
+    return "" if line.startswith(_UNTOLD) else line
 
 
 def _farewell(directory: Path, seconds: float) -> str:

@@ -1,0 +1,67 @@
+"""Run the notebooks of the documentation and save them with their outputs.
+
+python tools/run_notebooks.py [NOTEBOOK...]
+
+Each runs in an empty directory, with an empty cache and without a network; times are not saved.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+import nbformat
+from nbclient import NotebookClient
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
+_PATIENCE = 600
+
+
+def run(path: Path) -> nbformat.NotebookNode:
+    """The notebook as it is after all its cells have run.
+
+    Raises
+    ------
+    nbclient.exceptions.CellExecutionError
+        If a cell fails; shows the cell and its error.
+    """
+    book = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "DATUMARO_CLIP_CACHE": str(Path(folder) / "cache"),
+            "HF_HUB_OFFLINE": "1",
+            # Of tqdm, where widgets are not installed.
+            "PYTHONWARNINGS": "ignore:IProgress not found",
+        }
+        work = Path(folder) / "work"
+        work.mkdir()
+        with patch.dict(os.environ, settings):
+            NotebookClient(
+                book,
+                timeout=_PATIENCE,
+                kernel_name="python3",
+                record_timing=False,
+                resources={"metadata": {"path": str(work)}},
+            ).execute()
+    book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    return book
+
+
+def save(path: Path) -> None:
+    """Run a notebook and save it."""
+    book = run(path)
+    for cell in book.cells:
+        for output in cell.get("outputs", ()):
+            data = output.get("data", {})
+            if "image/jpeg" in data:  # Pillow gives both, and the other one is several times as large.
+                data.pop("image/png", None)
+    path.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
+    print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+if __name__ == "__main__":
+    for chosen in map(Path, sys.argv[1:]) if sys.argv[1:] else sorted(NOTEBOOKS.glob("*.ipynb")):
+        save(chosen)
