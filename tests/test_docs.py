@@ -47,7 +47,7 @@ def blocks(page: Path) -> Iterator[Block]:
     """The page's blocks, in order."""
     fence = r"^```(?P<language>\w*)\n(?P<fenced>.*?)^```$"
     indented = r"(?<=\n\n)(?P<indented>(?:    [^\n]*\n|\n(?=    ))+)"
-    note = r"(?:<!-- not run: (?P<note>.+?) -->\n+)?"
+    note = r"(?: *<!-- not run: (?P<note>.+?) -->\n+)?"
     for found in re.finditer(f"{note}(?:{fence}|{indented})", page.read_text(encoding="utf-8") + "\n", re.M | re.S):
         yield Block(found["language"] or "", found["fenced"] or found["indented"] or "", found["note"] or "")
 
