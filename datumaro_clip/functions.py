@@ -19,6 +19,7 @@ import numpy.typing as npt
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
 from datumaro_clip.curate.item import Item, ItemCaption
+from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.options import Cosine, Values
 from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import Tool, tool_named
@@ -166,12 +167,14 @@ def find_duplicates(data: Data, *, threshold: float | None = None, **options: An
     return [DuplicateGroup(one.key, tuple(members[one.key])) for one in found if one.key in members]
 
 
-def decide_and_report(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str]) -> DecisionLog:
+def decide_and_report(
+    tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str], crew: Crew = workers
+) -> DecisionLog:
     """Let a tool decide about items, and write the report where one is asked for.
 
     Parameters and errors are those of :func:`datumaro_clip.curate.run.decide`.
     """
-    made = decide(tool, values, items, classes)
+    made = decide(tool, values, items, classes, crew)
     if values.report:
         write_report(values.report, made, items, limit=values.report_items)
         log.info("Report: %s", Path(values.report) / "report.html")

@@ -73,8 +73,9 @@ def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
     write_plan(planned(f"{catalogue}:coco", 3, objects=False, texts="none"), path)
     deadly = f"""
 import os
-from datumaro_clip.distributed import ray as on_ray
+from datumaro_clip.distributed import ray_shards as on_ray
 from datumaro_clip.distributed.making import read_plan
+from datumaro_clip.distributed.ray import cluster
 
 class Deadly(on_ray._Worker):
     def run(self, number):
@@ -82,13 +83,56 @@ class Deadly(on_ray._Worker):
 
 on_ray._Worker = Deadly
 work, told = read_plan({path!r}), []
-with on_ray.cluster({ray_cluster.address!r}):
+with cluster({ray_cluster.address!r}):
     tell = lambda number, record: told.append(number)
     failed = on_ray.run_shards(work, range(3), dict(cache="off"), tell, workers=1, retries=1)
 print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_STATS_ENABLED"])
 """
     said = run_python(deadly, **ray_cluster.env)
     assert said.rstrip().endswith("failed [1] told [0, 2] reports 0"), said
+
+
+def test_duplicates_and_broken_pictures_are_the_same_on_ray_though_a_worker_is_lost(
+    catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    code = f"""
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from datumaro.components.dataset import Dataset
+from datumaro_clip.curate.run import decide, read_values
+from datumaro_clip.curate.tools import tool_named
+from datumaro_clip.distributed.ray import cluster
+from datumaro_clip.distributed.ray_pool import RayPool
+from datumaro_clip.host.items import label_names, neutral
+
+died = Path({str(tmp_path / "died")!r})
+
+def fragile(task):
+    if task == 20 and not died.exists():
+        died.touch()
+        os._exit(1)
+    return 2 * task
+
+dataset = Dataset.import_from({str(catalogue)!r}, "coco")
+classes = label_names(dataset.categories())
+items = [neutral(item, classes) for item in dataset]
+with cluster({ray_cluster.address!r}):
+    pool = RayPool(2)
+    assert list(pool.map(fragile, range(100))) == list(range(0, 200, 2))
+    assert list(pool.map(fragile, [])) == []
+    for name, options in (("clip_dedup", dict(no_vectors=True)), ("clip_clean", dict())):
+        tool = tool_named(name)
+        values = read_values(tool, options)
+        here = decide(tool, values, items, classes)
+        assert decide(tool, values, items, classes, lambda: nullcontext(pool)) == here
+        print(sorted(here.counts()))
+print("died", died.exists())
+"""
+    said = run_python(code, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"), **ray_cluster.env)
+    assert "drop near_duplicate" in said
+    assert "drop missing" in said
+    assert said.rstrip().endswith("died True")
 
 
 def test_no_cluster_is_told_in_one_line(catalogue: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:

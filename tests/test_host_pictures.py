@@ -17,7 +17,6 @@ from embeddings import with_embeddings
 from datumaro_clip.curate import dedup
 from datumaro_clip.curate.columns import map_pictures
 from datumaro_clip.curate.duplicates import find_duplicates
-from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
@@ -41,7 +40,7 @@ def frames_of(video: Video) -> list[DatasetItem]:
     return [DatasetItem(f"frame-{number}", media=VideoFrame(video, number)) for number in range(FRAMES)]
 
 
-def brightness(item: Item, request: ImageRequest) -> float:
+def brightness(request: ImageRequest) -> float:
     return float(np.asarray(decode(request.fetch())).mean())
 
 

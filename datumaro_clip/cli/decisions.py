@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
+from datumaro_clip.cli.on_ray import add_ray, crew_of
+from datumaro_clip.cli.parsing import Parser
 from datumaro_clip.cli.printing import say, say_aside, say_json
 from datumaro_clip.curate.decisions import (
     Decision,
@@ -15,17 +18,25 @@ from datumaro_clip.curate.decisions import (
     read_decisions,
     read_exceptions,
     tell_unknown_exceptions,
+    write_decisions,
 )
+from datumaro_clip.curate.options import add_options
+from datumaro_clip.curate.tools import MODULES
 
 NAME = "decisions"
-HELP = "replay decisions on a dataset without a model, or compare two decisions files"
+HELP = "let a tool decide, replay decisions on a dataset without a model, or compare two decisions files"
 
 _SHOWN = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Declare ``apply`` and ``diff``."""
-    actions = parser.add_subparsers(dest="action", required=True)
+    """Declare ``make``, ``apply`` and ``diff``."""
+    # A tool's own option is called action.
+    actions = parser.add_subparsers(dest="step", metavar="ACTION", required=True)
+    make = actions.add_parser("make", help="let a tool decide about a dataset, and write the decisions; on Ray, too")
+    tools = make.add_subparsers(dest="tool", metavar="TOOL", required=True, parser_class=_ToolParser)
+    for name in MODULES:
+        tools.add_parser(name, help=f"datum-clip help {name} says what it does", description=f"let {name} decide")
     apply = actions.add_parser("apply", help="write the dataset as the decisions leave it")
     apply.add_argument("file", help="decisions.jsonl, as --report writes it")
     apply.add_argument("dataset", help="PATH[:FORMAT]")
@@ -41,7 +52,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Apply (0), or compare: 0 where both files decide alike, 1 where they differ."""
-    return _apply(args) if args.action == "apply" else _diff(args)
+    return {"make": _make, "apply": _apply, "diff": _diff}[args.step](args)
+
+
+class _ToolParser(Parser):
+    """The parser of a tool's options, which are declared when they are asked for: tools are slow to import."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Declare the options, once, and parse."""
+        if not any(action.dest == "dataset" for action in self._actions):
+            from datumaro_clip.curate.run import options_of
+            from datumaro_clip.curate.tools import tool_named
+
+            self.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to decide about, as a store")
+            self.add_argument("-o", "--output", required=True, metavar="FILE", help="the decisions to write")
+            add_ray(self)
+            add_options(self, options_of(tool_named(self.prog.split()[-1])))
+        return super().parse_known_args(args, namespace)
+
+
+def _make(args: argparse.Namespace) -> int:
+    from datumaro_clip.curate.run import options_of, read_values
+    from datumaro_clip.curate.tools import tool_named
+    from datumaro_clip.functions import decide_and_report
+    from datumaro_clip.host.items import label_names, neutral
+    from datumaro_clip.host.sources import open_dataset
+
+    tool = tool_named(args.tool)
+    names = [option.python_name for option in options_of(tool)]
+    values = read_values(tool, {name: getattr(args, name) for name in names})
+    with crew_of(args) as crew:
+        dataset = open_dataset(args.dataset)
+        classes = label_names(dataset.categories())
+        made = decide_and_report(tool, values, [neutral(item, classes) for item in dataset], classes, crew)
+    write_decisions(args.output, made)
+    say(f"{args.output}: {', '.join(f'{name} {count}' for name, count in sorted(made.counts().items()))}")
+    return 0
 
 
 def _apply(args: argparse.Namespace) -> int:

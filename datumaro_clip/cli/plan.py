@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.on_ray import add_ray
 from datumaro_clip.cli.printing import complain, say, say_json, say_lines
 from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.distributed.records import Record, Records, ShardState, states, tell_slowest
+from datumaro_clip.errors import OptionError
 from datumaro_clip.store import DTYPES, kind_names
 
 if TYPE_CHECKING:
@@ -58,16 +60,8 @@ def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser])
     run.add_argument("plan", metavar="PLAN", help="plan.json")
     run.add_argument("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
     run.add_argument("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
-    where = run.add_mutually_exclusive_group()
-    where.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead, a task a shard")
-    where.add_argument(
-        "--ray",
-        nargs="?",
-        const="",
-        metavar="ADDRESS",
-        help="run on a Ray cluster, as auto or HOST:PORT (default: RAY_ADDRESS, else this machine)",
-    )
-    run.add_argument("--workers", type=at_least(1), metavar="N", help="with --ray (default: one a node)")
+    run.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead, a task a shard")
+    add_ray(run, workers="one a node")
     run.add_argument(
         "--retries",
         type=at_least(0),
@@ -113,6 +107,8 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
     from datumaro_clip.distributed.runner import ShardRunner
 
     plan = work.plan
+    if args.slurm and args.ray is not None:
+        raise OptionError("--slurm and --ray exclude one another: name one")
     numbers = range(len(plan.shards)) if args.shard is None else sorted(set(args.shard))
     plan.require(numbers)
     if args.slurm:
@@ -131,7 +127,8 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
 def _run_on_ray(
     work: PlannedWork, numbers: Sequence[int], local: Mapping[str, object], args: argparse.Namespace
 ) -> list[int]:
-    from datumaro_clip.distributed.ray import cluster, run_shards
+    from datumaro_clip.distributed.ray import cluster
+    from datumaro_clip.distributed.ray_shards import run_shards
 
     with cluster(args.ray or None):
         return run_shards(work, numbers, local, _tell, dataset=args.dataset, workers=args.workers, retries=args.retries)

@@ -61,7 +61,10 @@ def drop_broken(columns: Columns, options: Values) -> Verdicts:
     verdicts = Verdicts(columns.keys)
     checks = set(REASONS) - {*options.skip} - (set() if options.require_picture else {"no_image"})
     good: set[ItemKey] = set()
-    for row, (item, facts) in enumerate(zip(columns.items, map_pictures(columns.items, _facts), strict=True)):
+    seen = map_pictures(columns.items, _facts, columns.crew)
+    for row, (item, facts) in enumerate(zip(columns.items, seen, strict=True)):
+        if item.media:  # The message is the same wherever the dataset lies.
+            facts = facts._replace(message=facts.message.replace(item.media, Path(item.media).name))
         found = next((each for each in picture_findings(facts, options) if each.reason in checks), None)
         if item.key in good and "repeated_id" in checks:
             found = Finding("repeated_id", None, None, "an item before has the same id and subset")
@@ -86,12 +89,11 @@ def _judge_captions(
     return None
 
 
-def _facts(item: Item, request: ImageRequest) -> PictureFacts:
+def _facts(request: ImageRequest) -> PictureFacts:
     try:
         picture = decode(request.fetch())
-    except ImageError as exc:  # The message is the same wherever the dataset lies.
-        message = str(exc).replace(item.media, Path(item.media).name) if item.media else str(exc)
-        return PictureFacts(error=exc.reason, message=message)
+    except ImageError as exc:
+        return PictureFacts(error=exc.reason, message=str(exc))
     return PictureFacts(None, picture.width, picture.height, spread(picture))
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.item import Item
 from datumaro_clip.embedding import ImageRequest
-from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.images import ImageLike
-from datumaro_clip.system.processors import available_processors
 from datumaro_clip.texts import fill_prompt
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
+
+if TYPE_CHECKING:
+    from datumaro_clip.curate.near.threads import Crew
 
 IntArray = npt.NDArray[np.int64]
 _Seen = TypeVar("_Seen")
@@ -59,6 +59,13 @@ class Questions(Protocol):
         ...
 
 
+def _threads() -> Crew:
+    # Imported here, since a command that only asks for its help would wait for it.
+    from datumaro_clip.curate.near.threads import workers
+
+    return workers
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """N items, and M vectors of their pictures, or of boxes in them.
@@ -79,6 +86,8 @@ class Columns:
         For the vectors of classes and queries.
     protected : frozenset of str
         Subsets that lose nothing.
+    crew : callable
+        Who looks at pictures.
     """
 
     items: Sequence[Item]
@@ -88,6 +97,7 @@ class Columns:
     questions: Questions
     texts: Texts = NO_TEXTS
     protected: frozenset[str] = field(default_factory=frozenset)
+    crew: Crew = field(default_factory=_threads)
 
     @cached_property
     def keys(self) -> list[ItemKey]:
@@ -126,16 +136,13 @@ class Columns:
         return unit_rows(embedded.reshape(len(names), len(templates), -1).mean(axis=1))
 
 
-def map_pictures(items: Iterable[Item], look: Callable[[Item, ImageRequest], _Seen]) -> Iterator[_Seen]:
-    """What a function makes of each item and its picture, in the items' order.
+def map_pictures(
+    items: Iterable[Item], look: Callable[[ImageRequest], _Seen], crew: Crew | None = None
+) -> Iterator[_Seen]:
+    """What a function makes of each item's picture, in the items' order.
 
-    A thread for each processor calls it. Pictures are asked for in the caller's thread, a few ahead, since a video is
-    read in order by one reader; a request for a picture that is not there raises where it is fetched.
+    Pictures are asked for in the caller's thread, a few ahead, since a video is read in order by one reader; a request
+    for a picture that is not there raises where it is fetched. Threads look at them where no ``crew`` is named.
     """
-    threads = available_processors()
-    workers: Workers[tuple[Item, ImageRequest], _Seen] = Workers(lambda task: look(*task), threads)
-    try:
-        with closing(workers.map(((item, item.request()) for item in items), 2 * threads)) as seen:
-            yield from seen
-    finally:
-        workers.stop()
+    with (crew or _threads())() as pool:
+        yield from pool.map(look, (item.request() for item in items))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import numpy as np
@@ -82,7 +83,7 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
     )
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
-        found = find_duplicates(candidates, thumbnails, shown, rules, _pictures(columns))
+        found = find_duplicates(candidates, thumbnails, shown, rules, _pictures(columns), columns.crew)
     verdicts = _told(columns, found)
     if "semantic" in rules.levels:
         verdicts.notes.append(_NO_GAIN)
@@ -110,7 +111,7 @@ def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[l
     alignment = combine(columns.texts.scores, owner, len(columns.items), "max")
     vectors = dict(zip(columns.rows.tolist(), columns.vectors, strict=True))
     texts = _text_directions(columns)
-    pictures = map_pictures(columns.items, lambda item, request: _read(request, near))
+    pictures = map_pictures(columns.items, partial(_read, near), columns.crew)
     for row, (item, picture) in enumerate(zip(columns.items, pictures, strict=True)):
         fit = None if np.isnan(alignment[row]) else float(alignment[row])
         protected = item.key.subset in columns.protected
@@ -141,7 +142,7 @@ class _Picture:
     thumbnail: Thumbnail | None = None
 
 
-def _read(request: ImageRequest, near: bool) -> _Picture:
+def _read(near: bool, request: ImageRequest) -> _Picture:
     try:
         source = request.fetch()
         picture = decode(source)

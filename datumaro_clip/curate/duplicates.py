@@ -14,6 +14,7 @@ from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.near import Difference, Pictures, Thumbnails, find_near
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
+from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.semantic import choose_semantic
 from datumaro_clip.vectors import FloatArray
 
@@ -167,6 +168,7 @@ def find_duplicates(
     shown: Sequence[int],
     rules: DuplicateRules,
     pictures: Pictures | None = None,
+    crew: Crew = workers,
 ) -> Findings:
     """Every item that another stands for, and those that only look like it.
 
@@ -181,6 +183,8 @@ def find_duplicates(
     rules : DuplicateRules
     pictures : callable, optional
         Gives the picture of an item: near duplicates are then copies at full resolution.
+    crew : callable
+        Who describes and compares pictures.
     """
     order = keep_order(candidates, rules.keep)
     found: dict[int, Duplicate] = {}
@@ -188,7 +192,7 @@ def find_duplicates(
     if "exact" in rules.levels:
         found = _exact(candidates, order)
     if "near" in rules.levels:
-        near, look_alikes = _near(candidates, thumbnails, shown, order, found, rules, pictures)
+        near, look_alikes = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
         found |= near
     if "semantic" in rules.levels:
         found |= _semantic(candidates, order, found, rules)
@@ -225,6 +229,7 @@ def _near(
     gone: dict[int, Duplicate],
     rules: DuplicateRules,
     pictures: Pictures | None,
+    crew: Crew,
 ) -> Findings:
     places = [place for place, item in enumerate(shown) if item not in gone]
     items = [shown[place] for place in places]
@@ -238,6 +243,7 @@ def _near(
         rows=rows.tolist(),
         threshold=rules.threshold,
         pictures=None if pictures is None else lambda local: pictures(items[local]),
+        crew=crew,
     )
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):

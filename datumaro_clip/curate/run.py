@@ -21,6 +21,7 @@ from datumaro_clip.curate.decisions import (
 )
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.object_items import ObjectItems
 from datumaro_clip.curate.objects import TOOL_OPTIONS, CropOptions
 from datumaro_clip.curate.options import File, Option, Several, Text, Values, Whole, read_options
@@ -97,7 +98,9 @@ def read_values(tool: Tool, given: Mapping[str, Any]) -> Values:
     return values
 
 
-def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str]) -> DecisionLog:
+def decide(
+    tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[str], crew: Crew = workers
+) -> DecisionLog:
     """Let a tool decide about items.
 
     Parameters
@@ -109,6 +112,8 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
         The whole dataset; items of other subsets than ``values.subset`` are left alone.
     classes : sequence of str
         The names of the classes that the dataset knows.
+    crew : callable
+        Who looks at pictures and compares them; changes the time, never the decisions.
 
     Returns
     -------
@@ -136,7 +141,7 @@ def decide(tool: Tool, values: Values, items: Sequence[Item], classes: Sequence[
         objects = ObjectItems.of(chosen, CropOptions.among(vars(values)), needed)
         chosen = objects.items
     columns, failed = embed_columns(chosen, classes, wanted, model, frozenset(values.protect))
-    verdicts = tool.function(columns, values)
+    verdicts = tool.function(replace(columns, crew=crew), values)
     told = verdicts.decisions()
     if failed:
         dropped = [Decision(key, "drop", f"{_FAILED}{reason}") for key, reason in failed.items()]

@@ -6,6 +6,7 @@ import tempfile
 from types import TracebackType
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.curate.near.rings import SIDE, Thumbnail
@@ -47,8 +48,14 @@ class ThumbnailFile:
     def __getitem__(self, index: int) -> Thumbnail:
         if not 0 <= index < self._count:
             raise IndexError(f"thumbnail {index} of {self._count}")
-        self._file.seek(index * _BYTES)
-        return np.frombuffer(self._file.read(_BYTES), dtype=np.uint8).reshape(SIDE, SIDE, 3)
+        thumbnail: Thumbnail = self.block(index, index + 1)[0]
+        return thumbnail
+
+    def block(self, start: int, end: int) -> npt.NDArray[np.uint8]:
+        """Thumbnails that follow one another, (n, 96, 96, 3); fewer than asked for at the end."""
+        self._file.seek(start * _BYTES)
+        wanted = (min(end, self._count) - start) * _BYTES
+        return np.frombuffer(self._file.read(wanted), dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
 
     def __enter__(self) -> ThumbnailFile:
         return self

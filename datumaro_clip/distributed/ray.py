@@ -1,4 +1,4 @@
-"""Shards on a Ray cluster; the only module that imports Ray.
+"""A connection to a Ray cluster; the only module that imports Ray, which the others of this room have from here.
 
 Ray reports to its makers how it is used, unless it is told not to: it is told so here, if the user has said nothing.
 """
@@ -7,17 +7,10 @@ from __future__ import annotations
 
 import logging
 import os
-import statistics
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
 
-from datumaro_clip.distributed.making import PlannedWork, read_plan
-from datumaro_clip.distributed.records import Record, is_slow, worker_name
-from datumaro_clip.distributed.runner import ShardRunner
-from datumaro_clip.errors import ClusterError, DatumaroClipError, MissingDependencyError, with_cure
+from datumaro_clip.errors import ClusterError, MissingDependencyError
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
@@ -26,10 +19,10 @@ try:
 except ImportError as exc:
     raise MissingDependencyError("ray", "ray", "running on a Ray cluster") from exc
 
-_LOST = (RayActorError, ActorDiedError, ActorUnavailableError, NodeDiedError)
-# Seconds between two looks at shards that take long, and after which it is said that no worker is there.
-_LOOK_SECONDS = 1.0
-_PATIENCE_SECONDS = 60.0
+__all__ = ["LOST", "cluster", "in_one_line", "ray"]
+
+#: What is raised where a worker is lost, with its node or without.
+LOST = (RayActorError, ActorDiedError, ActorUnavailableError, NodeDiedError)
 # Ray asks for a token where one lies in the home of whoever started it, and gives it only to those who say so.
 _TOKEN = "" if "RAY_AUTH_MODE" in os.environ else ", or set RAY_AUTH_MODE=token if it wants one"
 
@@ -62,207 +55,13 @@ def cluster(address: str | None) -> Iterator[None]:
     except Exception as exc:  # Ray raises bare exceptions, too.
         where = address or os.environ.get("RAY_ADDRESS")
         cure = f"; check the address{_TOKEN}" if where else "; start one with ray start --head, and name its address"
-        raise ClusterError(f"no Ray cluster at {where or 'this machine'}: {_in_one_line(exc)}{cure}") from exc
+        raise ClusterError(f"no Ray cluster at {where or 'this machine'}: {in_one_line(exc)}{cure}") from exc
     try:
         yield
     finally:
         ray.shutdown()
 
 
-class _Worker:
-    """An actor with one dataset and one model, which makes shards one after another."""
-
-    def __init__(self, plan: str, local: Mapping[str, Any], dataset: str | None) -> None:
-        work = read_plan(plan)
-        self._runner = ShardRunner(work.plan, work.place, local, dataset)
-
-    def ready(self) -> str:
-        """Say that it is there, and who it is."""
-        return worker_name()
-
-    def run(self, number: int) -> Record:
-        """Make a shard; what goes wrong comes back in the record, since not every error can travel."""
-        try:
-            return self._runner.run(number)
-        except (DatumaroClipError, OSError) as exc:
-            return Record("failed", self._runner.plan.digest(number), worker_name(), error=with_cure(exc))
-
-
-class _Task(NamedTuple):
-    """A shard that a worker makes, since when."""
-
-    number: int
-    worker: Any
-    since: float
-
-
-class _Fleet:
-    """The workers: those that are starting, and those that wait for work.
-
-    One that has been lost is replaced; it may take long to start, or for ever, where the cluster has become smaller.
-    """
-
-    def __init__(self, start: Callable[[], Any], count: int) -> None:
-        self._start = start
-        self.idle: list[Any] = []
-        self.starting: dict[Any, Any] = {}
-        for _ in range(count):
-            self.add()
-
-    def add(self) -> None:
-        """Start one more."""
-        worker = self._start()
-        self.starting[worker.ready.remote()] = worker
-
-    def started(self, ref: Any) -> None:
-        """Take up a worker that has said that it is there, or start another where it was lost meanwhile."""
-        worker = self.starting.pop(ref)
-        try:
-            log.info("worker %s is there", ray.get(ref))
-            self.idle.append(worker)
-        except _LOST as exc:
-            log.warning("a worker was lost before it was there: %s", _in_one_line(exc))
-            self.add()
-
-
-def run_shards(
-    work: PlannedWork,
-    numbers: Sequence[int],
-    local: Mapping[str, Any],
-    tell: Callable[[int, Record], None],
-    *,
-    dataset: str | None = None,
-    workers: int | None = None,
-    retries: int = 3,
-) -> list[int]:
-    """Make shards of a plan on the cluster that this process is connected to.
-
-    Each worker has one shard at a time. A shard whose worker is lost, with its node or without, comes again behind the
-    others; one that takes twice as long as usual is begun a second time where a worker has nothing else to do, and
-    whoever is first counts.
-
-    Parameters
-    ----------
-    work : PlannedWork
-        On a file system that all nodes share, or behind a URL.
-    numbers : sequence of int
-        The shards.
-    local : mapping
-        What changes the speed only, for all workers.
-    tell : callable
-        Told of each shard that is done, and its record.
-    dataset : str, optional
-        Where the dataset is on the nodes, if not where the plan says.
-    workers : int, optional
-        How many; one a node where omitted.
-    retries : int
-        How often a shard may lose its worker.
-
-    Returns
-    -------
-    list of int
-        The shards that failed.
-    """
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    count = min(workers or len(nodes), len(numbers))
-    cores = int(min(node["Resources"]["CPU"] for node in nodes))
-    # What the workers of a node share.
-    share = max(1, cores // -(-count // len(nodes)))
-    actor: Any = ray.remote(num_cpus=share, max_restarts=0, max_task_retries=0)(_Worker)
-    fleet = _Fleet(lambda: actor.remote(work.path, dict(local), dataset), count)
-    shards = _Shards(work, numbers, fleet, tell, retries)
-    heard = time.monotonic()
-    while not shards.are_settled:
-        shards.begin()
-        ready, _ = ray.wait([*shards.running, *fleet.starting], timeout=_LOOK_SECONDS)
-        for ref in ready:
-            fleet.started(ref) if ref in fleet.starting else shards.take(ref)
-        if shards.running or ready:
-            heard = time.monotonic()
-        elif time.monotonic() - heard > _PATIENCE_SECONDS:
-            log.warning("no worker is there; the cluster has no node with %d free processors", share)
-            heard = time.monotonic()
-    return sorted(shards.failed)
-
-
-class _Shards:
-    """Which shards wait, which are made by whom, and what became of the others."""
-
-    def __init__(
-        self,
-        work: PlannedWork,
-        numbers: Sequence[int],
-        fleet: _Fleet,
-        tell: Callable[[int, Record], None],
-        retries: int,
-    ) -> None:
-        self.running: dict[Any, _Task] = {}
-        self.failed: set[int] = set()
-        self._plan, self._fleet, self._tell, self._retries = work.plan, fleet, tell, retries
-        self._open = set(numbers)
-        self._waiting = deque(numbers)
-        self._losses: Counter[int] = Counter()
-        self._paces: list[float] = []
-
-    @property
-    def are_settled(self) -> bool:
-        """Whether every shard is done, or has failed for good."""
-        return not self._open
-
-    def begin(self) -> None:
-        """Give shards that wait, then those that take long, to workers that have nothing to do."""
-        while self._fleet.idle and self._waiting:
-            self._give(self._waiting.popleft())
-        for number in self._stragglers()[: len(self._fleet.idle)]:
-            log.warning("shard %d takes long: it is begun a second time", number)
-            self._give(number)
-
-    def take(self, ref: Any) -> None:
-        """Take up what a worker has made; where it is lost, let the shard come again and start another worker."""
-        number, worker, _ = self.running.pop(ref)
-        try:
-            record: Record = ray.get(ref)
-            self._fleet.idle.append(worker)
-        except _LOST as exc:
-            self._fleet.add()
-            self._losses[number] += 1
-            why = f"its worker was lost: {_in_one_line(exc)}"
-            record = Record("failed", self._plan.digest(number), "", error=why)
-            if self._losses[number] <= self._retries and number in self._open and not self._is_made(number):
-                log.warning("shard %d comes again: %s", number, why)
-                self._waiting.append(number)
-                return
-        if number not in self._open or (record.state != "done" and self._is_made(number)):
-            return
-        self._open.remove(number)
-        if record.state == "done":
-            self._paces.append(record.pace)
-            self._tell(number, record)
-        else:
-            log.error("shard %d failed: %s", number, record.error)
-            self.failed.add(number)
-
-    def _give(self, number: int) -> None:
-        worker = self._fleet.idle.pop()
-        self.running[worker.run.remote(number)] = _Task(number, worker, time.monotonic())
-
-    def _is_made(self, number: int) -> bool:
-        """Whether another worker makes the same shard."""
-        return any(task.number == number for task in self.running.values())
-
-    def _stragglers(self) -> list[int]:
-        """The shards that one worker makes and that take twice as long as usual, those begun first in front."""
-        usual = statistics.median(self._paces) if self._paces else None
-        now = time.monotonic()
-        makers = Counter(task.number for task in self.running.values())
-        slow = [
-            task
-            for task in self.running.values()
-            if makers[task.number] == 1 and is_slow(now - task.since, 0, self._plan.shards[task.number].items, usual)
-        ]
-        return [task.number for task in sorted(slow, key=lambda task: task.since)]
-
-
-def _in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """The first line of what Ray says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

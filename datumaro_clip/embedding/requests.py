@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,15 @@ class ImageRequest:
     image: ImageLike | Callable[[], ImageLike]
     box: Box | None = None
 
+    def __reduce__(self) -> tuple[type[ImageRequest], tuple[Any, Box | None]]:
+        """A request that is sent to another process takes its picture along, as not every function can travel."""
+        if not callable(self.image):
+            return type(self), (self.image, self.box)
+        try:
+            return type(self), (self.fetch(), self.box)
+        except ImageError as exc:
+            return type(self), (partial(_fail, exc), self.box)
+
     def fetch(self) -> ImageLike:
         """The picture itself.
 
@@ -61,6 +71,10 @@ class ImageRequest:
             raise
         except Exception as exc:  # The function is another program's, and may raise anything.
             raise ImageError("unreadable", f"the picture cannot be had: {exc}") from exc
+
+
+def _fail(error: ImageError) -> ImageLike:
+    raise error
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from datumaro_clip.curate.columns import map_pictures
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.near.threads import workers
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
@@ -56,7 +56,8 @@ def thumbnails_of(
             asked[item] = subjects
         seen[item.key] += 1
 
-    def look(item: Item, request: ImageRequest) -> dict[Subject, bytes] | str:
+    def look(task: tuple[Item, ImageRequest]) -> dict[Subject, bytes] | str:
+        item, request = task
         try:
             return dict(_small_pictures(item, request, {subject: wanted[subject] for subject in asked[item]}))
         except ImageError as exc:
@@ -64,11 +65,13 @@ def thumbnails_of(
 
     pictures: dict[Subject, bytes] = {}
     failures: dict[Subject, str] = {}
-    for item, made in zip(asked, map_pictures(asked, look), strict=True):
-        if isinstance(made, str):
-            failures |= dict.fromkeys(asked[item], made)
-        else:
-            pictures |= made
+    with workers() as pool:
+        # A picture is asked for when its turn comes: a video is read in order by one reader.
+        for item, made in zip(asked, pool.map(look, ((item, item.request()) for item in asked)), strict=True):
+            if isinstance(made, str):
+                failures |= dict.fromkeys(asked[item], made)
+            else:
+                pictures |= made
     return pictures, failures
 
 

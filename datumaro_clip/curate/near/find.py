@@ -14,7 +14,7 @@ from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
 from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
 from datumaro_clip.curate.near.rules import ALONE, CONFIRMED, is_copy
-from datumaro_clip.curate.near.threads import workers
+from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
@@ -68,6 +68,7 @@ def find_near(
     rows: Sequence[int] | None = None,
     threshold: float = 0.88,
     pictures: Pictures | None = None,
+    crew: Crew = workers,
 ) -> NearGroups:
     """Group altered copies: re-encoded, resized, cropped, turned, mirrored, brightened, noisy.
 
@@ -86,6 +87,8 @@ def find_near(
     pictures : callable, optional
         Gives the picture of each of the N, as ``images.decode`` takes it; called by several threads, for pairs that
         thumbnails take for copies. Where omitted, thumbnails alone decide.
+    crew : callable
+        Who describes and compares pictures; changes the time, never the answer.
 
     Returns
     -------
@@ -95,7 +98,7 @@ def find_near(
         raise OptionError(f"--threshold must be a cosine similarity from -1 to 1, got {threshold}")
     if len(thumbnails) < 2:
         return NearGroups(np.arange(len(thumbnails), dtype=np.int64), {}, 0, {})
-    with workers() as pool:
+    with crew() as pool:
         shared = OneAtATime(thumbnails)
         proposed = by_vector(vectors, rows, threshold, len(thumbnails))
         return _grouped(RingNeighbours(shared, pool), Referee(shared, proposed, pool, pictures), order, proposed)

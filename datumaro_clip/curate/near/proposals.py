@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import Executor
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.rings import VIEWS, describe
+from datumaro_clip.curate.near.threads import Pool
 from datumaro_clip.curate.near.thumbnails import Thumbnails
 from datumaro_clip.similarity import top_k
 from datumaro_clip.system.scratch import scratch_errors
@@ -76,7 +77,7 @@ class RingNeighbours:
     What describes them, 6 KiB a picture, is kept in an unnamed temporary file.
     """
 
-    def __init__(self, thumbnails: Thumbnails, pool: Executor) -> None:
+    def __init__(self, thumbnails: Thumbnails, pool: Pool) -> None:
         self._described = _described(thumbnails, pool)
         self._whole = np.ascontiguousarray(self._described[:, 0])
         self._nearest = [self._search(view, self._everyone, _SPARE) for view in range(len(VIEWS))]
@@ -127,7 +128,7 @@ def _neighbours(view: int) -> int:
     return (_VIEW_NEIGHBOURS if view else _RING_NEIGHBOURS) + 1
 
 
-def _described(thumbnails: Thumbnails, pool: Executor) -> FloatArray:
+def _described(thumbnails: Thumbnails, pool: Pool) -> FloatArray:
     """Descriptions of all views (N, V, D)."""
     first = describe(thumbnails[0])
     with scratch_errors(), tempfile.TemporaryFile() as file:
@@ -136,13 +137,14 @@ def _described(thumbnails: Thumbnails, pool: Executor) -> FloatArray:
         file.flush()
         rows = np.memmap(file, np.float32, "r+", shape=(len(thumbnails), *first.shape))
     progress = Progress("described")
-
-    def describe_some(start: int) -> int:
-        end = min(start + _PICTURES_A_TASK, len(thumbnails))
-        for index in range(start, end):
-            rows[index] = describe(thumbnails[index])
-        return end
-
-    for done in pool.map(describe_some, range(0, len(thumbnails), _PICTURES_A_TASK)):
-        progress.tell(done, len(thumbnails))
+    starts = range(0, len(thumbnails), _PICTURES_A_TASK)
+    for start, found in zip(starts, pool.map(partial(_describe_some, thumbnails), starts), strict=True):
+        rows[start : start + len(found)] = found
+        progress.tell(start + len(found), len(thumbnails))
     return rows
+
+
+def _describe_some(thumbnails: Thumbnails, start: int) -> FloatArray:
+    """Descriptions of the views of some pictures, (n, V, D)."""
+    end = min(start + _PICTURES_A_TASK, len(thumbnails))
+    return np.stack([describe(thumbnails[index]) for index in range(start, end)])

@@ -1,14 +1,13 @@
-"""Who compares pairs of pictures: each pair once, those that will be asked for in several threads."""
+"""Who compares pairs of pictures: each pair once, those that will be asked for by several workers."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +21,9 @@ from datumaro_clip.curate.near.overlay import Picture, read_picture
 from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, exchanged, match
 from datumaro_clip.curate.near.rings import WHOLE, Spectrum, orient, spectra
 from datumaro_clip.curate.near.rules import is_copy
+from datumaro_clip.curate.near.threads import Pool
 from datumaro_clip.curate.near.thumbnails import Thumbnails
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import ImageLike
 
@@ -44,7 +45,7 @@ Pictures: TypeAlias = Callable[[int], ImageLike]
 
 
 class Referee:
-    """Compares pairs, each once.
+    """Knows what comparing pairs showed, each pair compared once.
 
     Parameters
     ----------
@@ -52,7 +53,7 @@ class Referee:
         N, read by several threads.
     by_vector : numpy.ndarray
         Codes (``proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
-    pool : Executor
+    pool : Pool
         Who works ahead.
     pictures : callable, optional
         Gives the picture of a number; asked by several threads. Without it thumbnails alone decide.
@@ -66,18 +67,14 @@ class Referee:
     """
 
     def __init__(
-        self, thumbnails: Thumbnails, by_vector: IntArray, pool: Executor, pictures: Pictures | None = None
+        self, thumbnails: Thumbnails, by_vector: IntArray, pool: Pool, pictures: Pictures | None = None
     ) -> None:
         self.matches: dict[Pair, PixelMatch] = {}
         self.differences: dict[Pair, Difference] = {}
         self._refused: set[int] = set()
-        self._by_vector = by_vector
-        self._thumbnails = thumbnails
+        self._compare = Comparer(thumbnails, by_vector, 1.0 if pictures is None else _LEEWAY)
         self._pool = pool
         self._pictures = pictures
-        self._accepts = partial(is_copy, leeway=1.0 if pictures is None else _LEEWAY)
-        self._kept = Kept(_ROOM)
-        self._kept_pictures = Kept(_PICTURE_ROOM)
 
     @property
     def compared(self) -> int:
@@ -86,24 +83,31 @@ class Referee:
 
     def is_copy(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, whichever is the original."""
-        return self._accepts(self._match(one, other)) and not self._is_edit(one, other)
+        return self._compare.accepts(self._match(one, other)) and not self._is_edit(one, other)
 
     def confirmed_by_third(self, one: int, other: int) -> bool:
         """Whether two pictures are copies, given that a third is surely a copy of both."""
-        return self._accepts(self._match(one, other), confirmed_by_third=True) and not self._is_edit(one, other)
+        found = self._match(one, other)
+        return self._compare.accepts(found, confirmed_by_third=True) and not self._is_edit(one, other)
 
     def prefetch(self, pairs: Iterable[Pair]) -> None:
-        """Compare pairs that will be asked for; all of one picture in one thread, which works it out but once."""
+        """Compare pairs that will be asked for; all of one picture by one worker, which works it out but once."""
         fresh = sorted({pair for pair in map(_sorted, pairs) if not self._knows(pair)})
-        tasks = [list(shared) for _, shared in groupby(fresh, itemgetter(0))]
-        for task, found in zip(tasks, self._pool.map(self._compare_all, tasks), strict=True):
-            for pair, each in zip(task, found, strict=True):
+        tasks = [self._task(list(shared)) for _, shared in groupby(fresh, itemgetter(0))]
+        for task, found in zip(tasks, self._pool.map(self._compare, tasks), strict=True):
+            for pair, each in zip(task.pairs, found, strict=True):
                 self._take(pair, *each)
+
+    def _task(self, pairs: Sequence[Pair]) -> Task:
+        if self._pictures is None:
+            return Task(pairs, {})
+        return Task(pairs, {n: ImageRequest(partial(self._pictures, n)) for n in {n for pair in pairs for n in pair}})
 
     def _match(self, one: int, other: int) -> PixelMatch:
         pair = _sorted((one, other))
         if not self._knows(pair):
-            self._take(pair, *self._compare_in_full(pair))
+            [found] = self._compare(self._task([pair]))
+            self._take(pair, *found)
         return self.matches.get(pair, NO_MATCH)
 
     def _is_edit(self, one: int, other: int) -> bool:
@@ -112,55 +116,89 @@ class Referee:
             return False
         pair = _sorted((one, other))
         if pair not in self.differences:
-            self.differences[pair] = self._difference(pair, self.matches[pair])
+            self.differences[pair] = self._compare.difference(pair, self.matches[pair], self._task([pair]).pictures)
         return self.differences[pair].is_edit
 
     def _knows(self, pair: Pair) -> bool:
-        return pair in self.matches or self._code(pair) in self._refused
+        return pair in self.matches or self._compare.code(pair) in self._refused
 
     def _take(self, pair: Pair, found: PixelMatch, difference: Difference | None) -> None:
         # A pair that passes alone passes with a third picture to confirm it; of the rest only the refusal is kept.
-        if self._accepts(found, confirmed_by_third=True):
+        if self._compare.accepts(found, confirmed_by_third=True):
             self.matches[pair] = found
         else:
-            self._refused.add(self._code(pair))
+            self._refused.add(self._compare.code(pair))
         if difference is not None:
             self.differences[pair] = difference
 
-    def _code(self, pair: Pair) -> int:
-        return pair[0] * len(self._thumbnails) + pair[1]
 
-    def _compare_all(self, pairs: Sequence[Pair]) -> list[tuple[PixelMatch, Difference | None]]:
-        return [self._compare_in_full(pair) for pair in pairs]
+class Task(NamedTuple):
+    """Pairs to compare, and how to get the pictures of them, by number; none where thumbnails alone decide."""
 
-    def _compare_in_full(self, pair: Pair) -> tuple[PixelMatch, Difference | None]:
-        """What thumbnails show, and the pictures themselves where those take them for copies."""
-        found = self._compare(*pair)
-        return found, self._difference(pair, found) if self._pictures is not None and self._accepts(found) else None
+    pairs: Sequence[Pair]
+    pictures: Mapping[int, ImageRequest]
 
-    def _difference(self, pair: Pair, found: PixelMatch) -> Difference:
+
+class Comparer:
+    """Compares pairs; a copy of it does so in another process.
+
+    Parameters
+    ----------
+    thumbnails : Thumbnails
+        N, read by several threads.
+    by_vector : numpy.ndarray
+        Codes (``proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
+    leeway : float
+        As ``is_copy`` takes it.
+    """
+
+    def __init__(self, thumbnails: Thumbnails, by_vector: IntArray, leeway: float) -> None:
+        self._thumbnails, self._by_vector, self._leeway = thumbnails, by_vector, leeway
+        self._kept = Kept(_ROOM)
+        self._kept_pictures = Kept(_PICTURE_ROOM)
+
+    def __reduce__(self) -> tuple[type[Comparer], tuple[Thumbnails, IntArray, float]]:
+        return type(self), (self._thumbnails, self._by_vector, self._leeway)
+
+    def __call__(self, task: Task) -> list[tuple[PixelMatch, Difference | None]]:
+        """What thumbnails show of each pair, and the pictures themselves where those take them for copies."""
+        found = []
+        for pair in task.pairs:
+            match_ = self._compare(*pair)
+            judged = bool(task.pictures) and self.accepts(match_)
+            found.append((match_, self.difference(pair, match_, task.pictures) if judged else None))
+        return found
+
+    def accepts(self, found: PixelMatch, *, confirmed_by_third: bool = False) -> bool:
+        """Whether thumbnails take a pair for copies."""
+        return is_copy(found, confirmed_by_third=confirmed_by_third, leeway=self._leeway)
+
+    def difference(self, pair: Pair, found: PixelMatch, pictures: Mapping[int, ImageRequest]) -> Difference:
         """How two pictures differ at full resolution; one that cannot be read again is no copy of anything."""
         try:
-            return judge(self._picture(pair[0]), self._picture(pair[1]), np.array(found.where).reshape(2, 3))
+            one, other = (self._picture(index, pictures[index]) for index in pair)
+            return judge(one, other, np.array(found.where).reshape(2, 3))
         except ImageError as exc:
             _log.warning("near duplicates: a picture is kept, as it could not be read a second time: %s", exc)
             return UNKNOWN
 
-    def _picture(self, index: int) -> Picture:
-        pictures = self._pictures
-        assert pictures is not None
-        return self._kept_pictures.get(index, lambda: read_picture(pictures(index)))
+    def code(self, pair: Pair) -> int:
+        """A pair as a number; see ``proposals``."""
+        return pair[0] * len(self._thumbnails) + pair[1]
+
+    def _picture(self, index: int, request: ImageRequest) -> Picture:
+        return self._kept_pictures.get(index, lambda: read_picture(request.fetch()))
 
     def _compare(self, one: int, other: int) -> PixelMatch:
         found = self._by_whole(one, other)
         if found is None:
             found = self._by_views(one, other)
-        if self._accepts(found) or not self._is_by_vector((one, other)):
+        if self.accepts(found) or not self._is_by_vector((one, other)):
             return found
         return self._by_features(one, other, found)
 
     def _is_by_vector(self, pair: Pair) -> bool:
-        code = self._code(pair)
+        code = self.code(pair)
         place = int(np.searchsorted(self._by_vector, code))
         return place < len(self._by_vector) and int(self._by_vector[place]) == code
 
@@ -181,7 +219,7 @@ class Referee:
             found = match(self._thumbnails[left], self._thumbnails[right], orientation)
             if left == other:
                 found = exchanged(found)
-            if self._accepts(found) or orientation.view == WHOLE:
+            if self.accepts(found) or orientation.view == WHOLE:
                 break
         return found
 

@@ -1,27 +1,51 @@
-"""Threads in which pictures are described and compared, one for each processor."""
+"""Who looks at pictures and compares pairs: threads of this process, one for each processor, or another crew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Protocol, TypeAlias, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from datumaro_clip.curate.near.alignment import one_thread
+from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.system.processors import available_processors
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+
+class Pool(Protocol):
+    """Does many things of one kind at a time; :class:`concurrent.futures.Executor` is one."""
+
+    def map(self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /) -> Iterator[_Result]:
+        """The results of independent tasks, in their order."""
+
+
+#: Makes a pool for the length of a block.
+Crew: TypeAlias = Callable[[], AbstractContextManager[Pool]]
+
+
+class _Threads:
+    """Threads that take tasks a few ahead, so that neither tasks nor results pile up."""
+
+    def map(self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /) -> Iterator[_Result]:
+        """Work that has not begun when the caller is interrupted is never begun."""
+        count = available_processors()
+        workers = Workers(work, count)
+        try:
+            with closing(workers.map(tasks, 2 * count)) as results:
+                yield from results
+        finally:
+            workers.stop()
 
 
 @contextmanager
-def workers() -> Iterator[Executor]:
+def workers() -> Iterator[Pool]:
     """Threads whose work uses no others: libraries' own threads would wait for one another over 96x96 pixels.
 
-    A sum of BLAS then does not depend on the number of processors either. Work that has not begun when the caller
-    is interrupted is never begun.
+    A sum of BLAS then does not depend on the number of processors either.
     """
     with threadpool_limits(1, user_api="blas"), one_thread():
-        pool = ThreadPoolExecutor(available_processors())
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield _Threads()

@@ -23,6 +23,9 @@ class OneAtATime:
         self._thumbnails = thumbnails
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[type[OneAtATime], tuple[Thumbnails]]:
+        return type(self), (self._thumbnails,)
+
     def __len__(self) -> int:
         return len(self._thumbnails)
 
