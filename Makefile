@@ -8,7 +8,7 @@ EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check site dist bench tiny-eval ci-system ci-venv clean
+.PHONY: help demo test test-lowest check site dist bench tiny-eval fuzz kill ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,19 @@ demo: $(VENV)/installed-$(EXTRAS) ## Show the whole product on drawn pictures
 
 test: $(VENV)/installed-$(EXTRAS) ## Run the tests
 	$(BIN)/python -m pytest
+
+# What pins stored bytes, decoded pixels, tokens and vectors.
+PINNED := $(addprefix tests/test_,store_golden.py store_columns.py store_hashes.py tiny.py texts.py model_openvino.py \
+	images_decoding.py images_preprocess.py similarity_kernels.py host_codec_items.py tables_arrow.py)
+LOWEST := $(VENV)-lowest
+LOWEST_BIN := $(LOWEST)/$(notdir $(BIN))
+
+test-lowest: ## Test stored bytes, pixels, tokens and golden vectors with the lowest versions of all libraries
+	test -x $(LOWEST_BIN)/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST_BIN)/python -m pip install --quiet --disable-pip-version-check "tomli; python_version < '3.11'"
+	$(LOWEST_BIN)/python tools/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST_BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/lowest.txt -e '.[test]'
+	$(LOWEST_BIN)/python -m pytest $(PINNED)
 
 check: $(VENV)/installed-dev ## Lint, types, floors, documentation: what CI checks
 	$(BIN)/ruff check .
@@ -48,6 +61,12 @@ bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for
 tiny-eval: $(VENV)/installed-test ## Measure the bundled model on drawn pictures it has not seen
 	$(BIN)/python tools/eval_tiny.py
 
+fuzz: $(VENV)/installed-test ## Open 1,000 damaged and hostile files (ARGS="model --count 300")
+	$(BIN)/python tools/fuzz.py $(or $(ARGS),--count 1000)
+
+kill: $(VENV)/installed-test ## Kill every command that writes, 30 times in all, and repeat it
+	$(BIN)/python tools/kill.py $(or $(ARGS),--kills 30 --items 40)
+
 # Programs that some tests run, and the Debian package of each.
 SYSTEM := chromium:chromium java:openjdk-17-jre-headless nginx:nginx promtool:prometheus jq:jq zsh:zsh npm:npm
 
@@ -68,4 +87,4 @@ ci-venv: ## A CPU-only environment with the export extra, for CI
 	touch $(VENV)/installed-test $(VENV)/installed-dev
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) build dist site .pytest_cache .mypy_cache .ruff_cache

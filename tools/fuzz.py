@@ -3,8 +3,9 @@
     python tools/fuzz.py [KIND ...] [--count 1000] [--seed 0]
 
 tries ``--count`` mutations, shared out among the kinds, and prints how many were refused. Fails where one gives other
-contents than the undamaged one, an error that is not of datumaro_clip.errors, reads or writes outside, or takes much
-memory. A kind is a :class:`Subject` in :data:`SUBJECTS`.
+contents than the undamaged one, other contents when it is read again, an error that is not of datumaro_clip.errors,
+reads or writes outside, takes much memory, or takes longer than a minute. A kind is a :class:`Subject` in
+:data:`SUBJECTS`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,16 +28,29 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from datumaro.components import annotation as dm
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 from mutations import MUTATIONS, become_huge_array, files_in, rewritten
 from pycocotools import mask as coco_mask
 
+from datumaro_clip.curate.decisions import (
+    Decision,
+    DecisionLog,
+    except_items,
+    read_decisions,
+    read_exceptions,
+    write_decisions,
+)
 from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import DatumaroClipError, StoreCorruptError
+from datumaro_clip.host.apply import DecidedItems
 from datumaro_clip.host.codec.items import ItemDecoder, ItemEncoder
 from datumaro_clip.host.codec.verify import verify_items
+from datumaro_clip.host.items import key_of, with_labels
+from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.model.directory import verify_files
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.resolve import BUNDLED
@@ -43,7 +58,10 @@ from datumaro_clip.store import VECTOR_GROUPS, ArchiveMember, Header, Record, cr
 from datumaro_clip.testing.records import HEADER, make_records
 from datumaro_clip.vectors import ItemKey
 
+# Beyond what the libraries take once they are loaded, which is some 400 MB.
 MOST_MEMORY = 400 << 20
+#: Seconds that one mutation may take, on a machine that does other things too.
+LONGEST = 60
 PIXELS = np.zeros((1, 96, 96, 3), np.uint8)
 KEYS = [b"%032d" % number for number in range(60)]
 
@@ -60,7 +78,7 @@ class Subject(NamedTuple):
     read : callable
         All that it holds, as one string; of a cache, nothing but what it should hold.
     sign : callable or None
-        Replaces a value in its manifest, with whatever digests there are made right.
+        Replaces a value in its manifest, with whatever digests there are made right; changes what has no digests.
     always_signed : bool
         Whether that is all that is done to it; else every third time.
     """
@@ -145,6 +163,97 @@ def sign_payload(path: Path, chance: random.Random) -> None:
             writer.add(record)
 
 
+def write_decided(path: Path) -> None:
+    path.mkdir()
+    where = ((1, 2, 3, 4), (1, 2, 3, 4))
+    decisions = [
+        Decision(ItemKey("0", "train"), "drop", "near_duplicate", 0.5, 0.9, 0, ItemKey("1", "train"), places=where),
+        Decision(ItemKey("1", "train"), "keep", rank=1, attributes={"clip_score": 0.5}, text="a cup"),
+        Decision(ItemKey("2", "train"), "move", subset="val", detail="too similar"),
+        Decision(ItemKey("2", "train"), "label", label="mug", score=0.25),
+        Decision(ItemKey("3", "train"), "drop", "caption", annotation=0, occurrence=1),
+        Decision(ItemKey("4", "train"), "tag", tag="ready"),
+    ]
+    options = {"merge_annotations": True, "labels": ["cup", "mug"]}
+    write_decisions(path / "decisions.jsonl", DecisionLog("clip_dedup", options, None, tuple(decisions), ("a note",)))
+    (path / "keep.txt").write_text("0@train\n# a line\n")
+
+
+def read_decided(path: Path) -> str:
+    """What a dataset becomes by the decisions, and by them without what a person keeps."""
+    log = read_decisions(path / "decisions.jsonl")
+    kept = except_items(log.decisions, read_exceptions(path / "keep.txt"))
+    notes = [dm.Caption("a cup"), dm.Bbox(1, 2, 3, 4, label=0, group=1), dm.Label(1)]
+    items = [DatasetItem(str(n), subset="train", annotations=notes) for n in range(5)]
+    told = []
+    for one in (log, DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)):
+        decided = DecidedItems(one, with_labels({}, ["cup", "mug"]))
+        decided.require_keys(key_of(item) for item in items)
+        told.append([(item.id, item.subset, item.annotations, item.attributes) for item in decided.apply(items)])
+    return repr((told, log.options, log.notes, [str(one) for one in log.decisions]))
+
+
+def change_decided(path: Path, chance: random.Random) -> None:
+    """A value of a line, or bytes of a file."""
+    if chance.random() < 0.4:
+        mutate_any(path, chance)
+        return
+    file = path / "decisions.jsonl"
+    lines = file.read_text().splitlines()
+    number = chance.randrange(len(lines))
+    lines[number] = rewritten(lines[number], chance, 100_000)
+    file.write_text("\n".join(lines) + "\n")
+
+
+def write_vectors(path: Path) -> None:
+    path.mkdir()
+    rows = np.random.default_rng(0).standard_normal((12, 16)).astype(np.float32)
+    np.save(path / "v.npy", rows)
+    np.savez(path / "v.npz", rows)
+    table = "id,subset\n" + "".join(f"{n:03d},train\n" for n in range(12))
+    (path / "k.csv").write_text(table)
+    pq.write_table(pa.table({"image_path": [f"/data/{n:03d}.png" for n in range(12)]}), path / "k.parquet")
+
+
+def read_vectors(path: Path) -> str:
+    """The vectors of items that the keys name; an archive of arrays is refused, unless it has become a matrix."""
+    items = [DatasetItem(f"{n:03d}", subset="train", media=Image.from_file(f"{n:03d}.png")) for n in range(14)]
+    with suppress(DatumaroClipError):
+        PrecomputedVectors(path / "v.npz", path / "k.csv", "mine")
+    told = []
+    for keys in ("k.csv", "k.parquet"):
+        found = PrecomputedVectors(path / "v.npy", path / keys, "mine").attached(items)
+        told.append([None if one.embedding is None else one.embedding.vector.tobytes() for one in found])
+    return repr(told)
+
+
+def change_vectors(path: Path, chance: random.Random) -> None:
+    """The header of the matrix, a cell of the keys, or bytes of a file."""
+    kind = chance.randrange(3)
+    if kind == 0:
+        shape = chance.choice(
+            ["(12, 16)", "(2**40, 16)", "(-1, 16)", "(12,)", "()", "(10**9, 10**9)", "None", "('a',)"]
+        )
+        dtype = chance.choice(["<f4", ">f8", "<c8", "|O", "<U9", "|S0", "<f2", "<m8", "[('a', '<f4')]", "V1"])
+        header = f"{{'descr': '{dtype}', 'fortran_order': {chance.choice([True, False, 1, None])}, 'shape': {shape}, }}"
+        data = header.ljust(117).encode() + b"\n"
+        version = bytes([chance.choice([1, 1, 1, 2, 3, 9]), 0])
+        (path / "v.npy").write_bytes(b"\x93NUMPY" + version + len(data).to_bytes(2, "little") + data + bytes(768))
+    elif kind == 1:
+        lines = (path / "k.csv").read_text().splitlines()
+        cell = chance.choice(["", '"', "\0", "x" * 200_000, "../../outside", "\x1b[2J", "007", "1e5", "a,b,c,d", "001"])
+        lines[chance.randrange(len(lines))] = f"{cell},{chance.choice(['train', '', cell])}"
+        (path / "k.csv").write_text("\n".join(lines) + "\n")
+    else:
+        mutate_any(path, chance)
+
+
+def mutate_any(path: Path, chance: random.Random) -> None:
+    mutate, file = chance.choice(MUTATIONS), chance.choice(files_in(path))
+    print("  ", mutate.__name__, file.relative_to(path), flush=True)
+    mutate(file, path, chance)
+
+
 def write_cache(path: Path) -> None:
     with VectorCache(path) as cache:
         cache.put(KEYS, [np.full(512, number) for number in range(len(KEYS))])
@@ -188,6 +297,8 @@ SUBJECTS = {
     "clip_mmap": Subject(write_store("clip_mmap"), read_store, sign_store),
     "payload": Subject(write_dataset, read_dataset, sign_payload, always_signed=True),
     "manifest": Subject(write_store("clip_mmap"), read_store, sign_store, always_signed=True),
+    "decisions": Subject(write_decided, read_decided, change_decided, always_signed=True),
+    "vectors": Subject(write_vectors, read_vectors, change_vectors, always_signed=True),
     "cache": Subject(write_cache, read_cache, None),
     "model": Subject(write_model, read_model, sign_model),
 }
@@ -221,11 +332,14 @@ def try_one(subject: Subject, copy: Path, chance: random.Random, number: int, wa
         mutate, file = chance.choice(MUTATIONS), chance.choice(files_in(copy))
         print(number, mutate.__name__, file.relative_to(copy), flush=True)
         mutate(file, copy, chance)
+    signal.alarm(LONGEST)
     try:
         found = subject.read(copy)
     except DatumaroClipError as exc:
         print("  ", str(exc)[:200].replace("\n", " "))
         return True
+    if wanted is None:
+        assert subject.read(copy) == found, "other contents when read again: memory that nobody wrote"
     assert wanted in (None, found), "other contents than the undamaged one's"
     return False
 

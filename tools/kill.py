@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datumaro_clip.cli import main as datum_clip
+from datumaro_clip.curate.decisions import DecisionLog, write_decisions
 from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.store import create_store
 from datumaro_clip.testing.records import HEADER, files_of, make_records
@@ -60,6 +61,10 @@ COMMANDS = (
     "datum transform -t clip_embed -o {store}-out catalogue:coco -- --store {store} {embedding}",
     "datum-clip embed catalogue:coco -o {store} --save-media {embedding}",
     "datum-clip store merge shard-0 shard-1 -o {store}",
+    "datum transform -t clip_clean -o {store}-out catalogue:coco",
+    "datum-clip decisions apply decisions.jsonl catalogue:coco -o {store}-out --save-media",
+    "datum-clip merge catalogue:coco shard-0:clip_mmap -f datumaro -o {store}-out --save-media",
+    "datum-clip catalogue --items 40 -o {store}-out",
 )
 
 
@@ -151,8 +156,9 @@ def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Ite
         if kill is not None:
             count -= 1
             yield kill
-        if kill is None or not count:
+        if kill is not None and not count:
             trial.run()
+        if kill is None or not count:
             require_same(trial.written(), wanted)
             trial.forget()
 
@@ -184,6 +190,7 @@ def draw(folder: Path, items: int) -> None:
     """A catalogue, and two stores of parts of it, to run the commands on."""
     if datum_clip(["catalogue", "-o", str(folder / "catalogue"), "--items", str(items)]):
         raise SystemExit("no catalogue could be drawn")
+    write_decisions(folder / "decisions.jsonl", DecisionLog("clip_clean", {}, None, ()))
     records = make_records(2 * items)
     for shard in range(2):
         with create_store(folder / f"shard-{shard}", "clip_mmap", HEADER) as writer:

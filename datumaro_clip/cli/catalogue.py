@@ -12,6 +12,7 @@ from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
+from datumaro_clip.host.unfinished import filling
 from datumaro_clip.system.streams import is_terminal
 
 NAME = "catalogue"
@@ -27,7 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the catalogue and say how to go on."""
-    with tqdm(total=args.items, unit="item", desc="Drawing", disable=not is_terminal(sys.stderr), leave=False) as bar:
+    bar = tqdm(total=args.items, unit="item", desc="Drawing", disable=not is_terminal(sys.stderr), leave=False)
+    with filling(args.output_dir, vars(args)), bar:
         write_catalogue(
             args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)
         )

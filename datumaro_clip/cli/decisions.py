@@ -92,6 +92,7 @@ def _make(args: argparse.Namespace) -> int:
 
 def _apply(args: argparse.Namespace) -> int:
     from datumaro_clip.host.apply import replay
+    from datumaro_clip.host.unfinished import filling
 
     log = read_decisions(args.file)
     if args.except_file:
@@ -99,7 +100,8 @@ def _apply(args: argparse.Namespace) -> int:
         tell_unknown_exceptions(refused, (one.key for one in log.decisions))
         kept = except_items(log.decisions, refused)
         log = DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)
-    count, lost = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
+    with filling(Path(args.output), vars(args)):
+        count, lost = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
     lost.tell()
     say(f"{count} items written to {args.output}{lost.in_short}")
     return 0

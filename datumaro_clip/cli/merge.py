@@ -34,15 +34,17 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.curate.mapping import read_mapping
     from datumaro_clip.host.losses import write
     from datumaro_clip.host.merge import merge, open_named
+    from datumaro_clip.host.unfinished import filling
 
-    if args.output_dir.exists() and (not args.output_dir.is_dir() or any(args.output_dir.iterdir())):
-        raise OptionError(f"{args.output_dir} is not empty; name a new directory")
-    sources = open_named(args.datasets)
-    if args.format not in sources[0].dataset.env.exporters:
-        raise OptionError(f"no dataset can be written as {args.format}; see: datum convert --help")
-    mapping = read_mapping(args.mapping) if args.mapping else None
-    merged, report = merge(sources, mapping, near=args.near, subset_of=args.subset_of)
-    lost = write(merged, args.output_dir, args.format, save_media=args.save_media)
+    with filling(args.output_dir, vars(args)):
+        if args.output_dir.exists() and (not args.output_dir.is_dir() or any(args.output_dir.iterdir())):
+            raise OptionError(f"{args.output_dir} is not empty; name a new directory")
+        sources = open_named(args.datasets)
+        if args.format not in sources[0].dataset.env.exporters:
+            raise OptionError(f"no dataset can be written as {args.format}; see: datum convert --help")
+        mapping = read_mapping(args.mapping) if args.mapping else None
+        merged, report = merge(sources, mapping, near=args.near, subset_of=args.subset_of)
+        lost = write(merged, args.output_dir, args.format, save_media=args.save_media)
     lost.tell()
     if args.report:
         write_text(args.report, json.dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n")

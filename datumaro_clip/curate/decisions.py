@@ -24,6 +24,8 @@ FORMAT = "datumaro-clip decisions"
 VERSION = 2
 _KNOWN_VERSIONS = (1, 2)  # 1 has no tags
 _WANTED = "wanted decisions.jsonl, as --report DIR writes it"
+# More than any decision has, and little enough to hold: a file of nothing but zeros is one line.
+_LONGEST_LINE = 1 << 24
 _SURROGATE = re.compile("[\ud800-\udfff]")
 ACTIONS = ("keep", "drop", "mark", "move", "label", "tag", "untag")
 
@@ -232,19 +234,26 @@ def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey 
 
 def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     """The lines that are not blank, with their numbers, from 1."""
+    lines: list[tuple[int, str]] = []
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise DecisionError(
+                        f"{os.fspath(path)} has a line of more than {_LONGEST_LINE:,} characters; {_WANTED}"
+                    )
+                lines.append((len(lines) + 1, line))
     except OSError as exc:
         raise DecisionError(with_cure(exc)) from exc
     except UnicodeDecodeError as exc:
         raise DecisionError(f"{os.fspath(path)} is no text: {exc}; {_WANTED}") from exc
-    return [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise DecisionError(f"{os.fspath(path)}, line {number} is not JSON: {exc}; {_WANTED}") from exc
     if not isinstance(record, dict):
         raise DecisionError(f"{os.fspath(path)}, line {number}: wanted a JSON object; {_WANTED}")

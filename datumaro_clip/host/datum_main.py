@@ -46,7 +46,7 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
                 if not is_ours:
                     return main(args)
                 with watched_imports():
-                    return take_up(arguments, main, until_exit=args is None)
+                    return take_up(arguments, main)
         except KeyboardInterrupt:
             kept = " Vectors computed so far are in the cache: the same command goes on from there." if is_ours else ""
             logging.error("Interrupted.%s", kept)

@@ -201,7 +201,7 @@ def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
     except OptionError:
         raise
     except Exception as exc:  # NumPy parses the header as Python, whose errors are of many kinds.
-        told = " ".join(str(exc).split())[:200]
+        told = " ".join(str(exc).split())[:200] or type(exc).__name__
         raise OptionError(f"{refusal}: {told}; save a matrix of numbers with numpy.save") from exc
     if found.dtype.kind not in "fiu":
         raise InvalidVectorError(f"{path} holds {found.dtype}, wanted real numbers")

@@ -1,22 +1,25 @@
-"""Directories that a killed ``datum`` command left half written: the same command takes them up, no other does."""
+"""Directories that a killed command left half written: the same command takes them up, no other does."""
 
 from __future__ import annotations
 
 import atexit
 import hashlib
+import logging
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
+# Programs whose process is one command.
+_PROGRAMS = ("datum", "datum-clip")
+_MODULES = ("datumaro.", "datumaro_clip.cli.")
 
-def take_up(arguments: Sequence[str], run: Callable[[list[str]], int], *, until_exit: bool = False) -> int:
+
+def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
     """Run a command of Datumaro's; with ``--overwrite`` where an earlier run of the very same was killed.
-
-    A file beside the output directory, ``.NAME.unfinished``, says which command is filling it, from before the
-    directory is there until the command has ended well. Where it cannot be written, a killed command needs
-    ``--overwrite``, as Datumaro says.
 
     Parameters
     ----------
@@ -24,8 +27,6 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int], *, until_
         The command's name and its arguments.
     run : callable
         Runs a command; returns its exit status.
-    until_exit : bool
-        Whether the command ends with the process: while Python clears up, a kill is a kill of the command.
 
     Returns
     -------
@@ -35,34 +36,101 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int], *, until_
     output = _output_of(arguments)
     if output is None or "--overwrite" in arguments:
         return run(list(arguments))
-    output = output.absolute()
-    marker = output.with_name(f".{output.name}.unfinished")
-    command = hashlib.sha256("\0".join([os.getcwd(), *arguments]).encode(errors="surrogateescape")).hexdigest()
-    was_filled = _is_filled(output)
-    if was_filled and not _says(marker, command):
+    marker = _Marker(output, arguments)
+    was_killed = marker.says_so
+    if _is_filled(output) and not was_killed:
         return run(list(arguments))
-    with suppress(OSError):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        marker.write_text(command)
-    ended: list[int] = []
-
-    def clear() -> None:
-        if ended:
-            with suppress(OSError):
-                marker.unlink(missing_ok=True)
-
-    if until_exit:
-        # Handlers run last in, first out: those of libraries that the command loads come before this one.
-        atexit.register(clear)
-    status = 1
-    try:
-        status = run([arguments[0], "--overwrite", *arguments[1:]] if was_filled else list(arguments))
-    finally:
-        if status == 0 or not _is_filled(output):
-            ended.append(status)
-            if not until_exit:
-                clear()
+    with marker.around() as ended:
+        ended(status := run([arguments[0], "--overwrite", *arguments[1:]] if was_killed else list(arguments)))
     return status
+
+
+@contextmanager
+def filling(output: Path, arguments: Mapping[str, object]) -> Iterator[None]:
+    """Around a command that fills a directory of its own: what the very same left there when it was killed goes first.
+
+    A directory that holds anything else stays as it is; to refuse it is the command's part.
+
+    Parameters
+    ----------
+    output : Path
+    arguments : mapping
+        Of the command, by name.
+    """
+    told = {name: value for name, value in sorted(arguments.items()) if not callable(value)}
+    marker = _Marker(output, [f"{name}={value}" for name, value in told.items()])
+    if marker.says_so:
+        shutil.rmtree(output)
+    elif _is_filled(output):
+        yield
+        return
+    with marker.around() as ended:
+        yield
+        ended(0)
+
+
+class _Marker:
+    """A file beside a directory, ``.NAME.unfinished``, that says which command is filling it.
+
+    It is there from before the directory is until the command has ended well. Where it cannot be written, a killed
+    command has to be told to overwrite.
+    """
+
+    def __init__(self, output: Path, command: Sequence[str]) -> None:
+        self._output = output.absolute()
+        self._path = self._output.with_name(f".{self._output.name}.unfinished")
+        self._command = hashlib.sha256("\0".join([os.getcwd(), *command]).encode(errors="surrogateescape")).hexdigest()
+
+    @property
+    def says_so(self) -> bool:
+        """Whether the very same command was killed while it filled the directory."""
+        try:
+            return _is_filled(self._output) and self._path.read_text(errors="replace") == self._command
+        except OSError:
+            return False
+
+    @contextmanager
+    def around(self) -> Iterator[Callable[[int], None]]:
+        """While a command runs, which tells its exit status; the file stays if it fails and has written something."""
+        statuses: list[int] = []
+        with suppress(OSError):
+            self._output.parent.mkdir(parents=True, exist_ok=True)
+            self._path.write_text(self._command)
+        try:
+            yield statuses.append
+        finally:
+            if 0 in statuses and _process_is_one_command():
+                atexit.register(self._end)
+            elif 0 in statuses or not _is_filled(self._output):
+                self._clear()
+
+    def _clear(self) -> None:
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+    def _end(self) -> None:
+        """Do what Python does at its end, and only then let the command have ended.
+
+        To free libraries and memory takes Python a second more, in which a kill would be one of a command that has
+        ended: the system does that at once.
+        """
+        atexit.unregister(self._end)
+        atexit._run_exitfuncs()
+        logging.shutdown()
+        status = 0
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                status = 120  # As Python's own.
+        self._clear()
+        os._exit(status)
+
+
+def _process_is_one_command() -> bool:
+    """Whether this process is ``datum`` or ``datum-clip``, and not a program that calls them."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return Path(sys.argv[0]).stem in _PROGRAMS or (spec is not None and spec.name.startswith(_MODULES))
 
 
 def _output_of(arguments: Sequence[str]) -> Path | None:
@@ -74,13 +142,6 @@ def _output_of(arguments: Sequence[str]) -> Path | None:
         if option.startswith("--output-dir="):
             return Path(option.partition("=")[2])
     return None
-
-
-def _says(marker: Path, command: str) -> bool:
-    try:
-        return marker.is_file() and marker.read_text(errors="replace") == command
-    except OSError:
-        return False
 
 
 def _is_filled(directory: Path) -> bool:

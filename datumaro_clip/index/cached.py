@@ -149,7 +149,7 @@ class ArrayCache:
 
 def _opened(path: Path) -> Entry | None:
     """The entry in a directory; None where there is none that can be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         content = json.loads((path / _ENTRY).read_bytes())
         arrays = {name: np.asarray(np.load(path / f"{name}.npy", mmap_mode="r")) for name in content["crc32"]}
         return Entry(path, arrays, content["notes"])

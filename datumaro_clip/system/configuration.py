@@ -66,5 +66,5 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         return found
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise OptionError(f"{path} cannot be read: {exc}") from exc

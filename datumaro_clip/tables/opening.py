@@ -59,6 +59,9 @@ def require_format(path: Path) -> str:
     return found
 
 
+_LONGEST_LINE = 1 << 25
+
+
 @contextmanager
 def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
     """A table's text, its line ends untouched; bytes that the encoding does not have become lone surrogates.
@@ -83,4 +86,16 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
     compression = COMPRESSIONS.get(path.suffix.lower())
     with path.open("rb") if compression is None else io.BufferedReader(decompressed(path, compression)) as raw:
         chosen = encoding or ("utf-16" if raw.peek(2)[:2] in _UTF16 else "utf-8-sig")
-        yield io.TextIOWrapper(raw, encoding=chosen, errors="surrogateescape", newline="")
+        yield _Text(raw, encoding=chosen, errors="surrogateescape", newline="")
+
+
+class _Text(io.TextIOWrapper):
+    """A text whose lines have an end: a file of nothing but zeros would be one of any length."""
+
+    def __next__(self) -> str:  # type: ignore[override]  # of io.IOBase, whose lines are bytes
+        line = self.readline(_LONGEST_LINE)
+        if not line:
+            raise StopIteration
+        if len(line) == _LONGEST_LINE and line[-1] not in "\r\n":
+            raise TableError(f"a line is longer than {_LONGEST_LINE:,} characters: it is damaged, or no table")
+        return line

@@ -158,7 +158,7 @@ def read_settings(directory: Path) -> TableOptions:
             return TableOptions.from_mapping(tomllib.load(file), str(path))
     except FileNotFoundError:
         return TableOptions()
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise exc if isinstance(exc, OptionError) else OptionError(f"{path} is no TOML: {exc}") from exc
 
 

@@ -9,18 +9,19 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import run_command
+from commands import run_command, run_python
 from stored_datasets import make_items, stored
 
+from datumaro_clip.curate.decisions import DecisionLog, write_decisions
 from datumaro_clip.host.unfinished import take_up
 from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
 
-# Runs ``datum`` and kills itself where a function of ours is called for the n-th time, before or after its work.
+# Runs a program and kills itself where a function of ours is called for the first time, before or after its work.
 KILLED = """
 import os, signal, sys
 from importlib import import_module
-module, name, when = sys.argv[1], sys.argv[2], sys.argv[3]
+module, name, when, sys.argv = *sys.argv[1:4], sys.argv[4:]
 owner = import_module(module)
 *path, name = name.split(".")
 for part in path:
@@ -34,8 +35,7 @@ def killing(*args, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(owner, name, killing)
-from datumaro.cli.__main__ import main
-sys.argv[1:] = sys.argv[4:]
+main = import_module({"datum": "datumaro.cli.__main__", "datum-clip": "datumaro_clip.cli"}[sys.argv[0]]).main
 sys.exit(main())
 """
 MOMENTS = [
@@ -68,8 +68,9 @@ def source(tmp_path: Path) -> Path:
     return stored(tmp_path / "source", "clip_mmap", items)
 
 
-def kill(moment: tuple[str, str, str], arguments: list[str]) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, *moment, *arguments], capture_output=True, check=False)
+def kill(moment: tuple[str, str, str], program: str, *arguments: str, cwd: Path | None = None) -> None:
+    command = [sys.executable, "-c", KILLED, *moment, program, *arguments]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
 
 
@@ -81,12 +82,57 @@ def test_the_same_command_takes_it_up(name: str, source: Path, tmp_path: Path) -
         (tmp_path / folder).mkdir()
         arguments = commands(source, tmp_path / folder / "store")[name]
         for moment in MOMENTS if folder == "killed" else ():
-            kill(moment, arguments)
+            kill(moment, "datum", *arguments)
         done = run_command("datum", *arguments)
         assert done.returncode == 0, done.stdout
     for part in ("store", "out"):
         assert files_of(tmp_path / "killed" / part) == files_of(tmp_path / "undisturbed" / part)
     assert not list((tmp_path / "killed").glob(".*"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: SIGKILL")
+@pytest.mark.parametrize(
+    ("command", "moment"),
+    [
+        ("decisions apply log {}:clip_mmap -f datumaro -o {} --save-media", ("host.apply", "write", "after")),
+        ("merge {}:clip_mmap -f datumaro -o {} --save-media", ("host.losses", "write", "after")),
+        ("catalogue --items 40 --seed 3 -o {1}", ("cli.catalogue", "write_catalogue", "after")),
+    ],
+)
+def test_datum_clip_takes_up_what_it_was_killed_at(
+    command: str, moment: tuple[str, str, str], source: Path, tmp_path: Path
+) -> None:
+    """It said that the directory is not empty; to another command, and to the same when it has ended, it still does."""
+    write_decisions(tmp_path / "log", DecisionLog("clip_x", {}, None, ()))
+    module, name, when = moment
+    words = command.format(source, "out").split()
+    for where in ((f"datumaro_clip.{module}", name, when), ("datumaro_clip.cli", "main", "after")):
+        kill(where, "datum-clip", *words, cwd=tmp_path)
+    assert run_command("datum-clip", "-q", *words, cwd=tmp_path).returncode == 1
+    assert run_command("datum-clip", *words, cwd=tmp_path).returncode == 0
+    assert run_command("datum-clip", *command.format(source, "whole").split(), cwd=tmp_path).returncode == 0
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    refused = run_command("datum-clip", *words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "is not empty" in refused.stdout
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_program_that_calls_a_command_goes_on_behind_it(source: Path, tmp_path: Path) -> None:
+    """The process of a command ends with it, and no other does."""
+    words = commands(source, tmp_path / "store")["convert"]
+    printed = run_python(
+        f"""
+import atexit, sys
+from datumaro.cli.__main__ import main
+atexit.register(print, "at the end")
+sys.argv[1:] = {words}
+print("status", main())
+""",
+        cwd=tmp_path,
+    )
+    assert printed.splitlines()[-2:] == ["status 0", "at the end"]
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_what_holds_something_else_is_refused(source: Path, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Journal:
             if number and not isinstance(record["row"], int):
                 raise ValueError("its row is no number")
             return dict(record)
-        except (ValueError, KeyError, TypeError) as exc:
+        except (ValueError, KeyError, TypeError, RecursionError) as exc:
             raise OptionError(
                 f"{self._path}, line {number + 1} is no line of a journal ({exc}); remove the file to begin anew"
             ) from exc
