@@ -239,12 +239,8 @@ def test_duplicates_are_judged_and_applied_exactly(page: Page, made: Path):
 
 def test_a_group_is_split_into_two_that_are_judged_by_themselves(page: Page, made: Path):
     """Five pictures are proposed as one group; two of them are taken for a group of their own."""
-    keys = [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")][:5]
-    told = [Decision(keys[0], "keep", group=0)]
-    told += [Decision(key, "drop", "near_duplicate", group=0, representative=keys[0]) for key in keys[1:]]
-    folder = made / "store-decisions"
-    folder.mkdir(exist_ok=True)
-    write_decisions(folder / "proposals-clip_dedup.jsonl", DecisionLog("clip_dedup", {}, None, tuple(told)))
+    keys, folder = keys_of(made / "store")[:5], made / "store-decisions"
+    propose(folder, [keys])
     page.tab.goto(f"{page.served.address}/explore?room=duplicates")
     page.tab.wait_for_selector(".members")
     for key in keys[3:]:
@@ -269,13 +265,43 @@ def test_a_group_is_split_into_two_that_are_judged_by_themselves(page: Page, mad
     sync_api.expect(page.tab.locator(".entry")).to_have_count(1)
 
 
+def propose(folder: Path, groups: list[list[ItemKey]]) -> Path:
+    """Write down groups of near copies as the tool does; the first of each stays."""
+    told: list[Decision] = []
+    for number, (keeper, *others) in enumerate(groups):
+        told.append(Decision(keeper, "keep", group=number))
+        told += [Decision(key, "drop", "near_duplicate", group=number, representative=keeper) for key in others]
+    folder.mkdir(exist_ok=True)
+    path = folder / "proposals-clip_dedup.jsonl"
+    write_decisions(path, DecisionLog("clip_dedup", {}, None, tuple(told)))
+    return path
+
+
+def keys_of(store: Path) -> list[ItemKey]:
+    return [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(store), "clip_mmap")]
+
+
+def test_keys_may_be_pressed_faster_than_the_journal_is_written(page: Page, made: Path):
+    keys = keys_of(made / "store")
+    propose(made / "store-decisions", [keys[at : at + 2] for at in range(0, 10, 2)])
+    page.tab.goto(f"{page.served.address}/explore?room=duplicates")
+    page.tab.wait_for_selector(".sides")
+    for key in "annaa":
+        page.tab.keyboard.press(key)
+    decided(page, 10)
+    dropped = {
+        one.key
+        for one in read_decisions(made / "store-decisions" / "decisions.jsonl").decisions
+        if one.action == "drop"
+    }
+    assert dropped == {keys[1], keys[7], keys[9]}
+    sync_api.expect(page.tab.locator(".notice.wrong")).to_have_count(0)
+
+
 @pytest.mark.parametrize("way", ["Slider", "Blink", "Difference"])
 def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path, way: str):
-    keys = [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")][:2]
-    told = (Decision(keys[0], "keep", group=0), Decision(keys[1], "drop", "x", group=0, representative=keys[0]))
-    (made / "shown-decisions").mkdir(exist_ok=True)
-    path = made / "shown-decisions" / "proposals-clip_dedup.jsonl"
-    write_decisions(path, DecisionLog("clip_dedup", {}, None, told))
+    keys = keys_of(made / "store")[:2]
+    path = propose(made / "shown-decisions", [keys])
     page = Page(browser, shown, "/explore?room=duplicates")
     page.tab.wait_for_selector(".sides canvas")
     page.tab.get_by_role("button", name=way, exact=True).click()

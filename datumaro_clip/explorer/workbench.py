@@ -32,8 +32,8 @@ from datumaro_clip.vectors import FloatArray
 # Versions of a store that pages may still look at, after it has changed.
 _KEPT_VERSIONS = 4
 _BLOCK = 1 << 14
-# Captions of so many items are read for words that name regions; larger stores are named by classes alone.
-_READ_FOR_NAMES = 200_000
+# Words of captions name regions, too, where there are fewer classes than this, in stores of so many items.
+_FEW_CLASSES, _READ_FOR_NAMES = 12, 200_000
 # A mean of unit vectors shorter than this is rounding.
 _LEAST_LENGTH = 1e-6
 
@@ -92,8 +92,8 @@ class Seen:
             return Words(place[words.items[is_there]], words.codes[is_there], words.words)
 
         texts = self.snapshot.facts.texts
-        words = caption_words(texts) if len(texts) <= _READ_FOR_NAMES else None
-        return name_regions(self.points, of_points(labels), words and of_points(words))
+        is_read = len(labels.words) < _FEW_CLASSES and len(texts) <= _READ_FOR_NAMES
+        return name_regions(self.points, of_points(labels), of_points(caption_words(texts)) if is_read else None)
 
     @cached_property
     def objects(self) -> ObjectMap:

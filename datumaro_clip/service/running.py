@@ -42,6 +42,8 @@ def run(app: Application, settings: Settings, announce: Callable[[str], None] | 
     """
     if announce is None:
         _log_as_json()
+    else:
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # A person sees the address, and needs no more.
     listening = listen(settings)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"

@@ -110,11 +110,25 @@ export function target() {
   return state.selected.size ? [...state.selected] : state.focus >= 0 ? [state.focus] : [];
 }
 
+/** What is told to the journal goes one by one: a second click does not overtake the first, whose version it follows. */
+let told = Promise.resolve(true);
+
+/** @param {() => Promise<boolean>} tell */
+function inTurn(tell) {
+  told = told.then(tell);
+  return told;
+}
+
 /**
  * Write choices into the journal; what others chose meanwhile comes back instead, and nothing is overwritten.
  * @param {{row: number, annotation?: number, action: string, tag?: string, group?: number}[]} changes
  */
-export async function decide(changes) {
+export function decide(changes) {
+  return inTurn(() => written(changes));
+}
+
+/** @param {Parameters<typeof decide>[0]} changes */
+async function written(changes) {
   if (!changes.length) return false;
   try {
     const asked = { version: state.choiceVersion, store: api.version(), changes };
@@ -144,14 +158,29 @@ export function toggleVerdict(action) {
   return decideRows(all ? "clear" : action, rows);
 }
 
-export async function undo() {
-  if (!state.undoable) return;
-  try {
-    take(await api.tell("undo", { version: state.choiceVersion, store: api.version() }));
-  } catch (error) {
-    if (error instanceof api.ServiceError && error.status === 409) await refreshChoices();
-    else sayWrong(error);
-  }
+export function undo() {
+  return inTurn(async () => {
+    if (!state.undoable) return false;
+    try {
+      take(await api.tell("undo", { version: state.choiceVersion, store: api.version() }));
+      return true;
+    } catch (error) {
+      if (error instanceof api.ServiceError && error.status === 409) await refreshChoices();
+      else sayWrong(error);
+      return false;
+    }
+  });
+}
+
+/**
+ * Judge what is shown and go on at once; what was not written is shown again.
+ * @param {Parameters<typeof decide>[0]} changes
+ * @param {(by: number) => void} move
+ */
+export function judge(changes, move) {
+  const { current } = state;
+  decide(changes).then((done) => done || update({ current }));
+  move(1);
 }
 
 /** @param {{version: number, undoable: number, choices: import("./state.js").Choice[], tags?: any}} answer */

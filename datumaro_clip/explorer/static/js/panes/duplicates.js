@@ -66,11 +66,11 @@ export const duplicates = {
     const group = currentGroup();
     if (!group) return;
     const [keeper, ...others] = rowsOf(group);
-    act.decide([{ row: keeper, action: "keep" }, ...others.map((row) => ({ row, action: "drop" }))]).then(() => duplicates.move(1));
+    act.judge([{ row: keeper, action: "keep" }, ...others.map((row) => ({ row, action: "drop" }))], duplicates.move);
   },
   refuse() {
     const group = currentGroup();
-    if (group) act.decide(rowsOf(group).map((row) => ({ row, action: "keep" }))).then(() => duplicates.move(1));
+    if (group) act.judge(rowsOf(group).map((row) => ({ row, action: "keep" })), duplicates.move);
   },
   skip() {
     duplicates.move(1);

@@ -87,7 +87,7 @@ function Bar() {
     <button class="toggle" aria-pressed=${state.boxes} onClick=${() => update({ boxes: !state.boxes })}>${say("boxes")}</button>
     <button class="toggle" aria-pressed=${state.masks} onClick=${() => update({ masks: !state.masks })}>${say("masks")}</button>
     <button class="toggle" aria-pressed=${state.captions} onClick=${() => update({ captions: !state.captions })}>${say("captions")}</button>
-    <label>${say("size")} <input type="range" min="0" max=${SIZES.length - 1} value=${Math.max(0, SIZES.indexOf(state.tile))}
+    <label class="size">${say("size")} <input type="range" min="0" max=${SIZES.length - 1} value=${Math.max(0, SIZES.indexOf(state.tile))}
       onInput=${(/** @type {Event} */ event) => update({ tile: SIZES[Number(/** @type {HTMLInputElement} */ (event.target).value)] })} /></label>
   </div>`;
 }

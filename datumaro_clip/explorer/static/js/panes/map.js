@@ -216,12 +216,12 @@ export function MapPane() {
       ${hover ? html`<${Hover} ...${hover} row=${rowOf(hover.point)} object=${objectOf(hover.point)} width=${scatter.current?.view.width ?? 0} height=${scatter.current?.view.height ?? 0} />` : null}
     </div>
     <div class="float topLeft">
-      ${data.overview.objects ? html`<label>${say("mapOf")}
+      ${data.overview.objects ? html`<label><span>${say("mapOf")}</span>
         <select value=${state.plane} onChange=${(/** @type {Event} */ event) => act.showPlane(/** @type {any} */ (event.target).value)}>
           <option value="pictures">${say("picturesPlane")}</option><option value="objects">${say("objects")}</option>
         </select>
       </label>` : null}
-      <label>${say("colour")}
+      <label><span>${say("colour")}</span>
         <select value=${state.colour} onChange=${(/** @type {Event} */ event) => update({ colour: /** @type {HTMLSelectElement} */ (event.target).value })}>
           ${colourable.map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
         </select>

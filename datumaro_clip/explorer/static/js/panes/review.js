@@ -24,7 +24,7 @@ function judge(action) {
   const proposal = current();
   if (!proposal) return;
   const about = proposal.annotation === undefined ? {} : { annotation: proposal.annotation };
-  act.decide([{ row: proposal.row, action, ...about }]).then((done) => done && review.move(1));
+  act.judge([{ row: proposal.row, action, ...about }], review.move);
 }
 
 /** What the keys do in this room. */

@@ -118,7 +118,7 @@ export function Coverage({ rows, what }) {
   const { chosen, random, probes, range } = found;
   return html`<section class="card"><h2>${say("coverageOf", { x: what })}</h2>
     <p>${say("coverageNote", { n: probes })}</p>
-    <table class="bars"><thead><tr><td></td><th scope="col">${say("mean")}</th><th scope="col">${say("lowest")}</th></tr></thead><tbody>
+    <table class="bars covers"><thead><tr><td></td><th scope="col">${say("mean")}</th><th scope="col">${say("lowest")}</th></tr></thead><tbody>
       <tr><th scope="row"><i class="key now"></i> ${what}</th><td>${score(chosen.mean)}</td><td>${score(chosen.low)}</td></tr>
       <tr><th scope="row"><i class="key all"></i> ${say("atRandom")}</th><td>${score(random.mean)}</td><td>${score(random.low)}</td></tr></tbody></table>
     <${Histogram} name=${say("coverage")} whole=${random.bins} part=${chosen.bins} ends=${range.map(score)} /></section>`;
