@@ -9,19 +9,38 @@ if TYPE_CHECKING:
     from datumaro_clip.curate.decisions import Decision, DecisionLog
     from datumaro_clip.curate.item import Item
     from datumaro_clip.embedding import embed, embed_texts
-    from datumaro_clip.functions import align, classify, clean, find_duplicates, outliers, sample
+    from datumaro_clip.functions import (
+        DuplicateGroup,
+        DuplicateGroups,
+        Hits,
+        Store,
+        align,
+        classify,
+        clean,
+        find_duplicates,
+        last_decisions,
+        open_store,
+        outliers,
+        sample,
+    )
     from datumaro_clip.host.registration import register
     from datumaro_clip.model.encoder import Encoder
     from datumaro_clip.model.loading import load_model
-    from datumaro_clip.store import open_store
-    from datumaro_clip.vectors import Embedding, VectorSpace
+    from datumaro_clip.search import Hit
+    from datumaro_clip.vectors import Embedding, ItemKey, VectorSpace
 
 __all__ = [
     "Decision",
     "DecisionLog",
+    "DuplicateGroup",
+    "DuplicateGroups",
     "Embedding",
     "Encoder",
+    "Hit",
+    "Hits",
     "Item",
+    "ItemKey",
+    "Store",
     "VectorSpace",
     "__version__",
     "align",
@@ -30,6 +49,7 @@ __all__ = [
     "embed",
     "embed_texts",
     "find_duplicates",
+    "last_decisions",
     "load_model",
     "open_store",
     "outliers",
@@ -41,17 +61,34 @@ _autoload.install()
 
 # Imported on first use: the start-up hook imports this package in every Python process.
 _HOMES = {
-    **dict.fromkeys(("align", "classify", "clean", "find_duplicates", "outliers", "sample"), "datumaro_clip.functions"),
+    **dict.fromkeys(
+        (
+            "DuplicateGroup",
+            "DuplicateGroups",
+            "Hits",
+            "Store",
+            "align",
+            "classify",
+            "clean",
+            "find_duplicates",
+            "last_decisions",
+            "open_store",
+            "outliers",
+            "sample",
+        ),
+        "datumaro_clip.functions",
+    ),
     "Decision": "datumaro_clip.curate.decisions",
     "DecisionLog": "datumaro_clip.curate.decisions",
     "Embedding": "datumaro_clip.vectors",
     "Encoder": "datumaro_clip.model.encoder",
+    "Hit": "datumaro_clip.search",
     "Item": "datumaro_clip.curate.item",
+    "ItemKey": "datumaro_clip.vectors",
     "VectorSpace": "datumaro_clip.vectors",
     "embed": "datumaro_clip.embedding",
     "embed_texts": "datumaro_clip.embedding",
     "load_model": "datumaro_clip.model.loading",
-    "open_store": "datumaro_clip.store",
     "register": "datumaro_clip.host.registration",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +12,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import InvalidVectorError, OptionError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.index import OBJECTS, Filter, Snapshot
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import MatrixLike, SelectedRows
 from datumaro_clip.store import ObjectVector, StoreReader
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space, unit_lengths, unit_rows
+
+log = logging.getLogger(__name__)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -72,6 +78,48 @@ class ObjectHit(Hit):
             "confidence": self.found.confidence,
             "bbox": {"x1": x1, "y1": y1, "x2": x2, "y2": y2},
         }
+
+
+def encode_query(
+    query: str | ImageLike,
+    space: VectorSpace,
+    model: str | os.PathLike[str] | Encoder | None = None,
+    *,
+    device: str = "CPU",
+    precision: str = "auto",
+) -> FloatArray:
+    """The unit vector (D,) of a text or a picture, in a space.
+
+    Parameters
+    ----------
+    query : str, path, bytes, array or PIL image
+        A ``str`` is a text; a picture's path is a :class:`pathlib.Path`.
+    space : VectorSpace
+        What it is to be compared with.
+    model : path, str or Encoder, optional
+        The model of that space, where it is not the one that the space names. Of vectors computed elsewhere, only the
+        caller can know it, who is taken at their word.
+    device, precision : str
+        As :func:`datumaro_clip.load_model` takes them.
+
+    Raises
+    ------
+    SpaceMismatchError
+        If the model's vectors cannot be compared with those of the space.
+    ImageError
+        If the picture cannot be decoded.
+    """
+    encoder = load_model(model or space, device=device, precision=precision)
+    if model and space.fingerprint.startswith("name:") and space.dimension == encoder.space.dimension:
+        log.warning("the vectors of %s were computed elsewhere; taken for those of %s", space, encoder.space)
+    else:
+        require_same_space(space, encoder.space)
+    if isinstance(query, str):
+        return np.asarray(embed_texts([query], encoder)[0])
+    vectors, errors = embed([query], encoder, cache="off")
+    for error in errors.values():
+        raise error
+    return np.asarray(vectors[0])
 
 
 class SearchIndex:
@@ -142,7 +190,7 @@ class SearchIndex:
         Parameters
         ----------
         queries : array_like
-            Shape (Q, D), of this index's space, any length but zero.
+            Shape (Q, D), or (D,) for one; of this index's space, any length but zero.
         k : int
             Hits a query, at most.
         where : callable or numpy.ndarray, optional
@@ -157,7 +205,7 @@ class SearchIndex:
         """
         rows = self._selected(where)
         matrix = self.matrix if rows is None else SelectedRows(self.matrix, rows)
-        indices, scores = top_k(unit_rows(queries), matrix, k)
+        indices, scores = top_k(unit_rows(np.atleast_2d(np.asarray(queries))), matrix, k)
         indices = indices if rows is None else rows[indices]
         return [self._hits(*found, min_score) for found in zip(indices, scores, strict=True)]
 

@@ -16,9 +16,10 @@ from datumaro.components.media import Image
 from PIL import Image as Pictures
 
 import datumaro_clip
-from datumaro_clip import Item, functions
+from datumaro_clip import Item
 from datumaro_clip.curate import item as item_module
 from datumaro_clip.errors import InvalidVectorError, OptionError, SpaceMismatchError
+from datumaro_clip.functions import curation
 from datumaro_clip.host.transform import transform_of
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import unit_rows
@@ -29,7 +30,7 @@ def pixels(seed: int) -> np.ndarray:
     return np.kron(tiles, np.ones((8, 8, 1))).astype(np.uint8)
 
 
-@pytest.mark.parametrize("module", [functions, item_module])
+@pytest.mark.parametrize("module", [curation, item_module])
 def test_the_examples_say_what_happens(module: object):
     found = doctest.testmod(module)
     assert found.failed == 0

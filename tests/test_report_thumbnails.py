@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datumaro_clip.curate.item import Item
+from datumaro_clip.images.small import LARGEST_SIDE, small_picture
 from datumaro_clip.report.plan import Subject
-from datumaro_clip.report.thumbnails import LARGEST_SIDE, small_picture, thumbnails_of
+from datumaro_clip.report.thumbnails import thumbnails_of
 from datumaro_clip.vectors import ItemKey
 
 

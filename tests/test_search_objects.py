@@ -36,7 +36,7 @@ def scene(id: str, *objects: tuple[tuple[int, int, int], int, float | None]) -> 
 @pytest.fixture
 def store(tmp_path: Path, encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch, kind: str) -> Path:
     """Three items with objects, one without."""
-    monkeypatch.setattr("datumaro_clip.cli.search.load_model", lambda *args, **kwargs: encoder)
+    monkeypatch.setattr("datumaro_clip.search.load_model", lambda *args, **kwargs: encoder)
     items = [
         scene("a", (RED, 0, 0.9), (PINK, 1, 0.3)),
         scene("b", (BLUE, 0, None), (PINK, 0, 0.4)),

@@ -16,17 +16,14 @@ from datumaro_clip.cli.printing import say, say_json, say_path
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
-from datumaro_clip.embedding import embed, embed_texts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.formats.base import stored_items
 from datumaro_clip.index import Filter, open_index
-from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.model.loading import load_model
 from datumaro_clip.report import write_report
-from datumaro_clip.search import Hit, ObjectHit, SearchIndex, item_vector, search_objects
+from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item_vector, search_objects
 from datumaro_clip.store import StoreReader, open_store
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace, require_same_space
+from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
 NAME = "search"
 HELP = "find the items of an embedding store most similar to a text, a picture or an item"
@@ -173,22 +170,8 @@ def _in_subsets(store: StoreReader, names: Sequence[str] | None) -> Callable[[It
 
 def _encoded(args: argparse.Namespace, space: VectorSpace) -> FloatArray:
     """The query's vector, (1, D)."""
-    encoder = load_model(args.model or space, device=args.device, precision=args.precision)
-    _require_comparable(space, encoder, named=args.model is not None)
-    if args.image is None:
-        return embed_texts([args.text], encoder)
-    vectors, errors = embed([args.image], encoder, cache="off")
-    for error in errors.values():
-        raise error
-    return vectors
-
-
-def _require_comparable(space: VectorSpace, encoder: Encoder, *, named: bool) -> None:
-    """Refuse another space's model; of vectors computed elsewhere, only the user can know the model."""
-    if named and space.fingerprint.startswith("name:") and space.dimension == encoder.space.dimension:
-        _log.warning("the vectors of %s were computed elsewhere; taken for those of %s", space, encoder.space)
-    else:
-        require_same_space(space, encoder.space)
+    query = args.text if args.image is None else args.image
+    return encode_query(query, space, args.model, device=args.device, precision=args.precision)[None]
 
 
 def _find_item(store: StoreReader, text: str) -> ItemKey:

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 from datumaro_clip.errors import DecisionError, with_cure
+from datumaro_clip.images import ImageLike
+from datumaro_clip.images.gallery import Tile, gallery
 from datumaro_clip.system.files import write_text
+from datumaro_clip.system.frames import to_frame
 from datumaro_clip.system.notices import notice
 from datumaro_clip.vectors import ItemKey
 
@@ -96,6 +99,17 @@ class Decision:
         if self.action not in ACTIONS:
             raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
 
+    def tile(self, picture: Callable[[], ImageLike] | None) -> Tile:
+        """The decision as a notebook shows it."""
+        score = "" if self.score is None else f" {self.score:.3g}"
+        return Tile(self.key.id, f"{self.action} {self.reason.replace('_', ' ')}".strip() + score, picture)
+
+    def __repr__(self) -> str:
+        part = "" if self.annotation is None else f" annotation {self.annotation}"
+        score = "" if self.score is None else f", score {self.score:.4g}"
+        standing = "" if self.representative is None else f", for {str(self.representative)!r}"
+        return f"Decision({str(self.key)!r}{part}: {f'{self.action} {self.reason}'.strip()}{score}{standing})"
+
 
 class Measure(NamedTuple):
     """What a tool measured of all items, or of all texts: how its scores are spread, and where it drew the line.
@@ -137,6 +151,8 @@ class DecisionLog:
         Findings that no single item carries: leaks across subsets, conflicts of labels.
     measures : tuple of Measure
         What scores were measured, for a report; not written to ``decisions.jsonl``.
+    pictures : mapping
+        What gives an item's picture, for a notebook; not written, either.
     """
 
     transform: str
@@ -145,11 +161,27 @@ class DecisionLog:
     decisions: tuple[Decision, ...]
     notes: tuple[str, ...] = ()
     measures: tuple[Measure, ...] = field(default=(), compare=False)
+    pictures: Mapping[ItemKey, Callable[[], ImageLike]] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         items = len({decision.key for decision in self.decisions})
         told = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
         return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
+
+    def _repr_html_(self) -> str:
+        """What was decided other than that an item stays, with pictures; that of a notebook."""
+        told = [one for one in self.decisions if one.action != "keep"] or list(self.decisions)
+        return gallery(repr(self), (one.tile(self.pictures.get(one.key)) for one in told), len(told))
+
+    def to_pandas(self) -> Any:
+        """The decisions as a ``pandas.DataFrame``, one a row, with the fields of ``decisions.jsonl`` as columns.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pandas is not installed.
+        """
+        return to_frame(map(as_record, self.decisions), ("id", "subset", "action", "reason", "score", "threshold"))
 
     def keys_with(self, action: str = "keep") -> list[ItemKey]:
         """The items that an action is decided for, in order: those that stay, where none is named."""

@@ -15,12 +15,12 @@ from datumaro_clip.curate.columns import NO_TEXTS, Columns, Texts
 from datumaro_clip.curate.item import Item, ItemBox, ItemText
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
-from datumaro_clip.curate.summary import progress
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.embedding import EmbedResult, PartsRequest, PartsResult
 from datumaro_clip.errors import ImageError, TextError
 from datumaro_clip.images import Region
 from datumaro_clip.store import CaptionVector
+from datumaro_clip.system.progress import progress
 from datumaro_clip.texts import fill_prompt, require_texts
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datumaro_clip.curate.embedder import named
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.objects import Objects
-from datumaro_clip.curate.summary import level_of_failure, progress
+from datumaro_clip.curate.summary import level_of_failure
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.finding import find_objects
 from datumaro_clip.errors import ImageError
+from datumaro_clip.system.progress import progress
 
 log = logging.getLogger(__name__)
 

@@ -203,6 +203,12 @@ class Item:
             first_box + len(boxed),
         )
 
+    def __repr__(self) -> str:
+        picture = "no picture" if self.picture is None else repr(self.media) if self.media else "a picture"
+        held = {"labels": self.labels, "captions": self.captions, "boxes": self.boxes}
+        told = [f"{name} {len(each)}" for name, each in held.items() if each]
+        return f"Item({', '.join([repr(str(self.key)), picture, *told])})"
+
     @property
     def embedding(self) -> Embedding | None:
         """The vector that the item carries, None where it has none.

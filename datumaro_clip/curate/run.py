@@ -29,8 +29,10 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError, with_cure
+from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.system.notices import notice
+from datumaro_clip.system.streams import is_notebook
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +155,13 @@ def decide(
     # What --on-error skip leaves out goes, whatever is done with what a tool finds.
     decisions = [one if one.reason.startswith(_FAILED) else _acted(one, values.action) for one in spared]
     made = DecisionLog(
-        tool.name, _told(values), model.fingerprint, tuple(decisions), tuple(verdicts.notes), tuple(verdicts.measures)
+        tool.name,
+        _told(values),
+        model.fingerprint,
+        tuple(decisions),
+        tuple(verdicts.notes),
+        tuple(verdicts.measures),
+        {item.key: partial(_picture, item) for item in items if item.picture is not None},
     )
     _log_summary(made)
     if tool.selects and items and not any(one.action == "keep" for one in decisions):
@@ -214,8 +222,14 @@ def _told(values: Values) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
 
 
+def _picture(item: Item) -> ImageLike:
+    return item.request().fetch()
+
+
 def _log_summary(made: DecisionLog) -> None:
-    """One line with the counts of what was decided, then the notes."""
-    log.info("%s", repr(made).removeprefix("DecisionLog(").removesuffix(")"))
-    for note in made.notes:
-        log.info("%s: %s", made.transform, note)
+    """One line with the counts of what was decided, then the notes; in a notebook, printed."""
+    counts = repr(made).removeprefix("DecisionLog(").removesuffix(")")
+    for line in (counts, *(f"{made.transform}: {note}" for note in made.notes)):
+        log.info("%s", line)
+        if is_notebook():
+            print(line)

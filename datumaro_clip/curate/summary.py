@@ -1,27 +1,19 @@
-"""What a run tells: a progress bar while it lasts, one summary at its end."""
+"""What a run tells at its end: one summary."""
 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections import Counter
 
-from tqdm import tqdm
-
 from datumaro_clip.errors import ImageError
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.system.streams import is_terminal
+from datumaro_clip.system.streams import is_notebook
 
 log = logging.getLogger(__name__)
 
 #: Failures that are named one by one; the others are counted, and named where the log takes what is for debugging.
 NAMED_FAILURES = 3
-
-
-def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> tqdm:
-    """A progress bar on standard error; silent where that is no terminal."""
-    return tqdm(total=total, unit=unit, desc=doing, disable=not is_terminal(sys.stderr), leave=False)
 
 
 def level_of_failure(number: int) -> int:
@@ -78,6 +70,8 @@ class EmbeddingSummary:
     def log(self) -> None:
         """Write the summary to the log."""
         log.info("%s", self)
+        if is_notebook():
+            print(self)
         if self.cut_texts:
             log.warning("Texts longer than the model reads, and cut: %d", self.cut_texts)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from contextlib import nullcontext
 
 import numpy as np
@@ -17,6 +17,8 @@ from datumaro_clip.images import ImageLike
 from datumaro_clip.images.decoding import describe
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.system.progress import progress
+from datumaro_clip.system.streams import is_notebook
 from datumaro_clip.vectors import FloatArray
 
 
@@ -79,7 +81,8 @@ def embed(
     rows: list[FloatArray] = []
     errors: dict[int, ImageError] = {}
     nowhere = np.full(encoder.space.dimension, np.nan, np.float32)
-    with nullcontext() if cache == "off" else VectorCache(cache) as kept:
+    total = len(pictures) if isinstance(pictures, Sized) else None
+    with nullcontext() if cache == "off" else VectorCache(cache) as kept, progress(total) as bar:
         requests = map(ImageRequest, pictures)
         for index, result in enumerate(
             embed_images(
@@ -89,4 +92,7 @@ def embed(
             if result.error is not None:
                 errors[index] = result.error
             rows.append(nowhere if result.vector is None else result.vector)
+            bar.update()
+    if is_notebook():
+        print(f"embedded {len(rows) - len(errors)}, failed {len(errors)}; {encoder}")
     return np.asarray(rows, np.float32).reshape(-1, encoder.space.dimension), errors

@@ -46,6 +46,10 @@ class Encoder(ABC):
         """The vector space of everything that this encoder returns."""
         return self.provenance.space
 
+    def __repr__(self) -> str:
+        made = self.provenance
+        return f"{type(self).__name__}({made.space}, {made.device}, {made.precision})"
+
     @abstractmethod
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
         """Start encoding a batch of pictures; block while the queue is full.

@@ -3,6 +3,5 @@
 from __future__ import annotations
 
 from datumaro_clip.report.page import write_report
-from datumaro_clip.report.thumbnails import small_picture
 
-__all__ = ["small_picture", "write_report"]
+__all__ = ["write_report"]

@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,9 @@ from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, 
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.vectors import ItemKey
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # A write may remove the segments of the manifest that was just read; the next manifest then names others.
 _ATTEMPTS = 5
@@ -73,7 +77,15 @@ class StoreReader:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __enter__(self) -> StoreReader:
+    def __repr__(self) -> str:
+        subsets = ", ".join(f"{name} {count}" for name, count in self.subsets.items())
+        items = f"{len(self)} items" + (f" ({subsets})" if subsets else "")
+        groups = {"vectors": self.embedding_count, "of captions": self.caption_count, "of objects": self.object_count}
+        counts = ", ".join(f"{count} {name}" for name, count in groups.items() if count or name == "vectors")
+        space = "no space yet" if self.header.space is None else f"{self.header.space}, {self.header.dtype}"
+        return f"{type(self).__name__}({str(self.path)!r}: {items}; {counts}; {space}; {_told_size(self.path)})"
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -211,6 +223,16 @@ class StoreReader:
         """The CRC-32 of each row's key, (N,): equal keys have equal ones, and some others too."""
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
+
+
+def _told_size(folder: Path) -> str:
+    """How much a store takes, pictures included, in the unit that fits."""
+    size = float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+    for unit in ("bytes", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
 
 
 def _open_segments(path: Path) -> tuple[Manifest, list[SegmentReader]]:

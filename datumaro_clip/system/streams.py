@@ -23,6 +23,13 @@ def open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
+def is_notebook() -> bool:
+    """Whether code runs in a cell of Jupyter or the like, where what is printed is seen below it."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
 def is_terminal(stream: IO[str] | None) -> bool:
     """Whether a stream is there, open, and a terminal."""
     return stream is not None and not stream.closed and stream.isatty()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.decisions import Decision, DecisionLog
+from datumaro_clip.curate.decisions import Decision, DecisionLog, as_record
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
 from datumaro_clip.curate.item import Item, ItemCaption
 from datumaro_clip.curate.near.threads import Crew, workers
@@ -24,19 +25,29 @@ from datumaro_clip.curate.options import Cosine, Values
 from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import Tool, tool_named
 from datumaro_clip.errors import InvalidVectorError, OptionError
+from datumaro_clip.images import ImageLike
+from datumaro_clip.images.gallery import Tile, gallery
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.report import write_report
 from datumaro_clip.similarity import pairs_above
+from datumaro_clip.system.frames import to_frame
 from datumaro_clip.vectors import Embedding, ItemKey, VectorSpace, unit_rows
 
 log = logging.getLogger(__name__)
 
+# Groups that a repr names one by one.
+_SHOWN = 5
+_latest: list[DecisionLog] = []
+
 #: Items; paths of pictures; or vectors, (N, D).
+Pictures: TypeAlias = Mapping[ItemKey, Callable[[], ImageLike]]
+
 Data: TypeAlias = Iterable[Item | str | os.PathLike[str]] | npt.NDArray[Any]
 
 
-class DuplicateGroup(NamedTuple):
+@dataclass(frozen=True, repr=False)
+class DuplicateGroup:
     """Items that repeat one another.
 
     Attributes
@@ -45,10 +56,52 @@ class DuplicateGroup(NamedTuple):
         The one that stays.
     members : tuple of Decision
         The others, each with its reason, score and detail.
+    pictures : mapping
+        What gives the items' pictures, for a notebook.
     """
 
     keeper: ItemKey
     members: tuple[Decision, ...]
+    pictures: Pictures = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        reasons = Counter(one.reason for one in self.members)
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        return f"DuplicateGroup({str(self.keeper)!r} stays; {told})"
+
+    def _repr_html_(self) -> str:
+        return gallery(repr(self), self.tiles(), 1 + len(self.members))
+
+    def tiles(self) -> Iterator[Tile]:
+        """The item that stays and the others, as a notebook shows them."""
+        yield Tile(self.keeper.id, "stays", self.pictures.get(self.keeper))
+        yield from (one.tile(self.pictures.get(one.key)) for one in self.members)
+
+
+class DuplicateGroups(list[DuplicateGroup]):
+    """Groups of items that repeat one another: a list that notebooks show with pictures."""
+
+    def __repr__(self) -> str:
+        copies = sum(len(group.members) for group in self)
+        shown = "".join(f"\n  {group!r}" for group in self[:_SHOWN])
+        more = f"\n  … and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
+        return f"{len(self)} groups of duplicates, {copies} copies{':' if self else ''}{shown}{more}"
+
+    def _repr_html_(self) -> str:
+        copies = sum(len(group.members) for group in self)
+        told = f"{len(self)} groups of duplicates, {copies} copies"
+        return gallery(told, (tile for group in self for tile in group.tiles()), len(self) + copies)
+
+    def to_pandas(self) -> Any:
+        """The copies as a ``pandas.DataFrame``, one a row; ``representative`` names the item that stays.
+
+        Raises
+        ------
+        MissingDependencyError
+            If pandas is not installed.
+        """
+        records = ({**as_record(one), "representative": str(group.keeper)} for group in self for one in group.members)
+        return to_frame(records, ("id", "subset", "reason", "score", "representative"))
 
 
 def clean(data: Data, **options: Any) -> DecisionLog:
@@ -128,7 +181,7 @@ def outliers(data: Data, *, labels: Sequence[str] | None = None, **options: Any)
     return _decided("clip_outliers", items, options)
 
 
-def find_duplicates(data: Data, *, threshold: float | None = None, **options: Any) -> list[DuplicateGroup]:
+def find_duplicates(data: Data, *, threshold: float | None = None, **options: Any) -> DuplicateGroups:
     """Find the groups of items that repeat one another, with the reason of each member.
 
     Parameters
@@ -144,8 +197,8 @@ def find_duplicates(data: Data, *, threshold: float | None = None, **options: An
 
     Returns
     -------
-    list of DuplicateGroup
-        In the order of the items that stay.
+    DuplicateGroups
+        A list of :class:`DuplicateGroup`, in the order of the items that stay.
 
     Examples
     --------
@@ -159,12 +212,15 @@ def find_duplicates(data: Data, *, threshold: float | None = None, **options: An
             raise OptionError(f"vectors alone have no {', '.join(sorted(options))}; give pictures, or --threshold only")
         return _alike(data, 0.95 if threshold is None else threshold)
     given = options if threshold is None else {"threshold": threshold, **options}
-    found = _decided("clip_dedup", data, given).decisions
+    made = _decided("clip_dedup", data, given)
+    found = made.decisions
     members: dict[ItemKey, list[Decision]] = {}
     for one in found:
         if one.representative is not None:
             members.setdefault(one.representative, []).append(one)
-    return [DuplicateGroup(one.key, tuple(members[one.key])) for one in found if one.key in members]
+    return DuplicateGroups(
+        DuplicateGroup(one.key, tuple(members[one.key]), made.pictures) for one in found if one.key in members
+    )
 
 
 def decide_and_report(
@@ -175,10 +231,19 @@ def decide_and_report(
     Parameters and errors are those of :func:`datumaro_clip.curate.run.decide`.
     """
     made = decide(tool, values, items, classes, crew)
+    _latest[:] = [made]
     if values.report:
         write_report(values.report, made, items, limit=values.report_items)
         log.info("Report: %s", Path(values.report) / "report.html")
     return made
+
+
+def last_decisions() -> DecisionLog | None:
+    """What the tool decided that ran last in this process, as after ``dataset.transform("clip_dedup")``.
+
+    Datumaro runs a transform when items are asked for first, as by ``len(dataset)``; None before any tool ran.
+    """
+    return _latest[0] if _latest else None
 
 
 def _decided(name: str, data: Data, options: dict[str, Any]) -> DecisionLog:
@@ -204,7 +269,7 @@ def _items(data: Data, options: dict[str, Any]) -> tuple[list[Item], dict[str, A
     return [Item.of(str(n), embedding=each) for n, each in enumerate(given)], options
 
 
-def _alike(data: npt.NDArray[Any], threshold: float) -> list[DuplicateGroup]:
+def _alike(data: npt.NDArray[Any], threshold: float) -> DuplicateGroups:
     """Stars of vectors that are similar enough, the first of each standing for the others."""
     if problem := Cosine().problem(threshold):
         raise OptionError(f"--threshold {problem}, got {threshold!r}")
@@ -221,4 +286,4 @@ def _alike(data: npt.NDArray[Any], threshold: float) -> list[DuplicateGroup]:
             members.setdefault(head, []).append(
                 Decision(keys[n], "drop", "similar_vectors", found, threshold, representative=keys[head])
             )
-    return [DuplicateGroup(keys[head], tuple(members[head])) for head in sorted(members)]
+    return DuplicateGroups(DuplicateGroup(keys[head], tuple(members[head])) for head in sorted(members))
