@@ -33,10 +33,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.figures import Figure
 from benchmarks.models import model_directory
 from benchmarks.texts import captions
-from benchmarks.vectors import clip_covariance_rows
+from benchmarks.vectors import DIMENSION, clip_covariance_rows
 from datumaro_clip.demo.catalogue import draw_item, sample_spec
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.service.settings import PREFIX
 from datumaro_clip.store import Header, Record, create_store
+from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import ItemKey, Provenance
 
 P = ParamSpec("P")
@@ -51,14 +53,15 @@ def run(work: Path) -> Iterator[Figure]:
     """Measure."""
     yield _load("before")
     model = model_directory("bf16")
-    with _served(work, str(model), _store(work / "vectors", load_model(model).provenance)) as (client, cpu):
+    with served(work, model, _store(work / "vectors", load_model(model).provenance)) as (client, process):
+        cpu = partial(_cpu_seconds, process)
         yield from _framework(client, cpu)
         yield from _searches(client, cpu)
         yield from _throughput(work, client, cpu)
         yield from _zipf(client)
     for kind, pictures in (("products", _products), ("noise", _noise)):
-        with _served(work, "tiny", _empty(work / kind)) as (client, cpu):
-            yield from _uploads(client, cpu, kind, pictures(3 * PICTURES // 5, 0))
+        with served(work, "tiny", empty_store(work / kind)) as (client, process):
+            yield from _uploads(client, partial(_cpu_seconds, process), kind, pictures(3 * PICTURES // 5, 0))
             yield from _ingest_beside_searches(client, kind, pictures(PICTURES, 10_000))
     yield _load("after")
 
@@ -78,7 +81,13 @@ def _searches(client: httpx.Client, cpu: Callable[[], float]) -> Iterator[Figure
     for number, query in enumerate(queries[-REQUESTS // 4 :]):  # The first searches are slower, and nobody's.
         _search(client, f"{query} {number}", {})
     passes: tuple[tuple[str, list[str], dict[str, object], float], ...] = (
-        ("new text", queries[:REQUESTS], {}, 30),
+        ("new text of 8 to 20 words", queries[:REQUESTS], {}, 30),
+        (
+            "new text of 3 words",
+            [f"{' '.join(text.split()[:2])} {n}" for n, text in enumerate(queries[:REQUESTS])],
+            {},
+            30,
+        ),
         ("known text", queries[:REQUESTS], {}, 15),
         ("known text, half filtered", queries[:REQUESTS], {"subsets": ["even"]}, 15),
         ("known text, 1 in 100", queries[:REQUESTS], {"tags": ["rare"]}, 15),
@@ -214,15 +223,16 @@ def _noise(count: int, seed: int) -> list[bytes]:
     """Blurred noise, no two alike, but by ``tiny`` each nearly like all others: the most that an ingest can cost."""
     random = np.random.default_rng(seed)
     small = (Image.fromarray(random.integers(0, 255, (12, 16, 3), np.uint8)) for _ in range(count))
-    return [_jpeg(image.resize((320, 240), Image.Resampling.BICUBIC)) for image in small]
+    return [jpeg(image.resize((320, 240), Image.Resampling.BICUBIC)) for image in small]
 
 
 def _products(count: int, seed: int) -> list[bytes]:
     """Drawn products of the catalogue."""
-    return [_jpeg(draw_item(sample_spec(Random(seed + number)), (320, 240))) for number in range(count)]
+    return [jpeg(draw_item(sample_spec(Random(seed + number)), (320, 240))) for number in range(count)]
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def jpeg(image: Image.Image) -> bytes:
+    """The bytes of a JPEG file."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
@@ -259,18 +269,23 @@ def _store(path: Path, provenance: Provenance) -> Path:
     return path
 
 
-def _empty(path: Path) -> Path:
+def empty_store(path: Path) -> Path:
+    """A store of nothing."""
     with create_store(path, "clip_mmap", Header()):
         pass
     return path
 
 
 @contextmanager
-def _served(work: Path, model: str, store: Path) -> Iterator[tuple[httpx.Client, Callable[[], float]]]:
-    """A service in a process of its own: a client, and what gives the CPU seconds that it has taken."""
+def served(work: Path, model: str | Path, store: Path, **settings: str | Path) -> Iterator[tuple[httpx.Client, int]]:
+    """A service in a process of its own: a client, and the process.
+
+    The model ``stand-in`` needs no memory; settings are those of the environment, as ``DETECTOR``.
+    """
     log = work / f"{store.name}.log"
-    environment = {**os.environ, "DATUMARO_CLIP_CACHE": str(work / "cache")}
-    command = [sys.executable, "-m", "benchmarks.service", model, str(store)]
+    given = {f"{PREFIX}{name}": str(value) for name, value in settings.items()}
+    environment = {**os.environ, "DATUMARO_CLIP_CACHE": str(work / "cache"), **given}
+    command = [sys.executable, "-m", "benchmarks.service", str(model), str(store)]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
@@ -281,7 +296,7 @@ def _served(work: Path, model: str, store: Path) -> Iterator[tuple[httpx.Client,
         with httpx.Client(base_url=found[1], timeout=120, trust_env=False, limits=limits) as client:
             while client.get("/readyz").status_code != 200:
                 time.sleep(0.05)
-            yield client, lambda: _cpu_seconds(process.pid)
+            yield client, process.pid
     finally:
         process.terminate()
         process.wait()
@@ -294,12 +309,13 @@ def _cpu_seconds(process: int) -> float:
 
 def _serve(model: str, store: str) -> None:
     """What the process of its own runs."""
-    from datumaro_clip.service import Settings, create_app
+    from datumaro_clip.service import create_app, from_environment
     from datumaro_clip.service.running import run as serve
 
     logging.basicConfig(level=logging.INFO)
-    settings = Settings(port=0)
-    serve(create_app({"store": store}, load_model(model), settings), settings)
+    settings = from_environment(port=0)
+    encoder = FakeEncoder(DIMENSION) if model == "stand-in" else load_model(model, precision=settings.precision)
+    serve(create_app({"store": store}, encoder, settings), settings)
 
 
 if __name__ == "__main__":

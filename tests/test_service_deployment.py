@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +18,9 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from served import Process, colours_store, picture
 
 from datumaro_clip.model.loading import load_model
@@ -231,6 +235,28 @@ def test_the_dashboard_is_what_its_table_says(tools: Path):
     taken = [(p["gridPos"]["x"], p["gridPos"]["y"]) for p in panels]
     assert len(set(taken)) == len(taken)
     assert all(p["gridPos"]["x"] + p["gridPos"]["w"] <= 24 for p in panels)
+
+
+def test_compose_is_valid_by_its_specification():
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, DEPLOY / "compose.yaml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_grafanas_own_types_read_the_dashboard_and_lose_nothing():
+    register_default_plugins()
+    told = json.loads((DEPLOY / "grafana" / "dashboard.json").read_text())
+    again = json.loads(JSONEncoder().encode(Dashboard.from_json(told)))
+
+    def kept(before: Any, after: Any) -> Any:
+        """What is left of what there was; defaults that were added do not count."""
+        if isinstance(before, dict):
+            return {name: kept(value, after.get(name)) for name, value in before.items()}
+        if isinstance(before, list):
+            return [kept(*pair) for pair in zip(before, after, strict=True)]
+        return after
+
+    assert kept(told, again) == told
 
 
 def test_compose_starts_sound_services_only():

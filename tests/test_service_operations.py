@@ -65,8 +65,12 @@ def test_stages_cache_index_and_queues_are_measured(client: TestClient):
     assert {dict(labels)["stage"] for labels in stages if dict(labels)["kind"] == "text"} == {
         "embed",
         "index",
+        "rescore",
         "records",
     }
+    spent = samples(client, "datumaro_clip_search_seconds_sum")
+    index, rescore = (spent[(("kind", "text"), ("stage", stage))] for stage in ("index", "rescore"))
+    assert 0 < rescore < index
     cache = samples(client, "datumaro_clip_text_cache_total")
     assert cache[(("result", "hit"),)] >= 2
     assert samples(client, "datumaro_clip_index_items")[(("store", "colours"), ("target", "pictures"))] == 10

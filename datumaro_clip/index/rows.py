@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import numpy as np
 
 from datumaro_clip.similarity import exact_scores
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
+
+_TIMED: ContextVar[list[float] | None] = ContextVar("rescoring", default=None)
 
 
 class Found(NamedTuple):
@@ -75,11 +80,32 @@ class VectorRows:
         return gathered
 
 
+def rescored(query: FloatArray, rows: IndexArray, vectors: VectorRows) -> FloatArray:
+    """The exact scores of rows that something quicker has proposed."""
+    start = time.perf_counter()
+    scores = exact_scores(query, vectors[rows])
+    timed = _TIMED.get()
+    if timed is not None:
+        timed.append(time.perf_counter() - start)
+    return scores
+
+
+@contextmanager
+def timed_rescoring() -> Iterator[list[float]]:
+    """The seconds of each exact scoring of proposals, as the searches of this thread do them."""
+    seconds: list[float] = []
+    token = _TIMED.set(seconds)
+    try:
+        yield seconds
+    finally:
+        _TIMED.reset(token)
+
+
 def best_of(queries: Matrix, proposed: Sequence[IndexArray], vectors: VectorRows, k: int) -> Found:
     """The k best of the rows that are proposed for each query, at least k different ones, by their exact scores."""
     found = []
     for query, rows in zip(queries, proposed, strict=True):
-        scores = exact_scores(query, vectors[rows])
+        scores = rescored(query, rows, vectors)
         order = np.lexsort((rows, -scores))[:k]
         found.append((rows[order], scores[order]))
     return Found(np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found]))

@@ -10,8 +10,7 @@ import numpy as np
 
 from datumaro_clip.index.codes import CodedQueries, Codes, bounds, encode_queries
 from datumaro_clip.index.columns import Mask
-from datumaro_clip.index.rows import Found, VectorRows
-from datumaro_clip.similarity import exact_scores
+from datumaro_clip.index.rows import Found, VectorRows, rescored
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
 from datumaro_clip.similarity.threads import in_threads
 from datumaro_clip.system.processors import available_processors
@@ -157,11 +156,11 @@ def _decided(
     keep = upper >= np.partition(lower, len(lower) - k)[len(lower) - k]
     rows, upper = rows[keep], upper[keep]
     first = np.argpartition(upper, len(upper) - k)[len(upper) - k :]
-    scores = exact_scores(query, vectors[rows[first]])
+    scores = rescored(query, rows[first], vectors)
     # The exact scores of the most promising k rule out most of the others.
     others = upper >= scores.min()
     others[first] = False
     rows = np.concatenate([rows[first], rows[others]])
-    scores = np.concatenate([scores, exact_scores(query, vectors[rows[k:]])])
+    scores = np.concatenate([scores, rescored(query, rows[k:], vectors)])
     order = np.lexsort((rows, -scores))[:k]
     return rows[order], scores[order]

@@ -35,14 +35,12 @@ class Metrics:
     request_seconds : Histogram
         By route.
     stage_seconds : Histogram
-        By kind of search (``text``, ``similar``, ``objects``, ``hybrid``) and stage (``embed``, ``index``,
-        ``rescore``, ``records``).
+        By kind of search (``text``, ``similar``, ``objects``, ``hybrid``) and stage: ``embed``, ``index``,
+        ``rescore`` (the part of ``index`` that scores proposals exactly), ``records``.
     text_cache : Counter
         By result: ``hit``, ``miss``.
     ingested : Counter
-        By result: ``created``, ``known``, ``flagged``, ``refused``, ``failed``.
-    refused : Counter
-        Requests that were not begun, by reason.
+        By result: ``created``, ``known``, ``refused``, ``failed``.
     device_busy : Counter
         Seconds that an encoder or detector computed, by part; its rate is the busy share.
     """
@@ -70,7 +68,6 @@ class Metrics:
             registry=registry,
             buckets=(1, 2, 4, 8, 16, 32, 64),
         )
-        self.refused = counter("refused_total", "Requests that were not begun", "reason")
         self.device_busy = counter("device_busy_seconds_total", "Seconds that a part of the model computed", "part")
         self.engine_seconds = histogram("engine_seconds", "Time of a search as the engine itself reports it", "engine")
         self.reloads = counter("store_reloads_total", "Stores taken in after another process wrote them", "result")

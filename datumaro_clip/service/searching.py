@@ -10,6 +10,7 @@ import numpy as np
 
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.index import CAPTIONS, OBJECTS, PICTURES, Filter
+from datumaro_clip.index.rows import timed_rescoring
 from datumaro_clip.service.batching import Batcher
 from datumaro_clip.service.facts import Ints
 from datumaro_clip.service.filters import Filters, Mask
@@ -152,13 +153,15 @@ class Searcher:
         first, k = jobs[0], max(job.k for job in jobs)
         start = time.perf_counter()
         try:
-            found = first.snapshot.index.search(
-                np.stack([job.vector for job in jobs]), k, first.mask, target=first.target, by_item=first.by_item
-            )
+            with timed_rescoring() as rescoring:
+                found = first.snapshot.index.search(
+                    np.stack([job.vector for job in jobs]), k, first.mask, target=first.target, by_item=first.by_item
+                )
         except DatumaroClipError as error:
             return [error] * len(jobs)
         for job in jobs:
             self._metrics.stage_seconds.labels(job.kind, "index").observe(time.perf_counter() - start)
+            self._metrics.stage_seconds.labels(job.kind, "rescore").observe(sum(rescoring))
         return [(rows[: job.k], scores[: job.k]) for job, rows, scores in zip(jobs, *found, strict=True)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
@@ -128,7 +129,8 @@ def _source(service: Service, snapshot: Snapshot, described: Described) -> dict[
     try:
         picture = service.pictures.find(snapshot.path, described.media)
         if isinstance(picture.source, ArchiveMember):
-            return {"source": {**media, "archive": picture.source.archive, "member": picture.source.member}}
+            place = {**media, "archive": picture.source.archive, "member": picture.source.member}
+            return {"source": place, "digest": f"sha256:{hashlib.sha256(picture.source()).hexdigest()}"}
         return {"source": media, "digest": f"sha256:{sha256_file(picture.source)}"}
     except (NotServedError, OSError) as exc:
         return {
