@@ -20,7 +20,6 @@ from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed import loop, records
 from datumaro_clip.distributed.making import merge_shards, read_plan, write_plan
-from datumaro_clip.distributed.places import Folder
 from datumaro_clip.distributed.plan import Plan, cut, keys_digest
 from datumaro_clip.distributed.records import Record, Records, states
 from datumaro_clip.distributed.runner import ShardRunner
@@ -292,27 +291,6 @@ def test_nothing_and_repetitions_cannot_be_cut() -> None:
         cut([], 3)
     with pytest.raises(OptionError, match="two items are called a@train"):
         cut([ItemKey("a", "train"), ItemKey("b", "train"), ItemKey("a", "train")], 2)
-
-
-def test_a_folder_keeps_files_whole_and_gives_a_name_to_one_writer(tmp_path: Path) -> None:
-    place = Folder(tmp_path / "new")
-    assert place.names() == set()
-    assert place.read("a") is None
-    assert place.create("a", b"1")
-    assert not place.create("a", b"2")
-    assert place.read("a") == b"1"
-    place.write("a", b"3")
-    assert place.read("a") == b"3"
-    with place.fill("d") as directory:
-        (directory / "x").write_bytes(b"4")
-        assert place.below("d").names() == set()
-    with pytest.raises(FileExistsError), place.fill("d"):
-        pass
-    with place.fetch("d") as directory:
-        assert (directory / "x").read_bytes() == b"4"
-    place.remove("d")
-    place.remove("a")
-    assert place.names() == set()
 
 
 def test_an_error_while_a_shard_is_made_leaves_nothing_that_counts(

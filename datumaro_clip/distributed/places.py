@@ -37,8 +37,10 @@ class Place(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file, or a directory and all in it, as far as it is there."""
 
-    def fill(self, name: str) -> AbstractContextManager[Path]:
+    def fill(self, name: str, label: str) -> AbstractContextManager[Path]:
         """An empty local directory, which becomes the named one when the block ends well.
+
+        Its file ``label`` is then read as ``NAME/LABEL``; other files are had by :meth:`fetch`.
 
         Raises
         ------
@@ -109,7 +111,7 @@ class Folder:
             target.unlink(missing_ok=True)
 
     @contextmanager
-    def fill(self, name: str) -> Iterator[Path]:
+    def fill(self, name: str, label: str) -> Iterator[Path]:
         try:
             with atomic_directory(self._path / name) as directory:
                 yield directory
@@ -127,6 +129,11 @@ class Folder:
 
 
 def split_place(address: str) -> tuple[Place, str]:
-    """The folder and the name of a file, given its path."""
+    """The folder and the name of a file, given its path or URL."""
+    if "://" in address:
+        from datumaro_clip.distributed.remote import Remote
+
+        url, _, name = address.rpartition("/")
+        return Remote(url), name
     path = Path(address)
     return Folder(path.parent), path.name

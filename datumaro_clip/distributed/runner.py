@@ -95,7 +95,7 @@ class ShardRunner:
                 self.records.clear(number)
                 model = RunModel(replace(self._options, model=self._encoder))
                 items = self._items_of(number)
-                with self.place.fill(self.plan.name(number)) as folder:
+                with self.place.fill(self.plan.name(number), DONE) as folder:
                     self._embed(items, folder, model)
                     made = record("done")
                     (folder / DONE).write_bytes(made.to_json())
