@@ -11,6 +11,7 @@ from datumaro.components.annotation import Bbox
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
+from reports import report_data
 
 from datumaro_clip.cli import main
 from datumaro_clip.errors import OptionError
@@ -142,15 +143,17 @@ def test_open_shows_a_report_in_the_browser(store: Path, tmp_path: Path, monkeyp
     monkeypatch.setattr("webbrowser.open", opened.append)
     assert main(["search", str(store), "red", "-k", "2", "--open"]) == 0
     [address] = opened
-    assert Path(address.removeprefix("file://")).read_text().count("data:image/jpeg") == 2
+    assert len(report_data(Path(address.removeprefix("file://")).read_text())["pictures"]) == 2
 
 
 def test_report_shows_each_hit_with_its_picture(store: Path, tmp_path: Path):
     assert main(["search", str(store), "red", "--objects", "-k", "2", "--report", str(tmp_path / "r")]) == 0
     page = (tmp_path / "r" / "report.html").read_text()
-    assert page.count("data:image/jpeg") == 2
-    assert "<q>mug</q>" in page
-    assert "confidence 0.90" in page
+    assert "<h1>“red”</h1>" in page
+    first, second = report_data(page)["cards"]
+    assert first["picture"] != second["picture"]
+    assert first["record"]["text"] == "mug"
+    assert "confidence 0.90" in first["record"]["detail"]
 
 
 @pytest.mark.parametrize("words", [["--flat"], ["--min-confidence", "0.5"], ["--classes", "hat"]])
