@@ -8,6 +8,7 @@ Each runs in an empty directory, with an empty cache and without a network; time
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 _PATIENCE = 600
+_PROGRESS = re.compile(r"\w+: .*\[.*/s\]|.*s/item\]")
 
 
 def run(path: Path) -> nbformat.NotebookNode:
@@ -46,18 +48,30 @@ def run(path: Path) -> nbformat.NotebookNode:
                 record_timing=False,
                 resources={"metadata": {"path": str(work)}},
             ).execute()
+    for cell in book.cells:
+        if cell.cell_type == "code":
+            cell.outputs = _lasting(cell.outputs)
     book.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return book
+
+
+def _lasting(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Outputs without bars of progress, what is printed between them in one piece, and each picture in one format."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        data = output.get("data", {})
+        if "image/jpeg" in data:  # Pillow gives both, and the other one is several times as large.
+            data.pop("image/png", None)
+        if kept and output.get("name") == kept[-1].get("name") == "stdout":
+            kept[-1].text += output.text
+        elif output.get("name") != "stderr" or _PROGRESS.sub("", output.text).strip():
+            kept.append(output)
+    return kept
 
 
 def save(path: Path) -> None:
     """Run a notebook and save it."""
     book = run(path)
-    for cell in book.cells:
-        for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if "image/jpeg" in data:  # Pillow gives both, and the other one is several times as large.
-                data.pop("image/png", None)
     path.write_text(nbformat.writes(book) + "\n", encoding="utf-8")
     print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
