@@ -33,6 +33,7 @@ COMMANDS = (
     "detector",
     "doctor",
     "embed",
+    "evaluate",
     "explore",
     "fetch",
     "help",

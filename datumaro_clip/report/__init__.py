@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datumaro_clip.report.evaluation import write_evaluation
 from datumaro_clip.report.page import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_evaluation", "write_report"]
