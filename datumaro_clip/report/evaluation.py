@@ -11,10 +11,10 @@ from pathlib import Path
 from datumaro_clip.evaluate.evaluation import Curated, Difference, Evaluation, TrainingSet
 from datumaro_clip.evaluate.scoring import Estimate
 from datumaro_clip.report.curve import Line, draw_curves
+from datumaro_clip.report.page import style_of
 from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
-_STYLE = Path(__file__).parent / "static" / "evaluation.css"
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 # Lines that the style sheet has colours for; a sixth curated set has the first one's.
 _COLOURS = 5
@@ -40,11 +40,12 @@ def write_evaluation(directory: str | os.PathLike[str], found: Evaluation, test:
 
 def render_evaluation(found: Evaluation) -> str:
     """The page as HTML."""
-    style = _STYLE.read_text(encoding="utf-8")
+    style = style_of("evaluation")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(found.raw.name)} · does curation help?</title>\n<style>\n{style}</style>\n"
         "</head>\n<body>\n<main>\n" + "\n".join(_blocks(found)) + "\n</main>\n</body>\n</html>\n"
     )

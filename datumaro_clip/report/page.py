@@ -66,7 +66,7 @@ def render(
     origin: Origin,
 ) -> str:
     """The page as HTML."""
-    style, script = _style(), _script()
+    style, script = style_of("page"), _script()
     # Data is no script: the policy lets one script run, by its hash, and no address be asked.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
@@ -87,8 +87,9 @@ def render(
 
 
 @cache
-def _style() -> str:
-    return (_STATIC / "page.css").read_text(encoding="utf-8")
+def style_of(page: str) -> str:
+    """The style sheet of a page, after the colours that all pages have."""
+    return "".join((_STATIC / name).read_text(encoding="utf-8") for name in ("tokens.css", f"{page}.css"))
 
 
 @cache
