@@ -1,7 +1,7 @@
 """How much memory a service holds: the process, each model and precision, a detector, the index, the engines.
 
-Private memory is what the process alone has (USS); resident is that and what it has mapped of files, which the system
-lets go of when others need the memory. Linux only; engines need the packages and the server of the tests.
+Its own memory is what no file has (RssAnon); resident is that and what it has mapped of files, which the system lets go
+of when others need the memory. Linux only; engines need the packages and the server of the tests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
 
 from benchmarks.figures import Figure
@@ -61,23 +60,24 @@ def run(work: Path) -> Iterator[Figure]:
 
 
 def _figures(name: str, held: tuple[float, ...], beside: tuple[float, ...]) -> Iterator[Figure]:
-    for kind, mine, theirs in zip(("private", "resident"), held, beside, strict=True):
+    for kind, mine, theirs in zip(("its own", "resident"), held, beside, strict=True):
         yield Figure("footprint", f"{name}, {kind}", mine - theirs, "MB")
 
 
 def _held(work: Path, model: str | Path, store: Path, **settings: str | Path) -> tuple[float, float]:
-    """Private and resident MB of a service that has answered some searches and looked at some pictures."""
+    """Own and resident MB of a service that has answered some searches and looked at some pictures."""
     with served(work, model, store, **settings) as (client, process):
         for number, text in enumerate(captions(50)):
             assert client.post("/search", json={"query": text}).status_code == 200
             noise = np.random.default_rng(number).integers(0, 255, (480, 640, 3), np.uint8)
             assert client.post("/analyze", files={"file": jpeg(Image.fromarray(noise))}).status_code == 200
-        return _memory(psutil.Process(process))
+        return _memory(process)
 
 
-def _memory(process: psutil.Process) -> tuple[float, float]:
-    found = process.memory_full_info()
-    return found.uss / 1e6, found.rss / 1e6
+def _memory(process: int) -> tuple[float, float]:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines())
+    own, resident = (int(status[name].split()[0]) / 1000 for name in ("RssAnon", "VmRSS"))
+    return own, resident
 
 
 def _detector() -> Path:

@@ -22,8 +22,6 @@ from datumaro_clip.vectors import ItemKey, VectorSpace, require_same_space
 
 log = logging.getLogger(__name__)
 
-Listener = Callable[[str, Snapshot], None]
-
 
 class ServedStore:
     """One store, and what is kept of it between its snapshots.
@@ -92,7 +90,6 @@ class Collection:
         if not stores:
             raise OptionError("name at least one store; datum export -f clip_mmap makes one")
         self._metrics = metrics
-        self._listeners: list[Listener] = []
         for path in stores.values():
             with open_store(path) as store:
                 if store.header.space is not None:
@@ -103,10 +100,6 @@ class Collection:
 
     def __iter__(self) -> Iterator[Snapshot]:
         return (store.snapshot for store in self.stores.values())
-
-    def listen(self, listener: Listener) -> None:
-        """Call a function with the name and the snapshot whenever a store has changed."""
-        self._listeners.append(listener)
 
     def named(self, name: str | None) -> Snapshot:
         """A store's snapshot; the first where no name is given.
@@ -161,8 +154,6 @@ class Collection:
         if snapshot is not before:
             self._metrics.reloads.labels("taken_in").inc()
             self._measure(name)
-            for listener in self._listeners:
-                listener(name, snapshot)
         return snapshot
 
     async def watch(self, pool: Pool, interval: float) -> None:

@@ -83,33 +83,20 @@ async def read_form(request: Request, model: type[M], most_files: int = 1) -> Fo
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise RequestError(415, "send multipart/form-data with a part 'file', as curl -F file=@picture.jpg does")
     try:
-        parts = await request.form(max_files=most_files, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES)
+        # At the end of the block the form's temporary files are removed.
+        async with request.form(max_files=most_files, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES) as parts:
+            files = [part for name, part in parts.multi_items() if name == "file" and isinstance(part, UploadFile)]
+            fields = {name: parts.getlist(name) for name in parts if name != "file"}
+            contents = tuple([await part.read() for part in files])
     except (MultiPartException, HTTPException) as exc:
         said = exc.message if isinstance(exc, MultiPartException) else str(exc.detail)
         raise RequestError(
             413 if "Too many" in said or "exceeded" in said else 422, f"the form cannot be read: {said}"
         ) from exc
-    async with _Closing(parts):
-        files = [part for name, part in parts.multi_items() if name == "file" and isinstance(part, UploadFile)]
-        fields = {name: parts.getlist(name) for name in parts if name != "file"}
-        contents = tuple([await part.read() for part in files])
     try:
         return Form(model.model_validate({n: _value(model, n, values) for n, values in fields.items()}), contents)
     except ValidationError as exc:
         raise RequestValidationError(exc.errors(include_input=False, include_url=False)) from exc
-
-
-class _Closing:
-    """Removes the temporary files of a form."""
-
-    def __init__(self, form: Any) -> None:
-        self._form = form
-
-    async def __aenter__(self) -> None:
-        pass
-
-    async def __aexit__(self, *error: object) -> None:
-        await self._form.close()
 
 
 def _value(model: type[BaseModel], name: str, values: list[Any]) -> Any:

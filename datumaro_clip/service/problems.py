@@ -103,6 +103,12 @@ class RequestError(DatumaroClipError, RuntimeError):
         self.retry_after, self.headers = retry_after, dict(headers or {})
         self.kind = kind or _TYPES.get(status, "error")
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What an answer says of it."""
+        detail = {"message": str(self), "type": self.kind, "param": self.param, "code": self.status}
+        return {"error": detail, **self.more}
+
 
 def busy(message: str) -> RequestError:
     """The answer where there is too much to do at the moment."""
@@ -134,13 +140,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def answer_to(problem: RequestError, request_id: str) -> Response:
     """A problem as a response."""
-    detail = {"message": str(problem), "type": problem.kind, "param": problem.param, "code": problem.status}
     retry = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
     headers = {**problem.headers, **retry}
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = {"error": detail, "request_id": request_id, **problem.more}
-    return JSONAnswer(body, status_code=problem.status, headers=headers)
+    return JSONAnswer({**problem.told, "request_id": request_id}, status_code=problem.status, headers=headers)
 
 
 def as_problem(error: Exception) -> RequestError:

@@ -138,15 +138,6 @@ class HitAnswer(ItemAnswer):
     caption: FoundCaption | None = None
 
 
-class Candidate(BaseModel):
-    """One of several items with the same id."""
-
-    image_id: str
-    store: str
-    subset: str
-    id: str
-
-
 class IngestAnswer(BaseModel):
     """What became of a picture that was sent."""
 
@@ -166,6 +157,8 @@ class IngestFailure(BaseModel):
     """A picture of a batch that was not taken in."""
 
     error: dict[str, Any]
+    reasons: list[str] | None = Field(default=None, description="where the policy refuses it")
+    duplicate_of: str | None = None
 
 
 class AnalyzedObject(FoundObject):

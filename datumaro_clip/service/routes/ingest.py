@@ -136,9 +136,7 @@ def _answer_or_error(presenter: Presenter, result: Taken | BaseException, with_v
         return _answer(presenter, result, with_vectors)
     if not isinstance(result, Exception):
         raise result
-    problem = as_problem(result)
-    detail = {"message": str(problem), "type": problem.kind, "param": problem.param, "code": problem.status}
-    return {"error": {**detail, **problem.more}}
+    return as_problem(result).told
 
 
 def _objects(objects: Any, *, with_vectors: bool) -> list[Json]:
