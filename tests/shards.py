@@ -11,15 +11,15 @@ from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECTS_OPTION
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
-from datumaro_clip.distributed.making import make_plan
-from datumaro_clip.distributed.plan import PLANNED_OPTIONS, Plan, StoreSettings
+from datumaro_clip.distributed.making import MadePlan, make_plan
+from datumaro_clip.distributed.plan import PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.host.transform import transform_of
 from datumaro_clip.store import open_store
 
 SINGLE = {"model": "tiny", "precision": "f32", "texts": "captions", "objects": True, "cache": "off"}
 
 
-def planned(spec: str, shards: int, **options: object) -> Plan:
+def planned(spec: str, shards: int, **options: object) -> MadePlan:
     """A plan with objects and captions; f32 on the CPU."""
     given = {"model": "tiny", "precision": "f32", "device": "CPU", "texts": "captions", "objects": True, **options}
     values = vars(read_options(PLANNED_OPTIONS, given, "the plan"))

@@ -138,19 +138,41 @@ def test_a_machine_with_other_items_refuses_and_says_so_in_the_status(
     make: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = make(3)
-    write_catalogue(tmp_path / "other", items=ITEMS, seed=6)
+    write_catalogue(tmp_path / "other", items=ITEMS + 4, seed=6)
     work = read_plan(path)
     other = ShardRunner(work.plan, work.place, {}, f"{tmp_path / 'other'}:coco")
-    with pytest.raises(PlanError, match=r"has other items here than the plan.*shard 1 should be 13 items from"):
+    with pytest.raises(PlanError, match=r"lacks \d+ of the 13 items of shard 1 here, as .*@"):
         other.run(1)
     assert main(["plan", "status", path]) == 1
     told = capsys.readouterr().out.splitlines()
     assert told[0].endswith(": 1 failed, 2 open; 0 of 40 items")
     assert told[1].startswith("shard 1: failed, 0 of 13 items after ")
-    assert "has other items here" in told[1]
+    assert "of the 13 items of shard 1 here" in told[1]
     runner_of(path).run(1)
     assert main(["plan", "status", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["states"] == {"open": 2, "done": 1}
+
+
+def test_a_machine_that_reads_the_dataset_in_another_order_makes_the_same_shard(
+    make: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a copy of a folder on another file system is read."""
+    path = make(2, objects=False, texts="none")
+    here, there = runner_of(path), runner_of(path)
+    here.run(0)
+    there._items = dict(reversed(list(there._items.items())))
+    Records(there.plan, there.place).place.remove("0")
+    there.run(0)
+    with open_store(Path(path).with_suffix(".shards") / "0") as store:
+        assert list(store.keys()) == list(here._items)[:20]
+
+
+def test_keys_of_another_plan_are_refused(make: Callable[..., str]) -> None:
+    path = make(2)
+    work = read_plan(path)
+    work.place.write(Records(work.plan, work.place).keys_name(0), b"")
+    with pytest.raises(PlanError, match="the keys beside the plan are not the plan's"):
+        runner_of(path).run(0)
 
 
 def test_a_machine_with_another_model_refuses(make: Callable[..., str]) -> None:
@@ -307,4 +329,4 @@ def test_an_error_while_a_shard_is_made_leaves_nothing_that_counts(
     failed = runner.records.attempt(0)
     assert failed is not None
     assert (failed.state, failed.error) == ("failed", "no room")
-    assert read_plan(path).place.names() == {"0.attempt.json"}
+    assert read_plan(path).place.names() == {"0.attempt.json", "0.keys.jsonl", "1.keys.jsonl"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from datumaro_clip.distributed.places import Place, split_place
-from datumaro_clip.distributed.plan import Plan, StoreSettings, cut, require_explicit
+from datumaro_clip.distributed.plan import Plan, StoreSettings, cut, keys_file, require_explicit
 from datumaro_clip.distributed.records import Records
 from datumaro_clip.errors import OptionError, PlanError
 from datumaro_clip.host.items import key_of
@@ -16,6 +17,14 @@ from datumaro_clip.host.sources import open_dataset, split_spec
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.resolve import default_model
 from datumaro_clip.store import Merged, merge_stores
+from datumaro_clip.vectors import ItemKey
+
+
+class MadePlan(NamedTuple):
+    """A plan, and the keys of all its items in their order."""
+
+    plan: Plan
+    keys: list[ItemKey]
 
 
 class PlannedWork(NamedTuple):
@@ -26,7 +35,7 @@ class PlannedWork(NamedTuple):
     path: str
 
 
-def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> Plan:
+def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> MadePlan:
     """Cut a dataset into shards.
 
     Parameters
@@ -59,13 +68,21 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
     # The space is the same on every device, and in every precision.
     space = load_model(options["model"], local_files_only=options["local_files_only"]).space
     resolved = str(Path(place).resolve())
-    return Plan(f"{resolved}:{name}" if name else resolved, space.fingerprint, store, options, cut(keys, count))
+    dataset = f"{resolved}:{name}" if name else resolved
+    return MadePlan(Plan(dataset, space.fingerprint, store, options, cut(keys, count)), keys)
 
 
-def write_plan(plan: Plan, address: str) -> None:
-    """Write a plan's file."""
+def write_plan(made: MadePlan, address: str) -> None:
+    """Write a plan's file, after the keys of its shards, which the folder of the shards has."""
     place, name = split_place(address)
-    place.write(name, plan.to_json())
+    shards, keys = place.below(_folder(name)), iter(made.keys)
+    for number, shard in enumerate(made.plan.shards):
+        shards.write(Records(made.plan, shards).keys_name(number), keys_file(islice(keys, shard.items)))
+    place.write(name, made.plan.to_json())
+
+
+def _folder(name: str) -> str:
+    return f"{Path(name).stem}.shards"
 
 
 def read_plan(address: str) -> PlannedWork:
@@ -80,7 +97,7 @@ def read_plan(address: str) -> PlannedWork:
     content = place.read(name)
     if content is None:
         raise PlanError(f"there is no plan {address}; make one with datum-clip plan make")
-    return PlannedWork(Plan.from_json(content, address), place.below(f"{Path(name).stem}.shards"), address)
+    return PlannedWork(Plan.from_json(content, address), place.below(_folder(name)), address)
 
 
 def merge_shards(work: PlannedWork, target: Path, *, overwrite: bool = False) -> Merged:

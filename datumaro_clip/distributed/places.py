@@ -121,7 +121,8 @@ class Folder:
             raise
         # What killed attempts left; whoever else is at it will find that it is done.
         for left in self._path.glob(f".{name}.*.tmp"):
-            shutil.rmtree(left, ignore_errors=True)
+            with suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     @contextmanager
     def fetch(self, name: str) -> Iterator[Path]:

@@ -17,7 +17,7 @@ from datumaro_clip.curate.options import Option, read_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
 from datumaro_clip.errors import OptionError, PlanError
 from datumaro_clip.store import DTYPES, kind_names
-from datumaro_clip.store.base import to_line
+from datumaro_clip.store.base import from_line, to_line
 from datumaro_clip.vectors import ItemKey
 
 FORMAT = "datumaro-clip plan"
@@ -87,10 +87,6 @@ class Plan:
     def items(self) -> int:
         """Of all shards."""
         return sum(shard.items for shard in self.shards)
-
-    def start(self, number: int) -> int:
-        """The place in the dataset of a shard's first item."""
-        return sum(shard.items for shard in self.shards[:number])
 
     def name(self, number: int) -> str:
         """A shard's name: its number, as wide as the last one's, so that names sort as numbers do."""
@@ -186,9 +182,24 @@ def cut(keys: Sequence[ItemKey], count: int) -> tuple[Shard, ...]:
     return tuple(Shard(len(part), part[0], part[-1], keys_digest(part)) for part in parts)
 
 
+def keys_file(keys: Iterable[ItemKey]) -> bytes:
+    """Keys in their order, each as the line of JSON that a store has of an item with nothing but a key."""
+    return b"".join(to_line(key, {}) for key in keys)
+
+
 def keys_digest(keys: Iterable[ItemKey]) -> str:
-    """SHA-256 over keys in their order, each as the line of JSON that a store has of an item with nothing but a key."""
-    state = hashlib.sha256()
-    for key in keys:
-        state.update(to_line(key, {}))
-    return state.hexdigest()
+    """SHA-256 of :func:`keys_file`, in hexadecimal digits."""
+    return hashlib.sha256(keys_file(keys)).hexdigest()
+
+
+def read_keys(content: bytes, shard: Shard) -> list[ItemKey]:
+    """The keys of a shard.
+
+    Raises
+    ------
+    PlanError
+        If the file is of another plan.
+    """
+    if hashlib.sha256(content).hexdigest() != shard.keys:
+        raise PlanError("the keys beside the plan are not the plan's; make it anew with datum-clip plan make")
+    return [from_line(line)[0] for line in content.splitlines()]

@@ -148,6 +148,10 @@ class Records:
         if self.plan.name(number) in self.place.names() and self.done(number) is None:
             self.place.remove(self.plan.name(number))
 
+    def keys_name(self, number: int) -> str:
+        """The file with the keys of a shard's items."""
+        return f"{self.plan.name(number)}.keys.jsonl"
+
     def _read(self, number: int, name: str) -> Record | None:
         found = Record.from_json(self.place.read(name))
         return found if found is not None and found.digest == self.plan.digest(number) else None

@@ -17,7 +17,7 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.summary import EmbeddingSummary
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.distributed.places import Place
-from datumaro_clip.distributed.plan import Plan, keys_digest
+from datumaro_clip.distributed.plan import Plan, read_keys
 from datumaro_clip.distributed.records import BEAT_SECONDS, DONE, Record, Records, State, worker_name
 from datumaro_clip.errors import PlanError, SpaceMismatchError, with_cure
 from datumaro_clip.host.adding import embed_to_store
@@ -25,6 +25,7 @@ from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.vectors import ItemKey
 
 if TYPE_CHECKING:
     from datumaro.components.dataset import Dataset
@@ -64,7 +65,7 @@ class ShardRunner:
         Raises
         ------
         PlanError
-            If this machine's dataset has other items.
+            If this machine's dataset lacks items.
         SpaceMismatchError
             If this machine's model is another.
         DatumaroClipError, OSError
@@ -123,24 +124,23 @@ class ShardRunner:
         )
 
     def _items_of(self, number: int) -> list[DatasetItem]:
-        """The items of a shard, which must be those that the plan was made of."""
-        shard, start = self.plan.shards[number], self.plan.start(number)
-        items = self._items[start : start + shard.items]
-        if len(self._items) != self.plan.items or keys_digest(map(key_of, items)) != shard.keys:
+        """The items of a shard, in the plan's order: datasets are not read in the same order on every file system."""
+        content = self.place.read(self.records.keys_name(number))
+        keys = read_keys(content or b"", self.plan.shards[number])
+        if missing := [key for key in keys if key not in self._items]:
             raise PlanError(
-                f"{self._spec} has other items here than the plan, or has them in another order: shard {number} should "
-                f"be {shard.items} items from {shard.first} to {shard.last}. Let all machines read one copy, name it "
-                "with --dataset, or make the plan anew"
+                f"{self._spec} lacks {len(missing)} of the {len(keys)} items of shard {number} here, as {missing[0]}; "
+                "name the dataset that the plan was made of with --dataset, or make the plan anew"
             )
-        return items
+        return [self._items[key] for key in keys]
 
     @cached_property
     def _dataset(self) -> Dataset:
         return open_dataset(self._spec)
 
     @cached_property
-    def _items(self) -> list[DatasetItem]:
-        return list(self._dataset)
+    def _items(self) -> dict[ItemKey, DatasetItem]:
+        return {key_of(item): item for item in self._dataset}
 
     @cached_property
     def _objects(self) -> Objects | None:
