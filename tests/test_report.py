@@ -91,9 +91,11 @@ def test_the_command_can_be_run_again(arguments: list[str], told: str):
     assert command_line(arguments) == told
 
 
-def test_the_dataset_is_the_folder_that_holds_the_pictures(tmp_path: Path):
+def test_the_dataset_is_the_folder_that_holds_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     items = [Item.of("a", tmp_path / "train" / "a.png"), Item.of("b", tmp_path / "val" / "b.png")]
     assert Origin.of(items).dataset == str(tmp_path)
+    monkeypatch.chdir(tmp_path.parent)
+    assert Origin.of(items).dataset == tmp_path.name
     assert Origin.of([Item.of("a", np.zeros((2, 2, 3), np.uint8))]).dataset == ""
 
 

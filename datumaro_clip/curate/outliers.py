@@ -106,29 +106,30 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
                 told = {"score": float(fits.own[n]), "threshold": limit}
                 detail = f"fits neither its label ({names[labels[n]]}) nor {other}"
                 verdicts.set([rows[n]], action="drop", reason="outlier", detail=detail, **told)
-        if options.what != "labels":
-            belongs = ~np.isin(np.arange(len(rows)), list(foreign))
-            verdicts.measured("cosine similarity with the own label", fits.own, belongs, fits.fence, 1.0)
-    if options.what == "pictures":
-        return
-    found = doubt_labels(vectors, labels, by_class, len(names))
-    doubts, proposed = found.doubts, found.proposed
-    if by_class is not None and len(owner):
-        leanings = caption_leanings(class_scores(captions, classes), owner, labels, proposed)
-        doubts = np.where(leanings > _DEFENDED, 0, doubts)
-    for n in np.flatnonzero(doubts >= options.min_doubt).tolist():
-        if n not in foreign:
-            given, better = names[labels[n]], names[proposed[n]]
-            verdicts.set(
-                [rows[n]],
-                action="drop",
-                reason="wrong_label",
-                score=doubts[n],
-                threshold=options.min_doubt,
-                label=better,
-                detail=f"labelled {given}, more likely {better}",
-                attributes={"clip_label": better},
-            )
+    wrong: set[int] = set()
+    if options.what != "pictures":
+        found = doubt_labels(vectors, labels, by_class, len(names))
+        doubts, proposed = found.doubts, found.proposed
+        if by_class is not None and len(owner):
+            leanings = caption_leanings(class_scores(captions, classes), owner, labels, proposed)
+            doubts = np.where(leanings > _DEFENDED, 0, doubts)
+        wrong = set(np.flatnonzero(doubts >= options.min_doubt).tolist()) - foreign
+    for n in sorted(wrong):
+        given, better = names[labels[n]], names[proposed[n]]
+        verdicts.set(
+            [rows[n]],
+            action="drop",
+            reason="wrong_label",
+            score=doubts[n],
+            threshold=options.min_doubt,
+            label=better,
+            detail=f"labelled {given}, more likely {better}",
+            attributes={"clip_label": better},
+        )
+    if by_class is not None:
+        told_of = wrong if options.what == "labels" else wrong | foreign
+        belongs = ~np.isin(np.arange(len(rows)), sorted(told_of))
+        verdicts.measured("cosine similarity with the own label", fits.own, belongs, fits.fence, 1.0)
 
 
 def _foreign(

@@ -24,7 +24,7 @@ class Origin(NamedTuple):
     command : str
         The command line, for a POSIX shell; empty where a program of the user's made them.
     dataset : str
-        Where the pictures lie; empty where no file holds them.
+        Where the pictures lie, from the current directory on if they are below it; empty where no file holds them.
     made : datetime
         When, in local time.
     """
@@ -50,6 +50,8 @@ def _common_folder(items: Iterable[Item]) -> str:
     """The folder that holds the pictures' files; of a single file, the file."""
     paths = {item.media for item in items if item.media and "://" not in item.media}
     try:
-        return os.path.commonpath(paths) if paths else ""
+        folder = os.path.commonpath(paths) if paths else ""
     except ValueError:  # some absolute, some not; several drives
         return ""
+    is_below = bool(folder) and Path(folder).is_relative_to(Path.cwd())
+    return os.path.relpath(folder) if is_below else folder

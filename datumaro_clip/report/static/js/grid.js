@@ -117,7 +117,7 @@ function Tile({ row, box, band }) {
     ${badge ? html`<span class=${`badge ${kind}`}>${badge}</span>` : null}
     ${groupOf(row).length > 2 && record.reason === "representative" ? html`<span class="badge number">${groupOf(row).length - 1} copies</span>` : null}
     <div class="said"><b title=${record.id}>${record.id}</b>
-      <span>${[record.subset, label, record.score === undefined ? "" : `score ${score(record.score)}`].filter(Boolean).join(" · ")}</span>
+      <span>${[record.score === undefined ? "" : `score ${score(record.score)}`, record.subset, label].filter(Boolean).join(" · ")}</span>
       <span class="text" title=${text}>${text}</span></div>
     ${data.judged ? html`<${Boxes} row=${row} />` : null}
   </li>`;
@@ -127,10 +127,10 @@ function Tile({ row, box, band }) {
 export function Boxes({ row }) {
   const { record } = cards[row];
   const choice = state.choices.get(row);
-  const what = record.action === "label" ? " label" : "";
+  const [yes, no] = record.action === "label" ? ["Label", "No label"] : ["Keep", "Drop"];
   return html`<div class="boxes" role="group" aria-label=${`Your choice for ${record.id}`}>
-    <button type="button" class="keep" aria-pressed=${choice === "keep"} title="k" onClick=${() => choose([row], "keep")}>✓ Keep${what}</button>
-    <button type="button" class="drop" aria-pressed=${choice === "drop"} title="x" onClick=${() => choose([row], "drop")}>✕ Drop${what}</button>
+    <button type="button" class="keep" aria-pressed=${choice === "keep"} title="k" onClick=${() => choose([row], "keep")}>✓ ${yes}</button>
+    <button type="button" class="drop" aria-pressed=${choice === "drop"} title="x" onClick=${() => choose([row], "drop")}>✕ ${no}</button>
   </div>`;
 }
 

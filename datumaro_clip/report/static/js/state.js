@@ -35,11 +35,13 @@ export function reasonOf({ action, reason = "" }) {
 }
 
 const SEPARATOR = "\u0000";
+/** What the title of a fate begins with that captions, labels or boxes share, and not items. */
+export const OF_PARTS = "Annotations: ";
 
 /** @param {Card} card */
 function verdictOf({ record }) {
   const { title } = fateOf(record);
-  return [record.annotation === undefined ? title : `Annotations: ${title.toLowerCase()}`, reasonOf(record)].join(SEPARATOR);
+  return [record.annotation === undefined ? title : `${OF_PARTS}${title.toLowerCase()}`, reasonOf(record)].join(SEPARATOR);
 }
 
 export const table = new Table(cards.length, [], new ArrayBuffer(0));

@@ -3,7 +3,7 @@
 
 import { html } from "../../../explorer/static/vendor/htm-preact-3.1.1.js";
 import { countValues } from "../../../explorer/static/js/table.js";
-import { cards, data, fateOf, reasonOf, setFilter, shown, state, table } from "./state.js";
+import { cards, data, fateOf, OF_PARTS, setFilter, shown, state, table } from "./state.js";
 
 const column = /** @type {import("../../../explorer/static/js/table.js").Column} */ (table.column("verdict"));
 const everything = new Uint8Array(cards.length).fill(1);
@@ -35,7 +35,8 @@ export function Summary() {
     if (!values.delete(value)) values.add(value);
     setFilter("verdict", values.size ? { values } : null);
   };
-  return html`<div class="ratio" aria-hidden="true">${fates.map(({ title, kind, count }) => html`<i key=${title} class=${kind} style=${{ flexGrow: String(count) }}></i>`)}</div>
+  const ofItems = fates.filter(({ title }) => !title.startsWith(OF_PARTS));
+  return html`<div class="ratio" aria-hidden="true">${ofItems.map(({ title, kind, count }) => html`<i key=${title} class=${kind} style=${{ flexGrow: String(count) }}></i>`)}</div>
     <ul class="fates">${fates.map(({ title, kind, count, values }) => html`<li key=${title} class=${kind}>
       <h2><b>${count.toLocaleString("en")}</b> ${title}</h2>
       <div class="chips">${values.map((value) => html`<button key=${value} type="button" class="chip" aria-pressed=${chosen.has(value)} onClick=${() => toggle(value)}>
