@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from served import client_of, colours_store
+from served import client_of, colours_store, picture
 from starlette.testclient import TestClient
 
+from datumaro_clip.errors import OptionError
 from datumaro_clip.service import Settings, create_app
 from datumaro_clip.service.assets import STATIC
 from datumaro_clip.service.running import JSONLines, listen
@@ -179,3 +180,22 @@ def test_small_answers_are_sent_at_once():
             return await found
 
     assert asyncio.run(answered()) == 1
+
+
+def test_a_service_begins_with_a_store_that_is_not_there_if_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Otherwise the message names the option; what was taken in is there for the next service."""
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+    stores = {"photos": tmp_path / "photos"}
+    with pytest.raises(OptionError, match=r"nothing at .*photos.*--create"):
+        create_app(stores, FakeEncoder())
+    with client_of(stores, settings=Settings(create=True)) as client:
+        assert client.post("/search", json={"query": "red"}).json() == []
+        taken = client.post("/ingest/image", files={"file": picture((255, 0, 0))}).json()
+    with client_of(stores) as client:
+        assert [hit["image_id"] for hit in client.post("/search", json={"query": "red"}).json()] == [taken["image_id"]]
+
+
+def test_whoever_is_told_the_address_can_connect_at_once():
+    """A script reads it from the log and asks: it must not be refused because nobody listens yet."""
+    with listen(Settings(port=0)) as listening:
+        socket.create_connection(listening.getsockname(), timeout=5).close()

@@ -122,6 +122,20 @@ def test_without_leave_this_machine_is_not_asked(server: FaultServer, tmp_path: 
     assert (row["error"], server.asked.total()) == ("forbidden_address", 0)
 
 
+def test_whoever_forgot_to_allow_a_network_is_told_how_to_go_on(
+    server: FaultServer, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+):
+    """Both options are named; the command that has them fetches what was refused."""
+    command = ["fetch", str(write_table(tmp_path / "t.csv", [f"{server.url}/ok/1"])), "-o", str(tmp_path / "out")]
+    with caplog.at_level("INFO"):
+        assert cli.main(command) == 0
+    assert "forbidden_address 1" in capsys.readouterr().out
+    assert "--allow-address NETWORK" in caplog.text
+    assert "--retry-failed" in caplog.text
+    assert cli.main([*command, "--allow-address", "127.0.0.1", "--retry-failed"]) == 0
+    assert "1 pictures" in capsys.readouterr().out
+
+
 def test_what_says_noai_is_fetched_only_if_that_is_refused(server: FaultServer, tmp_path: Path):
     [row] = fetch(write_table(tmp_path / "t.csv", [f"{server.url}/noai/1"]), tmp_path / "out", ignore_noai=True)
     assert row["status"] == "ok"

@@ -19,6 +19,8 @@ from datumaro_clip.tables.options import TableOptions
 NAME = "fetch"
 HELP = "fetch the pictures of a table of addresses, and keep them aligned with their rows"
 
+_log = logging.getLogger(__name__)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -54,6 +56,10 @@ def run(args: argparse.Namespace) -> int:
         counts = fetch_table(args.table, args.output_dir, TableOptions(url_column=args.url_column), options, bar.update)
     failed = {reason: count for reason, count in sorted(counts.items()) if reason != "ok"}
     told = f" ({', '.join(f'{reason} {count}' for reason, count in failed.items())})" if failed else ""
+    if failed.get("forbidden_address"):
+        _log.warning("addresses of private networks are not connected to; --allow-address NETWORK allows one")
+    if failed and not args.retry_failed:
+        _log.info("the same command with --retry-failed asks again for the rows that failed")
     say(f"{counts.total()} rows: {counts['ok']} pictures in {args.output_dir}, {sum(failed.values())} failed{told}")
     return 0
 

@@ -28,7 +28,7 @@ from datumaro_clip.service.problems import RequestError, answer_to
 from datumaro_clip.service.routes import embeddings, ingest, operations, pictures, records, search
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.settings import PREFIX, Settings, from_environment
-from datumaro_clip.store import open_store
+from datumaro_clip.store import Header, create_store, open_store
 from datumaro_clip.system.entry_points import load, offered
 from datumaro_clip.system.versions import library_versions
 
@@ -85,6 +85,8 @@ def create_app(
     """
     settings = settings or Settings()
     paths = {name: Path(path) for name, path in stores.items()}
+    for path in paths.values():
+        _require_store(path, settings)
     if detector is None and settings.detector is not None:
         detector = OpenVINODetector(find_detector(settings.detector), settings.device)
     service = Service(paths, encoder or _encoder_for(paths, settings), settings, detector)
@@ -181,6 +183,16 @@ def _guarded(api: FastAPI, service: Service) -> ASGIApp:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
         )
     return Observed(inner, service.metrics)
+
+
+def _require_store(path: Path, settings: Settings) -> None:
+    """Make an empty store where none is, if the settings say so."""
+    if path.exists():
+        return
+    if not settings.create:
+        raise OptionError(f"there is nothing at {path}; check the path, or begin with an empty store: --create")
+    with create_store(path, "clip_mmap", Header()):
+        log.info("%s is a new store", path)
 
 
 def _encoder_for(stores: Mapping[str, Path], settings: Settings) -> Encoder:

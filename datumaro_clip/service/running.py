@@ -113,6 +113,8 @@ def listen(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        # Before anybody is told the address, so that who is told can ask at once.
+        listening.listen(socket.SOMAXCONN)
     except OSError as exc:
         listening.close()
         raise OptionError(

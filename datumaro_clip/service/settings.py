@@ -50,6 +50,7 @@ class Settings:
     allow_fetch: Annotated[tuple[str, ...], Told("host from which pictures may be fetched for embeddings", "HOST")] = ()
     media_root: Annotated[tuple[Path, ...], Told("folder below which pictures are served, too", "DIR")] = ()
     token_file: Annotated[Path | None, Told("file with lines 'read TOKEN' and 'write TOKEN'", "FILE")] = None
+    create: Annotated[bool, Told("make stores that are not there, to be filled by what is taken in")] = False
     read_only: Annotated[bool, Told("refuse ingest, delete and decisions")] = False
     ingest_policy: Annotated[str, Told("what becomes of new pictures with defects: accept, flag or refuse")] = "accept"
     decisions: Annotated[Path | None, Told("folder of the journals (default: STORE-decisions)", "DIR")] = None
