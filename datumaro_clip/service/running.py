@@ -100,7 +100,7 @@ def _log_as_json() -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket bound to the settings' address.
+    """A socket that listens on the settings' address.
 
     Raises
     ------

@@ -1,0 +1,52 @@
+"""Both tours of docs/tours, on drawn data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+pytest.importorskip("httpx", reason="needs the extra 'test'")
+
+TOURS = Path(__file__).parents[1] / "docs" / "tours"
+
+
+def tour(name: str, work: Path, *options: object) -> list[str]:
+    """The command that runs a tour."""
+    return [sys.executable, str(TOURS / name), "-o", str(work), *map(str, options)]
+
+
+def stages(work: Path) -> dict[str, dict]:
+    """What is known of each stage."""
+    return {one["stage"]: one for one in map(json.loads, (work / "stages.jsonl").read_text().splitlines())}
+
+
+def test_the_tour_of_products_is_taken_up_after_a_kill(tmp_path: Path):
+    """No stage is done twice; a catalogue's planted defects are dropped for their reasons; the service finds."""
+    command = tour("products.py", tmp_path / "work", "--items", 120)
+    environment = {**os.environ, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        next(line for line in first.stdout if line.startswith("# collect the pictures"))
+        next(line for line in first.stdout if line.startswith("$ datum-clip fetch"))
+        first.kill()
+    before = stages(tmp_path / "work")
+    assert list(before)[-1] == "sample for diverse texts"
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
+    after = stages(tmp_path / "work")
+    assert {name: after[name] for name in before} == before
+    assert done.stdout.count(": done before") == len(before)
+
+    numbers = [(one["items_in"], one["items_out"]) for one in after.values()]
+    assert [later[0] for later in numbers[2:]] == [sooner[1] for sooner in numbers[1:-1]]
+    assert all(one["cpu_seconds"] > 0 for one in after.values())
+    assert after["clean"]["dropped"].keys() == {"no_image"}
+    assert after["drop duplicates"]["dropped"].keys() >= {"exact_duplicate", "semantic_duplicate"}
+    assert after["export, 90 to 10"]["note"].endswith("0 copies in both")
+    [found] = [line for line in done.stdout.splitlines() if line.strip().startswith("une théière à pois:")]
+    assert "teapot" in found.lower() or "théière" in found.lower()
