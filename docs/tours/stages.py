@@ -114,6 +114,11 @@ class Tour:
         served.wait()
         return served
 
+    def end(self, served: Served, *, kill: bool = False) -> None:
+        """End a service, with SIGKILL where asked for."""
+        self._usage.let_go(served.process.pid)
+        served.end(kill=kill)
+
     def table(self) -> str:
         """The stages as a table in Markdown."""
         lines = ["| stage | in | out | dropped | s | CPU s | MB |", "| --- | --- | --- | --- | --- | --- | --- |"]
@@ -163,12 +168,15 @@ class _Usage:
         self._cpu += usage.ru_utime + usage.ru_stime
         self._memory = max(self._memory, usage.ru_maxrss / 1000)
 
+    def let_go(self, pid: int) -> None:
+        """Count what a server has used."""
+        self._cpu += _cpu_of(pid) - self.servers.pop(pid)
+        self._memory = max(self._memory, psutil.Process(pid).memory_info().rss / 1e6)
+
     def told(self) -> dict[str, float]:
         """The figures."""
-        for pid, before in self.servers.items():
-            if psutil.pid_exists(pid):
-                self._cpu += _cpu_of(pid) - before
-                self._memory = max(self._memory, psutil.Process(pid).memory_info().rss / 1e6)
+        for pid in list(self.servers):
+            self.let_go(pid)
         own = time.process_time() - self._own
         return {"seconds": time.monotonic() - self._began, "cpu_seconds": self._cpu + own, "memory": self._memory}
 
