@@ -12,8 +12,7 @@ import pytest
 from served import client_of
 from starlette.testclient import TestClient
 
-from datumaro_clip import Encoder, cli, load_model
-from datumaro_clip.cli import search as search_command
+from datumaro_clip import Encoder, cli, load_model, search
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.captions import LANGUAGES, describe
 from datumaro_clip.demo.catalogue.spec import ATTRIBUTES
@@ -101,7 +100,7 @@ def test_service_command_and_python_find_the_same(
 ):
     """The same items in the same order, with the same scores."""
     # The command loads its model anew each time, which is not the point here.
-    monkeypatch.setattr(search_command, "load_model", functools.cache(search_command.load_model))
+    monkeypatch.setattr(search, "load_model", functools.cache(search.load_model))
     for text in queries(language):
         ids, scores = zip(*of_service(client, text), strict=True)
         for found in (of_command(catalogue / "store", text, capsys), of_python(index, encoder, text)):
