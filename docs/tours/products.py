@@ -12,11 +12,12 @@ import argparse
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from stages import Counts, Tour, dropped_items
 
@@ -63,6 +64,7 @@ def _walk(tour: Tour, table: Path, sizes: Sequence[int] | None) -> None:
     tour.stage("align", _transform, "clip_align", "clean", "aligned", "", makes=["aligned"])
     levels = "--levels exact near semantic --keep-ratio 0.9"
     tour.stage("drop duplicates", _transform, "clip_dedup", "aligned", "unique", levels, makes=["unique"])
+    tour.stage("evaluate", _evaluate, makes=["evaluation"])
     tour.stage("export, 90 to 10", _export, makes=["final", "marked"])
     tour.stage("serve and search", _serve, makes=["products"])
 
@@ -146,6 +148,25 @@ def _embed(tour: Tour) -> Counts:
     tour.run("datum-clip embed clean:clip_table -o vectors -f clip_mmap --texts captions --show 0")
     told = json.loads(tour.run("datum-clip inspect vectors --json"))
     return Counts(len(_rows(tour.directory / "clean")), told["items"])
+
+
+def _evaluate(tour: Tour) -> Counts:
+    """Train a classifier of the categories on what was collected, on what was curated, and on random parts as large."""
+    sets = "pictures:clip_table clean:clip_table unique:clip_table"
+    how = "--features pictures --copies exact --seeds 3 --sizes 1 --report evaluation --json"
+    told = json.loads(tour.run(f"datum-clip evaluate {sets} {how}"))
+    raw = told["raw"]["curve"][-1]
+    notes = [f"raw {raw['samples']:,}: {_accuracy(raw)}"]
+    for one in told["curated"]:
+        whole, random = one["curve"][-1], one["random"]["curve"][-1]
+        notes.append(f"{one['name']} {whole['samples']:,}: {_accuracy(whole)}, random {_accuracy(random)}")
+        print(f"    {one['sentence']}")
+    test = told["test"]["items"]
+    return Counts(raw["samples"] + test, raw["samples"], {"test set": test}, "; ".join(notes))
+
+
+def _accuracy(point: Mapping[str, Any]) -> str:
+    return f"{point['accuracy']['value']:.3f}"
 
 
 def _export(tour: Tour) -> Counts:

@@ -100,7 +100,7 @@ class Tour:
         assert process.stdout is not None
         out = process.stdout.read()
         self._usage.add(process)
-        print(*(f"    {line}" for line in out.splitlines()[-12:]), sep="\n", flush=True)
+        print(*(f"    {line[:160]}" for line in out.splitlines()[-12:]), sep="\n", flush=True)
         if process.returncode:
             raise RuntimeError(f"the command ended with status {process.returncode}: {command}")
         return out
