@@ -259,6 +259,14 @@ def test_status_tells_slow_and_silent_shards(make: Callable[..., str]) -> None:
     assert [each.state for each in states(kept)] == [*["done"] * 3, "running", "slow", "silent", "open"]
 
 
+@pytest.mark.parametrize("change", [{"seconds": "9"}, {"failures": [1]}, {"sources": {"cache": None}}, {"worker": 7}])
+def test_a_record_that_is_none_counts_for_nothing(change: dict[str, object]) -> None:
+    sound = Record("done", "digest", "worker", failures={"missing": 1})
+    assert Record.from_json(sound.to_json()) == sound
+    assert Record.from_json(json.dumps({**vars(sound), **change}).encode()) is None
+    assert Record.from_json(sound.to_json()[:-9]) is None
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{}", b"[]", b'{"format": "datumaro-clip plan"}', b"\xff", b"[" * 100_000],

@@ -19,9 +19,6 @@ class Place(Protocol):
     def below(self, name: str) -> Place:
         """A folder in this one; it need not exist."""
 
-    def path_of(self, name: str) -> str:
-        """What to call a file or directory to people."""
-
     def names(self) -> set[str]:
         """What is there."""
 
@@ -66,9 +63,6 @@ class Folder:
 
     def below(self, name: str) -> Folder:
         return Folder(self._path / name)
-
-    def path_of(self, name: str) -> str:
-        return str(self._path / name)
 
     def names(self) -> set[str]:
         return set(os.listdir(self._path)) if self._path.is_dir() else set()

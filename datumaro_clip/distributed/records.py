@@ -71,11 +71,14 @@ class Record:
     def from_json(cls, content: bytes | None) -> Record | None:
         """A file's content; None where there is none, or it is no record."""
         try:
-            told: dict[str, Any] = json.loads(content or b"null")
-            record = None if told is None else cls(**{each.name: told[each.name] for each in fields(cls)})
-            return record if record is None or isinstance(record.seconds, int | float) else None
-        except (ValueError, KeyError, TypeError, RecursionError):
+            told: Any = json.loads(content or b"null")
+            record = cls(**{each.name: told[each.name] for each in fields(cls)})
+            texts = (record.state, record.digest, record.worker, record.told, record.error)
+            numbers = (record.items, record.seconds, record.beat, *record.sources.values(), *record.failures.values())
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
+        is_sound = all(isinstance(each, str) for each in texts)
+        return record if is_sound and all(isinstance(each, int | float) for each in numbers) else None
 
     @property
     def pace(self) -> float:

@@ -42,9 +42,6 @@ class Remote:
     def below(self, name: str) -> Remote:
         return Remote(f"{self._url}/{name}")
 
-    def path_of(self, name: str) -> str:
-        return f"{self._url}/{name}"
-
     def names(self) -> set[str]:
         with self._reached():
             found: list[str] = []
