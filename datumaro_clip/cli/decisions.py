@@ -20,7 +20,6 @@ from datumaro_clip.curate.decisions import (
     tell_unknown_exceptions,
     write_decisions,
 )
-from datumaro_clip.curate.options import add_options
 from datumaro_clip.curate.tools import MODULES
 
 NAME = "decisions"
@@ -63,11 +62,13 @@ class _ToolParser(Parser):
         if not any(action.dest == "dataset" for action in self._actions):
             from datumaro_clip.curate.run import options_of
             from datumaro_clip.curate.tools import tool_named
+            from datumaro_clip.host.configured import add_configured_options
 
             self.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to decide about, as a store")
             self.add_argument("-o", "--output", required=True, metavar="FILE", help="the decisions to write")
             add_ray(self)
-            add_options(self, options_of(tool_named(self.prog.split()[-1])))
+            name = self.prog.split()[-1]
+            add_configured_options(self, options_of(tool_named(name)), name)
         return super().parse_known_args(args, namespace)
 
 

@@ -164,7 +164,7 @@ def _caches(root: Path) -> Iterator[str]:
 
 def _outside_the_tested_set() -> Iterator[str]:
     """Libraries of the extra ``export`` that are here in another version than exports were tested with."""
-    if not library_versions(EXTRAS["export"]):
+    if not library_versions(EXTRAS.get("export", ())):
         yield "not installed"
         return
     lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()

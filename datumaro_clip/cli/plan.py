@@ -15,6 +15,7 @@ from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.distributed.records import Record, Records, ShardState, states, tell_slowest
 from datumaro_clip.errors import OptionError
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser])
         metavar="N",
         help="with --ray: how often a shard may lose its worker (default: %(default)s)",
     )
-    add_options(run, LOCAL_OPTIONS)
+    add_configured_options(run, LOCAL_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
