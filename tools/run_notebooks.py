@@ -19,7 +19,7 @@ from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
 _PATIENCE = 600
-_PROGRESS = re.compile(r"\w+: .*\[.*/s\]|.*s/item\]")
+_PROGRESS = re.compile(r"\w+: .*\[.*\]")
 
 
 def run(path: Path) -> nbformat.NotebookNode:

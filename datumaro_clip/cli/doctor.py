@@ -48,6 +48,7 @@ EXTRAS = {
     "opensearch": {"opensearch-py": "opensearchpy"},
     "pgvector": {"psycopg": "psycopg"},
     "ray": {"ray": "ray"},
+    "s3": {"fsspec": "fsspec", "s3fs": "s3fs"},
     "serve": {
         "fastapi": "fastapi",
         "prometheus-client": "prometheus_client",

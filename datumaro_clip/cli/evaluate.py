@@ -8,11 +8,12 @@ from pathlib import Path
 
 from datumaro_clip.cli.arguments import add_json
 from datumaro_clip.cli.printing import say, say_json
-from datumaro_clip.curate.options import add_options, read_options
+from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.evaluate.evaluation import Evaluation, TrainingSet
 from datumaro_clip.evaluate.run import OPTIONS, evaluate
+from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.report import write_evaluation
 
 NAME = "evaluate"
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "curated", nargs="+", metavar="CURATED", help="a curated dataset or store, or a decisions.jsonl about RAW"
     )
-    add_options(parser, (*OPTIONS, *VECTOR_OPTIONS))
+    add_configured_options(parser, (*OPTIONS, *VECTOR_OPTIONS))
     add_json(parser)
 
 
