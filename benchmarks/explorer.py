@@ -39,8 +39,9 @@ FLAGS = [
 ]
 # How far apart the drawn vectors of one picture lie, and their places, as a share of the map's width.
 _SPREAD, _APART = 0.5, 0.02
-# What a frame must not exceed, milliseconds: the median at 100,000 points, the 95th percentile at a million.
-_SMOOTH, _LONGEST = 1000 / 60, 100
+# What a frame must not exceed, milliseconds: the median at 100,000 points (60 Hz); the 95th percentile at a
+# million.
+_SMOOTH, _LONGEST = 17, 100
 
 # Milliseconds from frame to frame while something moves; the canvas is told what a mouse would tell it.
 _MOVED = """async ([kind, frames]) => {

@@ -43,7 +43,9 @@ def run(app: Application, settings: Settings, announce: Callable[[str], None] | 
     if announce is None:
         _log_as_json()
     else:
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)  # A person sees the address, and needs no more.
+        # A person is told the address, and what goes wrong: not each request.
+        for name in ("uvicorn", "datumaro_clip.service.requests"):
+            logging.getLogger(name).setLevel(logging.WARNING)
     listening = listen(settings)
     host, port = listening.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}{settings.root_path}"

@@ -53,7 +53,7 @@ function Tools() {
   const rows = { selection: [...state.selected], matches: [...ordered()], all: null }[scope];
   return html`<h1 id="dialogTitle">${say("tools")}</h1>
     <form class="toolForm" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), act.runTool(name, given, rows ?? null))}>
-      <label>${say("runTool")} <select value=${name} onChange=${(/** @type {Event} */ event) => (setName(/** @type {HTMLSelectElement} */ (event.target).value), setGiven({}))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
+      <label>${say("tool")} <select value=${name} onChange=${(/** @type {Event} */ event) => (setName(/** @type {HTMLSelectElement} */ (event.target).value), setGiven({}))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
       <p>${tool.summary}</p>
       <label>${say("onWhat")} <select value=${scope} onChange=${(/** @type {Event} */ event) => setScope(/** @type {HTMLSelectElement} */ (event.target).value)}>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}
@@ -115,7 +115,7 @@ function Export() {
     <p class="row"><a class="plain button" href=${api.address("decisions.jsonl").href} download="decisions.jsonl">${say("downloadDecisions")}</a></p>
     <h2>${say("exportAs")}</h2>
     <form onSubmit=${written}>
-      <label>${say("onWhat")} <select value=${what} onChange=${(/** @type {Event} */ event) => setWhat(/** @type {HTMLSelectElement} */ (event.target).value)}>
+      <label>${say("what")} <select value=${what} onChange=${(/** @type {Event} */ event) => setWhat(/** @type {HTMLSelectElement} */ (event.target).value)}>
         <option value="remaining">${say("whatRemains", { n: remaining })}</option><option value="matches">${say("whatMatches", { n: ordered().length })}</option>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}</select></label>
       <p class="row"><a class="plain button" href=${ids} download="ids.txt">${say("downloadIds", { n: rows.length })}</a></p>

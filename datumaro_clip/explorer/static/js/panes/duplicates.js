@@ -84,7 +84,7 @@ export const duplicates = {
 export function Duplicates() {
   const all = groups();
   if (!all.length)
-    return html`<main class="room single"><div class="empty"><p>${say("noGroups")}</p><button class="primary" onClick=${() => act.runTool("clip_dedup", {}, null)}>${say("findDuplicates")}</button></div></main>`;
+    return html`<main class="room single"><div class="empty"><p>${say(state.job ? "looking" : "noGroups")}</p>${state.job ? null : html`<button class="primary" onClick=${() => act.runTool("clip_dedup", {}, null)}>${say("findDuplicates")}</button>`}</div></main>`;
   const found = shownGroups();
   const group = currentGroup();
   const judged = all.filter(isJudged).length;

@@ -115,7 +115,7 @@ function Tile({ row, place, columns, side, tall }) {
       onClick=${(/** @type {MouseEvent} */ event) => clicked(row, event)} onDblClick=${() => act.findSimilar(row)}>
     <span class="frame">
       ${item?.thumbnail_url && !item.missing ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" onError=${() => api.lost(row)} />` : item ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
-      ${state.boxes || state.masks ? html`<${Frames} item=${item} boxes=${state.boxes} masks=${state.masks} />` : null}
+      ${(state.boxes || state.masks) && item?.thumbnail_url && !item.missing ? html`<${Frames} item=${item} boxes=${state.boxes} masks=${state.masks} />` : null}
       ${match === undefined || Number.isNaN(match) ? null : html`<span class="score">${score(match)}</span>`}
       ${sign ? html`<span class=${`sign ${verdict}`} aria-hidden="true">${sign}</span>` : null}
     </span>
