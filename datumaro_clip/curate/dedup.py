@@ -39,8 +39,8 @@ from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 _NAMED = 50
 
 _NO_GAIN = (
-    "semantic: fewer pictures are no gain in themselves, and on clean data a random share may teach more: compare with "
-    "clip_sample --strategy random of the same size"
+    "semantic: fewer pictures are no gain in themselves, and on clean data a random share may teach more: "
+    "datum-clip evaluate compares the two"
 )
 
 OPTIONS = (

@@ -326,5 +326,9 @@ def _amount(samples: int, raw: int) -> str:
 
 def _told(difference: Estimate) -> str:
     """A difference with its sign, and its interval."""
-    value, low, high = difference
-    return f"{value:+.3f}, 95 % from {low:+.3f} to {high:+.3f}"
+    return f"{signed(difference.value)}, 95 % from {signed(difference.low)} to {signed(difference.high)}"
+
+
+def signed(value: float) -> str:
+    """A difference of accuracies with its sign; what rounds to nothing has a plus."""
+    return f"{round(value, 3) + 0.0:+.3f}"

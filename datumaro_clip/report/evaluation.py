@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from datumaro_clip.evaluate.evaluation import Curated, Difference, Evaluation, TrainingSet
+from datumaro_clip.evaluate.evaluation import Curated, Difference, Evaluation, TrainingSet, signed
 from datumaro_clip.evaluate.scoring import Estimate
 from datumaro_clip.report.curve import Line, draw_curves
 from datumaro_clip.report.page import style_of
@@ -158,7 +158,7 @@ def _estimate(told: Estimate) -> str:
 
 def _signed(told: Estimate) -> str:
     side = "up" if told.low > 0 else "down" if told.high < 0 else "even"
-    return f'<b class="{side}">{told.value:+.3f}</b> <small>{told.low:+.3f} to {told.high:+.3f}</small>'
+    return f'<b class="{side}">{signed(told.value)}</b> <small>{signed(told.low)} to {signed(told.high)}</small>'
 
 
 def _share(value: float | None) -> str:
