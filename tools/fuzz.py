@@ -285,11 +285,14 @@ def sign_model(path: Path, chance: random.Random) -> None:
         (path / name).write_text(rewritten((path / name).read_text(), chance, 100))
     else:
         become_huge_array(path / name, path, chance)
+    values = json.loads((path / "manifest.json").read_text())
     if name != "manifest.json":
-        values = json.loads((path / "manifest.json").read_text())
         data = (path / name).read_bytes()
         values["files"][name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        (path / "manifest.json").write_text(json.dumps(values))
+    values.pop("digest", None)
+    text = json.dumps(values, sort_keys=True)
+    values["digest"] = f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    (path / "manifest.json").write_text(json.dumps(values))
 
 
 SUBJECTS = {
@@ -320,7 +323,8 @@ def main(name: str, folder: Path, count: int, seed: int) -> None:
         shutil.rmtree(copy)
     assert (folder / "outside").read_text() == "a secret"
     assert sorted(path.name for path in folder.iterdir()) == ["outside", "sound"]
-    print("refused", refused)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    print(f"refused {refused}, memory {most} MB at most")
 
 
 def try_one(subject: Subject, copy: Path, chance: random.Random, number: int, wanted: str | None) -> bool:

@@ -63,7 +63,7 @@ COMMANDS = (
     "datum-clip store merge shard-0 shard-1 -o {store}",
     "datum transform -t clip_clean -o {store}-out catalogue:coco",
     "datum-clip decisions apply decisions.jsonl catalogue:coco -o {store}-out --save-media",
-    "datum-clip merge catalogue:coco shard-0:clip_mmap -f datumaro -o {store}-out --save-media",
+    "datum-clip merge catalogue:coco catalogue:coco -f datumaro -o {store}-out --save-media",
     "datum-clip catalogue --items 40 -o {store}-out",
 )
 
@@ -152,7 +152,8 @@ def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Ite
     wanted, trial = undisturbed.written(), Trial(words, folder, "killed")
     undisturbed.forget()
     while count:
-        _, kill = trial.run(chance.uniform(0, duration))
+        # Late moments more often than early ones, in which a command only loads its libraries.
+        _, kill = trial.run(duration * chance.random() ** 0.5)
         if kill is not None:
             count -= 1
             yield kill

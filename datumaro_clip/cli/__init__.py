@@ -145,8 +145,16 @@ def _run(argv: Sequence[str] | None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         raise
-    except (DatumaroClipError, OSError) as exc:
+    except Exception as exc:
         if args.verbose:
             raise
-        complain(with_cure(exc))
+        complain(with_cure(exc) if isinstance(exc, DatumaroClipError | OSError) else _told(exc))
         return FAILURE
+
+
+def _told(error: Exception) -> str:
+    """What Datumaro, or one of its formats, did not expect."""
+    # Here, since it loads Datumaro, which such an error came from.
+    from datumaro_clip.host.causes import in_one_line
+
+    return in_one_line(error)

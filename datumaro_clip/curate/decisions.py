@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
 from datumaro_clip.errors import DecisionError, with_cure
@@ -29,6 +30,13 @@ _KNOWN_VERSIONS = (1, 2)  # 1 has no tags
 _WANTED = "wanted decisions.jsonl, as --report DIR writes it"
 # More than any decision has, and little enough to hold: a file of nothing but zeros is one line.
 _LONGEST_LINE = 1 << 24
+# What a header says, and of which types that is.
+_HEADER: dict[str, tuple[type, ...]] = {
+    "transform": (str,),
+    "options": (dict,),
+    "space": (str, NoneType),
+    "notes": (list, tuple),
+}
 _SURROGATE = re.compile("[\ud800-\udfff]")
 ACTIONS = ("keep", "drop", "mark", "move", "label", "tag", "untag")
 
@@ -297,6 +305,9 @@ def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found
         raise DecisionError(f"{os.fspath(path)} is not a decisions file; {_WANTED}")
     if header.get("version") not in _KNOWN_VERSIONS:
         raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; upgrade datumaro-clip")
+    for name, kind in _HEADER.items():
+        if not isinstance(header.get(name, kind[0]()), kind):
+            raise DecisionError(f"{os.fspath(path)}: {name} of its header is {header[name]!r:.80}; {_WANTED}")
     if header.get("decisions") != found:
         told = header.get("decisions")
         raise DecisionError(f"{os.fspath(path)} holds {found} of {told} decisions: it was cut off; {_WANTED}")

@@ -15,6 +15,8 @@ from datumaro.components.errors import DatumaroError
 
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 
+#: What shows where an error happened in Datumaro's commands.
+SHOWN_BY = "--loglevel debug"
 #: Where Datumaro's option goes: after the dataset, all is the plugin's.
 PLACE_OF_OVERWRITE = "write it before the dataset, as in 'datum transform --overwrite -t NAME …'"
 
@@ -23,11 +25,17 @@ PLACE_OF_OVERWRITE = "write it before the dataset, as in 'datum transform --over
 _NO_LABEL = re.compile(r"object has no attribute 'label'$")
 
 
-def in_one_line(error: BaseException) -> str:
+def in_one_line(error: BaseException, shown_by: str = "-v") -> str:
     """All that an error and its causes say, without repetition, from the outermost to the innermost.
 
     Datumaro's import errors name the dataset only; the item and the field are in their causes. An error that Datumaro
     did not expect is told with the item and the file that it was about, where there are any.
+
+    Parameters
+    ----------
+    error : BaseException
+    shown_by : str
+        The option of the command that shows where an unexpected error happened.
     """
     chain = list(_chain(error))
     said: list[str] = []
@@ -41,7 +49,7 @@ def in_one_line(error: BaseException) -> str:
         for names, where in (_item_at_fault(chain), " at item {}"), (_file_at_fault(chain), " in {}"):
             if names and not any(all(name in text for name in names) for text in said):
                 said[-1] += where.format(" of subset ".join(names))
-    if cure := _cure(chain[-1]):
+    if cure := _cure(chain[-1], shown_by):
         said.append(cure)
     return ": ".join(text.rstrip(".:") for text in said[:-1]) + (": " if said[1:] else "") + said[-1]
 
@@ -57,7 +65,7 @@ class OneLine(logging.Filter):
         """Word a record that is nothing but an error."""
         if isinstance(record.msg, BaseException):
             self.told.append(record.msg)
-            record.msg = in_one_line(record.msg)
+            record.msg = in_one_line(record.msg, SHOWN_BY)
         return True
 
 
@@ -85,6 +93,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
+        if isinstance(current, DatumaroClipError):
+            return  # Its message tells what it comes of.
         context, cause = current.__context__, current.__cause__
         # Datumaro raises from the cause of what it caught, and so leaves out what names the item.
         hides_context = context is not None and context is not cause and context.__cause__ is cause
@@ -107,7 +117,7 @@ def _told(error: BaseException) -> str:
     return f"{name}: {error}" if str(error) else name
 
 
-def _cure(error: BaseException) -> str | None:
+def _cure(error: BaseException, shown_by: str) -> str | None:
     if "pass --overwrite" in str(error):
         return PLACE_OF_OVERWRITE
     if isinstance(error, UnicodeError):
@@ -120,7 +130,7 @@ def _cure(error: BaseException) -> str | None:
         return None
     if type(error).__module__.startswith("datumaro"):
         return None
-    return "mend or leave out what it names; --loglevel debug shows where it happened"
+    return f"mend or leave out what it names; {shown_by} shows where it happened"
 
 
 def _item_at_fault(chain: list[BaseException]) -> tuple[str, ...]:

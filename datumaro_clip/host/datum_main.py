@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, OneLine, in_one_line
+from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, SHOWN_BY, OneLine, in_one_line
 from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.host.losses import telling_losses
 from datumaro_clip.host.sources import watched_imports
@@ -58,7 +58,7 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
             raise
         except Exception as exc:
             if not any(told is exc for told in logged.told):
-                logging.error("%s", in_one_line(exc))
+                logging.error("%s", in_one_line(exc, SHOWN_BY))
             logging.debug("The error in full:", exc_info=exc)
             return FAILURE
         finally:

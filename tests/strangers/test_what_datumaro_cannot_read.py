@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -160,3 +162,34 @@ def test_what_datumaro_cannot_write_is_told_with_item_and_cure(
     assert main([*command.split(), make(tmp_path / "in"), *more.split()]) == 1
     [told] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert all(told.count(word) == 1 for word in words), told
+
+
+def test_what_a_format_refuses_to_write_is_one_line_of_datum_clip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A merge whose format wants other subsets was a traceback."""
+    monkeypatch.chdir(tmp_path)
+    spec = coco(
+        tmp_path / "in", {"id": 1, "image_id": 1, "category_id": 1, "area": 4, "iscrowd": 0, "bbox": [1, 1, 2, 2]}
+    )
+    assert cli.main(["merge", spec, "-f", "yolo_ultralytics", "-o", "out"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("datum-clip: ")
+    assert 'Subset "val" is not in' in last
+
+
+def test_our_own_errors_are_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
+    """They tell what they come of; the disk's words stood there twice."""
+    monkeypatch.chdir(tmp_path)
+    spec = coco(
+        tmp_path / "in", {"id": 1, "image_id": 1, "category_id": 1, "area": 4, "iscrowd": 0, "bbox": [1, 1, 2, 2]}
+    )
+
+    def full(*given: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x")
+
+    monkeypatch.setattr(os, "fsync", full)
+    words = ["export", "-i", spec, "-f", "clip_mmap", "-o", "out", "--", "--no-embed"]
+    assert main(words) == 1
+    assert caplog.messages[-1].count("No space left on device") == 1
+    assert "make room" in caplog.messages[-1]
