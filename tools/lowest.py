@@ -1,4 +1,4 @@
-"""Print the lowest version of each library that the package and its tests ask for, as constraints for pip.
+"""Print the lowest version of each library that the package asks for, as constraints for pip.
 
 python tools/lowest.py > lowest.txt && pip install -c lowest.txt -e '.[test]'
 """
@@ -18,9 +18,9 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[^\]]*\])?>=(?P<lowest>[\w.]+)[^
 
 
 def lowest(project: Path) -> list[str]:
-    """``name==version.*`` for each dependency with a lower bound, its marker kept; of the extra ``test`` likewise."""
+    """``name==version.*`` for each dependency with a lower bound, its marker kept."""
     table = tomllib.loads(project.read_text(encoding="utf-8"))["project"]
-    found = map(_REQUIREMENT.fullmatch, [*table["dependencies"], *table["optional-dependencies"]["test"]])
+    found = map(_REQUIREMENT.fullmatch, table["dependencies"])
     return sorted({f"{each['name']}=={each['lowest']}.*{each['marker'] or ''}" for each in found if each})
 
 
