@@ -94,6 +94,7 @@ def test_all_that_groups_ask_was_prefetched_and_changes_nothing(count: int, rand
 
 
 def test_a_long_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    monkeypatch.setattr(progress, "_FIRST", 0.0)
     monkeypatch.setattr(progress, "_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "datumaro_clip"):
         find_near(pictures(), range(12))

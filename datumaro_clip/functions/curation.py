@@ -10,6 +10,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -230,7 +231,13 @@ def decide_and_report(
 
     Parameters and errors are those of :func:`datumaro_clip.curate.run.decide`.
     """
-    made = decide(tool, values, items, classes, crew)
+    try:
+        made = decide(tool, values, items, classes, crew)
+    except BaseException:
+        if values.report:
+            with suppress(OSError):  # What was made to see whether it can be; something in it stays.
+                Path(values.report).rmdir()
+        raise
     _latest[:] = [made]
     if values.report:
         write_report(values.report, made, items, limit=values.report_items)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 from tqdm.auto import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from datumaro_clip.system.streams import is_notebook, is_terminal
 
 
-def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> tqdm:
-    """A progress bar on standard error, or in a notebook's cell; silent where neither is."""
-    is_seen = is_notebook() or is_terminal(sys.stderr)
-    return tqdm(total=total, unit=unit, desc=doing, disable=not is_seen, leave=False)
+@contextmanager
+def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> Iterator[tqdm]:
+    """A progress bar on standard error, or in a notebook's cell; silent where neither is.
+
+    While it is on a terminal, log lines are written above it.
+    """
+    on_terminal = is_terminal(sys.stderr)
+    bar = tqdm(total=total, unit=unit, desc=doing, disable=not (on_terminal or is_notebook()), leave=False)
+    with bar, logging_redirect_tqdm() if on_terminal else nullcontext():
+        yield bar

@@ -7,8 +7,8 @@ import time
 
 _log = logging.getLogger(__name__)
 
-# Often enough to be seen to live, and no more than a hundred lines in an hour.
-_SECONDS = 40.0
+# Soon enough to be seen to live, then no more than a hundred lines in an hour.
+_FIRST, _SECONDS = 5.0, 40.0
 
 
 class Progress:
@@ -16,7 +16,7 @@ class Progress:
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._next = time.monotonic() + _SECONDS
+        self._next = time.monotonic() + _FIRST
 
     def tell(self, done: int, total: int) -> None:
         """Say it, if it is time to."""
