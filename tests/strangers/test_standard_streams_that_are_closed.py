@@ -11,7 +11,7 @@ import pytest
 from commands import BIN, run_python
 from PIL import Image
 
-from datumaro_clip.curate.summary import progress
+from datumaro_clip.system.progress import progress
 from datumaro_clip.system.streams import is_terminal
 
 
