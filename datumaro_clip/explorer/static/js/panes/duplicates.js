@@ -205,16 +205,19 @@ function alignmentOf(row) {
 function Difference({ one, two }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const [found, setFound] = useState(/** @type {{mean: number, most: number, x: number, y: number} | null} */ (null));
+  const [wrong, setWrong] = useState("");
   useEffect(() => {
     let gone = false;
+    setWrong("");
     Promise.all([one, two].map(loaded)).then(([first, second]) => {
       if (!gone && canvas.current) setFound(drawDifference(canvas.current, first, second));
-    }).catch(act.sayWrong);
+    }).catch((error) => gone || setWrong(error.message));
     return () => void (gone = true);
   }, [one, two]);
   return html`<figure><canvas ref=${canvas} role="img" aria-label=${say("whatDiffers")}></canvas><figcaption><b>${say("whatDiffers")}</b>
     <span>${found ? `${say("amplified", { n: AMPLIFIED })}` : ""}</span></figcaption>
-    ${found ? html`<small>${say("meanDifference")} ${found.mean.toFixed(1)} / 255 · ${say("largestDifference")} ${found.most} (${found.x}, ${found.y})</small>` : null}</figure>`;
+    ${wrong ? html`<small class="warn">${wrong}</small>` : null}
+    ${found && !wrong ? html`<small>${say("meanDifference")} ${found.mean.toFixed(1)} / 255 · ${say("largestDifference")} ${found.most} (${found.x}, ${found.y})</small>` : null}</figure>`;
 }
 
 /** @param {string} url @returns {Promise<HTMLImageElement>} */
