@@ -38,7 +38,9 @@ class Settings:
     model: Annotated[str | None, Told("model of the queries (default: the one that the stores' vectors are of)")] = None
     device: Annotated[str, Told("OpenVINO device")] = "CPU"
     precision: Annotated[str, Told("auto, f32, bf16, f16 or int8")] = "auto"
-    detector: Annotated[str | None, Told("detector of new pictures: a name or a model file", "NAME|FILE")] = None
+    detector: Annotated[
+        str | None, Told("detector of new pictures: a name that was added, or its directory", "NAME|DIR")
+    ] = None
     engine: Annotated[str | None, Told("search engine (default: the embedded index)", "URL")] = None
     host: Annotated[str, Told("address to listen on; any but a loopback address needs a token")] = "127.0.0.1"
     port: Annotated[int, Told("port to listen on; 0 for a free one")] = 8000

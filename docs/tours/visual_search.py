@@ -35,7 +35,7 @@ _TEXTS = (
     *("un chapeau rayé", "black shoes", "un sac à main", "a person with a dog", "une voiture dans la rue"),
 )
 _SUFFIXES = {".jpg", ".jpeg", ".png"}
-_CLIENTS = 4
+_CLIENTS = 8
 
 
 class Picture(NamedTuple):
@@ -131,7 +131,7 @@ def _service(tour: Tour, engine: str = "") -> Served:
 
 
 def _send(tour: Tour, pictures: Sequence[Picture]) -> Counts:
-    """Send every picture by four clients; in the middle the service is killed and started again."""
+    """Send every picture by some clients at once; in the middle the service is killed and started again."""
     there = [picture for picture in pictures if picture.path.is_file()]
     half = len(there) // 2
     answers: list[dict[str, Any]] = []
