@@ -258,6 +258,18 @@ def test_dedup_merges_what_dropped_items_had():
     assert sorted(note.label for note in notes if isinstance(note, Label)) == [0, 1]
 
 
+def test_what_is_only_similar_is_no_leak_and_no_conflict(encoder: FakeEncoder):
+    """A semantic duplicate is another picture: that it has another label, or lies in another subset, is no fault."""
+    made = ClipDedup(
+        dataset(item("one", pixels(1)), item("other", pixels(2), "val", label=1)),
+        levels=["semantic"],
+        semantic_threshold=-1.0,
+        clusters=1,
+    )
+    assert [one.reason for one in made.decisions.decisions] == ["representative", "semantic_duplicate"]
+    assert not any("across subsets" in note or "differ" in note for note in made.decisions.notes)
+
+
 def test_dedup_keeps_a_share_at_the_semantic_level():
     assert len(several(10).transform(ClipDedup, levels=["semantic"], keep_ratio=0.5, clusters=1)) == 5
 

@@ -183,13 +183,15 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
             representative=each.representative,
             detail=_sentence(each),
         )
-    quarrels = [conflicts([columns.items[row] for row in members[head]]) for head in heads]
+    # What is only similar may have another label, and lie in another subset.
+    copies = [[row for row in members[head] if row == head or duplicates[row].level != "semantic"] for head in heads]
+    quarrels = [conflicts([columns.items[row] for row in each]) for each in copies]
     for name in ("score", "threshold", "resembles", "places"):
         verdicts.set(heads, **{name: None})
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
     alike = [each.difference for each in duplicates.values() if each.difference is not None]
     _measure(verdicts, alike, [difference for *_, difference in found.look_alikes])
-    verdicts.notes += leaks([[columns.items[row] for row in each] for each in members.values()])
+    verdicts.notes += leaks([[columns.items[row] for row in each] for each in copies])
     ordered = sorted(zip(heads, quarrels, strict=True))
     verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
     return verdicts
