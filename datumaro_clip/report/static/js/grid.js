@@ -127,7 +127,7 @@ function Tile({ row, box, band }) {
 export function Boxes({ row }) {
   const { record } = cards[row];
   const choice = state.choices.get(row);
-  const [yes, no] = record.action === "label" ? ["Label", "No label"] : ["Keep", "Drop"];
+  const [yes, no] = record.action === "label" ? ["Accept", "Refuse"] : ["Keep", "Drop"];
   return html`<div class="boxes" role="group" aria-label=${`Your choice for ${record.id}`}>
     <button type="button" class="keep" aria-pressed=${choice === "keep"} title="k" onClick=${() => choose([row], "keep")}>✓ ${yes}</button>
     <button type="button" class="drop" aria-pressed=${choice === "drop"} title="x" onClick=${() => choose([row], "drop")}>✕ ${no}</button>
