@@ -17,25 +17,6 @@ const AHEAD = 3;
 /** How many cards stand side by side, as last drawn. */
 export const grid = { columns: 1 };
 
-/** @type {Map<number, {inputs: unknown[], tile: unknown}>} */
-let tiles = new Map();
-
-/**
- * The tiles in view; one that is as before is the same object as before, so that nothing of it is looked at again.
- * @param {Iterable<number>} rows @param {(row: number, at: number) => {inputs: unknown[], make: () => unknown}} tileOf
- */
-function kept(rows, tileOf) {
-  /** @type {typeof tiles} */
-  const now = new Map();
-  for (const row of rows) {
-    const { inputs, make } = tileOf(row, now.size);
-    const before = tiles.get(row);
-    now.set(row, before?.inputs.every((input, at) => input === inputs[at]) ? before : { inputs, tile: make() });
-  }
-  tiles = now;
-  return [...now.values()].map(({ tile }) => tile);
-}
-
 export function Grid() {
   const { rows } = shown();
   const list = useRef(/** @type {HTMLElement | null} */ (null));
@@ -74,15 +55,15 @@ export function Grid() {
   if (!cards.length) return null;
   const drawn = view.width ? rows.subarray(view.first * columns, view.last * columns) : [];
   return html`<ul class="grid" ref=${list} aria-label="Pictures" style=${{ height: `${Math.ceil(rows.length / columns) * tall}px` }}>
-    ${kept(drawn, (row, at) => {
+    ${[...drawn].map((row, at) => {
       const place = view.first * columns + at;
       const band = [
         (place + 1) % columns && isTogether(row, rows[place + 1]) ? "follows" : "",
         place % columns && isTogether(row, rows[place - 1]) ? "leads" : "",
       ].join(" ");
       const x = (place % columns) * (side + gap);
-      const make = () => html`<${Tile} key=${row} row=${row} band=${band} box=${{ transform: `translate(${x}px, ${Math.floor(place / columns) * tall}px)`, width: `${side}px`, height: `${tall - gap}px`, "--side": `${side}px`, "--gap": `${gap}px` }} />`;
-      return { inputs: [place, columns, side, tall, band, state.choices.get(row), row === state.focus], make };
+      const box = { transform: `translate(${x}px, ${Math.floor(place / columns) * tall}px)`, width: `${side}px`, height: `${tall - gap}px`, "--side": `${side}px`, "--gap": `${gap}px` };
+      return html`<${Tile} key=${row} row=${row} band=${band} box=${box} />`;
     })}
   </ul>
   ${rows.length ? null : html`<p class="empty">No card passes the filters.</p>`}`;

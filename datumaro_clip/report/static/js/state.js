@@ -65,7 +65,7 @@ function putCategories(name, title, valuesOf) {
 putCategories("verdict", "Reason", (card) => [verdictOf(card)]);
 putCategories("subset", "Subset", (card) => [card.record.subset]);
 putCategories("label", "Label", (card) => [...new Set([...(card.labels ?? []), ...(card.record.label ? [card.record.label] : [])])]);
-table.put({ name: "score", title: "Score", kind: "number", values: [], data: Float64Array.from(cards, ({ record }) => record.score ?? NaN) });
+table.put({ name: "score", title: "Score", kind: "number", values: [], data: Float32Array.from(cards, ({ record }) => record.score ?? NaN) });
 
 /** What the words of a search are looked for in. */
 const said = cards.map(({ record, captions = [], labels = [] }) =>
