@@ -37,7 +37,7 @@ test-lowest: ## Test stored bytes, pixels, tokens and golden vectors with the lo
 	$(LOWEST_BIN)/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/lowest.txt -e '.[test]'
 	$(LOWEST_BIN)/python -m pytest $(PINNED)
 
-check: $(VENV)/installed-dev ## Lint, types, floors, documentation: what CI checks
+check: $(VENV)/installed-dev site ## Lint, types, floors, documentation: what CI checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
