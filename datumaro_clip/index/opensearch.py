@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import time
@@ -226,6 +227,8 @@ class OpenSearchRemote:
         self.tell: Callable[[float], None] = lambda seconds: None
         self._graph = {"connectivity": connectivity, "expansion_add": expansion_add}
         self._shards, self._replicas, self._time_limit = shards, replicas, time_limit
+        # Of each request the client says that it was made.
+        logging.getLogger("opensearch").setLevel(logging.WARNING)
         addresses = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
         self._client = opensearchpy.OpenSearch(
             addresses,
