@@ -187,6 +187,7 @@ class RayCluster:
                 said.append(line)
                 if "will now block forever" in line:
                     return
+            self._process.stdout.close()
             self._process.wait()
         raise RuntimeError("".join(said))
 
