@@ -35,7 +35,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path):
     }
     assert data == {"datumaro_clip/bundled/tiny/golden.npy"}
     assert not [name for name in names if "test" in name.lower().replace("datumaro_clip/testing/", "")]
-    assert {"datumaro_clip/py.typed", "datumaro_clip/report/page.css", f"{info}/licenses/LICENSE"} <= set(names)
+    assert {"datumaro_clip/py.typed", "datumaro_clip/report/static/page.css", f"{info}/licenses/LICENSE"} <= set(names)
 
 
 def test_the_index_can_show_the_readme(wheel: Path):
