@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browsers import axe_findings, opened_browser
 from commands import BIN
@@ -19,7 +20,10 @@ from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 from datumaro_clip.demo.catalogue import write_catalogue
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.explorer.map import MAPPED_AT_ONCE
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.store import Header, create_store
+from datumaro_clip.vectors import ItemKey, unit_rows
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
@@ -138,6 +142,23 @@ def decided(page: Page, count: int) -> None:
 def first_tiles(page: Page, count: int) -> list[str]:
     tiles = page.tab.locator(".tile")
     return [tiles.nth(place).get_attribute("aria-label") or "" for place in range(count)]
+
+
+def test_a_store_too_large_to_be_mapped_at_once_says_how(browser: Any, tmp_path: Path):
+    """An empty canvas is black, and covers the words."""
+    tiny = load_model("tiny").space
+    vectors = np.random.default_rng(0).standard_normal((MAPPED_AT_ONCE + 1, tiny.dimension), dtype=np.float32)
+    with create_store(tmp_path / "store", "clip_mmap", Header(space=tiny)) as writer:
+        writer.add_rows([ItemKey(str(number), "train") for number in range(len(vectors))], unit_rows(vectors))
+    (tmp_path / "catalogue").mkdir()
+    served = Served(tmp_path)
+    try:
+        page = Page(browser, served)
+        page.tab.get_by_text("datum-clip map").wait_for()
+        assert page.tab.locator(".map canvas").is_hidden()
+        page.close()
+    finally:
+        served.kill()
 
 
 def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any, shown: Served):

@@ -210,7 +210,7 @@ export function MapPane() {
   const place = plane && inFocus >= 0 && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
   return html`<section class="mapPane" aria-label=${say("map")}>
     <div class=${`map ${tool}`} ref=${holder} tabindex="0" role="application" aria-label=${say("mapLabel")} onKeyDown=${keyed}>
-      <canvas onPointerDown=${pressed} onPointerMove=${dragged} onPointerUp=${released} onPointerCancel=${released} onPointerLeave=${() => setHover(null)}></canvas>
+      <canvas hidden=${!plane} onPointerDown=${pressed} onPointerMove=${dragged} onPointerUp=${released} onPointerCancel=${released} onPointerLeave=${() => setHover(null)}></canvas>
       ${plane ? html`<${Labels} plot=${scatter.current} labels=${plane.labels} />` : html`<div class="empty"><p>${say("noMap")}</p><code>datum-clip map ${data.overview.path}</code></div>`}
       ${place ? html`<i class="focusRing" ref=${placed(...place)}></i>` : null}
       ${hover ? html`<${Hover} ...${hover} row=${rowOf(hover.point)} object=${objectOf(hover.point)} width=${scatter.current?.view.width ?? 0} height=${scatter.current?.view.height ?? 0} />` : null}
