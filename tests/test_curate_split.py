@@ -14,6 +14,7 @@ from PIL import Image
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.split import copy_groups, split_groups
 from datumaro_clip.errors import OptionError
+from datumaro_clip.functions import find_duplicates
 
 
 def test_nothing_has_no_parts():
@@ -67,3 +68,18 @@ def test_exact_and_altered_copies_are_one_group(shared: Path):
         Item.of("h", b"no picture"),
     ]
     assert copy_groups(items).tolist() == [0, 1, 0, 0, 0, 5, 6, 7]
+
+
+@pytest.mark.parametrize("names", [["31466", "31467"], ["55988", "55968", "55990", "56005"]])
+def test_what_the_duplicates_say_in_either_order_is_one_group(shared: Path, names: list[str]):
+    """The first is a copy of the other only where it comes second; of the four, full pictures decide."""
+    items = {name: Item.of(name, shared / "data" / "products" / "images" / f"{name}.jpg") for name in names}
+    found = {
+        frozenset([group.keeper.id, *(one.key.id for one in group.members)])
+        for order in (names, names[::-1])
+        for group in find_duplicates([items[name] for name in order], no_vectors=True)
+    }
+    assert found
+    for order in (names, names[::-1]):
+        number = dict(zip(order, copy_groups([items[name] for name in order]).tolist(), strict=True))
+        assert [len({number[name] for name in group}) for group in found] == [1] * len(found)

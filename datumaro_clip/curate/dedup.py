@@ -83,14 +83,14 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
     )
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
-        found = find_duplicates(candidates, thumbnails, shown, rules, _pictures(columns), columns.crew)
+        found = find_duplicates(candidates, thumbnails, shown, rules, pictures_of(columns), columns.crew)
     verdicts = _told(columns, found)
     if "semantic" in rules.levels:
         verdicts.notes.append(_NO_GAIN)
     return verdicts
 
 
-def _pictures(columns: Columns) -> Pictures:
+def pictures_of(columns: Columns) -> Pictures:
     """Gives the pictures of items, one at a time: a video has one reader."""
     turn = Lock()
 

@@ -7,21 +7,22 @@ instead of .902. So whole groups of copies go to one side.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 import numpy as np
 
 from datumaro_clip.curate.align import BoolArray
-from datumaro_clip.curate.dedup import describe
+from datumaro_clip.curate.dedup import describe, pictures_of
 from datumaro_clip.curate.duplicates import Part
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.near import find_near
-from datumaro_clip.curate.near.rules import is_copy
+from datumaro_clip.curate.near import Pictures, find_copies
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.thumbnails import ThumbnailFile
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
+from datumaro_clip.images import ImageLike
 
 
 def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
@@ -29,7 +30,8 @@ def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
 
     Every picture is read; no model is loaded. Unlike the groups of ``clip_dedup``, in which each member was tested
     against one representative, these are handed on: what is a copy of a copy must not be on the other side either, and
-    which of them represents depends on the order.
+    which of them represents depends on the order. So every pair that may be copies is compared, in both orders, which
+    takes about twice as long as ``clip_dedup`` without vectors.
 
     Parameters
     ----------
@@ -49,12 +51,19 @@ def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
         if not near:
             return exact
         places = [place for place, item in enumerate(shown) if exact[item] == item]
-        groups = find_near(Part(thumbnails, places), range(len(places)))
-    confirmed = (pair for pair, match in groups.matches.items() if is_copy(match))
-    for one, other in {*enumerate(groups.representatives.tolist()), *confirmed}:
-        for end in (one, other):
-            keys[shown[places[end]]].add((one, other))
+        # Which of two comes first changes a few verdicts: copies in one order alone must not be on two sides either.
+        for ordered in (places, places[::-1]):
+            numbers = [shown[place] for place in ordered]
+            of_number = partial(_picture, pictures_of(columns), numbers)
+            for pair in find_copies(Part(thumbnails, ordered), of_number):
+                one, other = sorted(numbers[end] for end in pair)
+                keys[one].add((one, other))
+                keys[other].add((one, other))
     return equal_groups(range(len(items)), keys)
+
+
+def _picture(pictures: Pictures, numbers: Sequence[int], place: int) -> ImageLike:
+    return pictures(numbers[place])
 
 
 def split_groups(groups: IntArray, share: float, seed: int = 0) -> BoolArray:

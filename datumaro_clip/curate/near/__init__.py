@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from datumaro_clip.curate.near.find import NearGroups, find_near
+from datumaro_clip.curate.near.find import NearGroups, find_copies, find_near
 from datumaro_clip.curate.near.judge import Difference
 from datumaro_clip.curate.near.referee import Pictures
 from datumaro_clip.curate.near.thumbnails import Thumbnails
 
-__all__ = ["Difference", "NearGroups", "Pictures", "Thumbnails", "find_near"]
+__all__ = ["Difference", "NearGroups", "Pictures", "Thumbnails", "find_copies", "find_near"]

@@ -101,11 +101,45 @@ def find_near(
     with crew() as pool:
         shared = OneAtATime(thumbnails)
         proposed = by_vector(vectors, rows, threshold, len(thumbnails))
-        return _grouped(RingNeighbours(shared, pool), Referee(shared, proposed, pool, pictures), order, proposed)
+        referee = Referee(shared, proposed, pool, pictures)
+        representatives, _ = _grouped(RingNeighbours(shared, pool), referee, order, proposed)
+    return NearGroups(representatives, referee.matches, referee.compared, referee.differences)
 
 
-def _grouped(rings: RingNeighbours, referee: Referee, order: Sequence[int], proposed: IntArray) -> NearGroups:
-    """Groups by the pairs that vectors proposed, and those that rings propose of what stands after each round."""
+def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = workers) -> list[Pair]:
+    """Every pair of altered copies, whoever represents whom.
+
+    Groups leave out pairs that belong to two groups: which pairs those are hangs on the order.
+
+    Parameters
+    ----------
+    thumbnails, pictures, crew
+        As for :func:`find_near`.
+
+    Returns
+    -------
+    list of (int, int)
+        (lower, higher) numbers of thumbnails, ascending.
+    """
+    count = len(thumbnails)
+    if count < 2:
+        return []
+    with crew() as pool:
+        shared, none = OneAtATime(thumbnails), np.empty(0, np.int64)
+        referee = Referee(shared, none, pool, pictures)
+        _, codes = _grouped(RingNeighbours(shared, pool), referee, range(count), none)
+        pairs = [divmod(code, count) for code in codes.tolist()]
+        _telling(referee, len(pairs))(pairs)
+        return [pair for pair in pairs if referee.is_copy(*pair)]
+
+
+def _grouped(
+    rings: RingNeighbours, referee: Referee, order: Sequence[int], proposed: IntArray
+) -> tuple[IntArray, IntArray]:
+    """The representative of each, and the codes of the pairs that could be copies.
+
+    Those are the pairs that vectors proposed, and those that rings propose of what stands after each round.
+    """
     everything = representatives = np.arange(len(order), dtype=np.int64)
     pairs = proposed
     for _ in range(_ROUNDS):
@@ -117,7 +151,7 @@ def _grouped(rings: RingNeighbours, referee: Referee, order: Sequence[int], prop
         neighbours = neighbour_lists(len(order), np.stack(np.divmod(pairs, len(order)), axis=1))
         stars = star_groups(order, neighbours, referee.is_copy, _telling(referee, len(pairs)))
         representatives = _adopt(stars, order, neighbours, referee)
-    return NearGroups(representatives, referee.matches, referee.compared, referee.differences)
+    return representatives, pairs
 
 
 def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
