@@ -67,10 +67,13 @@ def test_verbose_shows_the_traceback(failing_command):
         cli.main(["--verbose", "inspect", "x"])
 
 
-def test_faults_of_ours_are_not_hidden_behind_a_line(failing_command):
+def test_faults_of_ours_are_a_line_and_all_is_shown_with_v(failing_command, capsys: pytest.CaptureFixture[str]):
     failing_command(KeyError("a programming error"))
+    assert cli.main(["inspect", "x"]) == 1
+    told = "KeyError: 'a programming error': mend or leave out what it names; -v shows where it happened"
+    assert capsys.readouterr().err == f"datum-clip: {told}\n"
     with pytest.raises(KeyError):
-        cli.main(["inspect", "x"])
+        cli.main(["inspect", "x", "-v"])
 
 
 def test_interruption_has_its_own_exit_status(failing_command, capsys: pytest.CaptureFixture[str]):

@@ -276,7 +276,7 @@ def test_dedup_keeps_a_share_at_the_semantic_level():
 
 def test_the_semantic_level_says_that_fewer_are_no_gain_in_themselves():
     made = ClipDedup(several(10), levels=["semantic"], semantic_threshold=-1.0, redundant="both", clusters=1).decisions
-    assert "clip_sample --strategy random" in made.notes[-1]
+    assert "datum-clip evaluate" in made.notes[-1]
     assert [one.threshold for one in made.decisions if one.action == "drop"] == [-1.0] * 9
     assert not any("semantic" in note for note in ClipDedup(copies(), no_vectors=True).decisions.notes)
 

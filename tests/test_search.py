@@ -225,7 +225,7 @@ def test_the_command_asks_for_the_stores_own_model(
         asked.append(model)
         return FakeEncoder(seed=9) if model == "other" else FakeEncoder()
 
-    monkeypatch.setattr(command, "load_model", load)
+    monkeypatch.setattr("datumaro_clip.search.load_model", load)
     plain("green").save(tmp_path / "green.png")
     assert run(capsys, store_path, "a red car", "-k", 1)[0].split()[1] == "red"
     assert run(capsys, store_path, "--image", tmp_path / "green.png", "--min-score", 0.99) == ["1.0000  green  train"]
@@ -241,7 +241,7 @@ def test_vectors_from_elsewhere_are_searched_with_the_model_that_the_user_names(
     elsewhere = Provenance(VectorSpace("name:mine", encoder.space.dimension), "unknown", "unknown")
     with create_store(tmp_path / "s", "clip_mmap", Header().computed_by(elsewhere)) as writer:
         writer.add(Record(ItemKey("red", "train"), embedding=encoder.embed_images([plain("red")])[0]))
-    monkeypatch.setattr(command, "load_model", lambda model, **options: encoder)
+    monkeypatch.setattr("datumaro_clip.search.load_model", lambda model, **options: encoder)
     assert run(capsys, tmp_path / "s", "red", "--model", "x")[0].endswith("red  train")
     with pytest.raises(SpaceMismatchError):
         run(capsys, tmp_path / "s", "red")
