@@ -99,3 +99,12 @@ def test_a_value_that_its_column_cannot_hold_is_an_error(tmp_path: Path):
 def test_a_damaged_record_of_types_is_refused(text: str):
     with pytest.raises(TableError, match="damaged"):
         load_schema(text)
+
+
+def test_a_column_whose_name_is_no_text_is_no_table(tmp_path: Path):
+    """pyarrow reads the file and then trips over the name."""
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"caption": ["x"]}), path, store_schema=False)
+    path.write_bytes(path.read_bytes().replace(b"caption", b"\xffaption"))
+    with pytest.raises(TableError, match="is no Parquet file"):
+        ParquetTable(path)

@@ -103,12 +103,11 @@ def _group_of(path: str, row: int) -> tuple[int, int]:
 
 
 def _opened(path: Path) -> Any:
-    import pyarrow
     from pyarrow import parquet
 
     try:
         return parquet.ParquetFile(path)
-    except pyarrow.ArrowInvalid as exc:
+    except ValueError as exc:  # pyarrow's own is one, as is a column's name that is no UTF-8.
         told = str(exc).split(". ")[0].rstrip(".")
         raise TableError(f"{path} is no Parquet file, or its end is missing: {told}; get it again") from exc
 
