@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,11 +31,12 @@ def test_the_tour_of_products_is_taken_up_after_a_kill(tmp_path: Path):
     """No stage is done twice; a catalogue's planted defects are dropped for their reasons; the service finds."""
     command = tour("products.py", tmp_path / "work", "--items", 120)
     environment = {**os.environ, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
-    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE) as first:
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, start_new_session=True) as first:
         assert first.stdout is not None
         next(line for line in first.stdout if line.startswith("# collect the pictures"))
         next(line for line in first.stdout if line.startswith("$ datum-clip fetch"))
-        first.kill()
+        # With the command that it has just begun: one that outlived it would still write the folder.
+        os.killpg(first.pid, signal.SIGKILL)
     before = stages(tmp_path / "work")
     assert list(before)[-1] == "sample for diverse texts"
     done = subprocess.run(command, env=environment, text=True, capture_output=True, check=True)
