@@ -17,13 +17,6 @@ from unittest import mock
 
 import numpy as np
 import torch
-from torch import library
-
-# A registry's torchvision does not load its operators beside a torch that was built without CUDA, and then stops at
-# the first one that it misses; OpenCLIP uses none of them.
-OPERATORS = library.Library("torchvision", "DEF")
-for name in ("nms", "qnms"):
-    OPERATORS.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 TEXT = {"context_length": 77, "vocab_size": 650, "width": 48, "heads": 3, "layers": 2}
 VIT = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2, "mlp_ratio": 3}
