@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +109,27 @@ def test_answers_are_those_of_the_store(opened: Opened, tmp_path: Path):
     index.sync()
     assert_finds_the_truth(index, store)
     assert index.verify().differences == ()
+
+
+def test_of_a_graph_only_the_rows_that_a_query_reached_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """usearch leaves old memory behind the rows found: here the number of no row, and of one found before."""
+    usearch = pytest.importorskip("usearch.index", reason="needs the extra 'ann'")
+    real = usearch.Index.search
+
+    def reaches_fewer(graph: Any, *args: Any, **options: Any) -> Any:
+        found = real(graph, *args, **options)
+        counts = np.array(found.counts) - 5
+        for keys, n in zip(found.keys, counts, strict=True):
+            keys[n:], keys[n] = 2**40, keys[0]
+        return usearch.BatchMatches(
+            found.keys, found.distances, counts, found.visited_members, found.computed_distances
+        )
+
+    monkeypatch.setattr(usearch.Index, "search", reaches_fewer)
+    store = write_items(tmp_path / "store", make_items(150))
+    index = VectorIndex(store, UsearchEngine(least_rows=8), tmp_path / "cache")
+    index.sync()
+    assert_finds_the_truth(index, store)
 
 
 def test_an_index_of_an_empty_store_is_filled_and_emptied(opened: Opened, tmp_path: Path):

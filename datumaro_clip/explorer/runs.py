@@ -148,15 +148,16 @@ def _follow(run: Run, process: subprocess.Popen[str], request: str) -> None:
     """Hand a run its request, and note what it says until it ends."""
     assert process.stdin is not None
     assert process.stdout is not None
-    with suppress(BrokenPipeError), process.stdin as asked:
-        asked.write(request)
-    for line in process.stdout:
-        said = json.loads(line)
-        run.done, run.total = said.get("done", run.done), said.get("total", run.total)
-        run.note = said.get("note", run.note)
-        if "failed" in said:
-            run.note, run.state = said["failed"], FAILED
-    status = process.wait()
+    with process:
+        with suppress(BrokenPipeError), process.stdin as asked:
+            asked.write(request)
+        for line in process.stdout:
+            said = json.loads(line)
+            run.done, run.total = said.get("done", run.done), said.get("total", run.total)
+            run.note = said.get("note", run.note)
+            if "failed" in said:
+                run.note, run.state = said["failed"], FAILED
+    status = process.returncode
     if run.state == RUNNING:
         run.state, run.note = (
             (DONE, run.note) if status == 0 else (FAILED, run.note or f"it ended with status {status}")

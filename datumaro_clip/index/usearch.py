@@ -134,12 +134,15 @@ class _Graph:
         # Rows of removed items stay in the graph and are passed over.
         fetched = min(total, count if live is None else -(-count * total // max(1, len(live))))
         self.graph.expansion_search = max(expansion, fetched)
-        keys = np.atleast_2d(self.graph.search(np.asarray(queries, np.float16), fetched, threads=1).keys)
-        found = keys.astype(np.int64)
+        answer = self.graph.search(np.asarray(queries, np.float16), fetched, threads=1)
+        # Of one query usearch answers with its rows; of several with a table, whose ends are not written where a query
+        # reaches fewer rows than asked for: taken one by one, its rows end where they should.
+        answers = [answer] if len(queries) == 1 else [answer[at] for at in range(len(queries))]
+        found = [one.keys.astype(np.int64) for one in answers]
         if live is None:
-            return [self.piece.start + row for row in found]
-        at = np.minimum(np.searchsorted(live, found), len(live) - 1)
-        return [self.piece.start + a[live[a] == row] for a, row in zip(at, found, strict=True)]
+            return [self.piece.start + rows for rows in found]
+        at = [np.minimum(np.searchsorted(live, rows), len(live) - 1) for rows in found]
+        return [self.piece.start + a[live[a] == rows] for a, rows in zip(at, found, strict=True)]
 
 
 class _UsearchSearcher:

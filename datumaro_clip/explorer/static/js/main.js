@@ -1,7 +1,7 @@
 // @ts-check
 // Starts the page: loads the columns, draws the rooms, keeps the address true.
 
-import { html, render, useEffect, useState } from "../vendor/htm-preact-3.1.1.js";
+import { html, render, useLayoutEffect, useState } from "../vendor/htm-preact-3.1.1.js";
 import * as act from "./actions.js";
 import * as api from "./api.js";
 import { listen } from "./keys.js";
@@ -27,7 +27,8 @@ const NOTICE = 5000;
 
 function App() {
   const [, redraw] = useState({});
-  useEffect(() => subscribe(() => redraw({})), []);
+  // As part of the first drawing: an effect waits for the next frame, and an answer that comes before it would not be drawn.
+  useLayoutEffect(() => subscribe(() => redraw({})), []);
   const rooms = { explore: Explore, duplicates: Duplicates, review: Review, statistics: Statistics, compare: Compare };
   return html`<${Top} />
     ${state.offline ? html`<p class="banner" role="alert">${say("offline")}</p>` : null}
