@@ -85,15 +85,15 @@ def test_a_copied_file_has_the_bytes_it_had(tmp_path: Path) -> None:
     (tmp_path / "store/media").mkdir(parents=True)
     path = Path(jpeg(tmp_path))
     payload = MediaWriter(MediaFolder(tmp_path / "store"), save=True).encode(Image.from_file(str(path)), "train/a/b")
-    assert payload == {"type": "image", "file": "media/train/a/b.jpg"}
+    assert payload == {"type": "image", "file": "media/train/a/b.jpg", "size": [6, 5]}
     assert (tmp_path / "store/media/train/a/b.jpg").read_bytes() == path.read_bytes()
 
 
 def test_media_that_are_not_saved_are_referred_to(tmp_path: Path) -> None:
-    """A file by its path; a picture in memory by its size, counted."""
+    """A file by its path and the size in its header; a picture in memory by its size, counted."""
     writer = MediaWriter(MediaFolder(tmp_path), save=False)
     path = jpeg(tmp_path)
-    assert writer.encode(Image.from_file(path), "a") == {"type": "image", "path": path}
+    assert writer.encode(Image.from_file(path), "a") == {"type": "image", "path": path, "size": [6, 5]}
     payload = writer.encode(Image.from_numpy(PIXELS, size=(6, 5)), "a")
     assert payload == {"type": "image", "size": [6, 5]}
     found = MediaReader(tmp_path).decode(payload)

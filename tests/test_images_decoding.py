@@ -198,6 +198,17 @@ def test_an_exif_rotated_picture_is_decoded_as_datumaro_shows_it(
     decoded = pixels(path).astype(int)
     assert decoded.shape == shown.shape
     assert np.abs(decoded - shown).max() <= 2  # two JPEG decoders
+    # A TIFF's header does not say how it is turned.
+    assert decoding.size_in_header(path) == (None if kind == "TIFF" else decoded.shape[:2])
+
+
+def test_a_header_that_says_no_size_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "short.png").write_bytes(encoded(Image.new("RGB", (8, 8)))[:20])
+    os.mkfifo(tmp_path / "pipe.png")
+    names = ("none.png", "empty.png", "text.png", "short.png", "pipe.png", ".")
+    assert [decoding.size_in_header(tmp_path / name) for name in names] == [None] * 6
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])

@@ -26,6 +26,7 @@ from datumaro.util.image import encode_image
 from datumaro_clip.errors import ImageError, StoreError
 from datumaro_clip.host.codec.pixels import decoded_anew, exact_png, npy, path_of, raw
 from datumaro_clip.host.codec.tables import TableWriter
+from datumaro_clip.images.decoding import size_in_header
 from datumaro_clip.store import ArchiveMember, MediaFolder
 
 Payload = dict[str, Any]
@@ -99,7 +100,10 @@ class MediaWriter:
         else:
             source = {}
             self.counts["unsaved"] += 1
-        return {"type": kind, **source, **roi, **_size(image), **_extension(image, path), **_dtype(image)}
+        size = _size(image)
+        if not size and path and (found := size_in_header(path)):
+            size = {"size": list(found)}
+        return {"type": kind, **source, **roi, **size, **_extension(image, path), **_dtype(image)}
 
     def _pixels(self, image: Image, name: str) -> Payload:
         """Keep a picture that has no file, or that is to be encoded anew; one without data is missing."""
@@ -163,7 +167,7 @@ def _range(video: Video) -> Payload:
 
 
 def _size(image: Image) -> Payload:
-    """The size (H, W) if it is known; a picture is not opened for it."""
+    """The size (H, W) if it is known; a picture is not decoded for it."""
     return {} if image._size is None else {"size": [int(side) for side in image._size]}
 
 
