@@ -61,8 +61,10 @@ bench: $(VENV)/installed-bench ## Measure against goals and peers (ONLY=part for
 # Real products, photos, a detector and OpenSearch beside the project; without them the tours draw their own.
 SHARED ?= ../shared
 TOURS ?= build/tours
+# PostgreSQL, OpenSearch's client and a browser's driver.
+TOUR_EXTRAS := test,test-servers,test-browser
 
-tour: $(VENV)/installed-$(EXTRAS) ## Walk both tours of docs/tours, on real pictures where they are; a second time goes on
+tour: $(VENV)/installed-$(TOUR_EXTRAS) ## Walk both tours of docs/tours, on real pictures where they are; a second time goes on
 	$(BIN)/python docs/tours/products.py -o $(TOURS)/products $(if $(wildcard $(SHARED)/data),\
 	  --table $(SHARED)/data/products/products.csv --sizes 6000 4000 2000)
 	$(BIN)/python docs/tours/visual_search.py -o $(TOURS)/visual-search $(if $(wildcard $(SHARED)/data),\

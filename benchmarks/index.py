@@ -27,7 +27,7 @@ from datumaro_clip.similarity import top_k
 from datumaro_clip.store import Header, Record, create_store, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
-ENGINES = ("exact", "usearch", "faiss-flat", "faiss-hnsw", "pgvector", "opensearch")
+ENGINES = ("exact", "usearch", "faiss-flat", "faiss-hnsw", "pgvector", "pgvector-512", "opensearch")
 K = 20
 START = datetime(2024, 1, 1, tzinfo=timezone.utc)
 CLASSES = ("bag", "ball", "chair", "lamp")
@@ -35,7 +35,7 @@ HALF, RARE = Filter(tags=("half",)), Filter(tags=("rare",))
 HYBRID = Filter(
     classes=("bag",), min_score=0.5, tags=("half",), added_from=START, added_before=START + timedelta(days=200)
 )
-COLUMNS = "{:<11} {:>9} {:>8} {:>7} | {:>7} {:>6} {:>7} {:>6} | {:>7} {:>6} | {:>7} {:>6} | {:>14} {:>7}"
+COLUMNS = "{:<12} {:>9} {:>8} {:>7} | {:>7} {:>6} {:>7} {:>6} | {:>7} {:>6} | {:>7} {:>6} | {:>14} {:>7}"
 HEAD = ("engine", "rows", "build s", "MB", "image", "recall", "text", "recall", "50%", "recall", "1%", "recall")
 # Queries of each kind that are compared with `top_k`, rank for rank.
 QUERIES = 1000
@@ -178,14 +178,14 @@ def build_faiss(data: Data, work: Path, graph: bool) -> Built:
     return Built(lambda query, wanted: index.search(query, K)[0], seconds, size, (), effort if graph else None)
 
 
-def build_pgvector(data: Data, work: Path) -> Built:
-    """PostgreSQL with pgvector, on the same machine."""
+def build_pgvector(data: Data, work: Path, expansion_add: int | None = None) -> Built:
+    """PostgreSQL with pgvector, on the same machine; ``expansion_add`` is its ``ef_construction``."""
     from servers import Postgres
 
     server = Postgres()
     server.start()
     os.environ["DATUMARO_CLIP_ENGINE_PASSWORD"] = server.password
-    built = _remote(data, work, server.url, server)
+    built = _remote(data, work, server.url, server, expansion_add=expansion_add)
     with server.connect() as connection:
         [(size,)] = connection.execute("SELECT pg_total_relation_size('datumaro_clip.item')").fetchall()
     return Built(built.search, built.seconds, size / 1e6, built.processes, built.effort)
@@ -209,10 +209,11 @@ def build_opensearch(data: Data, work: Path) -> Built:
     )
 
 
-def _remote(data: Data, work: Path, url: str, server: Any) -> Built:
+def _remote(data: Data, work: Path, url: str, server: Any, **options: Any) -> Built:
     process = psutil.Process(server.process_id)
     _SERVERS.append(server)
-    index = _Timed(VectorIndex(data.store, make_engine(url, time_limit=600), work / f"cache-remote-{len(data.rows)}"))
+    engine = make_engine(url, time_limit=600, **options)
+    index = _Timed(VectorIndex(data.store, engine, work / f"cache-remote-{len(data.rows)}"))
     seconds = cpu_seconds((process,))
     index.index.sync()
     seconds = cpu_seconds((process,)) - seconds
@@ -230,6 +231,7 @@ BUILDERS: dict[str, Callable[[Data, Path], Built]] = {
     "faiss-flat": lambda data, work: build_faiss(data, work, False),
     "faiss-hnsw": lambda data, work: build_faiss(data, work, True),
     "pgvector": build_pgvector,
+    "pgvector-512": lambda data, work: build_pgvector(data, work, 512),
     "opensearch": build_opensearch,
 }
 
