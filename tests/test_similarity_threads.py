@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -18,8 +20,6 @@ def blas_threads() -> set[int]:
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "available_processors", lambda: 2)
-    # Other tests load libraries with a BLAS of their own, which a look from before does not know.
-    module._blas.cache_clear()
 
 
 def test_results_come_in_the_order_of_their_tasks() -> None:
@@ -32,6 +32,22 @@ def test_blas_has_one_thread_however_many_tasks_there_are(tasks: int) -> None:
     before = blas_threads()
     assert in_threads(lambda task: blas_threads(), range(tasks)) == [{1}] * tasks
     assert blas_threads() == before
+
+
+def test_a_blas_that_another_module_brings_has_one_thread_too() -> None:
+    """SciPy has a BLAS of its own: loaded after the first product, its threads would wait busily, unrestrained."""
+    code = """
+from threadpoolctl import threadpool_info
+from datumaro_clip.similarity import threads
+threads.available_processors = lambda: 2
+blas = lambda: [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+[before] = threads.in_threads(lambda task: blas(), [0])
+import scipy.optimize
+[after] = threads.in_threads(lambda task: blas(), [0])
+print(len(after) > len(before), {*before, *after})
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "True {1}\n"
 
 
 def test_the_last_to_leave_gives_blas_its_threads_back() -> None:

@@ -86,6 +86,11 @@ class Probe(NamedTuple):
         return best
 
 
+def load_optimiser() -> None:
+    """Load what :func:`fit_probe` needs: threads of ours restrain the BLAS that is loaded before they start."""
+    import scipy.optimize  # noqa: F401
+
+
 def fit_probe(
     features: FloatArray,
     labels: IntArray,

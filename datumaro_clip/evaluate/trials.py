@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.evaluate.probe import Axes, FourierFeatures, IntArray, train_probe
+from datumaro_clip.evaluate.probe import Axes, FourierFeatures, IntArray, load_optimiser, train_probe
 from datumaro_clip.similarity.threads import in_threads
 from datumaro_clip.vectors import FloatArray
 
@@ -138,6 +138,7 @@ def run_trials(
         on_trained()
         return hits
 
+    load_optimiser()
     hits = iter(in_threads(train, tasks))
     made = iter([each.trials([next(hits) for _ in each.seeds(seeds)]) for each in wanted])
     whole, checked = tuple(islice(made, len(shares))), next(made)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import lru_cache
 from threading import Lock, Thread
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ class _SingleThreadedBlas:
                 _in_a_thread(self._limit.restore_original_limits)
 
     def _begin(self) -> None:
-        self._limit = _blas().limit(limits=1)
+        self._limit = _blas(len(sys.modules)).limit(limits=1)
 
 
 def _in_a_thread(call: Callable[[], None]) -> None:
@@ -48,9 +49,9 @@ def _in_a_thread(call: Callable[[], None]) -> None:
     thread.join()
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """NumPy's BLAS; looking for it takes as long as a search does."""
+@lru_cache(maxsize=1)
+def _blas(modules: int) -> ThreadpoolController:
+    """NumPy's BLAS, and those that came with other modules; looking for them takes as long as a search does."""
     return ThreadpoolController().select(user_api="blas")
 
 
@@ -61,7 +62,7 @@ def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list
     """The results of independent tasks, in order; each multiplies in one thread, a single task too.
 
     BLAS's own threads wait busily for one another after every product. Where other programs want the processors too,
-    that takes many times longer than the products do.
+    that takes many times longer than the products do. A BLAS that only ``work`` loads keeps its threads.
     """
     threads = min(available_processors(), len(tasks))
     with _SINGLE_THREADED_BLAS:
