@@ -134,13 +134,13 @@ def test_equal_numbers_are_equal_values():
     assert attribute_text({"a": 1}) is None
 
 
-@pytest.mark.parametrize("tags", [["a", "b"], {"$": "tuple", "v": ["a", "b"]}, {"$": "set", "v": ["b", "a"]}])
-def test_tags_may_be_any_sequence(tmp_path: Path, tags: object):
+@pytest.mark.parametrize("tags", [["a", "b"], {"$": "tuple", "v": ["a", "b"]}, {"$": "set", "v": ["b", "a"]}, "b, a,"])
+def test_tags_are_any_sequence_or_text_with_commas(tmp_path: Path, tags: object):
     """As the codec writes lists, tuples and sets."""
     header = Header(space=None)
     with create_store(tmp_path / "store", "clip_mmap", header) as writer:
         writer.add(Record(ItemKey("a", "train"), {"attributes": {"tags": tags}}))
-        writer.add(Record(ItemKey("b", "train"), {"attributes": {"tags": "a"}}))
+        writer.add(Record(ItemKey("b", "train"), {"attributes": {"tags": "aa"}}))
     columns = open_index(tmp_path / "store", cache=tmp_path / "cache").snapshot.columns
     assert columns.mask(Filter(tags=("a",))).tolist() == [True, False]
 

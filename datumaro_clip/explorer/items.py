@@ -8,7 +8,7 @@ import numpy as np
 
 from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item, ItemBox, ItemCaption, ItemLabel
 from datumaro_clip.embedding import ImageRequest
-from datumaro_clip.service.described import class_names, class_of, describe
+from datumaro_clip.service.described import class_of, describe
 from datumaro_clip.service.pictures import NotServedError, Pictures
 from datumaro_clip.store import StoreReader
 from datumaro_clip.vectors import Embedding
@@ -24,7 +24,7 @@ def store_items(store: StoreReader, rows: Iterable[int], pictures: Pictures) -> 
     pictures : Pictures
         Says which pictures may be read; an item of which none may be has no picture.
     """
-    names, space = class_names(store.header), store.header.space
+    names, space = store.header.class_names, store.header.space
     found = []
     for row in rows:
         record = store.record(row)

@@ -21,7 +21,6 @@ from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import tool_named
 from datumaro_clip.errors import DatumaroClipError, DecisionConflictError, with_cure
 from datumaro_clip.explorer.items import store_items
-from datumaro_clip.service.described import class_names
 from datumaro_clip.service.pictures import Pictures
 from datumaro_clip.store import open_store
 from datumaro_clip.system.files import safe_file_name
@@ -189,7 +188,7 @@ def main() -> int:
         with open_store(request["store"]) as store:
             rows = range(len(store)) if request["rows"] is None else request["rows"]
             items = store_items(store, rows, Pictures([Path(root) for root in request["roots"]]))
-            made = decide(tool, values, items, class_names(store.header))
+            made = decide(tool, values, items, store.header.class_names)
         write_decisions(request["output"], made)
     except (DatumaroClipError, OSError) as exc:
         _tell(failed=with_cure(exc))

@@ -24,11 +24,8 @@ from datumaro_clip.host.embedding import Embedder, with_detected_labels
 from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_embedded, tell_no_items
 from datumaro_clip.store import Header, StoreReader, append_to_store, create_store, open_store
-from datumaro_clip.store.base import from_line, to_line
+from datumaro_clip.store.base import ADDED, from_line, to_line
 from datumaro_clip.vectors import ItemKey
-
-#: When an item was added to the store, in ISO 8601 and UTC.
-ADDED = "clip_added"
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of, with_labels
 from datumaro_clip.host.losses import Losses, write
 from datumaro_clip.host.sources import open_dataset
+from datumaro_clip.store.base import TAGS, tags_of
 from datumaro_clip.vectors import ItemKey
 
 MERGED = "merged"
@@ -82,9 +83,9 @@ class DecidedItems:
                 attributes.update(decision.attributes)
             if decision.action == "move" and decision.subset:
                 subset = decision.subset
-        tags = _tagged(attributes.get("tags"), decided)
+        tags = _tagged(attributes.get(TAGS), decided)
         if tags is not None:
-            attributes["tags"] = tags
+            attributes[TAGS] = tags
         return item.wrap(annotations=annotations, attributes=attributes, subset=subset)
 
     def _annotations(self, item: DatasetItem, decided: list[Decision]) -> Iterator[Annotation]:
@@ -132,7 +133,7 @@ def _tagged(held: Any, decided: Sequence[Decision]) -> list[str] | None:
     changes = [one for one in decided if one.action in ("tag", "untag") and one.tag]
     if not changes:
         return None
-    tags = dict.fromkeys([held] if isinstance(held, str) else map(str, held or ()))
+    tags = dict.fromkeys(tags_of(held))
     for one in changes:
         if one.action == "tag":
             tags[str(one.tag)] = None

@@ -22,7 +22,7 @@ from datumaro_clip.system.files import atomic_directory, cache_root, safe_file_n
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 #: Part of every key: what another version wrote is not found, and removed.
-VERSION = 1
+VERSION = 2
 
 _ENTRY = "entry.json"
 _LOCK = ".lock"

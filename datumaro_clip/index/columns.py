@@ -15,11 +15,10 @@ from datumaro_clip.index.cached import Entry
 from datumaro_clip.index.filters import Filter, attribute_text, microseconds, parse_date
 from datumaro_clip.similarity.scores import FloatArray, IndexArray
 from datumaro_clip.store import SegmentReader, StoreReader
+from datumaro_clip.store.base import ADDED, TAGS, tags_of
 
 Mask = npt.NDArray[np.bool_]
 
-#: The attributes that the store's page names.
-TAGS, ADDED = "tags", "clip_added"
 
 _NO_DATE = np.iinfo(np.int64).min
 
@@ -148,7 +147,7 @@ def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[Segmen
             [(rows[entry.arrays[name][0]], entry.arrays[name][1], entry.notes[name]) for entry, rows in parts]
         )
 
-    names = class_names(store)
+    names = store.header.class_names
     labels, scores = [], [np.zeros(0, np.float32)]
     for entry, rows in parts:
         items, codes = entry.arrays["label"]
@@ -196,12 +195,6 @@ def _numbers(known: dict[str, int], words: Sequence[str]) -> IndexArray:
     return np.array([known.setdefault(word, len(known)) for word in words], np.int64)
 
 
-def tags_of(value: object) -> list[str]:
-    """An item's tags, however the codec wrote them: a list, a tuple or a set of texts."""
-    values = value.get("v") if isinstance(value, dict) else value
-    return [tag for tag in values if isinstance(tag, str)] if isinstance(values, list) else []
-
-
 def label_of(annotation: Any) -> tuple[int, float] | None:
     """The label and score of an annotation; None of one without a label."""
     label = annotation.get("label") if isinstance(annotation, dict) else None
@@ -209,8 +202,3 @@ def label_of(annotation: Any) -> tuple[int, float] | None:
         return None
     score = annotation.get("attributes", {}).get("score", 1.0)
     return label, float(score) if isinstance(score, (int, float)) else 1.0
-
-
-def class_names(store: StoreReader) -> Sequence[str]:
-    """The names of the labels, as the host's codec writes them into the header."""
-    return [str(name) for name, *_ in store.header.categories.get("label", {}).get("items", [])]

@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from datumaro_clip.errors import EngineMismatchError, OptionError
-from datumaro_clip.index.columns import ADDED, TAGS, Mask, class_names, label_of, tags_of
+from datumaro_clip.index.columns import Mask, label_of
 from datumaro_clip.index.filters import Filter, attribute_text, parse_date
 from datumaro_clip.index.layout import Layout
 from datumaro_clip.index.rows import Found, VectorRows, best_of
@@ -22,6 +22,7 @@ from datumaro_clip.index.snapshot import CAPTIONS, GROUPS, OBJECTS, PICTURES, TA
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import IndexArray, Matrix, SelectedRows
 from datumaro_clip.store import ObjectVector, SegmentReader, StoreReader
+from datumaro_clip.store.base import ADDED, TAGS, tags_of
 from datumaro_clip.store.columns import checksum
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
@@ -392,7 +393,7 @@ def _require_space(store: StoreReader) -> VectorSpace:
 
 def _documents(store: StoreReader, segment: SegmentReader, start: int) -> Iterator[Document]:
     """The live items of a segment from a row on."""
-    names = class_names(store)
+    names = store.header.class_names
     objects = segment.item_rows(GROUPS[OBJECTS])
     for row in segment.live[np.searchsorted(segment.live, start) :].tolist():
         record = segment.record(row)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
-from datumaro_clip.store import Header
+from datumaro_clip.index.filters import parse_date
+from datumaro_clip.store.base import ADDED, TAGS, tags_of
 
-#: Attributes of items that are columns of their own.
-TAGS, ADDED, REASONS = "tags", "clip_added", "clip_reasons"
+#: The attribute of an item that was taken in although something is wrong with it.
+REASONS = "clip_reasons"
 _TITLES = ("title", "name", "product_name")
 # What every detector's box carries, by Datumaro's convention.
 _CONFIDENCE = "score"
@@ -90,39 +91,23 @@ def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Describe
     payload : mapping
         As ``docs/storage-format.md`` describes it; a part that is something else is passed over.
     class_names : sequence of str
-        The store's; see :func:`class_names`.
+        The store's.
     """
     annotations = payload.get("annotations", ())
     attributes = dict(payload.get("attributes", {}))
-    tags = attributes.pop(TAGS, ())
+    tags = tags_of(attributes.pop(TAGS, ()))
+    added = parse_date(attributes.get(ADDED))
     labels = dict.fromkeys(name for a in annotations if (name := class_of(a, class_names)) is not None)
     return Described(
         labels=tuple(labels),
         captions=tuple(_captions(annotations)),
         objects=tuple(_objects(annotations, class_names)),
         attributes=attributes,
-        tags=tuple(map(str, _plain_list(tags))),
-        added=seconds(attributes.get(ADDED)),
+        tags=tuple(tags),
+        added=None if added is None else added.timestamp(),
         media=payload.get("media", {}),
         annotations=annotations,
     )
-
-
-def class_names(header: Header) -> list[str]:
-    """The names of a store's classes, by number."""
-    items = header.categories.get("label", {}).get("items", ())
-    return [str(item[0]) for item in items]
-
-
-def seconds(value: object) -> float | None:
-    """A time in ISO 8601 as seconds since 1970; without a zone it is UTC; None if it is no such time."""
-    if not isinstance(value, str):
-        return None
-    try:
-        time = datetime.fromisoformat(value.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
 
 
 def iso(time: float | None) -> str | None:
@@ -153,12 +138,3 @@ def class_of(annotation: Mapping[str, Any], class_names: Sequence[str]) -> str |
     """The name of an annotation's class; None where it has none, or a number that no class has."""
     number = annotation.get("label")
     return class_names[number] if isinstance(number, int) and 0 <= number < len(class_names) else None
-
-
-def _plain_list(value: Any) -> Sequence[Any]:
-    """A list that JSON has as one, or as a tuple or a set of the format's; one text is a list of one."""
-    if isinstance(value, Mapping):
-        value = value.get("v", ())
-    if isinstance(value, str):
-        return [part for part in (part.strip() for part in value.split(",")) if part]
-    return value if isinstance(value, list) else ()

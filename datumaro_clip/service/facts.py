@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.service.described import Described, class_names, describe
+from datumaro_clip.service.described import Described, describe
 from datumaro_clip.store import SegmentReader, StoreReader
 from datumaro_clip.vectors import ItemKey
 
@@ -70,7 +70,7 @@ class FactReader:
 
     def facts(self, store: StoreReader) -> Facts:
         """The facts of a store's live items."""
-        names = class_names(store.header)
+        names = store.header.class_names
         self._known = {
             segment.entry.digest: self._known.get(segment.entry.digest) or self._read(segment, names)
             for segment in store.segments

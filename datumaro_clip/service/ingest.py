@@ -17,7 +17,7 @@ from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
 from datumaro_clip.service.collection import Collection
-from datumaro_clip.service.described import ADDED, REASONS, TAGS
+from datumaro_clip.service.described import REASONS
 from datumaro_clip.service.embedding import Embedding
 from datumaro_clip.service.looking import Looking, Seen
 from datumaro_clip.service.metrics import Metrics
@@ -30,6 +30,7 @@ from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.service.storing import StoreQueue, add_class
 from datumaro_clip.similarity import exact_scores
 from datumaro_clip.store import CaptionVector, ObjectVector, Record, StoreWriter
+from datumaro_clip.store.base import ADDED, TAGS
 from datumaro_clip.vectors import FloatArray, ItemKey
 
 # Pictures that may be shown again: the nearest, as `clip_dedup` proposes them by vectors.

@@ -11,7 +11,7 @@ from typing import Any
 
 from datumaro_clip.index import Filter
 from datumaro_clip.index import Snapshot as IndexSnapshot
-from datumaro_clip.service.described import Described, class_names, describe
+from datumaro_clip.service.described import Described, describe
 from datumaro_clip.service.facts import Facts
 from datumaro_clip.service.filters import Filters, Mask
 from datumaro_clip.store import Record
@@ -43,7 +43,7 @@ class Snapshot:
     def __init__(self, name: str, index: IndexSnapshot, facts: Facts, box_classes: list[str]) -> None:
         self.name, self.index, self.reader, self.facts = name, index, index.store, facts
         self.box_classes = box_classes
-        self.class_names = class_names(self.reader.header)
+        self.class_names = self.reader.header.class_names
         self.version = index.digest
         self.written = self._when_written()
         # A weak reference: a snapshot that nobody uses any more lets go of its files at once, not at some later time.

@@ -22,6 +22,8 @@ from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
 COMPRESSIONS = ("none", "gzip", "lzf")
+#: The attributes of items that mean the same in every store: see :func:`tags_of`; when an item was added, in ISO 8601.
+TAGS, ADDED = "tags", "clip_added"
 
 # Libraries that decide what a store holds.
 _LIBRARIES = ("datumaro", "datumaro-clip", "h5py", "numpy", "openvino")
@@ -66,6 +68,11 @@ class Header:
             raise OptionError(f"a store's dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.compression not in COMPRESSIONS:
             raise OptionError(f"compression must be one of {', '.join(COMPRESSIONS)}, got {self.compression!r}")
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of the dataset's labels, by number."""
+        return [str(name) for name, *_ in self.categories.get("label", {}).get("items", ())]
 
     @property
     def provenance(self) -> Provenance | None:
@@ -238,6 +245,15 @@ def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
     if not (isinstance(key.id, str) and isinstance(key.subset, str) and isinstance(payload, dict)):
         raise ValueError("id, subset or payload is of another type")
     return key, payload
+
+
+def tags_of(value: object) -> list[str]:
+    """An item's tags, from its attribute: a list, as JSON or as the format marks it, or one text with commas."""
+    values = value.get("v") if isinstance(value, Mapping) else value
+    if isinstance(values, str):
+        values = [part for part in map(str.strip, values.split(",")) if part]
+    values = values if isinstance(values, list | tuple | set) else ()
+    return [str(tag) for tag in values if isinstance(tag, str | int | float)]
 
 
 @contextmanager
