@@ -129,6 +129,17 @@ def test_each_file_format_decodes_as_pil_opens_it(kind: str, options: dict[str, 
     np.testing.assert_array_equal(pixels(data), np.asarray(Image.open(io.BytesIO(data)).convert("RGB")))
 
 
+@pytest.mark.parametrize(
+    ("kind", "ending"), [("JPEG", ".jpg"), ("MPO", ".jpg"), ("PNG", ".png"), ("TIFF", ".tif"), ("PPM", ".ppm")]
+)
+def test_an_encoded_picture_tells_the_ending_of_its_file(kind: str, ending: str, scene: Image.Image) -> None:
+    """Of an MPO, as some cameras and phones write: its first picture is a JPEG's."""
+    others = {"save_all": True, "append_images": [scene]} if kind == "MPO" else {}
+    file = io.BytesIO()
+    scene.save(file, kind, **others)
+    assert decoding.ending_of(file.getvalue()) == ending
+
+
 def test_a_palette_with_transparent_entries_keeps_its_colours_without_a_warning(scene: Image.Image) -> None:
     palette = scene.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
     data = encoded(palette, transparency=bytes(range(16)))

@@ -223,10 +223,10 @@ def test_analyze_says_what_is_in_a_picture_and_stores_nothing(store: Path):
 def test_many_writes_leave_few_segments_and_every_item(tmp_path: Path):
     store = colours_store(tmp_path / "colours")
     with client_of(store) as client:
-        ids = [send(client, noisy(seed))["image_id"] for seed in range(40)]
+        ids = [send(client, noisy(seed))["image_id"] for seed in range(20)]
         stats = client.get("/stats").json()[0]
-        assert stats["items"] == 50
-        assert len(stats["segments"]) <= 7
+        assert stats["items"] == 30
+        assert len(stats["segments"]) <= 6
         for image_id in ids:
             assert client.get(f"/record/{image_id}").status_code == 200
         client.delete(f"/record/{ids[0]}")
@@ -291,7 +291,7 @@ def test_a_state_of_the_store_that_nobody_uses_lets_go_of_its_files(tmp_path: Pa
         gc.disable()
         try:
             counts = []
-            for seed in range(1, 33):
+            for seed in range(1, 13):
                 send(client, noisy(seed))
                 client.post("/search", json={"query": "red", "text": "thing", "tags": ["warm"]})
                 counts.append(len(list(Path("/proc/self/fd").iterdir())))

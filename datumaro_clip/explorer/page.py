@@ -10,6 +10,7 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from datumaro_clip.service.conditional import tagged_response
 from datumaro_clip.service.problems import RequestError
 
 _STATIC = Path(__file__).parent / "static"
@@ -30,9 +31,7 @@ def page_file(name: str, asked: Headers) -> Response:
         raise RequestError(404, "there is nothing at this address; the explorer is at /explore")
     # Asked for again each time, answered in a few bytes: a new release is seen at once.
     headers = {"ETag": found.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
-    if asked.get("if-none-match") == found.tag:
-        return Response(status_code=304, headers=headers)
-    return Response(found.content, media_type=found.kind, headers=headers)
+    return tagged_response(found.content, found.kind, headers, asked)
 
 
 @cache

@@ -46,6 +46,8 @@ _REASONS: tuple[tuple[type[Exception], str], ...] = (
 )
 _SIGNS_OF_TRUNCATION = ("truncated", "broken data stream", "not enough image data", "unexpected end")
 
+# By Pillow's names of formats; an MPO is a JPEG with others behind it.
+_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 _MESSAGES = {
     "missing": "there is no such file; check the path",
     "permission": "it may not be read; check the file's permissions",
@@ -113,6 +115,13 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
     """
     with decoded(image, target=target, box=box) as picture:
         return picture
+
+
+def ending_of(data: bytes) -> str:
+    """What the file of an encoded picture, which can be decoded, ends in: ``.jpg``, ``.png``."""
+    with Image.open(BytesIO(data)) as picture:
+        kind = picture.format or "img"
+    return _ENDINGS.get(kind, f".{kind.lower()}")
 
 
 def describe(image: object) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
+from datumaro_clip.service.conditional import tagged_response
 from datumaro_clip.service.problems import RequestError
 
 STATIC = Path(__file__).parent / "static"
@@ -28,11 +29,9 @@ def file(name: str, asked: Headers) -> Response:
     """A script, style or picture of a page."""
     content, tag = _read(name)
     headers = {"ETag": tag, "Cache-Control": "public, max-age=3600", "Content-Security-Policy": POLICY}
-    if asked.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
     suffix = Path(name).suffix
     kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Response(content, media_type=kind, headers=headers)
+    return tagged_response(content, kind, headers, asked)
 
 
 @cache

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -153,5 +153,5 @@ def _joined(parts: list[Facts]) -> Facts:
     )
 
 
-def _flat(columns: Iterable[npt.NDArray[Any]] | Iterator[npt.NDArray[Any]], dtype: Any) -> Any:
-    return cast(Any, np.concatenate([np.zeros(0, dtype), *columns]))
+def _flat(columns: Iterable[npt.NDArray[Any]], dtype: Any) -> Any:
+    return np.concatenate([np.zeros(0, dtype), *columns])

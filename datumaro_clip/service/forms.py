@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
@@ -42,15 +43,6 @@ class Form(Generic[M]):
             raise RequestError(422, f"the form has {len(self.files)} parts 'file'; send one picture", param="file")
         return self.files[0]
 
-    @staticmethod
-    def schema(files: Sequence[str], fields: Sequence[str], *, many: bool = False) -> dict[str, Any]:
-        """What OpenAPI says of a form with pictures."""
-        file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
-        whole = {"type": "array", "items": file, "minItems": 1} if many else file
-        known = {name: _FIELDS[name] for name in fields}
-        fields_of = {**dict.fromkeys(files, whole), **known}
-        return {"type": "object", "required": list(files), "properties": fields_of, "additionalProperties": False}
-
 
 _FIELDS: dict[str, dict[str, Any]] = {
     "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
@@ -61,6 +53,14 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "store": {"type": "string", "description": "the first where left out"},
     "vectors": {"type": "boolean", "default": False},
 }
+
+
+def form_schema(*fields: str, many: bool = False) -> dict[str, Any]:
+    """What OpenAPI says of a form with a picture, or ``many``, in the part ``file``, and some fields."""
+    file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
+    whole = {"type": "array", "items": file, "minItems": 1} if many else file
+    properties = {"file": whole, **{name: _FIELDS[name] for name in fields}}
+    return {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
 
 
 async def read_form(request: Request, model: type[M], most_files: int = 1) -> Form[M]:
@@ -93,8 +93,15 @@ async def read_form(request: Request, model: type[M], most_files: int = 1) -> Fo
         raise RequestError(
             413 if "Too many" in said or "exceeded" in said else 422, f"the form cannot be read: {said}"
         ) from exc
-    try:
+    with refusals():
         return Form(model.model_validate({n: _value(model, n, values) for n, values in fields.items()}), contents)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Let what pydantic refuses of a request be answered as what FastAPI itself refuses."""
+    try:
+        yield
     except ValidationError as exc:
         raise RequestValidationError(exc.errors(include_input=False, include_url=False)) from exc
 

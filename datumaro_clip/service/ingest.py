@@ -26,6 +26,7 @@ from datumaro_clip.service.pictures import NotServedError, Pictures
 from datumaro_clip.service.pool import Pool
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.searching import Searcher
+from datumaro_clip.service.settings import Settings
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.service.storing import StoreQueue, add_class
 from datumaro_clip.similarity import exact_scores
@@ -36,7 +37,6 @@ from datumaro_clip.vectors import FloatArray, ItemKey
 # Pictures that may be shown again: the nearest, as `clip_dedup` proposes them by vectors.
 _NEAREST = 5
 _LEAST_SIMILARITY = 0.88
-_SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,8 @@ class Ingest:
     pictures : Pictures
     pool : Pool
     metrics : Metrics
-    policy : str
-        ``accept``, ``flag`` or ``refuse`` what is not as it should be.
-    capacity : int
-        Writes that may wait.
+    settings : Settings
+        Say what becomes of what is not as it should be, and how many writes may wait.
     """
 
     def __init__(
@@ -114,13 +112,12 @@ class Ingest:
         pictures: Pictures,
         pool: Pool,
         metrics: Metrics,
-        policy: str,
-        capacity: int,
+        settings: Settings,
     ) -> None:
-        self._name, self._collection, self._policy = name, collection, policy
+        self._name, self._collection, self._policy = name, collection, settings.ingest_policy
         self._embedding, self._looking, self._searcher = embedding, looking, searcher
         self._pictures, self._pool, self._metrics = pictures, pool, metrics
-        self.queue = StoreQueue(name, collection, embedding.encoder.provenance, pool, capacity)
+        self.queue = StoreQueue(name, collection, embedding.encoder.provenance, pool, settings.queue)
 
     async def take(self, sent: Submission) -> Taken:
         """Take a picture in.
@@ -183,8 +180,7 @@ class Ingest:
         key: ItemKey,
     ) -> Record:
         """The item as the store keeps it; its picture is put there under its digest."""
-        name = f"{sent.subset}/{seen.digest}{_SUFFIXES.get(seen.format, '')}"
-        file = writer.media.add_bytes(sent.data, name)
+        file = writer.media.add_bytes(sent.data, f"{sent.subset}/{seen.digest}{seen.ending}")
         captions = [{"type": "Caption", "caption": text} for text in sent.captions]
         attributes: dict[str, Any] = {ADDED: datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
         if sent.tags:
@@ -201,18 +197,10 @@ class Ingest:
             }
             for each in seen.objects
         ]
-        objects = [
-            ObjectVector(
-                len(captions) + n,
-                o.vector,
-                o.corners,
-                o.class_name,
-                min(max(o.confidence, 0.0), 1.0),
-                detector,
-                o.source,
-            )
-            for n, o in enumerate(seen.objects)
-        ]
+        objects = []
+        for n, o in enumerate(seen.objects, len(captions)):
+            confidence = min(max(o.confidence, 0.0), 1.0)
+            objects.append(ObjectVector(n, o.vector, o.corners, o.class_name, confidence, detector, o.source))
         return Record(
             key,
             {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 from datumaro_clip.curate.clean import PictureFacts, picture_findings, spread
 from datumaro_clip.images import decode
+from datumaro_clip.images.decoding import ending_of
 from datumaro_clip.objects.detector import DetectionOptions, Detector
 from datumaro_clip.service.embedding import Embedding
 from datumaro_clip.service.metrics import Metrics
@@ -42,8 +42,8 @@ class Seen:
         As it came.
     digest : str
         SHA-256 of the bytes, 64 hexadecimal digits.
-    format : str
-        Pillow's name, as ``JPEG``.
+    ending : str
+        Of its file, as ``.jpg``.
     size : tuple of int
         Height and width, pixels.
     reasons : tuple of str
@@ -56,7 +56,7 @@ class Seen:
 
     data: bytes
     digest: str
-    format: str
+    ending: str
     size: tuple[int, int]
     reasons: tuple[str, ...]
     vector: FloatArray
@@ -87,18 +87,17 @@ class Looking:
         ImageError
             If it cannot be decoded.
         """
-        opened = await self._pool.run(_opened, data)
+        image, ending, reasons = await self._pool.run(_opened, data)
         digest = hashlib.sha256(data).hexdigest()
-        found = [] if self.detector is None else await self._pool.run(self._detect, opened.image)
+        found = [] if self.detector is None else await self._pool.run(self._detect, image)
         whole, *parts = await asyncio.gather(
-            self._embedding.picture(data), *(self._embedding.picture(opened.image, _box(each[0])) for each in found)
+            self._embedding.picture(data), *(self._embedding.picture(image, _box(each[0])) for each in found)
         )
         objects = [
             SeenObject(corners, name, confidence, vector, _source(digest, corners))
             for (corners, name, confidence), vector in zip(found, parts, strict=True)
         ]
-        size = (opened.image.height, opened.image.width)
-        return Seen(data, digest, opened.format, size, opened.reasons, whole, tuple(objects))
+        return Seen(data, digest, ending, (image.height, image.width), reasons, whole, tuple(objects))
 
     def _detect(self, image: Image.Image) -> list[tuple[Corners, str, float]]:
         assert self.detector is not None
@@ -110,20 +109,11 @@ class Looking:
         ]
 
 
-@dataclass(frozen=True, eq=False)
-class _Opened:
-    image: Image.Image
-    format: str
-    reasons: tuple[str, ...]
-
-
-def _opened(data: bytes) -> _Opened:
-    """A picture decoded whole, and each of clip_clean's checks that it fails."""
+def _opened(data: bytes) -> tuple[Image.Image, str, tuple[str, ...]]:
+    """A picture decoded whole, its file's ending, and each of clip_clean's checks that it fails."""
     image = decode(data)
-    with Image.open(io.BytesIO(data)) as picture:
-        kind = picture.format or "PNG"
     facts = PictureFacts(None, image.width, image.height, spread(image))
-    return _Opened(image, kind, tuple(finding.reason for finding in picture_findings(facts)))
+    return image, ending_of(data), tuple(finding.reason for finding in picture_findings(facts))
 
 
 def _box(corners: Corners) -> Corners:

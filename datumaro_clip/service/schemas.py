@@ -34,10 +34,6 @@ TargetName: TypeAlias = Literal["pictures", "captions", "objects"]
 Id: TypeAlias = Annotated[str, Field(max_length=4000, description="an image_id, or the item's own id")]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
-
-
 class Wanted(Filters):
     """What every search takes."""
 

@@ -75,7 +75,8 @@ class Service:
         self.thumbnails = Thumbnails()
         self.named_pictures = NamedPictures(settings, self.pool)
         self.looking = Looking(self.embedding, detector, self.pool, self.metrics)
-        self.ingest = {name: self._ingest(name) for name in stores}
+        parts = (self.collection, self.embedding, self.looking, self.searcher, self.pictures, self.pool, self.metrics)
+        self.ingest = {name: Ingest(name, *parts, settings) for name in stores}
         self.started = self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._ends: list[Callable[[], None]] = []
@@ -174,20 +175,6 @@ class Service:
         if isinstance(index.engine, RemoteEngine) and hasattr(index.engine.remote, "tell"):
             index.engine.remote.tell = self.metrics.engine_seconds.labels(index.engine.name).observe
         return index
-
-    def _ingest(self, name: str) -> Ingest:
-        return Ingest(
-            name,
-            self.collection,
-            self.embedding,
-            self.looking,
-            self.searcher,
-            self.pictures,
-            self.pool,
-            self.metrics,
-            self.settings.ingest_policy,
-            self.settings.queue,
-        )
 
     def _describe(self) -> None:
         provenance = self.embedding.encoder.provenance

@@ -27,12 +27,7 @@ class TextCache:
     most : int
         Texts that are kept.
     tell : callable
-        Told ``hit`` or ``miss`` at each look-up.
-
-    Attributes
-    ----------
-    hits, misses : int
-        A text that is being computed for another request is a hit.
+        Told ``hit`` or ``miss`` at each look-up; a text that is being computed for another request is a hit.
     """
 
     def __init__(
@@ -42,7 +37,6 @@ class TextCache:
         most: int,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.hits = self.misses = 0
         self._compute, self._most, self._tell = compute, most, tell
         self._prefix = (provenance.space.fingerprint, provenance.precision)
         self._kept: OrderedDict[tuple[str, str, str], asyncio.Task[FloatArray]] = OrderedDict()
@@ -58,7 +52,6 @@ class TextCache:
         key = (*self._prefix, normalised(text))
         task = self._kept.get(key)
         if task is None:
-            self.misses += 1
             self._tell("miss")
             task = asyncio.ensure_future(self._compute(key[-1]))
             self._kept[key] = task
@@ -66,7 +59,6 @@ class TextCache:
             while len(self._kept) > self._most:
                 self._kept.popitem(last=False)
         else:
-            self.hits += 1
             self._tell("hit")
             self._kept.move_to_end(key)
         # Shielded: one request that goes away must not end it for the others.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,8 +13,9 @@ from starlette.responses import Response
 
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.filters import Name
-from datumaro_clip.service.forms import Form, read_form
+from datumaro_clip.service.forms import Form, form_schema, read_form
 from datumaro_clip.service.ingest import Submission, Taken
+from datumaro_clip.service.looking import SeenObject
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.presenting import Json, Presenter, corners
 from datumaro_clip.service.problems import RequestError, as_problem, documented
@@ -99,7 +101,7 @@ def routes(service: Service) -> APIRouter:
             {
                 "size": seen.size,
                 "vector": seen.vector,
-                "objects": _objects(seen.objects, with_vectors=True),
+                "objects": _objects(seen.objects),
                 "reasons": seen.reasons,
                 "space": provenance.space.fingerprint,
                 "precision": provenance.precision,
@@ -127,7 +129,7 @@ def _answer(presenter: Presenter, taken: Taken, with_vectors: bool) -> Json:
         "duplicate_of": None if taken.duplicate_of is None else str(taken.duplicate_of),
     }
     if with_vectors and seen is not None:
-        answer |= {"vector": seen.vector, "objects": _objects(seen.objects, with_vectors=True)}
+        answer |= {"vector": seen.vector, "objects": _objects(seen.objects)}
     return answer
 
 
@@ -139,19 +141,19 @@ def _answer_or_error(presenter: Presenter, result: Taken | BaseException, with_v
     return as_problem(result).told
 
 
-def _objects(objects: Any, *, with_vectors: bool) -> list[Json]:
+def _objects(objects: Sequence[SeenObject]) -> list[Json]:
     return [
         {
             "annotation": index,
             "bbox": corners(*each.corners),
             "class_name": each.class_name,
             "confidence": each.confidence,
-            **({"vector": each.vector} if with_vectors else {}),
+            "vector": each.vector,
         }
         for index, each in enumerate(objects)
     ]
 
 
-def _body(*fields: str, many: bool = False) -> dict[str, Any]:
-    schema = Form.schema(["file"], fields, many=many)
+def _body(*fields: str, many: bool = False) -> Json:
+    schema = form_schema(*fields, many=many)
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import email.utils
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.datastructures import Headers
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from datumaro_clip.errors import OptionError
+from datumaro_clip.service.conditional import bytes_response, file_response, is_known
 from datumaro_clip.service.filters import Name
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError, Picture
 from datumaro_clip.service.problems import RequestError, documented
-from datumaro_clip.service.ranges import bytes_response
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.thumbnails import SIZES
 
@@ -55,14 +52,14 @@ def routes(service: Service) -> APIRouter:
         picture = await find(store, subset, item)
         try:
             tag = f'"{picture.tag}"'
-            if _is_known(request.headers, tag):
+            if is_known(tag, request.headers):
                 return Response(status_code=304, headers={"ETag": tag, "Cache-Control": _CACHE})
             content, kind = await service.pool.run(picture.read)
         except (NotServedError, OSError) as exc:
             raise RequestError(404, str(exc) if isinstance(exc, NotServedError) else "the picture is gone") from exc
         headers = {"ETag": tag, "Cache-Control": _CACHE, "Accept-Ranges": "bytes"}
         if isinstance(content, Path):
-            return _file(content, kind, headers)
+            return file_response(content, kind, headers)
         return bytes_response(content, kind, headers, request.headers)
 
     @router.get(
@@ -82,23 +79,11 @@ def routes(service: Service) -> APIRouter:
         try:
             tag = f'"{picture.tag}-{size}"'
             headers = {"ETag": tag, "Cache-Control": _CACHE}
-            if _is_known(request.headers, tag):
+            if is_known(tag, request.headers):
                 return Response(status_code=304, headers=headers)
             path = await service.pool.run(service.thumbnails.path, picture, size)
         except FileNotFoundError as exc:
             raise RequestError(404, "the picture is gone; put it back in its place") from exc
-        return _file(path, "image/jpeg", headers)
+        return file_response(path, "image/jpeg", headers)
 
     return router
-
-
-def _file(path: Path, kind: str, headers: dict[str, str]) -> Response:
-    status = os.stat(path)
-    modified = email.utils.formatdate(status.st_mtime, usegmt=True)
-    return FileResponse(path, media_type=kind, stat_result=status, headers={**headers, "Last-Modified": modified})
-
-
-def _is_known(headers: Headers, tag: str) -> bool:
-    """Whether the asker has this version already."""
-    given = headers.get("if-none-match", "")
-    return given == "*" or tag in {each.strip().removeprefix("W/") for each in given.split(",")}

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.responses import Response
 
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.described import describe
 from datumaro_clip.service.filters import Name
-from datumaro_clip.service.forms import Form, read_form
+from datumaro_clip.service.forms import form_schema, read_form, refusals
 from datumaro_clip.service.pictures import NotServedError
 from datumaro_clip.service.problems import RequestError, documented
 from datumaro_clip.service.schemas import (
@@ -92,7 +90,10 @@ def routes(service: Service) -> APIRouter:
     async def search_similar(request: Request) -> Response:
         service.require_ready()
         if request.headers.get("content-type", "").startswith("application/json"):
-            return await like_item(request, _parsed(await request.body()))
+            body = await request.body()
+            with refusals():
+                wanted = SimilarRequest.model_validate_json(body)
+            return await like_item(request, wanted)
         form = await read_form(request, SimilarForm)
         with service.metrics.stage("similar", "embed"):
             vector = await service.embedding.picture(form.only_file())
@@ -136,17 +137,10 @@ class SimilarForm(Wanted):
     top_k: Count = 10
 
 
-def _parsed(body: bytes) -> SimilarRequest:
-    try:
-        return SimilarRequest.model_validate_json(body)
-    except ValidationError as exc:
-        raise RequestValidationError(exc.errors(include_input=False, include_url=False)) from exc
-
-
 _SIMILAR_BODY = {
     "required": True,
     "content": {
         "application/json": {"schema": SimilarRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
-        "multipart/form-data": {"schema": Form.schema(["file"], ["top_k", "target"])},
+        "multipart/form-data": {"schema": form_schema("top_k", "target")},
     },
 }

@@ -11,11 +11,11 @@ from PIL import Image
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
+from datumaro_clip.images.decoding import ending_of
 from datumaro_clip.system.files import atomic_write
 
 _PER_FOLDER = 10_000
 _QUALITY = 95
-_ENDINGS = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
 
 
 def keep_picture(
@@ -45,8 +45,7 @@ def keep_picture(
         If it is no picture, or cut off.
     """
     picture = decode(data)
-    with Image.open(io.BytesIO(data)) as opened:
-        own = _ENDINGS.get(opened.format or "", f".{(opened.format or 'img').lower()}")
+    own = ending_of(data)
     too_large = longest is not None and max(picture.size) > longest
     if too_large or ending not in (None, own):
         own = ending or (own if own in (".jpg", ".png", ".webp") else ".png")
