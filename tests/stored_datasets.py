@@ -12,7 +12,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 import datumaro_clip
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.vectors import Embedding, unit_rows
 
 datumaro_clip.register()

@@ -16,7 +16,7 @@ from reports import report_data
 
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.testing import FakeEncoder
 
 pytestmark = pytest.mark.usefixtures("encoder")

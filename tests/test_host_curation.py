@@ -23,7 +23,7 @@ from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
 from datumaro_clip.host.apply import Replay
-from datumaro_clip.host.carried import attach
+from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.transform import (
     ClipAlign,

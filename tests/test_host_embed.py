@@ -15,7 +15,7 @@ from datumaro.components.media import Image
 
 from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.host import embed as embed_module
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.embed import ClipEmbed
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder

@@ -29,7 +29,7 @@ from datumaro_clip.errors import (
     StoreWriteError,
 )
 from datumaro_clip.host import formats
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
 

@@ -13,7 +13,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 from stored_datasets import make_items, picture, read, stored, vector
 
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
 

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from datumaro_clip.cli import main
 from datumaro_clip.errors import ImageError, OptionError
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.objects import objects_of
 from datumaro_clip.store import open_store

@@ -16,7 +16,7 @@ from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.items import ItemEncoder, describe_dataset

@@ -54,6 +54,8 @@ class DeclaredTransform(Transform):
     def __init__(self, extractor: IDataset, **options: Any) -> None:
         super().__init__(extractor)
         self._given = options
+        if options.get("on_error") == "skip":
+            self._length = None  # It is known once the items have been gone through.
 
     @cached_property
     def values(self) -> Values:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from datumaro.components.dataset_base import DatasetItem, IDataset
+from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.finder import Finder
 from datumaro_clip.curate.objects import DETECTION_OPTIONS, CropOptions, Objects, detection_options, load_detector
@@ -56,10 +56,6 @@ class ClipDetect(DeclaredTransform):
                 "clip_detect needs --detector NAME|DIR; datum-clip detector list shows those that are known"
             )
         return values
-
-    def __init__(self, extractor: IDataset, **options: Any) -> None:
-        super().__init__(extractor, **options)
-        self._length = "parent" if options.get("on_error") != "skip" else None
 
     @cached_property
     def _objects(self) -> Objects:

@@ -16,7 +16,7 @@ from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECT
 from datumaro_clip.curate.options import Choice, File, Option, Text, Values
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.carried import attach
+from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.codec.items import describe_dataset
 from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding, with_detected_labels
@@ -77,7 +77,6 @@ class ClipEmbed(DeclaredTransform):
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
         super().__init__(extractor, **options)
-        self._length = "parent" if options.get("on_error") != "skip" else None
         self._stored = False
 
     @cached_property

@@ -7,13 +7,13 @@ from copy import deepcopy
 from functools import partial
 from typing import Any
 
-from datumaro.components.annotation import Annotation, AnnotationType, Caption, Label, LabelCategories
+from datumaro.components.annotation import AnnotationType, Caption, Label, LabelCategories
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, RoIImage, VideoFrame
 
 from datumaro_clip.curate.item import Item, ItemCaption, ItemLabel
 from datumaro_clip.host.images import has_picture, image_request
-from datumaro_clip.host.objects import objects_of
+from datumaro_clip.host.objects import class_of, objects_of
 from datumaro_clip.vectors import ItemKey
 
 
@@ -35,7 +35,7 @@ def neutral(item: DatasetItem, classes: list[str]) -> Item:
     for index, note in enumerate(item.annotations):
         if isinstance(note, Caption):
             captions.append(ItemCaption(note.caption, index))
-        name = _class_of(note, classes)
+        name = class_of(note, classes)
         if name is not None:
             labels.append(ItemLabel(name, index, isinstance(note, Label)))
     return Item(
@@ -56,12 +56,6 @@ def _size_of(media: Any) -> tuple[int, int] | None:
     """The (width, height) that is known of a whole picture, which is not opened for it."""
     size = media._size if isinstance(media, Image) and not isinstance(media, RoIImage | VideoFrame) else None
     return None if size is None or min(size) < 1 else (int(size[1]), int(size[0]))
-
-
-def _class_of(note: Annotation, classes: list[str]) -> str | int | None:
-    """The name of an annotation's class; its number, where no class has it."""
-    number = getattr(note, "label", None)
-    return None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
 
 
 def label_names(categories: Any) -> list[str]:

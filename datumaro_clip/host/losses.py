@@ -14,7 +14,7 @@ from typing import Any
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.causes import in_one_line
 from datumaro_clip.host.specs import PLUGINS, store_plugins
 from datumaro_clip.system.notices import notice

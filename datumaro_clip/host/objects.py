@@ -14,7 +14,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.item import ItemBox
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.carried import ATTRIBUTE, DETECTOR, SCORE, box_of
+from datumaro_clip.host.carried_vectors import ATTRIBUTE, DETECTOR, SCORE, box_of
 from datumaro_clip.images.regions import Mask as Pixels
 from datumaro_clip.objects.detector import same_name
 
@@ -22,6 +22,12 @@ from datumaro_clip.objects.detector import same_name
 DETECTED = "clip_detected"
 
 _SHAPES = (Bbox, RotatedBbox, Polygon, Mask, Ellipse)
+
+
+def class_of(note: Annotation, classes: Sequence[str]) -> str | int | None:
+    """The name of an annotation's class; its number, where no class has it."""
+    number = getattr(note, "label", None)
+    return None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
 
 
 def objects_of(item: DatasetItem, classes: Sequence[str]) -> Iterator[ItemBox]:
@@ -53,8 +59,7 @@ def _object(
     box, angle = (x1, y1, x2 - x1, y2 - y1), 0.0
     if isinstance(note, RotatedBbox):
         box, angle = (note.cx - note.w / 2, note.cy - note.h / 2, note.w, note.h), float(note.r)
-    number = getattr(note, "label", None)
-    label = None if number is None else classes[number] if 0 <= number < len(classes) else int(number)
+    label = class_of(note, classes)
     score = note.attributes.get(SCORE)
     masks = [part for part in parts if isinstance(part, Mask)]
     return ItemBox(

@@ -17,6 +17,7 @@ from numpy.lib.format import MAGIC_PREFIX
 from datumaro_clip.curate.summary import level_of_failure
 from datumaro_clip.errors import InvalidVectorError, OptionError, TableError, with_cure
 from datumaro_clip.host.embedding import ItemEmbedding
+from datumaro_clip.host.items import key_of
 from datumaro_clip.system.notices import notice
 from datumaro_clip.tables.arrow import read_blob
 from datumaro_clip.tables.files import open_table
@@ -107,7 +108,7 @@ class PrecomputedVectors:
             name = next((other for other in others if other is not None), None)
         if name is None:
             return None
-        owner = self._owners.setdefault(name, key := ItemKey(item.id, item.subset))
+        owner = self._owners.setdefault(name, key := key_of(item))
         if owner != key:
             raise InvalidVectorError(f"the key '{name[0]}' fits {owner} and {key}; add a column 'subset' to the keys")
         return self._numbers[name]

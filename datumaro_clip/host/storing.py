@@ -12,11 +12,12 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import SpaceMismatchError, StoreNotFoundError
-from datumaro_clip.host.carried import ATTRIBUTE, carried, carried_objects, object_vector
+from datumaro_clip.host.carried_vectors import ATTRIBUTE, carried_objects, carried_vector, object_vector
 from datumaro_clip.host.codec.items import ItemEncoder
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
+from datumaro_clip.host.items import key_of
 from datumaro_clip.store import ObjectVector, Record, StoreWriter, already_there, open_store
-from datumaro_clip.system.notices import notice
+from datumaro_clip.system.notices import notice, notice_counts
 from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _LOSSES = {
     "missing": "%d media were to be saved, but are not there; the store keeps where they were, if in files",
     "unsaved": "%d media live only in memory and are not in the store; keep them with --save-media",
 }
+_UNREAD = "%d media cannot be read and are not in the store, which keeps where they are (%s)"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class ItemStorer:
         StoreWriteError
             If it cannot be kept.
         """
-        key = ItemKey(found.item.id, found.item.subset)
+        key = key_of(found.item)
         payload = self._encoder.encode(found.item, leave_out=_KEPT_ELSEWHERE)
         if provenance is not None:
             self._declare(provenance, key)
@@ -95,15 +97,7 @@ class ItemStorer:
         """Warn of media and vectors that the store does not have, by number."""
         if self._moved:
             notice(log, "%d boxes are not where their vectors are from; embed them again with clip_embed", self._moved)
-        counts = self._encoder.media.counts
-        for reason, message in _LOSSES.items():
-            if counts[reason]:
-                notice(log, message, counts[reason])
-        unread = {reason: count for reason, count in sorted(counts.items()) if reason not in _LOSSES}
-        if unread:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in unread.items())
-            message = "%d media cannot be read and are not in the store, which keeps where they are (%s)"
-            notice(log, message, sum(unread.values()), reasons)
+        notice_counts(log, self._encoder.media.counts, _LOSSES, _UNREAD)
 
     def _declare(self, provenance: Provenance, key: ItemKey) -> None:
         """Say what computes the vectors of this write: the first item's provenance."""
@@ -151,7 +145,7 @@ def tell_no_items(count: int | None) -> None:
 def store_as_they_are(storer: ItemStorer, items: Iterable[DatasetItem]) -> None:
     """Add items with the vectors that they carry; nothing is computed."""
     for item in items:
-        embedding = carried(item)
+        embedding = carried_vector(item)
         storer.add(ItemEmbedding(item, embedding), None if embedding is None else _provenance(embedding, "unknown"))
 
 

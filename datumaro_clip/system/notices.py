@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -18,6 +18,25 @@ def notice(log: logging.Logger, message: str, *values: object) -> None:
         log.warning(message, *values)
     else:
         waiting.append((log, message, values))
+
+
+def notice_counts(log: logging.Logger, counts: Mapping[str, int], messages: Mapping[str, str], others: str) -> None:
+    """As :func:`notice`, of what was counted by reason.
+
+    Parameters
+    ----------
+    log : logging.Logger
+    counts : mapping
+    messages : mapping
+        By reason, with a place for its number.
+    others : str
+        Said of all other reasons together, with places for their number and for each reason with its own.
+    """
+    for reason, message in messages.items():
+        if count := counts.get(reason, 0):
+            notice(log, message, count)
+    if rest := {reason: count for reason, count in sorted(counts.items()) if reason not in messages}:
+        notice(log, others, sum(rest.values()), ", ".join(f"{reason} {count}" for reason, count in rest.items()))
 
 
 @contextmanager

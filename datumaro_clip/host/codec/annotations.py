@@ -32,7 +32,7 @@ from datumaro.components.annotation import (
 )
 from datumaro.components.media import Image
 
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.codec.masks import decode_mask, decode_rle, encode_mask
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter

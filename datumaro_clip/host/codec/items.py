@@ -11,7 +11,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import MediaElement, MediaType
 
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.codec.annotations import decode_annotation, encode_annotation
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.media_reader import MediaReader

@@ -24,7 +24,7 @@ from datumaro.components.media import MosaicImageFromImageRoIPairs as MosaicOfIm
 from datumaro.util.image import encode_image
 
 from datumaro_clip.errors import ImageError, StoreError
-from datumaro_clip.host.codec.pixels import decoded_anew, exact_png, npy, path_of, raw
+from datumaro_clip.host.codec.pixels import decoded_anew, dotted, exact_png, npy, path_of, raw
 from datumaro_clip.host.codec.tables import TableWriter
 from datumaro_clip.images.decoding import size_in_header
 from datumaro_clip.store import ArchiveMember, MediaFolder
@@ -60,7 +60,7 @@ class MediaWriter:
     def __init__(self, folder: MediaFolder, *, save: bool, image_ext: str | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self._folder, self._save = folder, save
-        self._image_ext = image_ext if image_ext is None or image_ext.startswith(".") else f".{image_ext}"
+        self._image_ext = dotted(image_ext)
         self._tables = TableWriter(folder)
 
     def encode(self, media: MediaElement, name: str) -> Payload:

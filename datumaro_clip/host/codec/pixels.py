@@ -47,6 +47,11 @@ def path_of(image: Image) -> str | None:
     return path
 
 
+def dotted(extension: str | None) -> str | None:
+    """An extension as files have it, where the user may have left out the dot."""
+    return extension if extension is None or extension.startswith(".") else f".{extension}"
+
+
 def decoded_anew(image: Image) -> Any:
     """Datumaro's array, uint8; our decoder's of a picture of more bits, of which Datumaro keeps the lower 8."""
     if isinstance(image, RoIImage | VideoFrame):

@@ -12,13 +12,28 @@ from datumaro.components.importer import Importer
 from datumaro_clip.store.manifest import manifest_path
 
 
-class _Confidence(IntEnum):
-    """More than Datumaro's MEDIUM, which is all that formats without a file of their own can claim."""
+class Confidence(IntEnum):
+    """How sure a detection is: more than Datumaro's MEDIUM, 20, which formats have that only look at endings."""
 
+    PICTURES_FOUND = 30
     CERTAIN = 100
 
 
-class StoreImporter(Importer):
+class StreamingImporter(Importer):
+    """Is asked itself whether a directory is of its format, and reads items one by one."""
+
+    @classmethod
+    def get_plugin_cls(cls) -> type[StreamingImporter]:
+        """This class: an environment that detects formats asks every importer, lazily known or not."""
+        return cls
+
+    @property
+    def can_stream(self) -> bool:
+        """Items are read one by one."""
+        return True
+
+
+class StoreImporter(StreamingImporter):
     """Finds stores of one kind."""
 
     @staticmethod
@@ -33,7 +48,7 @@ class StoreImporter(Importer):
         with context.probe_text_file(f"{cls.NAME}.json", f"must begin as the manifest of a {cls.NAME} store") as file:
             if not file.readline().startswith(f'{{"format":"{cls.NAME}",'):
                 raise ValueError("another first line")
-        return _Confidence.CERTAIN
+        return Confidence.CERTAIN
 
     @classmethod
     def find_sources(cls, path: str) -> list[dict[str, Any]]:
@@ -46,13 +61,3 @@ class StoreImporter(Importer):
     def get_file_extensions(cls) -> list[str]:
         """Of the file that tells the format."""
         return [".json"]
-
-    @classmethod
-    def get_plugin_cls(cls) -> type[StoreImporter]:
-        """This class: an environment that detects formats asks every importer, lazily known or not."""
-        return cls
-
-    @property
-    def can_stream(self) -> bool:
-        """Items are read one by one."""
-        return True

@@ -19,7 +19,7 @@ from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.tables.base import INFO
 from datumaro_clip.host.tables.items import record_of
 from datumaro_clip.host.tables.pictures import ItemPicture, picture_of
-from datumaro_clip.system.notices import notice
+from datumaro_clip.system.notices import notice_counts
 from datumaro_clip.tables.dialects import WEBDATASET
 from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
@@ -192,17 +192,7 @@ def _report(counts: Counter[str], lost: Counter[str]) -> None:
         "unsaved": "%d pictures have no file of their own, and are not in the table; --save-media keeps them",
         "missing": "%d pictures could not be copied, since their files are not there",
         "without_picture": "%d items have no picture, and this layout no place for them",
+        "annotations": "%d boxes, masks and other annotations have no place in a table, and were left out",
+        "attributes": "%d attributes of captions and labels have no place in a table, and were left out",
     }
-    for kind in told:
-        if counts[kind]:
-            notice(log, told[kind], counts[kind])
-    if unread := {reason: count for reason, count in sorted(counts.items()) if reason not in told}:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in unread.items())
-        notice(log, "%d pictures cannot be read and were not copied (%s)", sum(unread.values()), reasons)
-    if lost["annotations"]:
-        told_lost = "%d boxes, masks and other annotations have no place in a table, and were left out"
-        notice(log, told_lost, lost["annotations"])
-    if lost["attributes"]:
-        notice(
-            log, "%d attributes of captions and labels have no place in a table, and were left out", lost["attributes"]
-        )
+    notice_counts(log, counts + lost, told, "%d pictures cannot be read and were not copied (%s)")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from enum import IntEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from datumaro.components.format_detection import FormatDetectionContext
-from datumaro.components.importer import Importer
 
 from datumaro_clip.errors import DatumaroClipError
+from datumaro_clip.host.formats.importer import Confidence, StreamingImporter
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.dataset import TableDataset
 from datumaro_clip.tables.opening import COMPRESSIONS, FORMATS
@@ -23,14 +22,7 @@ from datumaro_clip.tables.shards import ShardTable, find_shards
 _SEEN_FOR_DETECTION = 20
 
 
-class _Confidence(IntEnum):
-    """More than what formats claim that only look at endings; less than a file of one's own."""
-
-    PICTURES_FOUND = 30
-    CERTAIN = 100
-
-
-class ClipTableImporter(Importer):
+class ClipTableImporter(StreamingImporter):
     """
     Image–text tables: CSV, TSV, JSON lines, JSON, Parquet, and the layouts of img2dataset, Hugging Face's imagefolder,
     open_clip, LLaVA, clip-retrieval, and pictures with texts beside them.
@@ -48,14 +40,14 @@ class ClipTableImporter(Importer):
         """A directory is ours if a table in it names pictures that are there, or ``clip_table.toml`` says so."""
         root = Path(context.root_path)
         if (root / SETTINGS_FILE).is_file():
-            return _Confidence.CERTAIN
+            return Confidence.CERTAIN
         try:
             found = list(islice((each for _, each in TableDataset(root).unchecked()), _SEEN_FOR_DETECTION))
         except (DatumaroClipError, OSError) as exc:
             context.fail(f"a table whose image column names files that are there: {exc}")
         if not any(isinstance(each, Record) and _is_there(each.picture) for each in found):
             context.fail("a table whose image column names files that are there")
-        return _Confidence.PICTURES_FOUND
+        return Confidence.PICTURES_FOUND
 
     @classmethod
     def find_sources_with_params(cls, path: str, **options: Any) -> list[dict[str, Any]]:
@@ -68,16 +60,6 @@ class ClipTableImporter(Importer):
     def get_file_extensions(cls) -> list[str]:
         """Of files that a directory of tables may have."""
         return [*FORMATS, *COMPRESSIONS, ".toml"]
-
-    @classmethod
-    def get_plugin_cls(cls) -> type[ClipTableImporter]:
-        """This class: an environment that detects formats asks every importer, lazily known or not."""
-        return cls
-
-    @property
-    def can_stream(self) -> bool:
-        """Items are read one by one."""
-        return True
 
 
 class ClipWebdatasetImporter(ClipTableImporter):
@@ -102,7 +84,7 @@ class ClipWebdatasetImporter(ClipTableImporter):
             context.fail(f"a tar archive of pictures and texts: {exc}")
         if len(columns) <= len((KEY, PICTURE)):
             context.fail("a tar archive of pictures and texts")
-        return _Confidence.PICTURES_FOUND
+        return Confidence.PICTURES_FOUND
 
     def __call__(self, path: str, stream: bool = False, **options: Any) -> list[dict[str, Any]]:
         """The source that a path or pattern names; Datumaro itself would want a path that exists."""

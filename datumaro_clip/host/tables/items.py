@@ -11,7 +11,7 @@ from datumaro.components.annotation import AnnotationType, Caption, Label, Label
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.host.carried import ATTRIBUTE
+from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.records import Record, Said
 

@@ -10,7 +10,7 @@ from datumaro.components.media import Image, ImageFromBytes, ImageFromFile
 from datumaro.util.image import encode_image
 
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.codec.pixels import decoded_anew
+from datumaro_clip.host.codec.pixels import decoded_anew, dotted
 from datumaro_clip.host.images import has_picture
 from datumaro_clip.system.files import atomic_path, atomic_write, copy_picture, reading_picture
 
@@ -28,7 +28,7 @@ class ItemPicture:
     def __init__(self, media: Image, image_ext: str | None = None) -> None:
         self._media = media
         self.path: str | None = media.path if type(media) is ImageFromFile else None
-        wanted = image_ext if image_ext is None or image_ext.startswith(".") else f".{image_ext}"
+        wanted = dotted(image_ext)
         own = media.ext if isinstance(media, ImageFromFile | ImageFromBytes) else None
         self._is_encoded = bool(own) and wanted in (None, own)
         self.ending: str = wanted or own or ".png"

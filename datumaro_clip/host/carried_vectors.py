@@ -23,7 +23,7 @@ def attach(item: DatasetItem, embedding: Embedding) -> DatasetItem:
     return item.wrap(attributes={**item.attributes, ATTRIBUTE: embedding})
 
 
-def carried(item: DatasetItem) -> Embedding | None:
+def carried_vector(item: DatasetItem) -> Embedding | None:
     """The vector that an item carries, None where it has none; :class:`InvalidVectorError` if it is no vector."""
     return carried_embedding(ItemKey(item.id, item.subset), item.attributes)
 
