@@ -35,7 +35,7 @@ class TextCache:
         compute: Callable[[str], Awaitable[FloatArray]],
         provenance: Provenance,
         most: int,
-        tell: Callable[[str], None] = lambda _: None,
+        tell: Callable[[str], None],
     ) -> None:
         self._compute, self._most, self._tell = compute, most, tell
         self._prefix = (provenance.space.fingerprint, provenance.precision)
