@@ -8,7 +8,7 @@ EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check site dist bench tour tiny-eval fuzz kill ci-system ci-venv clean
+.PHONY: help demo test test-lowest check site dist bench tour tiny-eval fuzz kill mutants ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,10 @@ fuzz: $(VENV)/installed-test ## Open 1,000 damaged and hostile files (ARGS="mode
 
 kill: $(VENV)/installed-test ## Kill every command that writes, 30 times in all, and repeat it
 	$(BIN)/python tools/kill.py $(or $(ARGS),--kills 30 --items 40)
+
+mutants: $(VENV)/installed-dev ## Change the core in 620 places, one at a time: do the tests notice? (ARGS=--again: now?)
+	test -d build/mutants || git clone --quiet . build/mutants
+	cd build/mutants && PYTHONPATH=$$PWD nice -n 10 $(abspath $(BIN))/python tools/mutants.py $(ARGS)
 
 # Programs that some tests run, and the Debian package of each.
 SYSTEM := chromium:chromium java:openjdk-17-jre-headless nginx:nginx promtool:prometheus jq:jq zsh:zsh npm:npm

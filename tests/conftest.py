@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from datumaro_clip.curate import run_model
 from datumaro_clip.store import kind_names
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# For mutants (tools/mutants.py) it is enough that an example fails: the same ones each time, none of them made simpler.
+settings.register_profile(
+    "mutants", deadline=None, max_examples=20, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

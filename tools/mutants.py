@@ -1,0 +1,181 @@
+"""Change the code at one small place at a time, and see whether its tests notice: a seeded sample of such mutants.
+
+    python tools/mutants.py [--again]
+
+`make mutants` runs it in a clone, `build/mutants`, as a module is changed where it lies. Cosmic Ray makes the mutants
+and keeps the results, so a run that was killed goes on. `mutants.toml` says what is drawn, and which tests each has.
+With `--again`, mutants that survived are tried once more, with the tests of the project's last commit. Prints each
+survivor and, for each part, how many mutants were caught. Remove `build/mutants` to draw from a newer commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import difflib
+import importlib
+import multiprocessing
+import os
+import random
+import re
+import resource
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from py_compile import PycInvalidationMode
+from typing import Any
+
+import pytest
+from cosmic_ray.commands.init import init
+from cosmic_ray.mutating import use_mutation
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PACKAGE = Path("datumaro_clip")
+BUILD = Path("build")
+CONFIG = Path(__file__).with_suffix(".toml")
+PYTEST = (
+    *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-profile=mutants"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of libraries that are loaded before pytest begins
+)
+MEMORY = 8 << 30
+# What takes long to load and imports nothing of this package.
+LIBRARIES = ("cv2", "h5py", "hypothesis", "numkong", "numpy", "openvino", "orjson", "PIL.Image", "pyarrow", "scipy")
+
+
+def draw(config: Mapping[str, Any]) -> list[WorkItem]:
+    """So many mutants of each part as the configuration says, at most one at a place of the code."""
+    paths = {part: _modules(each) for part, each in config["parts"].items()}
+    excluded = re.compile("|".join(config["excluded"]))
+    places = defaultdict(list)
+    with use_db(":memory:") as every:
+        init(chain.from_iterable(paths.values()), every, {})
+        for item in every.work_items:
+            (mutation,) = item.mutations
+            if not excluded.match(mutation.operator_name):
+                places[mutation.module_path, mutation.start_pos, mutation.end_pos].append(item)
+    chance = random.Random(config["seed"])
+    drawn = []
+    for part, each in config["parts"].items():
+        inside = sorted(place for place in places if place[0] in paths[part])
+        drawn += [chance.choice(sorted(places[place], key=_kind)) for place in chance.sample(inside, each["count"])]
+    return drawn
+
+
+def _modules(part: Mapping[str, Any]) -> list[Path]:
+    return sorted(path for glob in part["modules"] for path in PACKAGE.glob(glob))
+
+
+def _kind(item: WorkItem) -> tuple[str, int]:
+    return item.mutations[0].operator_name, item.mutations[0].occurrence
+
+
+def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
+    """Test files of a module: those named after it, then those listed for it, then those of the nearest room."""
+    name = module.relative_to(PACKAGE).with_suffix("")
+    own = sorted(path.stem.removeprefix("test_") for path in Path("tests").glob(f"test_{'_'.join(name.parts)}*.py"))
+    nearest = next(listed[str(room)] for room in name.parents if str(room) in listed)
+    return [f"tests/test_{test}.py" for test in dict.fromkeys([*own, *listed.get(str(name), ()), *nearest])]
+
+
+def fails(tests: Sequence[str], seconds: float | None) -> tuple[bool, str]:
+    """Whether one of the tests fails, or they take longer; and what pytest says.
+
+    They run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
+    """
+    said = (BUILD / "pytest.log").resolve()
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tests, said))
+    process.start()
+    process.join(seconds)
+    late = process.is_alive()
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid or 0, signal.SIGKILL)
+    process.join()
+    return late or process.exitcode != 0, "timeout" if late else said.read_text(errors="replace")
+
+
+def _run_pytest(tests: Sequence[str], said: Path) -> None:
+    os.setsid()
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    with said.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    # One by one: the first often fails, and then the others need not be loaded.
+    sys.exit(next(filter(None, (pytest.main([*PYTEST, f"--basetemp={BUILD / 'tmp'}", each]) for each in tests)), 0))
+
+
+def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -> None:
+    """Try mutants and keep what comes of each."""
+    for number, item in enumerate(items, 1):
+        (mutation,) = item.mutations
+        path, operator = mutation.module_path, get_operator(mutation.operator_name)(**mutation.operator_args)
+        with use_mutation(path, operator, mutation.occurrence) as (before, after):
+            caught, said = fails(tests_of(path, config["tests"]), config["seconds"])
+        outcome = TestOutcome.KILLED if caught else TestOutcome.SURVIVED
+        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")
+        db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(lines)))
+        print(f"{number} of {len(items)}: {outcome.value} {path}:{mutation.start_pos[0]}", flush=True)
+
+
+def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
+    """Print the survivors, and for each part how many mutants were tried and caught."""
+    results = [(item.mutations[0].module_path, result) for item, result in db.completed_work_items]
+    print(*sorted(result.diff for _, result in results if not result.is_killed), sep="\n\n")
+    for part, each in parts.items():
+        found = [result for path, result in results if path in _modules(each)]
+        caught, late = sum(result.is_killed for result in found), sum(result.output == "timeout" for result in found)
+        print(f"{part}: {len(found)} of {each['count']} tried, {caught} caught, {late} of them by the time they took")
+
+
+def require_passing(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
+    """Exit unless the tests pass while nothing is changed: what fails anyway would catch every mutant."""
+    failed, said = fails(sorted({test for module in modules for test in tests_of(module, listed)}), None)
+    if failed:
+        sys.exit(f"{said}\nThese tests fail without a mutant; mend them first.")
+
+
+def main() -> int:
+    """Draw what is not yet drawn, try what is not yet tried, and report."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--again", action="store_true", help="try survivors again, with the tests of the last commit")
+    again = parser.parse_args().again
+    config = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
+    _git("checkout", "--quiet", "--", str(PACKAGE))  # a run that was killed leaves its mutant
+    if again:
+        _git("fetch", "--quiet", "origin", "HEAD")
+        _git("checkout", "--quiet", "FETCH_HEAD", "--", "tests")
+    for library in LIBRARIES:
+        with suppress(ImportError):
+            importlib.import_module(library)
+    BUILD.mkdir(exist_ok=True)
+    with use_db(BUILD / "mutants.sqlite") as db:
+        if not db.num_work_items or again:
+            # The time of a file says nothing of its contents where each is written twice a second.
+            compileall.compile_dir(PACKAGE, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
+            drawn = draw(config["sample"]) if not db.num_work_items else []
+            require_passing({item.mutations[0].module_path for item in drawn or db.work_items}, config["tests"])
+            db.add_work_items(drawn)
+        sys.dont_write_bytecode = True
+        survivors = [item for item, result in db.completed_work_items if not result.is_killed] if again else []
+        try_each([*survivors, *db.pending_work_items], db, config)
+        report(db, config["sample"]["parts"])
+    return 0
+
+
+def _git(*words: str) -> None:
+    subprocess.run(["git", *words], check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
