@@ -9,6 +9,8 @@ import pytest
 
 from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
 from datumaro_clip.curate.near.rings import Thumbnail
+from datumaro_clip.curate.nearest import IN_TURN, Search
+from datumaro_clip.similarity import cells
 from datumaro_clip.vectors import unit_rows
 
 
@@ -22,7 +24,7 @@ def look_alikes(count: int) -> list[Thumbnail]:
 
 def proposed(thumbnails: list[Thumbnail], standing: np.ndarray) -> set[tuple[int, int]]:
     with ThreadPoolExecutor(2) as pool:
-        codes = RingNeighbours(thumbnails, pool).pairs(standing)
+        codes = RingNeighbours(thumbnails, pool, Search(pool)).pairs(standing)
     return {divmod(code, len(thumbnails)) for code in codes.tolist()}
 
 
@@ -35,6 +37,19 @@ def test_neighbours_of_what_stands_are_those_of_a_search_from_scratch(gone: floa
     assert proposed(pictures, standing) == {(places[one], places[other]) for one, other in alone}
 
 
+def test_what_is_proposed_inside_clusters_is_a_part_of_what_is_proposed_and_how_large_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(cells, "_ROWS_A_CELL", 10)
+    pictures, standing = look_alikes(60), np.ones(60, bool)
+    search = Search(IN_TURN, approximate=True)
+    codes = RingNeighbours(pictures, IN_TURN, search).pairs(standing)
+    every = proposed(pictures, standing)
+    found = {divmod(code, 60) for code in codes.tolist()} & every
+    assert 0.3 * len(every) < len(found) < len(every)
+    assert 0.3 < search.recall["descriptors"] < 1
+
+
 def test_nothing_is_proposed_where_nothing_stands():
     assert proposed(look_alikes(3), np.zeros(3, bool)) == set()
 
@@ -45,9 +60,11 @@ def test_a_pair_is_told_once_lower_first_and_none_of_a_picture_with_itself():
 
 @pytest.mark.parametrize("rows", [0, 1])
 def test_no_vectors_propose_nothing(rows: int):
-    assert len(by_vector(unit_rows(np.ones((rows, 4))), None, 0.9, 5)) == len(by_vector(None, None, 0.9, 5)) == 0
+    search = Search(IN_TURN)
+    assert not len(by_vector(unit_rows(np.ones((rows, 4))), None, 0.9, 5, search))
+    assert not len(by_vector(None, None, 0.9, 5, search))
 
 
 def test_vectors_propose_pairs_of_their_owners():
     vectors = unit_rows(np.array([[1, 0, 0], [0, 1, 0], [1, 0.1, 0]]))
-    assert by_vector(vectors, [4, 2, 1], 0.9, 5).tolist() == [1 * 5 + 4]
+    assert by_vector(vectors, [4, 2, 1], 0.9, 5, Search(IN_TURN)).tolist() == [1 * 5 + 4]

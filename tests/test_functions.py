@@ -139,6 +139,7 @@ def test_alike_vectors_make_stars_and_no_chains():
         (lambda: datumaro_clip.align(np.eye(3), texts=np.eye(2, 3)), InvalidVectorError),
         (lambda: datumaro_clip.outliers(np.eye(3), labels=["a"]), OptionError),
         (lambda: datumaro_clip.find_duplicates(np.eye(3), keep=["order"]), OptionError),
+        (lambda: datumaro_clip.find_duplicates([], levels=["exact"], approximate=True), OptionError),
         (lambda: datumaro_clip.sample(np.zeros((2, 2)), count=1), InvalidVectorError),
     ],
 )

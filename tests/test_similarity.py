@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datumaro_clip.errors import InvalidVectorError, OptionError
-from datumaro_clip.similarity import approximate_pairs_above, exact_scores, pairs_above, top_k
+from datumaro_clip.similarity import approximate_pairs_above, approximate_top_k, exact_scores, pairs_above, top_k
 from datumaro_clip.similarity import cells as cells_module
 from datumaro_clip.similarity import narrow as narrow_module
 from datumaro_clip.similarity import pairs as pairs_module
@@ -231,6 +231,33 @@ def test_approximate_pairs_are_true_ones_and_nearly_all(
     assert all(wanted[pair] == score for pair, score in zip(got, found.scores, strict=True))
     assert len(got) >= 0.98 * len(wanted)
     assert "not exact" in caplog.text
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 40])
+def test_within_one_cell_the_approximate_neighbours_are_the_nearest(rows: int) -> None:
+    matrix, queries = random_rows(rows, 8), random_rows(5, 8, seed=1)
+    indices, scores = approximate_top_k(queries, matrix, 3)
+    exact, their_scores = top_k(queries, matrix, 3)
+    np.testing.assert_array_equal(indices[:, : len(exact[0])], exact)
+    np.testing.assert_array_equal(scores[:, : len(exact[0])], their_scores)
+    assert (indices[:, len(exact[0]) :] == -1).all()
+    assert (scores[:, len(exact[0]) :] == -np.inf).all()
+
+
+def test_approximate_neighbours_are_the_best_of_those_in_the_two_nearest_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One twice, another score, another order, or one that no cell of the query holds."""
+    monkeypatch.setattr(cells_module, "_ROWS_A_CELL", 50)
+    matrix = rows_like_clip(1000)
+    indices, scores = approximate_top_k(matrix, matrix, 60)
+    centres = matrix[np.sort(np.random.default_rng(0).permutation(1000)[:20])]
+    near = top_k(matrix, centres, 2)[0]
+    meets = (near[:, None, :, None] == near[None, :, None, :]).any(axis=(2, 3))
+    every, _ = top_k(matrix, matrix, 1000)
+    for row in range(1000):
+        wanted = [n for n in every[row].tolist() if meets[row, n]][:60]
+        assert indices[row, : len(wanted)].tolist() == wanted
+        np.testing.assert_array_equal(scores[row, : len(wanted)], exact_scores(matrix[row], matrix[wanted]))
+        assert (indices[row, len(wanted) :] == -1).all()
 
 
 def test_real_clip_vectors_pair_up_with_their_altered_copies(shared: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from datumaro_clip.curate.near.proposals import RingNeighbours
+from datumaro_clip.curate.nearest import Search
 from datumaro_clip.curate.thumbnails import ThumbnailFile
 from datumaro_clip.errors import ScratchError
 from datumaro_clip.system.scratch import scratch_errors
@@ -43,4 +44,4 @@ def test_thumbnails_that_find_no_room_say_so() -> None:
 def test_descriptions_that_find_no_room_say_so() -> None:
     """Writing to a map of a file that the disk cannot hold would kill the process."""
     with ThreadPoolExecutor(1) as pool, pytest.raises(ScratchError, match="TMPDIR"):
-        RingNeighbours(np.zeros((3, 96, 96, 3), np.uint8), pool)
+        RingNeighbours(np.zeros((3, 96, 96, 3), np.uint8), pool, Search(pool))

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from datumaro_clip.curate.near.threads import Crew
 
 IntArray = npt.NDArray[np.int64]
+# Pictures that are sent to a worker together.
+_CHUNK = 16
 _Seen = TypeVar("_Seen")
 
 
@@ -145,4 +147,4 @@ def map_pictures(
     for a picture that is not there raises where it is fetched. Threads look at them where no ``crew`` is named.
     """
     with (crew or _threads())() as pool:
-        yield from pool.map(look, (item.request() for item in items))
+        yield from pool.map(look, (item.request() for item in items), chunksize=_CHUNK)

@@ -25,6 +25,7 @@ from datumaro_clip.curate.duplicates import (
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near import Difference, Pictures
 from datumaro_clip.curate.near.rings import Thumbnail
+from datumaro_clip.curate.nearest import SAMPLE
 from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.curate.tools import Tool
@@ -65,6 +66,7 @@ OPTIONS = (
     ),
     Option("seed", Whole(at_least=0, metavar="N"), 0, "of the clusters"),
     Option("merge-annotations", Flag(), False, "give what stays the labels and captions of what goes"),
+    Option("approximate", Flag(), False, "look for near pairs inside each item's two nearest clusters only"),
     Option("no-vectors", Flag(), False, "load no model: descriptors propose, pixels decide"),
 )
 
@@ -80,11 +82,16 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
         options.redundant,
         options.clusters,
         options.seed,
+        options.approximate,
     )
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
         found = find_duplicates(candidates, thumbnails, shown, rules, pictures_of(columns), columns.crew)
     verdicts = _told(columns, found)
+    verdicts.notes += [
+        f"approximate: of the pairs that {what} propose, an estimated {share:.2%} are found ({SAMPLE:,} items sampled)"
+        for what, share in found.recall.items()
+    ]
     if "semantic" in rules.levels:
         verdicts.notes.append(_NO_GAIN)
     return verdicts
@@ -262,6 +269,8 @@ def _wanted(values: Values) -> str:
 def _check(values: Values) -> None:
     if values.no_vectors and "semantic" in values.levels:
         raise OptionError("the semantic level needs vectors: leave out --no-vectors, or semantic among the --levels")
+    if values.approximate and "near" not in values.levels:
+        raise OptionError("--approximate needs near among the --levels")
     if "semantic" not in values.levels and (values.semantic_threshold is not None or values.redundant != "pictures"):
         raise OptionError("--semantic-threshold and --redundant need semantic among the --levels")
 

@@ -75,6 +75,8 @@ class DuplicateRules:
     clusters : int, optional
         Of the semantic level.
     seed : int
+    approximate : bool
+        Whether to look for near pairs only inside the two nearest clusters of each item.
     """
 
     levels: Collection[str] = ("exact", "near")
@@ -85,6 +87,7 @@ class DuplicateRules:
     redundant: str = "pictures"
     clusters: int | None = None
     seed: int = 0
+    approximate: bool = False
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,13 @@ class Findings(NamedTuple):
         From item to its duplicate; a representative is never a key.
     look_alikes : list of LookAlike
         Of items that both stay; of each the one that it resembles most.
+    recall : dict
+        Of ``near.NearGroups``.
     """
 
     duplicates: dict[int, Duplicate]
     look_alikes: list[LookAlike]
+    recall: dict[str, float]
 
 
 def pixel_digest(picture: Image.Image) -> bytes:
@@ -189,15 +195,17 @@ def find_duplicates(
     order = keep_order(candidates, rules.keep)
     found: dict[int, Duplicate] = {}
     look_alikes: list[LookAlike] = []
+    recall: dict[str, float] = {}
     if "exact" in rules.levels:
         found = _exact(candidates, order)
     if "near" in rules.levels:
-        near, look_alikes = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
+        near, look_alikes, recall = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
         found |= near
     if "semantic" in rules.levels:
-        found |= _semantic(candidates, order, found, rules)
+        found |= _semantic(candidates, order, found, rules, crew)
     settled = _settled(found)
-    return Findings(settled, [each for each in look_alikes if each.item not in settled and each.other not in settled])
+    standing = [each for each in look_alikes if each.item not in settled and each.other not in settled]
+    return Findings(settled, standing, recall)
 
 
 def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int]:
@@ -244,6 +252,7 @@ def _near(
         threshold=rules.threshold,
         pictures=None if pictures is None else lambda local: pictures(items[local]),
         crew=crew,
+        approximate=rules.approximate,
     )
     found = {}
     for local, representative in enumerate(groups.representatives.tolist()):
@@ -258,11 +267,15 @@ def _near(
         other, local = sorted(pair, key=lambda local: rank[items[local]])
         seen = groups.difference(local, other) or difference
         closest.setdefault(items[local], LookAlike(items[local], items[other], seen))
-    return Findings(found, list(closest.values()))
+    return Findings(found, list(closest.values()), groups.recall)
 
 
 def _semantic(
-    candidates: Sequence[Candidate], order: Sequence[int], gone: dict[int, Duplicate], rules: DuplicateRules
+    candidates: Sequence[Candidate],
+    order: Sequence[int],
+    gone: dict[int, Duplicate],
+    rules: DuplicateRules,
+    crew: Crew,
 ) -> dict[int, Duplicate]:
     wanted = {"pictures": ["vector"], "texts": ["text"], "both": ["vector", "text"]}[rules.redundant]
     standing = [item for item in range(len(candidates)) if item not in gone]
@@ -272,15 +285,17 @@ def _semantic(
     sides = [np.stack([getattr(candidates[item], name) for item in items]) for name in wanted]
     place = {item: local for local, item in enumerate(items)}
     local_order = [place[item] for item in order if item in place]
-    choice = choose_semantic(
-        sides[0],
-        local_order,
-        rules.keep_ratio,
-        texts=sides[1] if len(sides) > 1 else None,
-        threshold=rules.semantic_threshold,
-        clusters=rules.clusters,
-        seed=rules.seed,
-    )
+    with crew() as pool:
+        choice = choose_semantic(
+            sides[0],
+            local_order,
+            rules.keep_ratio,
+            texts=sides[1] if len(sides) > 1 else None,
+            threshold=rules.semantic_threshold,
+            clusters=rules.clusters,
+            seed=rules.seed,
+            pool=pool,
+        )
     limit = rules.semantic_threshold
     return {
         items[local]: Duplicate(

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.curate.nearest import IN_TURN
+from datumaro_clip.similarity import exact_scores
+from datumaro_clip.similarity.scores import NUMPY_SIEVE
 from datumaro_clip.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from datumaro_clip.curate.near.threads import Pool
+
+BoolArray = npt.NDArray[np.bool_]
 
 
 class SemanticChoice(NamedTuple):
@@ -33,7 +43,7 @@ class SemanticChoice(NamedTuple):
         Shape (N,), int64.
     """
 
-    kept: np.typing.NDArray[np.bool_]
+    kept: BoolArray
     scores: FloatArray
     representatives: IntArray
     likeness: FloatArray
@@ -55,6 +65,7 @@ def choose_semantic(
     threshold: float | None = None,
     clusters: int | None = None,
     seed: int = 0,
+    pool: Pool = IN_TURN,
 ) -> SemanticChoice:
     """Keep a share of the items, letting go of those most similar to what is kept anyway.
 
@@ -76,44 +87,75 @@ def choose_semantic(
         Cosine similarity; decides in place of the share.
     clusters : int, optional
         :func:`default_clusters` where omitted.
+    seed : int
+        Of the clusters.
+    pool : Pool
+        Who compares the items of a cluster.
     """
     count = len(vectors)
     ranked = np.asarray(order, dtype=np.int64)
     sides = [vectors] if texts is None else [vectors, texts]
     labels = spherical_kmeans(vectors, clusters or default_clusters(count), seed).labels
-    kept = np.ones(count, dtype=np.bool_)
-    scores = np.full(count, -1.0, np.float32)
-    for members in _members(ranked, labels):
-        similar = _similarity(sides, members, members)
-        for place, item in enumerate(members.tolist()):
-            earlier = similar[place, :place]
-            earlier = earlier if threshold is None else earlier[kept[members[:place]]]
-            scores[item] = earlier.max(initial=-1.0).round(6)
-            kept[item] = threshold is None or not len(earlier) or scores[item] < threshold
+    kept, scores = np.ones(count, np.bool_), np.full(count, -1.0, np.float32)
+    grouped = _members(ranked, labels)
+    found = pool.map(partial(_scored, sides, threshold), grouped)
+    for members, (stays, similar) in zip(grouped, found, strict=True):
+        kept[members], scores[members] = stays, similar
     if threshold is None:
         rank = np.argsort(ranked, kind="stable")
         doomed = np.lexsort((-rank, -scores))[: count - math.ceil(keep_ratio * count - 1e-9)]
         kept[doomed] = False
         threshold = float(scores[doomed].min(initial=1.0))
-    return SemanticChoice(kept, scores, *_representatives(sides, labels, kept), threshold, labels)
+    return SemanticChoice(kept, scores, *_representatives(sides, labels, kept, pool), threshold, labels)
+
+
+def _scored(sides: Sequence[FloatArray], threshold: float | None, members: IntArray) -> tuple[BoolArray, FloatArray]:
+    """Which items of a cluster a threshold lets stay, and how similar each is to the most similar before it."""
+    similar = _similarity(sides, members, members)
+    stays, scores = np.ones(len(members), np.bool_), np.full(len(members), -1.0, np.float32)
+    for place in range(1, len(members)):
+        earlier = np.arange(place) if threshold is None else np.flatnonzero(stays[:place])
+        _, scores[place] = _closest(sides, members[place], members[earlier], similar[place, earlier])
+        stays[place] = threshold is None or scores[place] < threshold
+    return stays, scores
+
+
+def _representatives(
+    sides: Sequence[FloatArray], labels: IntArray, kept: BoolArray, pool: Pool
+) -> tuple[IntArray, FloatArray]:
+    representatives, likeness = np.arange(len(labels)), np.ones(len(labels), np.float32)
+    divided = [(members[kept[members]], members[~kept[members]]) for members in _members(representatives, labels)]
+    divided = [(staying, going) for staying, going in divided if len(staying)]
+    found = pool.map(partial(_stand_ins, sides), divided)
+    for (_, going), (chosen, similar) in zip(divided, found, strict=True):
+        representatives[going], likeness[going] = chosen, similar
+    return representatives, likeness
+
+
+def _stand_ins(sides: Sequence[FloatArray], divided: tuple[IntArray, IntArray]) -> tuple[IntArray, FloatArray]:
+    """For each item of a cluster that goes the most similar one that stays, and how similar that is."""
+    staying, going = divided
+    similar = _similarity(sides, going, staying)
+    found = [_closest(sides, item, staying, row) for item, row in zip(going, similar, strict=True)]
+    return staying[[place for place, _ in found]], np.array([score for _, score in found], np.float32)
 
 
 def _similarity(sides: Sequence[FloatArray], ones: IntArray, others: IntArray) -> FloatArray:
-    """Cosine similarities of items in what they have in common on every side."""
+    """Cosine similarities of items in what they have in common on every side, but for rounding."""
     found: FloatArray = np.min([side[ones] @ side[others].T for side in sides], axis=0)
     return found
 
 
-def _representatives(
-    sides: Sequence[FloatArray], labels: IntArray, kept: np.typing.NDArray[np.bool_]
-) -> tuple[IntArray, FloatArray]:
-    representatives, likeness = np.arange(len(labels)), np.ones(len(labels), np.float32)
-    for members in _members(representatives.copy(), labels):
-        staying, going = members[kept[members]], members[~kept[members]]
-        if len(staying) and len(going):
-            similar = _similarity(sides, going, staying)
-            representatives[going], likeness[going] = staying[similar.argmax(axis=1)], similar.max(axis=1)
-    return representatives, likeness
+def _closest(sides: Sequence[FloatArray], item: int, others: IntArray, similar: FloatArray) -> tuple[int, float]:
+    """The place of the most similar other, the first of several, and the similarity; exact scores decide.
+
+    ``similar`` is rounded differently by different machines.
+    """
+    margin = 2 * max(NUMPY_SIEVE.error(side.shape[1]) for side in sides)
+    suspects = np.flatnonzero(similar >= similar.max() - margin)
+    exact = np.min([exact_scores(side[item], side[others[suspects]]) for side in sides], axis=0).round(6)
+    best = int(exact.argmax())
+    return int(suspects[best]), float(exact[best])
 
 
 def _members(ranked: IntArray, labels: IntArray) -> list[IntArray]:

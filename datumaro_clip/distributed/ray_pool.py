@@ -15,8 +15,7 @@ from datumaro_clip.curate.thumbnails import ThumbnailFile
 from datumaro_clip.distributed.ray import LOST, in_one_line, ray
 from datumaro_clip.errors import ClusterError
 
-# Tasks that are sent together, and how many such parcels each hand has at a time.
-_TASKS_A_PARCEL = 16
+# Parcels of tasks that each hand has at a time.
 _PARCELS_A_HAND = 2
 # Thumbnails that lie together in Ray's object store: 27 MiB.
 _BLOCK = 1024
@@ -97,8 +96,8 @@ class RayPool:
         self._sent: tuple[Any, Any] = (None, None)
         self._number = 0
 
-    def map(self, work: Callable[[Any], Any], tasks: Iterable[Any], /) -> Iterator[Any]:
-        """The results of tasks in their order, which are begun a few ahead.
+    def map(self, work: Callable[[Any], Any], tasks: Iterable[Any], /, *, chunksize: int = 1) -> Iterator[Any]:
+        """The results of tasks in their order, which are begun a few ahead, so many sent in one parcel.
 
         Raises
         ------
@@ -107,7 +106,7 @@ class RayPool:
         """
         begun: deque[_Parcel] = deque()
         rest = iter(tasks)
-        while parcel := list(islice(rest, _TASKS_A_PARCEL)):
+        while parcel := list(islice(rest, chunksize)):
             begun.append(self._send(work, parcel))
             if len(begun) >= _PARCELS_A_HAND * len(self._hands):
                 yield from self._results(work, begun.popleft())

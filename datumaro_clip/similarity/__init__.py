@@ -7,9 +7,9 @@ size of the blocks, on the number of threads, or on who multiplies.
 
 from __future__ import annotations
 
-from datumaro_clip.similarity.cells import approximate_pairs_above
+from datumaro_clip.similarity.cells import approximate_pairs_above, approximate_top_k
 from datumaro_clip.similarity.pairs import Pairs, pairs_above
 from datumaro_clip.similarity.scores import exact_scores
 from datumaro_clip.similarity.topk import top_k
 
-__all__ = ["Pairs", "approximate_pairs_above", "exact_scores", "pairs_above", "top_k"]
+__all__ = ["Pairs", "approximate_pairs_above", "approximate_top_k", "exact_scores", "pairs_above", "top_k"]

@@ -1,4 +1,4 @@
-"""Most pairs above a threshold among more rows than can all be compared.
+"""Most neighbours, and most pairs above a threshold, among more rows than can all be compared.
 
 Rows drawn at random are the centres of cells; each row belongs to the few whose centres are most similar to it, and is
 compared with the others there. Two rows above a high threshold have nearly the same centres around them, so that most
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +28,7 @@ from datumaro_clip.similarity.scores import (
     require_matrix,
 )
 from datumaro_clip.similarity.threads import in_threads
+from datumaro_clip.similarity.topk import top_k
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +78,8 @@ def approximate_pairs_above(
     require_matrix(matrix, "matrix")
     require_finite(matrix)
     error = NUMPY_SIEVE.error(matrix.shape[1])
-    cells = _cells(matrix, probes, seed, sieve)
+    centres = _centres(matrix, seed)
+    cells = _cells(matrix, centres, probes, sieve)
     _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))
     columns = narrow(matrix, threshold, error, tried=max(cells, key=len, default=None))
     wide = matrix if columns is None else columns
@@ -85,11 +90,83 @@ def approximate_pairs_above(
     return _scored(matrix, codes, np.float32(threshold))
 
 
-def _cells(matrix: Matrix, probes: int, seed: int, sieve: Sieve) -> list[IndexArray]:
-    """The rows of each cell, ascending."""
+class Run(Protocol):
+    """The results of independent tasks, in their order, as of ``map``."""
+
+    def __call__(self, work: Callable[[Any], Any], tasks: Iterable[Any], /) -> Iterable[Any]: ...
+
+
+def approximate_top_k(
+    queries: Matrix,
+    matrix: Matrix,
+    k: int,
+    *,
+    probes: int = 2,
+    seed: int = 0,
+    sieve: Sieve = NUMPY_SIEVE,
+    run: Run = map,
+) -> tuple[IndexArray, FloatArray]:
+    """Find most of the rows of a matrix that are most similar to each query: the best of those in the same cells.
+
+    Parameters
+    ----------
+    queries : numpy.ndarray
+        Shape (Q, D), float32 or float16, unit rows.
+    matrix : numpy.ndarray
+        Shape (N, D), float32 or float16, unit rows.
+    k : int
+        Rows wanted for each query.
+    probes : int
+        Cells that each query and each row belongs to; more find more and take longer.
+    seed : int
+        Draws the centres; the same gives the same answer.
+    sieve : Sieve, optional
+        Who looks for the nearest centres.
+    run : callable
+        Who compares cells: it gets a function and tasks that can be pickled.
+
+    Returns
+    -------
+    indices : numpy.ndarray
+        Shape (Q, k), int64, by descending score, then ascending index; -1 where a query meets fewer rows.
+    scores : numpy.ndarray
+        Shape (Q, k), float32: :func:`~datumaro_clip.similarity.exact_scores`; -inf where there is no row.
+    """
+    indices, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
+    centres = _centres(matrix, seed)
+    members = _cells(matrix, centres, probes, sieve)
+    askers = members if queries is matrix else _cells(queries, centres, probes, sieve)
+    cells = [cell for cell in zip(askers, members, strict=True) if len(cell[0]) and len(cell[1])]
+    tasks = ((queries[rows], matrix[among]) for rows, among in cells)
+    for (rows, among), (places, found) in zip(cells, run(partial(_best_of_cell, k), tasks), strict=True):
+        indices[rows], scores[rows] = _best_of_both(indices[rows], scores[rows], among[places], found)
+    return indices, scores
+
+
+def _best_of_cell(k: int, cell: tuple[Matrix, Matrix]) -> tuple[IndexArray, FloatArray]:
+    return top_k(*cell, k, threads=1)
+
+
+def _best_of_both(
+    indices: IndexArray, scores: FloatArray, others: IndexArray, their_scores: FloatArray
+) -> tuple[IndexArray, FloatArray]:
+    """As many neighbours of each query (Q, k) as there were, the best of those and of others; each once."""
+    known = (others[:, :, None] == indices[:, None, :]).any(axis=2)
+    both = np.concatenate([indices, np.where(known, -1, others)], axis=1)
+    all_scores = np.concatenate([scores, np.where(known, -np.inf, their_scores)], axis=1).astype(np.float32)
+    order = np.lexsort((both, -all_scores))[:, : indices.shape[1]]
+    return np.take_along_axis(both, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
+
+
+def _centres(matrix: Matrix, seed: int) -> FloatArray:
+    """Rows drawn at random, in their order."""
     count = math.ceil(len(matrix) / _ROWS_A_CELL)
-    centres = np.sort(np.random.default_rng(seed).permutation(len(matrix))[:count])
-    nearest = _nearest(matrix, as_float32(matrix[centres]), min(probes, len(centres)), sieve)
+    return as_float32(matrix[np.sort(np.random.default_rng(seed).permutation(len(matrix))[:count])])
+
+
+def _cells(matrix: Matrix, centres: FloatArray, probes: int, sieve: Sieve) -> list[IndexArray]:
+    """The rows of each cell, ascending."""
+    nearest = _nearest(matrix, centres, min(probes, len(centres)), sieve)
     order = np.argsort(nearest.ravel(), kind="stable")
     limits = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
     return [part // max(nearest.shape[1], 1) for part in np.split(order, limits)]

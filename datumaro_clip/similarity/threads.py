@@ -58,13 +58,13 @@ def _blas(modules: int) -> ThreadpoolController:
 _SINGLE_THREADED_BLAS = _SingleThreadedBlas()
 
 
-def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task]) -> list[_Result]:
+def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task], threads: int | None = None) -> list[_Result]:
     """The results of independent tasks, in order; each multiplies in one thread, a single task too.
 
     BLAS's own threads wait busily for one another after every product. Where other programs want the processors too,
     that takes many times longer than the products do. A BLAS that only ``work`` loads keeps its threads.
     """
-    threads = min(available_processors(), len(tasks))
+    threads = min(threads or available_processors(), len(tasks))
     with _SINGLE_THREADED_BLAS:
         if threads < 2:
             return [work(task) for task in tasks]

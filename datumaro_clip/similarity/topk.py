@@ -33,7 +33,9 @@ BLOCK_ROWS = 1 << 11
 PART_ROWS = 1 << 15
 
 
-def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = None) -> tuple[IndexArray, FloatArray]:
+def top_k(
+    queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = None, threads: int | None = None
+) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query.
 
     Memory does not grow with N: the matrix is read block by block, once for each 256 queries, by a thread for each
@@ -50,6 +52,8 @@ def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = 
         Rows wanted for each query; all N where k is larger.
     sieve : Sieve, optional
         Who multiplies, by default whoever is fastest; changes the time, never the answer.
+    threads : int, optional
+        At most; one a processor where omitted.
 
     Returns
     -------
@@ -67,7 +71,8 @@ def top_k(queries: Matrix, matrix: MatrixLike, k: int, *, sieve: Sieve | None = 
     """
     _require_fitting(queries, matrix, k)
     k = min(k, len(matrix))
-    chunks = _best(queries, matrix, k, sieve or sieve_for(queries, matrix)) if k else []
+    threads = threads or available_processors()
+    chunks = _best(queries, matrix, k, sieve or sieve_for(queries, matrix), threads) if k else []
     indices = np.concatenate([np.empty((0, k), np.int64), *(found.indices.reshape(-1, k) for found in chunks)])
     scores = np.concatenate([np.empty((0, k), np.float32), *(found.scores.reshape(-1, k) for found in chunks)])
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
@@ -83,11 +88,11 @@ def _require_fitting(queries: Matrix, matrix: MatrixLike, k: int) -> None:
         raise OptionError(f"k is {k}; it must not be negative")
 
 
-def _best(queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> list[_Best]:
+def _best(queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve, threads: int) -> list[_Best]:
     """The k best rows, for a few queries at a time; queries and parts of the matrix are shared out among threads."""
-    parts = _parts(len(matrix))
+    parts = _parts(len(matrix), threads)
     tasks = [(chunk, part) for _, chunk in blocks_of(queries, QUERY_ROWS) for part in parts]
-    found = in_threads(lambda task: _best_of_part(*task, matrix, k, sieve), tasks)
+    found = in_threads(lambda task: _best_of_part(*task, matrix, k, sieve), tasks, threads)
     return [_merged(found[start : start + len(parts)]) for start in range(0, len(found), len(parts))]
 
 
@@ -99,9 +104,9 @@ def _merged(found: list[_Best]) -> _Best:
     return best
 
 
-def _parts(rows: int) -> list[range]:
-    """Consecutive rows, one part for each processor, none so small that a thread costs more than it saves."""
-    count = max(1, min(available_processors(), rows // PART_ROWS))
+def _parts(rows: int, threads: int) -> list[range]:
+    """Consecutive rows, one part for each thread, none so small that a thread costs more than it saves."""
+    count = max(1, min(threads, rows // PART_ROWS))
     limits = [rows * part // count for part in range(count + 1)]
     return [range(*part) for part in pairwise(limits)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
 from datumaro_clip.curate.near.rules import ALONE, CONFIRMED, is_copy
 from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
+from datumaro_clip.curate.nearest import Search
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
 
@@ -37,12 +38,15 @@ class NearGroups:
     differences : dict
         The largest difference between the full pictures of (lower, higher), for the pairs that thumbnails take for
         copies; empty where there were no pictures.
+    recall : dict
+        What share of the neighbours that vectors and descriptors have was found, by estimate; empty where all were.
     """
 
     representatives: IntArray
     matches: dict[Pair, PixelMatch]
     compared: int
     differences: dict[Pair, Difference]
+    recall: dict[str, float] = field(default_factory=dict)
 
     @property
     def edits(self) -> dict[Pair, Difference]:
@@ -69,6 +73,7 @@ def find_near(
     threshold: float = 0.88,
     pictures: Pictures | None = None,
     crew: Crew = workers,
+    approximate: bool = False,
 ) -> NearGroups:
     """Group altered copies: re-encoded, resized, cropped, turned, mirrored, brightened, noisy.
 
@@ -89,6 +94,8 @@ def find_near(
         thumbnails take for copies. Where omitted, thumbnails alone decide.
     crew : callable
         Who describes and compares pictures; changes the time, never the answer.
+    approximate : bool
+        Look for pairs only inside the two nearest clusters of each picture.
 
     Returns
     -------
@@ -100,10 +107,11 @@ def find_near(
         return NearGroups(np.arange(len(thumbnails), dtype=np.int64), {}, 0, {})
     with crew() as pool:
         shared = OneAtATime(thumbnails)
-        proposed = by_vector(vectors, rows, threshold, len(thumbnails))
+        search = Search(pool, approximate)
+        proposed = by_vector(vectors, rows, threshold, len(thumbnails), search)
         referee = Referee(shared, proposed, pool, pictures)
-        representatives, _ = _grouped(RingNeighbours(shared, pool), referee, order, proposed)
-    return NearGroups(representatives, referee.matches, referee.compared, referee.differences)
+        representatives, _ = _grouped(RingNeighbours(shared, pool, search), referee, order, proposed)
+    return NearGroups(representatives, referee.matches, referee.compared, referee.differences, search.recall)
 
 
 def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = workers) -> list[Pair]:
@@ -127,7 +135,7 @@ def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = work
     with crew() as pool:
         shared, none = OneAtATime(thumbnails), np.empty(0, np.int64)
         referee = Referee(shared, none, pool, pictures)
-        _, codes = _grouped(RingNeighbours(shared, pool), referee, range(count), none)
+        _, codes = _grouped(RingNeighbours(shared, pool, Search(pool)), referee, range(count), none)
         pairs = [divmod(code, count) for code in codes.tolist()]
         _telling(referee, len(pairs))(pairs)
         return [pair for pair in pairs if referee.is_copy(*pair)]

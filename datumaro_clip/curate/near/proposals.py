@@ -18,7 +18,7 @@ from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.rings import VIEWS, describe
 from datumaro_clip.curate.near.threads import Pool
 from datumaro_clip.curate.near.thumbnails import Thumbnails
-from datumaro_clip.similarity import top_k
+from datumaro_clip.curate.nearest import Search
 from datumaro_clip.system.scratch import scratch_errors
 from datumaro_clip.vectors import FloatArray
 
@@ -34,7 +34,9 @@ _PICTURES_A_TASK = 32
 _Mask = npt.NDArray[np.bool_]
 
 
-def by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float, count: int) -> IntArray:
+def by_vector(
+    vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float, count: int, search: Search
+) -> IntArray:
     """Pairs whose vectors are similar, of items that few others resemble: a vector like many tells none of them.
 
     Parameters
@@ -47,6 +49,8 @@ def by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold:
         Cosine similarity.
     count : int
         N pictures.
+    search : Search
+        Who looks for neighbours.
 
     Returns
     -------
@@ -56,7 +60,8 @@ def by_vector(vectors: FloatArray | None, rows: Sequence[int] | None, threshold:
     if vectors is None or len(vectors) < 2:
         return np.empty(0, np.int64)
     owners = np.arange(len(vectors)) if rows is None else np.asarray(rows, dtype=np.int64)
-    indices, scores = top_k(vectors, vectors, min(_VECTOR_NEIGHBOURS + 2, len(vectors)))
+    indices, scores = search.top_k(vectors, vectors, _VECTOR_NEIGHBOURS + 2)
+    search.estimate("vectors", vectors, vectors, indices, threshold, _VECTOR_NEIGHBOURS)
     similar = scores >= threshold
     telling = similar.sum(axis=1) <= _VECTOR_NEIGHBOURS + 1
     left, place = np.nonzero(similar)
@@ -77,10 +82,11 @@ class RingNeighbours:
     What describes them, 6 KiB a picture, is kept in an unnamed temporary file.
     """
 
-    def __init__(self, thumbnails: Thumbnails, pool: Pool) -> None:
+    def __init__(self, thumbnails: Thumbnails, pool: Pool, search: Search) -> None:
+        self._search = search
         self._described = _described(thumbnails, pool)
         self._whole = np.ascontiguousarray(self._described[:, 0])
-        self._nearest = [self._search(view, self._everyone, _SPARE) for view in range(len(VIEWS))]
+        self._nearest = [self._similar_to_all(view) for view in range(len(VIEWS))]
 
     @property
     def _everyone(self) -> IntArray:
@@ -105,16 +111,26 @@ class RingNeighbours:
         short = standing & (nearest[:, -1] >= 0) & (there.sum(axis=1) < wanted)
         first[short] = False
         again = np.flatnonzero(short)
-        fresh = self._search(view, again, 0, np.flatnonzero(standing))
+        fresh = self._similar(view, again, 0, np.flatnonzero(standing))
         return np.union1d(self._codes(self._everyone, nearest, first), self._codes(again, fresh, fresh >= 0))
 
-    def _search(self, view: int, queries: IntArray, spare: int, among: IntArray | None = None) -> npt.NDArray[np.int32]:
+    def _similar_to_all(self, view: int) -> npt.NDArray[np.int32]:
+        """The neighbours of every picture's view, and what share of them those are, where not all."""
+        found = self._similar(view, self._everyone, _SPARE)
+        self._search.estimate(
+            "descriptors", self._described[:, view], self._whole, found, _RING_SIMILARITY, found.shape[1]
+        )
+        return found
+
+    def _similar(
+        self, view: int, queries: IntArray, spare: int, among: IntArray | None = None
+    ) -> npt.NDArray[np.int32]:
         """The similar neighbours of some pictures' views (Q, K), nearest first, -1 where there are no more."""
         matrix = self._whole if among is None else self._whole[among]
         wanted = min(_neighbours(view) + spare, len(matrix))
         if not len(queries):
             return np.empty((0, wanted), np.int32)
-        indices, scores = top_k(np.ascontiguousarray(self._described[queries, view]), matrix, wanted)
+        indices, scores = self._search.top_k(np.ascontiguousarray(self._described[queries, view]), matrix, wanted)
         indices = indices if among is None else among[indices]
         return np.where(scores >= _RING_SIMILARITY, indices, -1).astype(np.int32)
 

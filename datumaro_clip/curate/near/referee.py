@@ -35,6 +35,8 @@ _WORTH_ALIGNING = 0.65
 _LEEWAY = 2.0
 # From this on, a pair resembles as wholes, and no view of either can do better by much.
 _ALIKE_AS_WHOLES = 0.9
+# Tasks that are sent to a worker together.
+_CHUNK = 16
 # Bytes of spectra and features that are kept: those of some ten thousand pictures; and of full pictures.
 _ROOM = 256 << 20
 _PICTURE_ROOM = 256 << 20
@@ -94,7 +96,7 @@ class Referee:
         """Compare pairs that will be asked for; all of one picture by one worker, which works it out but once."""
         fresh = sorted({pair for pair in map(_sorted, pairs) if not self._knows(pair)})
         tasks = [self._task(list(shared)) for _, shared in groupby(fresh, itemgetter(0))]
-        for task, found in zip(tasks, self._pool.map(self._compare, tasks), strict=True):
+        for task, found in zip(tasks, self._pool.map(self._compare, tasks, chunksize=_CHUNK), strict=True):
             for pair, each in zip(task.pairs, found, strict=True):
                 self._take(pair, *each)
 

@@ -19,8 +19,10 @@ _Result = TypeVar("_Result")
 class Pool(Protocol):
     """Does many things of one kind at a time; :class:`concurrent.futures.Executor` is one."""
 
-    def map(self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /) -> Iterator[_Result]:
-        """The results of independent tasks, in their order."""
+    def map(
+        self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
+    ) -> Iterator[_Result]:
+        """The results of independent tasks, in their order; so many are sent together where sending one costs."""
 
 
 #: Makes a pool for the length of a block.
@@ -30,7 +32,9 @@ Crew: TypeAlias = Callable[[], AbstractContextManager[Pool]]
 class _Threads:
     """Threads that take tasks a few ahead, so that neither tasks nor results pile up."""
 
-    def map(self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /) -> Iterator[_Result]:
+    def map(
+        self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
+    ) -> Iterator[_Result]:
         """Work that has not begun when the caller is interrupted is never begun."""
         count = available_processors()
         workers = Workers(work, count)

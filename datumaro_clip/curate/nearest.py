@@ -1,0 +1,111 @@
+"""The most similar rows, looked for by a pool of workers: the answer is the same whoever they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from datumaro_clip.curate.groups import IntArray
+from datumaro_clip.similarity import approximate_top_k, top_k
+from datumaro_clip.similarity.scores import blocks_of
+from datumaro_clip.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from datumaro_clip.curate.near.threads import Pool
+
+_Task = TypeVar("_Task")
+_Result = TypeVar("_Result")
+
+# Queries of one task: among ten million rows of 512 dimensions they take a processor a minute or two.
+_QUERIES = 1024
+# Cells that are sent together.
+_CELLS = 4
+#: Rows whose neighbours are looked for exactly, to estimate what share of them others' have.
+SAMPLE = 1000
+
+
+class InTurn:
+    """A pool of nobody but the caller."""
+
+    def map(
+        self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
+    ) -> Iterator[_Result]:
+        """The results, each computed when it is asked for."""
+        return map(work, tasks)
+
+
+IN_TURN = InTurn()
+
+
+def nearest_rows(pool: Pool, queries: FloatArray, matrix: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+    """What :func:`datumaro_clip.similarity.top_k` finds, found by a pool.
+
+    Each worker of another machine holds the matrix, and is sent some queries at a time.
+    """
+    if len(queries) <= _QUERIES:
+        return top_k(queries, matrix, k)
+    blocks = (block for _, block in blocks_of(queries, _QUERIES))
+    indices, scores = zip(*pool.map(partial(_nearest_of, matrix, k), blocks), strict=True)
+    return np.concatenate(indices), np.concatenate(scores)
+
+
+def _nearest_of(matrix: FloatArray, k: int, queries: FloatArray) -> tuple[IntArray, FloatArray]:
+    return top_k(queries, matrix, k, threads=1)
+
+
+class Search:
+    """Finds the rows most similar to others: all of them, or most.
+
+    Parameters
+    ----------
+    pool : Pool
+        Who looks.
+    approximate : bool
+        Look only among the rows whose two nearest clusters are among the query's.
+    """
+
+    def __init__(self, pool: Pool, approximate: bool = False) -> None:
+        self._pool = pool
+        self._approximate = approximate
+        self._found: Counter[str] = Counter()
+        self._true: Counter[str] = Counter()
+
+    @property
+    def recall(self) -> dict[str, float]:
+        """Of what was estimated, the share of neighbours that are found; empty where all are."""
+        return {what: self._found[what] / count for what, count in self._true.items()}
+
+    def top_k(self, queries: FloatArray, matrix: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
+        """As of :func:`datumaro_clip.similarity.top_k`; index -1 and score -inf where fewer were met."""
+        k = min(k, len(matrix))
+        if not self._approximate:
+            return nearest_rows(self._pool, queries, matrix, k)
+        return approximate_top_k(queries, matrix, k, run=partial(self._pool.map, chunksize=_CELLS))
+
+    def estimate(
+        self,
+        what: str,
+        queries: FloatArray,
+        matrix: FloatArray,
+        found: npt.NDArray[np.integer[Any]],
+        threshold: float,
+        crowd: int,
+    ) -> None:
+        """Estimate the recall of neighbours ``found``, where those are not all; row i of both matrices is one item's.
+
+        What counts are the neighbours from a threshold on, of rows that have at most ``crowd`` of them.
+        """
+        if not self._approximate:
+            return
+        sample = np.random.default_rng(0).permutation(len(queries))[:SAMPLE]
+        indices, scores = nearest_rows(self._pool, queries[sample], matrix, found.shape[1])
+        similar = (scores >= np.float32(threshold)) & (indices != sample[:, None])
+        similar &= similar.sum(axis=1, keepdims=True) <= crowd
+        self._true[what] += int(similar.sum())
+        met = (indices[:, :, None] == found[sample][:, None, :]).any(axis=2)
+        self._found[what] += int((met & similar).sum())
