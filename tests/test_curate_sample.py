@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from datumaro_clip.curate import sample
 from datumaro_clip.curate.sample import (
     pick_centroid,
     pick_cluster_random,
@@ -53,9 +54,14 @@ def k_center_reference(vectors: np.ndarray, first: int, count: int) -> list[int]
     return picks
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_k_center_picks_what_the_reference_picks(seed: int):
+@pytest.mark.parametrize("far", [1, 5, 59, 60])
+@pytest.mark.parametrize("seed", range(3))
+def test_k_center_picks_what_the_reference_picks(seed: int, far: int, monkeypatch: pytest.MonkeyPatch):
+    """However few of the rows the next picks are looked for among, and in however many parts all are compared."""
+    monkeypatch.setattr(sample, "_FAR", far)
+    monkeypatch.setattr(sample, "_ROWS", 7)
     vectors = rows(60, seed)
+    vectors[30:34] = vectors[3]
     picks = pick_k_center(vectors, 25, seed).indices.tolist()
     assert picks == k_center_reference(vectors, picks[0], 25)
 

@@ -92,15 +92,19 @@ print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_S
     assert said.rstrip().endswith("failed [1] told [0, 2] reports 0"), said
 
 
-def test_duplicates_and_broken_pictures_are_the_same_on_ray_though_a_worker_is_lost(
+def test_tools_decide_the_same_on_ray_though_a_worker_is_lost(
     catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
+    """Byte for byte: copies (near ones in clusters, too), broken pictures, outliers, samples."""
     code = f"""
 import os
 from contextlib import nullcontext
 from pathlib import Path
 from datumaro.components.dataset import Dataset
+from datumaro_clip.curate import nearest, sample
+from datumaro_clip.curate.decisions import write_decisions
 from datumaro_clip.curate.run import decide, read_values
+from datumaro_clip.curate.near.threads import workers
 from datumaro_clip.curate.tools import tool_named
 from datumaro_clip.distributed.ray import cluster
 from datumaro_clip.distributed.ray_pool import RayPool
@@ -119,19 +123,34 @@ classes = label_names(dataset.categories())
 items = [neutral(item, classes) for item in dataset]
 with cluster({ray_cluster.address!r}):
     pool = RayPool(2)
-    assert list(pool.map(fragile, range(100))) == list(range(0, 200, 2))
+    assert list(pool.map(fragile, range(100), chunksize=16)) == list(range(0, 200, 2))
     assert list(pool.map(fragile, [])) == []
-    for name, options in (("clip_dedup", dict(no_vectors=True)), ("clip_clean", dict())):
+    nearest._QUERIES, sample._FAR, sample._ROWS = 7, 5, 16
+    model = dict(model="tiny", precision="f32", on_error="skip")
+    for name, options in (
+        ("clip_dedup", dict(no_vectors=True)),
+        ("clip_dedup", dict(levels=["exact", "near", "semantic"], approximate=True, **model)),
+        ("clip_clean", dict()),
+        ("clip_outliers", model),
+        ("clip_sample", dict(strategy="k_center", count=12, **model)),
+        ("clip_sample", dict(strategy="typical", count=12, **model)),
+    ):
         tool = tool_named(name)
         values = read_values(tool, options)
-        here = decide(tool, values, items, classes)
-        assert decide(tool, values, items, classes, lambda: nullcontext(pool)) == here
-        print(sorted(here.counts()))
+        for path, crew in (("here", workers), ("there", lambda: nullcontext(pool))):
+            made = decide(tool, values, items, classes, crew)
+            write_decisions(path, made)
+        assert Path("here").read_bytes() == Path("there").read_bytes()
+        print(sorted(made.counts()), made.notes)
 print("died", died.exists())
 """
-    said = run_python(code, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"), **ray_cluster.env)
+    said = run_python(code, tmp_path, DATUMARO_CLIP_CACHE=str(tmp_path / "cache"), **ray_cluster.env)
     assert "drop near_duplicate" in said
     assert "drop missing" in said
+    assert "drop semantic_duplicate" in said
+    assert "approximate: of the pairs that descriptors propose, an estimated 100.00% are found" in said
+    assert "drop outlier" in said
+    assert said.count("keep picked") == 2
     assert said.rstrip().endswith("died True")
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from datumaro_clip.curate.align import FEWEST_PAIRS, BoolArray, Scores, fit_mixture, margins
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores
 from datumaro_clip.curate.columns import Columns, IntArray
+from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
 from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Values, Whole
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.verdicts import Verdicts
-from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product, scores_at
 from datumaro_clip.vectors import FloatArray
+
+if TYPE_CHECKING:
+    from datumaro_clip.curate.near.threads import Pool
 
 # The share of a dataset that a foreign group may make up and still be found: its members then have too few
 # neighbours among themselves.
@@ -26,8 +30,8 @@ _LABEL_NEIGHBOURS = 10
 _FAR_FENCE = 3.0
 # Below it lie about 2 in 100 of a normal distribution: unusual, where something else is wrong as well.
 _NEAR_FENCE = 1.0
-# Similarities held at a time: 64 MiB of float32.
-_BLOCK_SCORES = 1 << 24
+# Similarities that one worker holds at a time: 32 MiB of float32.
+_BLOCK_SCORES = 1 << 23
 # Captions speak for a label where they resemble it, more than another, by half of what is usual.
 _DEFENDED = 0.5
 
@@ -56,7 +60,8 @@ def find_outliers(columns: Columns, options: Values) -> Verdicts:
     verdicts = Verdicts(columns.keys)
     belong = columns.has_vector
     if len(columns.vectors) and options.what != "labels":
-        similar = isolation(columns.vectors, options.neighbours)
+        with columns.crew() as pool:
+            similar = isolation(columns.vectors, options.neighbours, pool)
         limit = lower_fence(similar) if options.min_similarity is None else options.min_similarity
         verdicts.set(columns.rows, score=similar, threshold=limit)
         k = min(options.neighbours or neighbour_count(len(similar)), len(similar) - 1)
@@ -108,7 +113,8 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
                 verdicts.set([rows[n]], action="drop", reason="outlier", detail=detail, **told)
     wrong: set[int] = set()
     if options.what != "pictures":
-        found = doubt_labels(vectors, labels, by_class, len(names))
+        with columns.crew() as pool:
+            found = doubt_labels(vectors, labels, by_class, len(names), pool)
         doubts, proposed = found.doubts, found.proposed
         if by_class is not None and len(owner):
             leanings = caption_leanings(class_scores(captions, classes), owner, labels, proposed)
@@ -170,7 +176,7 @@ def neighbour_count(total: int) -> int:
     return max(0, min(max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
 
 
-def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
+def isolation(vectors: FloatArray, neighbours: int | None = None, pool: Pool = IN_TURN) -> FloatArray:
     """How similar each picture is to its k-th nearest neighbour (Ramaswamy et al., 2000).
 
     Parameters
@@ -179,6 +185,8 @@ def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
         Shape (N, D), float32 unit rows.
     neighbours : int, optional
         k; :func:`neighbour_count` where omitted.
+    pool : Pool
+        Who multiplies.
 
     Returns
     -------
@@ -189,10 +197,11 @@ def isolation(vectors: FloatArray, neighbours: int | None = None) -> FloatArray:
     if k == 0:
         return np.ones(len(vectors), np.float32)
     rows = max(1, _BLOCK_SCORES // len(vectors))
-    return np.concatenate([_kth_best(vectors, start, rows, k) for start in range(0, len(vectors), rows)])
+    found = pool.map(partial(_kth_best, vectors, rows, k), range(0, len(vectors), rows))
+    return np.concatenate(list(found))
 
 
-def _kth_best(vectors: FloatArray, start: int, rows: int, k: int) -> FloatArray:
+def _kth_best(vectors: FloatArray, rows: int, k: int, start: int) -> FloatArray:
     """The exact score of the k-th nearest other row of some rows; only what may be it is scored exactly.
 
     A score that is further than twice the sieve's error from the k-th best one is above or below it for certain.
@@ -335,7 +344,11 @@ class LabelDoubts(NamedTuple):
 
 
 def doubt_labels(
-    vectors: FloatArray, labels: Sequence[int] | IntArray, texts: FloatArray | None, count: int
+    vectors: FloatArray,
+    labels: Sequence[int] | IntArray,
+    texts: FloatArray | None,
+    count: int,
+    pool: Pool = IN_TURN,
 ) -> LabelDoubts:
     """Weigh each given label against what neighbours are labelled and what the text encoder says.
 
@@ -349,9 +362,11 @@ def doubt_labels(
         Shape (N, C): cosine similarity with each class; None leaves the judgement to the neighbours.
     count : int
         C, the number of classes.
+    pool : Pool
+        Who looks for neighbours.
     """
     rows, given = np.arange(len(vectors)), np.asarray(labels, dtype=np.int64)
-    votes = neighbour_votes(vectors, labels, count)
+    votes = neighbour_votes(vectors, labels, count, pool)
     own = votes[rows, given]
     if texts is not None:
         fits = fit_labels(texts, labels)
@@ -361,13 +376,15 @@ def doubt_labels(
     return LabelDoubts(np.maximum(votes[rows, proposed] - own, 0).round(6), proposed)
 
 
-def neighbour_votes(vectors: FloatArray, labels: Sequence[int] | IntArray, count: int) -> FloatArray:
+def neighbour_votes(
+    vectors: FloatArray, labels: Sequence[int] | IntArray, count: int, pool: Pool = IN_TURN
+) -> FloatArray:
     """Share of each label among the ten nearest other pictures, shape (N, C), weighted by similarity."""
     votes = np.zeros((len(vectors), count), np.float32)
     k = min(_LABEL_NEIGHBOURS, len(vectors) - 1)
     if k < 1:
         return votes
-    indices, scores = top_k(vectors, vectors, k + 1)
+    indices, scores = nearest_rows(pool, vectors, vectors, k + 1)
     given = np.asarray(labels, dtype=np.int64)
     for row, (neighbours, similar) in enumerate(zip(indices, scores, strict=True)):
         others = neighbours != row

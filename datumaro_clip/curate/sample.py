@@ -6,28 +6,38 @@ import logging
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.columns import Columns, IntArray
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
 from datumaro_clip.curate.options import Choice, Flag, Option, Several, Share, Text, Values, Whole
 from datumaro_clip.curate.semantic import default_clusters
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
-from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product
+from datumaro_clip.similarity.scores import NUMPY_SIEVE, blocks_of, numpy_product
 from datumaro_clip.system.notices import notice
 from datumaro_clip.vectors import FloatArray, unit_rows
+
+if TYPE_CHECKING:
+    from datumaro_clip.curate.near.threads import Pool
 
 log = logging.getLogger(__name__)
 
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
 _BLIND = ("random", "stratified")
 _NEIGHBOURS = 20
+# Rows that the next picks of k_center are looked for among, and how many a task compares with what has been picked.
+_FAR = 4096
+_ROWS = 1 << 15
+# Similarities that one worker holds at a time: 16 MiB of float32.
+_BLOCK_SCORES = 1 << 22
 _MEASURED = {
     "k_center": "cosine similarity with the nearest that was picked before",
     "centroid": "cosine similarity with the centre of the cluster",
@@ -117,11 +127,12 @@ def _pick(columns: Columns, vectors: FloatArray, start: FloatArray, count: int, 
         return pick_query(vectors, columns.questions.text_vectors([options.query])[0], count)
     if options.strategy == "centroid":
         return pick_centroid(vectors, count, options.seed)
-    if options.strategy == "typical":
-        return pick_typical(vectors, count, options.seed)
     if options.strategy == "cluster_random":
         return pick_cluster_random(vectors, count, options.seed, options.clusters)
-    return pick_k_center(vectors, count, options.seed, start)
+    with columns.crew() as pool:
+        if options.strategy == "typical":
+            return pick_typical(vectors, count, options.seed, pool)
+        return pick_k_center(vectors, count, options.seed, start, pool)
 
 
 def _check(values: Values) -> None:
@@ -194,8 +205,13 @@ def pick_stratified(classes: Sequence[Hashable], count: int, seed: int) -> Picks
     return Picks(np.array(chosen, dtype=np.int64), np.zeros(len(chosen), np.float32))
 
 
-def pick_k_center(vectors: FloatArray, count: int, seed: int, start: FloatArray | None = None) -> Picks:
+def pick_k_center(
+    vectors: FloatArray, count: int, seed: int, start: FloatArray | None = None, pool: Pool = IN_TURN
+) -> Picks:
     """Greedy farthest point (Gonzalez, 1985): each pick is the row least similar to all that is chosen.
+
+    Similarities with what is chosen only grow. So the next picks are among the rows that were least similar, until one
+    of those is as similar as any other row was; then all rows are compared with what has been picked meanwhile.
 
     Parameters
     ----------
@@ -206,6 +222,8 @@ def pick_k_center(vectors: FloatArray, count: int, seed: int, start: FloatArray 
         Draws the first pick, where there is no ``start``.
     start : numpy.ndarray, optional
         Shape (M, D): rows that one has already.
+    pool : Pool
+        Who compares all rows.
 
     Returns
     -------
@@ -215,19 +233,51 @@ def pick_k_center(vectors: FloatArray, count: int, seed: int, start: FloatArray 
     """
     if not len(vectors) or not count:
         return _no_picks()
-    nearest = _similarity_to(vectors, start)
     held = vectors[:0] if start is None else start
     centres = np.concatenate([held, np.empty((min(count, len(vectors)), vectors.shape[1]), np.float32)])
-    picks, scores = [], []
-    for taken in range(len(held), len(centres)):
-        first = int(np.random.default_rng(seed).integers(len(vectors))), -1.0
-        pick, score = _farthest(vectors, nearest, centres[:taken]) if taken else first
-        picks.append(pick)
-        scores.append(score)
-        centres[taken] = vectors[pick]
-        np.maximum(nearest, numpy_product(vectors, vectors[pick, None])[:, 0], out=nearest)
-        nearest[pick] = np.inf
+    nearest = _similarity_to(vectors, held, pool)
+    compare, error = partial(_most_similar, vectors), NUMPY_SIEVE.error(vectors.shape[1])
+    picks: list[int] = []
+    scores: list[float] = []
+    if not len(held):
+        picks.append(int(np.random.default_rng(seed).integers(len(vectors))))
+        scores.append(-1.0)
+        centres[0] = vectors[picks[0]]
+    known = 0
+    while len(held) + len(picks) < len(centres):
+        if fresh := picks[known:]:
+            parts = ((range(first, first + _ROWS), fresh) for first in range(0, len(vectors), _ROWS))
+            np.maximum(nearest, np.concatenate(list(pool.map(compare, parts))), out=nearest)
+            nearest[fresh] = np.inf
+            known = len(picks)
+        bound = _bound(nearest, error)
+        far = np.flatnonzero(nearest <= bound)
+        rows, near = vectors[far], nearest[far]
+        while (taken := len(held) + len(picks)) < len(centres) and near.min() < np.inf:
+            place, score = _farthest(rows, near, centres[:taken])
+            if score > bound - error:
+                break
+            picks.append(int(far[place]))
+            scores.append(score)
+            centres[taken] = rows[place]
+            np.maximum(near, numpy_product(rows, rows[place, None])[:, 0], out=near)
+            near[place] = np.inf
     return Picks(np.array(picks, dtype=np.int64), np.array(scores, dtype=np.float32))
+
+
+def _most_similar(vectors: FloatArray, task: tuple[range, list[int]]) -> FloatArray:
+    """Highest similarity of each of some rows with any of those that were picked."""
+    part, picked = task
+    part, centres = range(part.start, min(part.stop, len(vectors))), vectors[picked]
+    blocks = blocks_of(vectors, max(1, _BLOCK_SCORES // len(picked)), part)
+    return np.concatenate([numpy_product(block, centres).max(axis=1) for _, block in blocks])
+
+
+def _bound(nearest: FloatArray, error: float) -> float:
+    """Where the rows end among which the next picks are looked for, the least similar one surely among them."""
+    if len(nearest) <= _FAR:
+        return np.inf
+    return float(np.float32(max(np.partition(nearest, _FAR)[_FAR], nearest.min() + 3 * error)))
 
 
 def _farthest(vectors: FloatArray, nearest: FloatArray, centres: FloatArray) -> tuple[int, float]:
@@ -245,14 +295,14 @@ def pick_centroid(vectors: FloatArray, count: int, seed: int) -> Picks:
     return _best_of_clusters(clusters.labels, clusters.scores, count)
 
 
-def pick_typical(vectors: FloatArray, count: int, seed: int) -> Picks:
+def pick_typical(vectors: FloatArray, count: int, seed: int, pool: Pool = IN_TURN) -> Picks:
     """The row with the nearest neighbours in each of ``count`` clusters (TypiClust, Hacohen et al., 2022).
 
     Scores are the mean similarity with the 20 nearest neighbours.
     """
     if len(vectors) < 2:
         return pick_centroid(vectors, count, seed)
-    _, scores = top_k(vectors, vectors, min(_NEIGHBOURS + 1, len(vectors)))
+    _, scores = nearest_rows(pool, vectors, vectors, _NEIGHBOURS + 1)
     typicality = scores[:, 1:].mean(axis=1).round(6)
     return _best_of_clusters(spherical_kmeans(vectors, max(count, 1), seed).labels, typicality, count)
 
@@ -283,11 +333,11 @@ def _best_of_clusters(labels: IntArray, scores: FloatArray, count: int) -> Picks
     return Picks(chosen, scores[chosen])
 
 
-def _similarity_to(vectors: FloatArray, others: FloatArray | None) -> FloatArray:
+def _similarity_to(vectors: FloatArray, others: FloatArray, pool: Pool) -> FloatArray:
     """Highest similarity of each row with any of the others, -1 where there are none."""
-    if others is None or not len(others):
+    if not len(others):
         return np.full(len(vectors), -1.0, np.float32)
-    return np.array(top_k(vectors, others, 1)[1][:, 0])
+    return np.array(nearest_rows(pool, vectors, others, 1)[1][:, 0])
 
 
 def _apportion(sizes: list[int], count: int) -> list[int]:
