@@ -148,7 +148,7 @@ print("died", died.exists())
     assert "drop near_duplicate" in said
     assert "drop missing" in said
     assert "drop semantic_duplicate" in said
-    assert "approximate: of the pairs that descriptors propose, an estimated 100.00% are found" in said
+    assert "neighbours by descriptors are found, 100.00%, by a sample of 1,000 items" in said
     assert "drop outlier" in said
     assert said.count("keep picked") == 2
     assert said.rstrip().endswith("died True")

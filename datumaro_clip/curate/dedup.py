@@ -88,10 +88,11 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
         candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
         found = find_duplicates(candidates, thumbnails, shown, rules, pictures_of(columns), columns.crew)
     verdicts = _told(columns, found)
-    verdicts.notes += [
-        f"approximate: of the pairs that {what} propose, an estimated {share:.2%} are found ({SAMPLE:,} items sampled)"
-        for what, share in found.recall.items()
-    ]
+    for what, (met, total) in found.recall.items():
+        share = f", {met / total:.2%}" if total else ""
+        verdicts.notes.append(
+            f"approximate: {met:,} of {total:,} neighbours by {what} are found{share}, by a sample of {SAMPLE:,} items"
+        )
     if "semantic" in rules.levels:
         verdicts.notes.append(_NO_GAIN)
     return verdicts

@@ -151,7 +151,7 @@ class Findings(NamedTuple):
 
     duplicates: dict[int, Duplicate]
     look_alikes: list[LookAlike]
-    recall: dict[str, float]
+    recall: dict[str, tuple[int, int]]
 
 
 def pixel_digest(picture: Image.Image) -> bytes:
@@ -195,7 +195,7 @@ def find_duplicates(
     order = keep_order(candidates, rules.keep)
     found: dict[int, Duplicate] = {}
     look_alikes: list[LookAlike] = []
-    recall: dict[str, float] = {}
+    recall: dict[str, tuple[int, int]] = {}
     if "exact" in rules.levels:
         found = _exact(candidates, order)
     if "near" in rules.levels:

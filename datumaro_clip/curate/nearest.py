@@ -76,9 +76,9 @@ class Search:
         self._true: Counter[str] = Counter()
 
     @property
-    def recall(self) -> dict[str, float]:
-        """Of what was estimated, the share of neighbours that are found; empty where all are."""
-        return {what: self._found[what] / count for what, count in self._true.items()}
+    def recall(self) -> dict[str, tuple[int, int]]:
+        """How many of how many neighbours of a sample are found; empty where all are."""
+        return {what: (self._found[what], count) for what, count in self._true.items()}
 
     def top_k(self, queries: FloatArray, matrix: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
         """As of :func:`datumaro_clip.similarity.top_k`; index -1 and score -inf where fewer were met."""

@@ -39,14 +39,14 @@ class NearGroups:
         The largest difference between the full pictures of (lower, higher), for the pairs that thumbnails take for
         copies; empty where there were no pictures.
     recall : dict
-        What share of the neighbours that vectors and descriptors have was found, by estimate; empty where all were.
+        How many of how many neighbours by vectors and by descriptors were found, in a sample; empty where all were.
     """
 
     representatives: IntArray
     matches: dict[Pair, PixelMatch]
     compared: int
     differences: dict[Pair, Difference]
-    recall: dict[str, float] = field(default_factory=dict)
+    recall: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def edits(self) -> dict[Pair, Difference]:
