@@ -30,6 +30,7 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from typing import Any
 
+import psutil
 import pytest
 from cosmic_ray.commands.init import init
 from cosmic_ray.mutating import use_mutation
@@ -49,7 +50,10 @@ PYTEST = (
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-profile=mutants"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of libraries that are loaded before pytest begins
 )
-MEMORY = 8 << 30
+_MEMORY = 8 << 30
+# Tests that do not work for so long, whatever else the machine does, wait for what never comes; both in seconds.
+_STILL, _LEAST_WORK = 20, 0.1
+LATE = "the tests work for too long, or stand still"
 # What takes long to load and imports nothing of this package.
 LIBRARIES = ("cv2", "h5py", "hypothesis", "numkong", "numpy", "openvino", "orjson", "PIL.Image", "pyarrow", "scipy")
 
@@ -89,25 +93,38 @@ def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"tests/test_{test}.py" for test in dict.fromkeys([*own, *listed.get(str(name), ()), *nearest])]
 
 
-def fails(tests: Sequence[str], seconds: float | None) -> tuple[bool, str]:
-    """Whether one of the tests fails, or they take longer; and what pytest says.
+def fails(tests: Sequence[str], work: int = resource.RLIM_INFINITY) -> tuple[bool, str]:
+    """Whether one of the tests fails, works for too many seconds, or stands still; and what pytest says.
 
     They run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
     """
     said = (BUILD / "pytest.log").resolve()
-    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tests, said))
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tests, said, work))
     process.start()
-    process.join(seconds)
-    late = process.is_alive()
+    worked, stands_still = 0.0, False
+    while process.is_alive() and not stands_still:
+        process.join(_STILL)
+        before, worked = worked, _work_of(process.pid)
+        stands_still = process.is_alive() and worked < before + _LEAST_WORK
     with suppress(ProcessLookupError):
-        os.killpg(process.pid or 0, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     process.join()
-    return late or process.exitcode != 0, "timeout" if late else said.read_text(errors="replace")
+    late = stands_still or process.exitcode == -signal.SIGXCPU
+    return process.exitcode != 0, LATE if late else said.read_text(errors="replace")
 
 
-def _run_pytest(tests: Sequence[str], said: Path) -> None:
+def _work_of(pid: int) -> float:
+    """Seconds of processor time that a process and its children took so far."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
+    return 0.0
+
+
+def _run_pytest(tests: Sequence[str], said: Path, work: int) -> None:
     os.setsid()
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (work, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -121,7 +138,7 @@ def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -
         (mutation,) = item.mutations
         path, operator = mutation.module_path, get_operator(mutation.operator_name)(**mutation.operator_args)
         with use_mutation(path, operator, mutation.occurrence) as (before, after):
-            caught, said = fails(tests_of(path, config["tests"]), config["seconds"])
+            caught, said = fails(tests_of(path, config["tests"]), config["work"])
         outcome = TestOutcome.KILLED if caught else TestOutcome.SURVIVED
         lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")
         db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(lines)))
@@ -134,13 +151,13 @@ def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
     print(*sorted(result.diff for _, result in results if not result.is_killed), sep="\n\n")
     for part, each in parts.items():
         found = [result for path, result in results if path in _modules(each)]
-        caught, late = sum(result.is_killed for result in found), sum(result.output == "timeout" for result in found)
-        print(f"{part}: {len(found)} of {each['count']} tried, {caught} caught, {late} of them by the time they took")
+        caught, late = sum(result.is_killed for result in found), sum(result.output == LATE for result in found)
+        print(f"{part}: {len(found)} of {each['count']} tried, {caught} caught, {late} of them by their time")
 
 
 def require_passing(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
     """Exit unless the tests pass while nothing is changed: what fails anyway would catch every mutant."""
-    failed, said = fails(sorted({test for module in modules for test in tests_of(module, listed)}), None)
+    failed, said = fails(sorted({test for module in modules for test in tests_of(module, listed)}))
     if failed:
         sys.exit(f"{said}\nThese tests fail without a mutant; mend them first.")
 
