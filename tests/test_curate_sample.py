@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import datumaro_clip
 from datumaro_clip.curate import sample
 from datumaro_clip.curate.sample import (
     pick_centroid,
@@ -41,6 +42,21 @@ def test_as_many_different_rows_as_asked_for_and_the_same_each_time(pick, total:
 @pytest.mark.parametrize("pick", BY_VECTOR)
 def test_identical_rows_are_no_obstacle(pick):
     assert sorted(pick(np.repeat(rows(1), 9, axis=0), 9, 0).indices.tolist()) == list(range(9))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "pick"),
+    [
+        ("k_center", pick_k_center),
+        ("centroid", pick_centroid),
+        ("typical", pick_typical),
+        ("cluster_random", pick_cluster_random),
+    ],
+)
+def test_a_strategy_picks_by_the_method_of_its_name(strategy: str, pick):
+    vectors = rows(40)
+    kept = datumaro_clip.sample(vectors, strategy=strategy, count=6, seed=2).keys_with()
+    assert {int(key.id) for key in kept} == set(pick(vectors, 6, 2).indices.tolist())
 
 
 def k_center_reference(vectors: np.ndarray, first: int, count: int) -> list[int]:
