@@ -99,6 +99,30 @@ def test_another_letter_of_seven_pixels_is_seen_in_whatever_copy(name: str):
     assert found == [0, 1]
 
 
+# Of a copy, or a copy of the form with another letter: levels, what is explained, and the limit.
+JUDGED = {
+    "quality 50": (0.615, 1.457, 4),
+    "halved": (0.584, 1.563, 4),
+    "brighter": (1.097, 1.588, 4),
+    "turned by 5 degrees": (5.424, 3.053, 12.5),
+    "noisy": (3.25, 3.817, 4),
+}
+JUDGED_OF_FORM = {"quality 95": (103.1, 3.333, 4), "mirrored": (93.33, 4.335, 4), "noisy": (90.96, 4.5, 4.083)}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_copies_have_the_figures_that_the_limits_were_set_on(name: str):
+    """As where docs/copies.md has its figures from: measures that move make the limits wrong."""
+    _, differences = representatives(jpeg(photo(), 90), COPIES[name](photo()))
+    assert differences[0, 1][:3] == pytest.approx(JUDGED[name], rel=0.04)
+
+
+@pytest.mark.parametrize("name", JUDGED_OF_FORM)
+def test_edits_have_the_figures_that_the_limits_were_set_on(name: str):
+    _, differences = representatives(jpeg(form("e"), 90), COPIES[name](form("a")))
+    assert differences[0, 1][:3] == pytest.approx(JUDGED_OF_FORM[name], rel=0.04)
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_the_place_is_told_in_both_pictures(swapped: bool):
     """In pixels of each as stored: the second is mirrored, and half as large."""
