@@ -248,6 +248,21 @@ def test_a_tool_is_run_and_its_proposals_are_reviewed(page: TestClient, store: P
     assert (decision.key.id, decision.reason) == ("dir/11 é#", "exact_duplicate")
 
 
+def test_of_two_proposals_about_an_item_the_one_that_was_judged_is_obeyed(page: TestClient, store: Path):
+    """Accepting one tool's label does not drop the picture because another tool proposes that."""
+    key, folder = ItemKey(*keys(page)[2]), store.parent / "store-decisions"
+    folder.mkdir()
+    told = [
+        ("clip_classify", Decision(key, "label", "classified", label="blue")),
+        ("clip_outliers", Decision(key, "drop", "outlier")),
+    ]
+    for tool, proposal in told:
+        write_decisions(folder / f"proposals-{tool}.jsonl", DecisionLog(tool, {}, None, (proposal,)))
+    decide(page, [{"row": 2, "action": "accept", "tool": "clip_classify"}], 0)
+    [decision] = read_decisions(folder / "decisions.jsonl").decisions
+    assert (decision.key, decision.action, decision.label) == (key, "label", "blue")
+
+
 def test_a_tool_with_a_wrong_option_fails_with_the_reason(page: TestClient):
     job = page.post(
         "/explore/api/tools/clip_align", json={"version": overview(page)["version"], "options": {"min_score": 7}}

@@ -60,6 +60,7 @@ class Change(BaseModel):
     annotation: int | None = Field(default=None, ge=0)
     tag: str | None = Field(default=None, min_length=1, max_length=200)
     group: int | None = Field(default=None, ge=0)
+    tool: str | None = Field(default=None, description="whose proposal it is about, where several tools made one")
 
 
 class Changes(BaseModel):

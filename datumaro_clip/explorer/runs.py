@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import count
 from pathlib import Path
 from threading import Lock, Thread
@@ -130,7 +131,8 @@ class Runs:
         """What the tools propose: the tool's name and the decision, tool by tool."""
         found = []
         for path in sorted(self._directory.glob("proposals-*.jsonl")):
-            made = read_decisions(path)
+            told = path.stat()
+            made = _read(path, told.st_mtime_ns, told.st_size)
             found += [(made.transform, decision) for decision in made.decisions]
         return found
 
@@ -141,6 +143,12 @@ class Runs:
         """End what runs."""
         for run in self._runs.values():
             self.cancel(run.id)
+
+
+@lru_cache(maxsize=32)
+def _read(path: Path, changed: int, size: int) -> DecisionLog:
+    """The decisions in a file as it was when it had a time of change and a size: every click asks for them."""
+    return read_decisions(path)
 
 
 def _follow(run: Run, process: subprocess.Popen[str], request: str) -> None:

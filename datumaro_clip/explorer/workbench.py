@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,7 +27,7 @@ from datumaro_clip.service.answers import dumps
 from datumaro_clip.service.collection import ServedStore
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
-from datumaro_clip.vectors import FloatArray
+from datumaro_clip.vectors import FloatArray, ItemKey
 
 # Versions of a store that pages may still look at, after it has changed.
 _KEPT_VERSIONS = 4
@@ -242,8 +242,13 @@ class Workbench:
         self.runs.keep(made)
 
     def proposals(self, seen: Seen) -> list[Json]:
-        """What the tools propose about the items of a version; about others, nothing is said."""
-        return [told for tool, one in self.runs.proposals() if (told := _proposal(seen.snapshot, tool, one))]
+        """What the tools propose about the items of a version; of what stays for no reason, nothing is said."""
+        return [
+            told
+            for tool, one in self.runs.proposals()
+            if one.action != "keep" or one.reason or one.group is not None
+            if (told := _proposal(seen.snapshot, tool, one))
+        ]
 
     def decided(self, seen: Seen) -> Json:
         """The choices about the items of a version, and the tags that follow from them."""
@@ -264,12 +269,16 @@ class Workbench:
         DecisionConflictError, DecisionError
             As :meth:`Journal.add`.
         """
-        proposed = {(one.key, one.annotation): one for _, one in self.runs.proposals() if one.action != "keep"}
+        proposed: dict[tuple[ItemKey, int | None], list[tuple[str, Decision]]] = defaultdict(list)
+        for tool, one in self.runs.proposals():
+            if one.action != "keep":
+                proposed[one.key, one.annotation].append((tool, one))
         keys = seen.snapshot.facts.keys
         choices = []
         for change in changes:
             key, annotation = keys[change["row"]], change.get("annotation")
-            told = proposed.get((key, annotation))
+            # What is decided by hand, in the gallery, is about what any tool proposed.
+            told = next((one for tool, one in proposed[key, annotation] if change.get("tool") in (None, tool)), None)
             choices.append(
                 Choice(
                     key,

@@ -121,7 +121,8 @@ function inTurn(tell) {
 
 /**
  * Write choices into the journal; what others chose meanwhile comes back instead, and nothing is overwritten.
- * @param {{row: number, annotation?: number, action: string, tag?: string, group?: number}[]} changes
+ * @param {{row: number, annotation?: number, action: string, tag?: string, group?: number, tool?: string}[]} changes
+ *   `tool`: whose proposal it is about
  */
 export function decide(changes) {
   return inTurn(() => written(changes));
@@ -185,7 +186,6 @@ export function judge(changes, move) {
 
 /** @param {{version: number, undoable: number, choices: import("./state.js").Choice[], tags?: any}} answer */
 function take(answer) {
-  api.forget();
   if (answer.tags) {
     const { values, data: codes, starts } = answer.tags;
     data.table.put({ name: "tags", title: "tags", kind: "categories", values, data: Uint16Array.from(codes), starts: Uint32Array.from(starts) });
@@ -201,7 +201,6 @@ export async function refreshChoices() {
 
 export async function refreshProposals() {
   state.proposals = await api.askJson(`proposals?version=${api.version()}`);
-  api.forget();
   recountVerdicts();
   update({});
 }

@@ -129,8 +129,3 @@ export function lost(row) {
   Object.assign(items.get(row) ?? {}, { missing: true });
   update({});
 }
-
-/** Forget what is known of all rows, because decisions or the store have changed. */
-export function forget() {
-  items.clear();
-}

@@ -145,7 +145,8 @@ export class Scatter {
 }
 
 /**
- * Offsets of a disc's pixels from its middle, in a picture of a width.
+ * Offsets of a disc's pixels from its middle, in a picture of a width. It reaches a little beyond its circle: else four
+ * lone pixels at its ends make a diamond of it.
  * @param {number} diameter @param {number} width
  */
 function disc(diameter, width) {
@@ -153,7 +154,7 @@ function disc(diameter, width) {
   const offsets = [];
   for (let dy = -radius; dy <= radius; dy++)
     for (let dx = -radius; dx <= radius; dx++)
-      if (dx * dx + dy * dy <= (diameter / 2) ** 2 || (!dx && !dy)) offsets.push(dy * width + dx);
+      if (dx * dx + dy * dy <= 1.12 * (diameter / 2) ** 2 || (!dx && !dy)) offsets.push(dy * width + dx);
   return { offsets: Int32Array.from(offsets), radius };
 }
 

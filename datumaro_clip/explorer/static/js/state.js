@@ -205,6 +205,17 @@ export const choiceOf = derived(
   () => new Map(state.choices.filter((choice) => choice.annotation === undefined && WHOLE.has(choice.action)).map((choice) => [choice.row, choice])),
 );
 
+/** The latest choice about each annotation of a row. */
+const choicesOfParts = derived(
+  () => [state.choices],
+  () => new Map(state.choices.filter((choice) => choice.annotation !== undefined).map((choice) => [`${choice.row} ${choice.annotation}`, choice])),
+);
+
+/** The latest choice about what a proposal is about: a row, or one of its annotations. @param {Proposal} proposal */
+export function choiceAbout({ row, annotation }) {
+  return annotation === undefined ? choiceOf().get(row) : choicesOfParts().get(`${row} ${annotation}`);
+}
+
 /** The proposals about each row. */
 export const proposalsOf = derived(
   () => [state.proposals],
@@ -248,10 +259,25 @@ export const groups = derived(
   },
 );
 
+/** Whether a person has judged every member of a group that would go. @param {ReturnType<typeof groups>[number]} group */
+export function isJudged(group) {
+  const chosen = choiceOf();
+  return group.members.filter((member) => member.action === "drop").every((member) => chosen.has(member.row));
+}
+
 /** Proposals to be judged one by one: all that would change something, but for duplicates. */
 export const reviewable = derived(
   () => [state.proposals],
   () => state.proposals.filter((proposal) => proposal.tool !== "clip_dedup" && proposal.action !== "keep"),
+);
+
+/** How much waits to be judged in each room. @type {() => Record<string, number>} */
+export const waiting = derived(
+  () => [groups(), reviewable(), state.choices],
+  () => ({
+    duplicates: groups().filter((group) => !isJudged(group)).length,
+    review: reviewable().filter((proposal) => !choiceAbout(proposal)).length,
+  }),
 );
 
 /** The colour of each class that has one of its own. */

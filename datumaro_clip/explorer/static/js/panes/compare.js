@@ -28,7 +28,7 @@ function AfterDecisions() {
     return [mask, left, Uint32Array.from(mask.keys()).filter((row) => left[row])];
   }, [chosen]);
   return html`<p class="legend"><i class="all"></i> ${say("before")}: ${count(data.table.count)} <i class="now"></i> ${say("after")}: ${count(rows.length)}</p>
-    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} />${charts({ table: withoutDecisions(data.table), mask: all }, { table: withoutDecisions(data.table), mask: after })}</div>`;
+    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${charts({ table: withoutDecisions(data.table), mask: all }, { table: withoutDecisions(data.table), mask: after })}</div>`;
 }
 
 /** @type {WeakMap<Table, Table>} */

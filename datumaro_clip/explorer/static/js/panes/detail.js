@@ -7,8 +7,10 @@ import * as api from "../api.js";
 import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, subsetOf, update } from "../state.js";
 import { countValues } from "../table.js";
 import { count, date, isSaid, say, score, time } from "../words.js";
+import { Icon } from "../icons.js";
 import { title, valueName } from "./facets.js";
 import { Frames } from "./frames.js";
+import { Thumbnail } from "./thumbnail.js";
 
 const NEIGHBOURS = 8;
 
@@ -16,7 +18,8 @@ export function Detail() {
   if (state.selected.size > 1) return html`<aside class="detail" aria-label=${say("detail")}><${Common} /></aside>`;
   const row = state.selected.size ? [...state.selected][0] : state.focus;
   if (row < 0) return html`<aside class="detail" aria-label=${say("detail")}><p class="empty">${say("pickOne")}</p></aside>`;
-  return html`<aside class="detail" aria-label=${say("detail")}><${One} key=${row} row=${row} /></aside>`;
+  return html`<aside class="detail" aria-label=${say("detail")}>
+    <button class="icon close" aria-label=${say("close")} title=${`${say("close")} (Esc)`} onClick=${() => update({ focus: -1, selected: new Set() })}>×</button><${One} key=${row} row=${row} /></aside>`;
 }
 
 /** @param {{row: number}} props */
@@ -26,13 +29,13 @@ function One({ row }) {
   const [id, subset] = [idOf(row), subsetOf(row)];
   const match = data.table.column("match")?.data[row];
   const chosen = choiceOf().get(row)?.action;
-  const others = [...data.table.columns.values()].filter((column) => !["x", "y", "match", "subset", "decision"].includes(column.name));
+  const others = [...data.table.columns.values()].filter((column) => !["x", "y", "match", "subset", "decision", "width", "height"].includes(column.name));
   return html`
     <${Picture} item=${item} row=${row} />
     <div class="verdicts">
       <button aria-pressed=${chosen === "keep"} class="keep" onClick=${() => act.decideRows(chosen === "keep" ? "clear" : "keep", [row])}>✓ ${say("keep")}</button>
       <button aria-pressed=${chosen === "drop"} class="drop" onClick=${() => act.decideRows(chosen === "drop" ? "clear" : "drop", [row])}>✕ ${say("drop")}</button>
-      <button onClick=${() => act.findSimilar(row)}>⌕ ${say("similar")}</button>
+      <button onClick=${() => act.findSimilar(row)}><${Icon} name="search" /> ${say("similar")}</button>
     </div>
     <dl>
       <dt>${say("id")}</dt><dd>${id} · ${subset}</dd>
@@ -77,9 +80,9 @@ function Captions({ item, row }) {
         const proposal = proposals.find((each) => each.annotation === caption.annotation && each.action === "drop");
         const share = range && caption.score !== null ? (caption.score - range[0]) / scale : null;
         const limit = range && proposal?.threshold !== undefined ? (proposal.threshold - range[0]) / scale : null;
-        return html`<li key=${at}>${caption.text} ${proposal ? html`<em class="proposed">◌ ${proposal.reason}</em>` : null}
+        return html`<li key=${at}><span>${caption.text} ${proposal ? html`<em class="proposed">◌ ${proposal.reason.replaceAll("_", " ")}</em>` : null}</span>
           ${share === null ? null : html`<svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=${score(caption.score)}>
-            <rect class="track" width="100" height="4" /><rect class=${proposal ? "weak" : "good"} width=${100 * Math.max(0, Math.min(1, share))} height="4" />
+            <rect class="track" width="100" height="4" /><rect class=${proposal ? "weak" : "plain"} width=${100 * Math.max(0, Math.min(1, share))} height="4" />
             ${limit === null || limit < 0 || limit > 1 ? null : html`<rect class="limit" x=${100 * limit - 0.4} width="0.8" height="4" />`}</svg><span class="count">${score(caption.score)}</span>`}
         </li>`;
       })}
@@ -93,12 +96,8 @@ function Nearest({ row }) {
   api.need(found.map((each) => each.row));
   return html`<h2>${say("nearest")} <small>${say("similarity")}</small></h2>
     <ul class="near">
-      ${found.map((each) => {
-        const item = api.known(each.row);
-        return html`<li key=${each.row}><button title=${idOf(each.row)} onClick=${() => act.focusOn(each.row)}>
-          ${item?.thumbnail_url ? html`<img src=${item.thumbnail_url} alt=${idOf(each.row)} loading="lazy" />` : html`<i class="shade"></i>`}
-          <span class="score">${each.score.toFixed(2)}</span></button></li>`;
-      })}
+      ${found.map((each) => html`<li key=${each.row}><button title=${idOf(each.row)} onClick=${() => act.focusOn(each.row)}>
+        <${Thumbnail} row=${each.row} named=${true} /><span class="score">${each.score.toFixed(2)}</span></button></li>`)}
     </ul>`;
 }
 
@@ -142,8 +141,7 @@ function Common() {
   const shown = [...rows].slice(0, 9);
   api.need(shown);
   return html`<h2>${say("selected", { n: rows.size })}</h2>
-    <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${idOf(row)} onClick=${() => act.select(new Set(), row)}>
-      ${api.known(row)?.thumbnail_url ? html`<img src=${api.known(row).thumbnail_url} alt=${idOf(row)} />` : html`<i class="shade"></i>`}</button></li>`)}</ul>
+    <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${idOf(row)} onClick=${() => act.select(new Set(), row)}><${Thumbnail} row=${row} named=${true} /></button></li>`)}</ul>
     <h2>${say("common")}</h2>
     ${columns.map((column) => {
       const counts = countValues(data.table, column, mask);

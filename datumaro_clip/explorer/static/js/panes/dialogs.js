@@ -1,7 +1,7 @@
 // @ts-check
 // What floats: keys, tags, tools with their options, and the way home for decisions.
 
-import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
 import { bindings } from "../keys.js";
@@ -18,7 +18,7 @@ export function Dialogs() {
 /** @param {{body: any}} props */
 function Dialog({ body }) {
   const node = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => node.current?.showModal(), []);
+  useLayoutEffect(() => node.current?.showModal(), []);
   return html`<dialog ref=${node} class=${state.panel} aria-labelledby="dialogTitle" onClose=${() => update({ panel: "" })} onClick=${(/** @type {Event} */ event) => event.target === node.current && update({ panel: "" })}>
     <button class="icon close" aria-label=${say("close")} onClick=${() => update({ panel: "" })}>×</button><${body} /></dialog>`;
 }
@@ -54,7 +54,7 @@ function Tools() {
   return html`<h1 id="dialogTitle">${say("tools")}</h1>
     <form class="toolForm" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), act.runTool(name, given, rows ?? null))}>
       <label>${say("tool")} <select value=${name} onChange=${(/** @type {Event} */ event) => (setName(/** @type {HTMLSelectElement} */ (event.target).value), setGiven({}))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
-      <p>${tool.summary}</p>
+      <p>${ofFields(tool.summary)}</p>
       <label>${say("onWhat")} <select value=${scope} onChange=${(/** @type {Event} */ event) => setScope(/** @type {HTMLSelectElement} */ (event.target).value)}>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}
         <option value="matches">${say("whatMatches", { n: ordered().length })}</option><option value="all">${say("everything", { n: data.table.count })}</option></select></label>
@@ -64,8 +64,13 @@ function Tools() {
         else next[option.keyword] = value;
         setGiven(next);
       }} />`)}
-      <p class="row"><button class="primary">${say("run")}</button></p>
+      <p class="row last"><button class="primary">${say("run")}</button></p>
     </form>`;
+}
+
+/** A text about options, as the command line names them, about the fields of this form. @param {string} text */
+function ofFields(text) {
+  return text.replace(/'?--([a-z][a-z-]*)'?/g, (_, name) => `“${name.replaceAll("-", " ")}”`);
 }
 
 /** @param {{option: any, value: any, change: (value: any) => void}} props */
@@ -83,7 +88,7 @@ function Field({ option, value, change }) {
       : option.choices
         ? html`<select value=${value ?? option.default ?? ""} onChange=${text}>${option.default ? null : html`<option value="">–</option>`}${option.choices.map((/** @type {string} */ each) => html`<option key=${each} value=${each}>${each}</option>`)}</select>`
         : html`<input type=${isNumber ? "number" : "text"} step=${option.type === "integer" ? 1 : "any"} min=${option.minimum ?? option.exclusiveMinimum} max=${option.maximum} placeholder=${shown} value=${value ?? ""} onInput=${text} />`;
-  return html`<label class="field"><span>${option.name.replaceAll("-", " ")}</span>${field}<small>${option.help}</small></label>`;
+  return html`<label class="field"><span>${option.name.replaceAll("-", " ")}</span>${field}<small>${ofFields(option.help)}</small></label>`;
 }
 
 function Export() {
@@ -110,9 +115,9 @@ function Export() {
   };
   const ids = URL.createObjectURL(new Blob([`${rows.map(rowName).join("\n")}\n`], { type: "text/plain" }));
   return html`<h1 id="dialogTitle">${say("exportTitle")}</h1>
-    <p>${say("exportNote")}</p>
+    ${state.choices.length ? html`<p>${say("exportNote")}</p>
     <p class="command"><code>${command}</code><button class="plain" onClick=${() => navigator.clipboard.writeText(command).then(() => setCopied(true))}>${say(copied ? "copied" : "copy")}</button></p>
-    <p class="row"><a class="plain button" href=${api.address("decisions.jsonl").href} download="decisions.jsonl">${say("downloadDecisions")}</a></p>
+    <p class="row"><a class="plain button" href=${api.address("decisions.jsonl").href} download="decisions.jsonl">${say("downloadDecisions")}</a></p>` : html`<p>${say("nothingDecided")}</p>`}
     <h2>${say("exportAs")}</h2>
     <form onSubmit=${written}>
       <label>${say("what")} <select value=${what} onChange=${(/** @type {Event} */ event) => setWhat(/** @type {HTMLSelectElement} */ (event.target).value)}>

@@ -4,8 +4,9 @@
 import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, groups, idOf, state, subsetOf, update } from "../state.js";
-import { isSaid, say, score } from "../words.js";
+import { choiceOf, data, groups, idOf, isJudged, state, subsetOf, update } from "../state.js";
+import { say, score } from "../words.js";
+import { Thumbnail } from "./thumbnail.js";
 
 /** Differences of grey levels are shown this many times as strong. */
 const AMPLIFIED = 8;
@@ -41,12 +42,6 @@ function keeperOf(group) {
   const chosen = choiceOf();
   const picked = rows.filter((row) => chosen.get(row)?.action === "keep");
   return picked.length === 1 ? picked[0] : group.keeper >= 0 ? group.keeper : rows[1];
-}
-
-/** Whether a person has judged every member. @param {Group} group */
-function isJudged(group) {
-  const chosen = choiceOf();
-  return group.members.filter((member) => member.action === "drop").every((member) => chosen.has(member.row));
 }
 
 let kind = /** @type {keyof typeof KINDS} */ ("all");
@@ -109,8 +104,8 @@ function Entry({ group, place }) {
   const judged = isJudged(group);
   const refused = judged && group.members.every((member) => chosen.get(member.row)?.action !== "drop");
   return html`<li><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
-    ${[keeper, other].map((row) => html`<img key=${row} src=${api.known(row)?.thumbnail_url ?? ""} alt="" loading="lazy" />`)}
-    <span><b>${reasonOf(group)}</b><small>${subsets.join(" → ")}${subsets.length > 1 ? ` · ${say("leaks")}` : ""}</small></span>
+    ${[keeper, other].map((row) => html`<${Thumbnail} key=${row} row=${row} />`)}
+    <span class="said"><b>${reasonOf(group)}</b><small>${subsets.join(" → ")}${subsets.length > 1 ? ` · ${say("leaks")}` : ""}</small></span>
     <span class=${judged ? (refused ? "kept" : "dropped") : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
   </button></li>`;
 }
@@ -163,7 +158,7 @@ function Members({ group, shown, show, apart, setApart }) {
     setApart(new Set());
   };
   return html`<div class="members"><ul class="near strip">${others.map((row) => html`<li key=${row}>
-      <button aria-pressed=${row === shown} title=${idOf(row)} onClick=${() => show(row)}><img src=${api.known(row)?.thumbnail_url ?? ""} alt=${idOf(row)} /></button>
+      <button aria-pressed=${row === shown} title=${idOf(row)} onClick=${() => show(row)}><${Thumbnail} row=${row} named=${true} /></button>
       <label><input type="checkbox" checked=${apart.has(row)} aria-label=${say("takeOut", { x: idOf(row) })} onChange=${() => {
         const next = new Set(apart);
         if (!next.delete(row)) next.add(row);
@@ -189,22 +184,23 @@ function Comparison({ way, one, two, keeper, other, group }) {
     return html`<div class="overlay"><img src=${(second ? two : one).image_url} alt=${idOf(second ? other : keeper)} /><p>${idOf(second ? other : keeper)}</p></div>`;
   if (way === "heat") return html`<div class="sides one"><${Difference} one=${one.image_url} two=${two.image_url} /></div>`;
   return html`<div class="sides">
-    <figure class="stays"><img src=${one.image_url} alt=${idOf(keeper)} /><figcaption><b>${idOf(keeper)}</b> <em class="kept">✓ ${say("stays")}</em><span>${score(alignmentOf(keeper))}</span></figcaption></figure>
+    <figure class="stays"><img src=${one.image_url} alt=${idOf(keeper)} /><figcaption><b>${idOf(keeper)}</b> <em class="kept">✓ ${say("stays")}</em><${Alignment} row=${keeper} /></figcaption></figure>
     <figure><img src=${two.image_url} alt=${idOf(other)} /><figcaption><b>${idOf(other)}</b>
-      <button class="plain" onClick=${() => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))])}>${say("keepThis")}</button><span>${score(alignmentOf(other))}</span></figcaption></figure>
+      <button class="plain" onClick=${() => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))])}>${say("keepThis")}</button><${Alignment} row=${other} /></figcaption></figure>
     <${Difference} one=${one.image_url} two=${two.image_url} />
   </div>`;
 }
 
-/** @param {number} row */
-function alignmentOf(row) {
-  return data.table.column("alignment")?.data[row];
+/** @param {{row: number}} props */
+function Alignment({ row }) {
+  const found = data.table.column("alignment")?.data[row];
+  return found === undefined || Number.isNaN(found) ? null : html`<span>${say("alignment")} ${score(found)}</span>`;
 }
 
 /** The difference of two pictures of one size, amplified, with its mean and its largest place. @param {{one: string, two: string}} props */
 function Difference({ one, two }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  const [found, setFound] = useState(/** @type {{mean: number, most: number, x: number, y: number} | null} */ (null));
+  const [found, setFound] = useState(/** @type {ReturnType<typeof drawDifference> | null} */ (null));
   const [wrong, setWrong] = useState("");
   useEffect(() => {
     let gone = false;
@@ -215,7 +211,7 @@ function Difference({ one, two }) {
     return () => void (gone = true);
   }, [one, two]);
   return html`<figure><canvas ref=${canvas} role="img" aria-label=${say("whatDiffers")}></canvas><figcaption><b>${say("whatDiffers")}</b>
-    <span>${found ? `${say("amplified", { n: AMPLIFIED })}` : ""}</span></figcaption>
+    <span>${found ? `${say("amplified", { x: found.width, y: found.height, n: AMPLIFIED })}` : ""}</span></figcaption>
     ${wrong ? html`<small class="warn">${wrong}</small>` : null}
     ${found && !wrong ? html`<small>${say("meanDifference")} ${found.mean.toFixed(1)} / 255 · ${say("largestDifference")} ${found.most} (${found.x}, ${found.y})</small>` : null}</figure>`;
 }
@@ -250,7 +246,7 @@ function drawDifference(canvas, one, two) {
     [first.data[at], first.data[at + 1], first.data[at + 2]] = [strong, Math.max(0, strong - 90), Math.max(20, 70 - strong)];
   }
   context.putImageData(first, 0, 0);
-  return { mean: total / (width * height), most, x: place % width, y: Math.floor(place / width) };
+  return { width, height, mean: total / (width * height), most, x: place % width, y: Math.floor(place / width) };
 }
 
 /** @param {{member: any, one: any, two: any}} props */

@@ -19,7 +19,7 @@ export function title(column) {
 /** A value of a category, as people read it. @param {import("../table.js").Column} column @param {number} value */
 export function valueName(column, value) {
   const name = column.values[value];
-  return column.name === "decision" ? say(name) : name;
+  return column.name === "decision" ? say(name) : column.name === "reason" ? name.replaceAll("_", " ") : name;
 }
 
 export function Facets() {

@@ -65,7 +65,7 @@ function Bar() {
   const n = narrowed().count;
   const value = (state.sort.descending ? "-" : "") + state.sort.name;
   return html`<div class="bar">
-    <button class="toggle narrowOnly" aria-expanded=${state.filtersOpen} onClick=${() => update({ filtersOpen: !state.filtersOpen })}><${Icon} name="filter" /> ${say("filters")}</button>
+    <button class="toggle narrowOnly" aria-expanded=${state.filtersOpen} onClick=${() => update({ filtersOpen: !state.filtersOpen })}>${state.filtersOpen ? html`× ${say("close")}` : html`<${Icon} name="filter" /> ${say("filters")}`}</button>
     <b aria-live="polite">${n === 1 ? say("picture1") : say("pictures", { n })}</b>
     <label><span class="hidden">${say("sort")}</span>
       <select value=${value} onChange=${(/** @type {Event} */ event) => {

@@ -16,6 +16,8 @@ import { endText, title } from "./facets.js";
 /** Pixels within which a point is under the pointer. */
 const REACH = 8;
 const STEP = 60;
+/** Square pixels of a map whose points are drawn as large as its count asks for; on a smaller one they are smaller. */
+const ROOMY = 320_000;
 
 export function MapPane() {
   const holder = useRef(/** @type {HTMLElement | null} */ (null));
@@ -40,7 +42,8 @@ export function MapPane() {
     const plot = scatter.current;
     const { plane, pixels } = shown.current;
     if (!plot || !plane) return;
-    const size = Math.max(1.5, Math.min(9, 1.4 + 120 / Math.sqrt(plane.table.count) + Math.log2(plot.view.scale / plot.fitted) * 0.8));
+    const crowd = Math.sqrt((plot.view.width * plot.view.height) / ROOMY / plane.table.count);
+    const size = Math.max(1.5, Math.min(9, 1.4 + 120 * crowd + Math.log2(plot.view.scale / plot.fitted) * 0.8));
     plot.draw(pixels, size);
     drawLine(plot);
     if (moving.current) setMoved((n) => n + 1);

@@ -1,67 +1,108 @@
 // @ts-check
-// Review: proposals one by one, by keyboard: accept, refuse, skip, undo.
+// Review: proposals one by one, by keyboard: accept, refuse, skip, undo; or all of a kind at once.
 
 import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, idOf, reviewable, state, subsetOf, update } from "../state.js";
-import { say, score } from "../words.js";
+import { choiceAbout, idOf, reviewable, state, subsetOf, update } from "../state.js";
+import { count, say, score } from "../words.js";
 import { Frames } from "./frames.js";
+import { Thumbnail } from "./thumbnail.js";
+
+/** Proposals before and after the one that is shown, in the strip. */
+const [BEFORE, AFTER] = [4, 12];
+
+/** Which of the proposals are shown: those of one tool for one reason, or all. */
+let kind = "";
 
 /** @param {import("../state.js").Proposal} proposal */
-function choiceAbout(proposal) {
-  if (proposal.annotation === undefined) return choiceOf().get(proposal.row);
-  return state.choices.find((choice) => choice.row === proposal.row && choice.annotation === proposal.annotation);
+function kindOf({ tool, reason }) {
+  return `${tool}: ${reason.replaceAll("_", " ")}`;
+}
+
+function shownProposals() {
+  const found = reviewable().filter((proposal) => kindOf(proposal) === kind);
+  return found.length ? found : reviewable();
 }
 
 function current() {
-  const found = reviewable();
+  const found = shownProposals();
   return found[Math.min(state.current, found.length - 1)];
 }
 
-/** @param {string} action */
-function judge(action) {
+/** What a person says of a proposal. @param {import("../state.js").Proposal} proposal @param {boolean} accepted */
+function verdict({ row, annotation, action, tool }, accepted) {
+  return { row, tool, action: !accepted ? "keep" : action === "drop" ? "drop" : "accept", ...(annotation === undefined ? {} : { annotation }) };
+}
+
+/** Only what goes is red. @param {import("../state.js").Choice} choice */
+function toneOf({ action }) {
+  return action === "drop" ? "dropped" : "kept";
+}
+
+/** @param {boolean} accepted */
+function judge(accepted) {
   const proposal = current();
-  if (!proposal) return;
-  const about = proposal.annotation === undefined ? {} : { annotation: proposal.annotation };
-  act.judge([{ row: proposal.row, action, ...about }], review.move);
+  if (proposal) act.judge([verdict(proposal, accepted)], review.move);
 }
 
 /** What the keys do in this room. */
 export const review = {
-  accept: () => judge(current()?.action === "drop" ? "drop" : "accept"),
-  refuse: () => judge("keep"),
+  accept: () => judge(true),
+  refuse: () => judge(false),
   skip: () => review.move(1),
   /** @param {number} by */
   move(by) {
-    update({ current: Math.max(0, Math.min(reviewable().length - 1, state.current + by)) });
+    update({ current: Math.max(0, Math.min(shownProposals().length - 1, state.current + by)) });
   },
 };
 
 export function Review() {
-  const found = reviewable();
-  if (!found.length)
+  const all = reviewable();
+  if (!all.length)
     return html`<main class="room single"><div class="empty"><p>${say("noProposals")}</p><button class="primary" onClick=${() => update({ panel: "tools" })}>${say("runTool")}</button></div></main>`;
+  const found = shownProposals();
   const place = Math.min(state.current, found.length - 1);
   const proposal = found[place];
-  api.need(found.slice(Math.max(0, place - 4), place + 12).map((each) => each.row));
-  const judged = found.filter(choiceAbout).length;
+  const first = Math.max(0, place - BEFORE);
+  const near = found.slice(first, place + AFTER);
+  api.need(near.map((each) => each.row));
+  const waiting = found.filter((each) => !choiceAbout(each));
+  const judged = found.length - waiting.length;
   return html`<main class="room reviewing">
-    <header><b>${say("proposalOf", { n: place + 1, all: found.length })}</b><progress max=${found.length} value=${judged} aria-label=${say("reviewed", { n: judged })}></progress><small>${say("reviewed", { n: judged })}</small></header>
+    <header><b>${say("proposalOf", { n: place + 1, all: found.length })}</b><progress max=${found.length} value=${judged} aria-label=${say("reviewed", { n: judged })}></progress>
+      <small>${waiting.length ? say("reviewed", { n: judged }) : say("allReviewed")}</small></header>
+    <${Kinds} all=${all} />
     <${Card} key=${place} proposal=${proposal} />
     <footer class="judge">
       <button class="primary" onClick=${review.accept}>${say("accept")} <kbd>a</kbd></button>
       <button class="plain" onClick=${review.refuse}>${say("refuse")} <kbd>n</kbd></button>
       <button class="plain" onClick=${review.skip}>${say("skip")} <kbd>s</kbd></button>
+      ${kind && waiting.length > 1 ? html`<button class="plain" onClick=${() => act.decide(waiting.map((each) => verdict(each, true)))}>${say("acceptAll", { n: waiting.length })}</button>` : null}
       <span class="space"></span><small><kbd>j</kbd> ${say("next")} · <kbd>k</kbd> ${say("back")} · <kbd>u</kbd> ${say("undo")}</small>
     </footer>
-    <ul class="near strip">${found.slice(Math.max(0, place - 4), place + 12).map((each) => {
-      const at = found.indexOf(each);
+    <ul class="near strip">${near.map((each, step) => {
+      const at = first + step;
       const choice = choiceAbout(each);
       return html`<li key=${at}><button aria-pressed=${at === place} title=${idOf(each.row)} onClick=${() => update({ current: at })}>
-        <img src=${api.known(each.row)?.thumbnail_url ?? ""} alt=${idOf(each.row)} />${choice ? html`<span class=${`sign ${choice.action === "keep" ? "kept" : "dropped"}`}>${choice.action === "keep" ? "✓" : "✕"}</span>` : null}</button></li>`;
+        <${Thumbnail} row=${each.row} named=${true} />${choice ? html`<span class=${`sign ${toneOf(choice)}`}>${choice.action === "keep" ? "≠" : "✓"}</span>` : null}</button></li>`;
     })}</ul>
   </main>`;
+}
+
+/** What was proposed by whom for which reason, and how often; one of them alone. @param {{all: import("../state.js").Proposal[]}} props */
+function Kinds({ all }) {
+  /** @type {Map<string, number>} */
+  const kinds = new Map();
+  for (const proposal of all) kinds.set(kindOf(proposal), (kinds.get(kindOf(proposal)) ?? 0) + 1);
+  if (!kinds.has(kind)) kind = "";
+  /** @param {string} name */
+  const show = (name) => {
+    kind = name;
+    update({ current: 0 });
+  };
+  return html`<div class="chips"><button class="chip" aria-pressed=${!kind} onClick=${() => show("")}>${say("all")} ${count(all.length)}</button>
+    ${[...kinds].map(([name, n]) => html`<button key=${name} class="chip" aria-pressed=${kind === name} onClick=${() => show(name)}>${name} ${count(n)}</button>`)}</div>`;
 }
 
 /** @param {{proposal: import("../state.js").Proposal}} props */
@@ -71,10 +112,11 @@ function Card({ proposal }) {
   const choice = choiceAbout(proposal);
   const told = proposal.annotation === undefined ? "" : proposal.text;
   return html`<article class="proposal">
-    <div class="full">${item?.image_url ? html`<img src=${item.image_url} alt=${id} />` : html`<i class="shade"></i>`}<${Frames} item=${item} named=${true} fit="contain" /></div>
+    <div class="full">${item?.missing || (item && !item.image_url) ? html`<div class="broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>` : item ? html`<img src=${item.image_url} alt=${id} onError=${() => api.lost(proposal.row)} />
+      <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(240, innerWidth / 4)} />` : html`<i class="shade"></i>`}</div>
     <section class="card">
       <h2>${proposal.reason.replaceAll("_", " ")}${proposal.label ? `: ${proposal.label}` : ""}</h2>
-      <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${choice.action === "keep" ? "kept" : "dropped"}>${choice.action === "keep" ? "✓" : "✕"} ${say("you")}</em>` : null}</p>
+      <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${toneOf(choice)}>${choice.action === "keep" ? `≠ ${say("refused")}` : `✓ ${say("accepted")}`}</em>` : null}</p>
       ${told ? html`<blockquote>${told}</blockquote>` : null}
       <dl><dt>${say("id")}</dt><dd>${id} · ${subset}</dd>
         ${proposal.score === undefined ? null : html`<dt>${say("score")}</dt><dd>${score(proposal.score)}${proposal.threshold === undefined ? "" : ` · ${say("threshold", { n: score(proposal.threshold) })}`}</dd>`}

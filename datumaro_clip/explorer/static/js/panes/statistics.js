@@ -6,7 +6,7 @@ import * as act from "../actions.js";
 import * as api from "../api.js";
 import { data, narrowed, ordered, state } from "../state.js";
 import { countValues, extent, histogram } from "../table.js";
-import { count, date, percent, say, score } from "../words.js";
+import { count, date, isSaid, percent, say, score } from "../words.js";
 import { title, valueName } from "./facets.js";
 
 const BARS = 12;
@@ -19,8 +19,8 @@ const BINS = 40;
 
 export function Statistics() {
   const all = { table: data.table, mask: new Uint8Array(data.table.count).fill(1) };
-  return html`<main class="room sheets"><p class="legend"><i class="all"></i><i class="now"></i> ${say("allVsShown")}: ${say("of", { n: narrowed().count, all: data.table.count })}</p>
-    <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
+  return html`<main class="room sheets"><p class="legend"><i class="all"></i> ${say("whole")}: ${count(data.table.count)} <i class="now"></i> ${say("matching")}: ${count(narrowed().count)}</p>
+    <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} none=${say("coverageOfAll")} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
 }
 
 /**
@@ -60,7 +60,7 @@ function Bars({ name, all, some }) {
   const order = names.sort((a, b) => share(b) + shareOfPart(b) - share(a) - shareOfPart(a)).slice(0, BARS);
   const most = Math.max(1e-9, ...order.map(share), ...order.map(shareOfPart));
   const column = /** @type {import("../table.js").Column} */ (all.table.column(name));
-  return html`<section class="card"><h2>${say("countBy", { x: title(column) })}</h2>
+  return html`<section class="card"><h2>${say("countBy", { x: isSaid(name) ? title(column).toLowerCase() : title(column) })}</h2>
     <table class="bars"><tbody>${order.map((value) => html`<tr key=${value}><th scope="row" title=${value}>${value}</th>
       <td><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="all" width=${(100 * share(value)) / most} height="10" /><rect class="now" y="2" width=${(100 * shareOfPart(value)) / most} height="6" /></svg></td>
       <td class="count">${count(part.get(value) ?? 0)} / ${count(whole.get(value) ?? 0)}</td></tr>`)}</tbody></table>
@@ -103,8 +103,8 @@ function Overlap() {
           <b>${score(value ?? undefined)}</b><small>${percent(alike[row][at])}</small></td>`)}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** How well some rows stand for all, beside as many drawn at random. @param {{rows: Uint32Array, what: string}} props */
-export function Coverage({ rows, what }) {
+/** How well some rows stand for all, beside as many drawn at random. @param {{rows: Uint32Array, what: string, none: string}} props `none`: what is said where all rows are meant */
+export function Coverage({ rows, what, none }) {
   const [found, setFound] = useState(/** @type {any} */ (null));
   useEffect(() => {
     setFound(null);
@@ -113,7 +113,7 @@ export function Coverage({ rows, what }) {
     return () => clearTimeout(timer);
   }, [rows]);
   if (!rows.length || rows.length === data.table.count)
-    return html`<section class="card"><h2>${say("coverage")}</h2><p class="empty">${say("coverageOfAll")}</p></section>`;
+    return html`<section class="card"><h2>${say("coverage")}</h2><p class="empty">${none}</p></section>`;
   if (!found) return html`<section class="card"><h2>${say("coverage")}</h2><div class="shade tall"></div></section>`;
   const { chosen, random, probes, range } = found;
   return html`<section class="card"><h2>${say("coverageOf", { x: what })}</h2>

@@ -4,7 +4,7 @@
 import { html, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import { Icon } from "../icons.js";
-import { data, groups, idOf, narrowed, reviewable, state, update } from "../state.js";
+import { data, idOf, narrowed, state, update, waiting } from "../state.js";
 import { count, say } from "../words.js";
 
 const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statistics", "compare"]);
@@ -12,8 +12,6 @@ const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statist
 const PAUSE = 150;
 
 export function Top() {
-  /** @type {Record<string, number>} */
-  const waiting = { duplicates: groups().length, review: reviewable().length };
   const chosen = state.choices.filter((choice) => choice.group === undefined).length;
   /** @type {string[]} */
   const stores = data.overview.stores;
@@ -28,7 +26,7 @@ export function Top() {
       ${ROOMS.map(
         (room) => html`<button key=${room} class="room" aria-current=${state.room === room ? "page" : undefined} onClick=${() => update({ room })}>
           <${Icon} name=${room} />${say(room)}
-          ${waiting[room] ? html` <span class="waiting">${count(waiting[room])}</span>` : null}
+          ${waiting()[room] ? html` <span class="waiting">${count(waiting()[room])}</span>` : null}
         </button>`,
       )}
     </nav>
@@ -63,7 +61,7 @@ function Search() {
   const name = query && "row" in query ? idOf(query.row) : query && "rows" in query ? say("selected", { n: query.rows.length }) : query && "picture" in query ? query.picture : "";
   return html`<form class="search" role="search" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}
       onDragOver=${(/** @type {Event} */ event) => event.preventDefault()} onDrop=${dropped}>
-    <span aria-hidden="true">⌕</span>
+    <${Icon} name="search" />
     ${name ? html`<span class="chip">≈ ${name}<button type="button" aria-label=${say("remove", { name })} onClick=${() => act.search(null)}>×</button></span>` : null}
     <input id="search" type="search" autocomplete="off" spellcheck="false" placeholder=${say("search")} aria-label=${say("searchLabel")}
       value=${state.typed}

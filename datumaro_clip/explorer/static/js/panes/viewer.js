@@ -78,7 +78,7 @@ export function Viewer() {
         onPointerDown=${(/** @type {PointerEvent} */ event) => (event.preventDefault(), (held.current = { x: event.clientX, y: event.clientY }))}
         onPointerMove=${dragged} onPointerUp=${() => (held.current = null)} onPointerLeave=${() => (held.current = null)}>
       <div class="stage" ref=${stage}>${item?.image_url ? html`<img src=${item.image_url} alt=${item.captions?.[0]?.text ?? idOf(row)} draggable="false" />
-        <${Frames} item=${item} named=${true} fit="contain" fineness=${300} boxes=${state.boxes} masks=${state.masks} />` : html`<p class="empty">⊘ ${say("pictureMissing")}<br /><small>${item?.why ?? ""}</small></p>`}</div>
+        <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(300, innerWidth / 4)} boxes=${state.boxes} masks=${state.masks} />` : html`<p class="empty">⊘ ${say("pictureMissing")}<br /><small>${item?.why ?? ""}</small></p>`}</div>
     </div>
     <footer><button disabled=${rows[0] === row} onClick=${() => act.moveFocus(-1)}>← ${say("back")}</button>
       <small>${say("of", { n: rows.indexOf(row) + 1, all: rows.length })}</small>
