@@ -2,7 +2,8 @@
 
 ``python -m benchmarks explorer``; needs the extras ``serve`` and ``test-browser``, and Debian's Chromium. The pictures
 are 300 drawn ones; the vectors and the places of 100,000 and of 1,000,000 items are drawn around theirs. Frames are the
-browser's own, so that wall time is what is measured: ``nice -n -10`` on a machine that does nothing else.
+browser's own, so that wall time is what is measured: on a machine that does nothing else, or at least from a shell that
+the system prefers, ``echo -10 > /proc/self/autogroup``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.chromium import opened_browser
 from benchmarks.figures import Figure
 from datumaro_clip.explorer.map import keep_map
 from datumaro_clip.index import PICTURES, open_index
@@ -28,15 +30,6 @@ from datumaro_clip.store import Record, create_store, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 DRAWN, SIZES, FRAMES = 300, (100_000, 1_000_000), 120
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # How far apart the drawn vectors of one picture lie, and their places, as a share of the map's width.
 _SPREAD, _APART = 0.5, 0.02
 # What a frame must not exceed, milliseconds: the median at 100,000 points (60 Hz); the 95th percentile at a
@@ -88,15 +81,13 @@ def run(work: Path) -> Iterator[Figure]:
 
 def _seen(address: str, count: int) -> Iterator[Figure]:
     """What a person waits for on a page."""
-    from playwright.sync_api import sync_playwright
 
     def figure(name: str, milliseconds: float, goal: float | None = None) -> Figure:
         ratio = None if goal is None else goal / milliseconds
         against = "" if goal is None else f"at most {goal:.0f} ms"
         return Figure("explorer", f"{count:,} items, {name}", milliseconds, "ms", ratio, goal and 1, against)
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+    with opened_browser() as browser:
         for again in ("", ", opened again"):
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
             page.goto(f"{address}/explore")
@@ -120,7 +111,6 @@ def _seen(address: str, count: int) -> Iterator[Figure]:
         ):
             found = [page.evaluate(_CLICKED, selector) for _ in range(8)]
             yield figure(f"click on {name} to paint, median", float(np.median(found)), 100)
-        browser.close()
 
 
 @contextmanager

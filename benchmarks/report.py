@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.chromium import opened_browser
 from benchmarks.figures import Figure
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.item import Item, ItemCaption
@@ -78,12 +78,7 @@ def _decision(keys: list[ItemKey], n: int) -> Decision:
 
 def _seen(page: Path) -> tuple[float, list[float], float]:
     """Seconds until a picture is there; milliseconds of each frame of scrolling, 300 pixels a frame; those of work."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+    with opened_browser() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         start = time.perf_counter()
         tab.goto(page.as_uri())
@@ -94,7 +89,6 @@ def _seen(page: Path) -> tuple[float, list[float], float]:
         before = _thread_time(session)
         frames = tab.evaluate(SCROLL, [300, 400])
         busy = 1000 * (_thread_time(session) - before) / len(frames)
-        browser.close()
     return opened, frames, busy
 
 

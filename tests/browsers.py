@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,29 +9,19 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from benchmarks import chromium
+
 AXE = Path(__file__).parents[1] / ".venv" / "node" / "node_modules" / "axe-core" / "axe.min.js"
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @contextmanager
 def opened_browser() -> Iterator[Any]:
     """A browser; skips where there is none."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
-    if CHROMIUM is None:
+    pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
+    if chromium.CHROMIUM is None:
         pytest.skip("needs chromium, to see the page as people do")
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with chromium.opened_browser() as opened:
         yield opened
-        opened.close()
 
 
 def axe_findings(tab: Any) -> list[str]:

@@ -356,8 +356,9 @@ def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served)
     page.tab.mouse.up()
     page.tab.wait_for_selector(".actions")
     with_boxes = page.tab.evaluate(
-        """async () => { const api = await import("./explore/static/js/state.js");
-        return new Set(api.data.planes.objects.rows).size; }"""
+        """async () => { const main = document.querySelector("script[type=module]").src;
+        const { data } = await import(new URL("state.js", main));
+        return new Set(data.planes.objects.rows).size; }"""
     )
     assert int(page.tab.locator(".actions b").inner_text().split()[0]) == with_boxes
     again = Page(browser, shown, page.tab.url.removeprefix(shown.address))

@@ -97,11 +97,28 @@ def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     for name in ("js/main.js", "style.css", "vendor/htm-preact-3.1.1.js", "icon.svg"):
         assert page.get(f"/explore/static/{name}").status_code == 200
-    wanted = re.findall(r'rel="modulepreload" href="explore/static/([^"]+)"', answer.text)
+    wanted = re.findall(r'rel="modulepreload" href="explore/static/\w+/([^"]+)"', answer.text)
     static = Path(datumaro_clip.explorer.__file__).parent / "static"
     assert sorted(wanted) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
+    [sheet] = re.findall(r'rel="stylesheet" href="([^"]+)"', answer.text)
+    assert "immutable" in page.get(f"/{sheet}").headers["cache-control"]
+    assert page.get("/explore/static/style.css").headers["cache-control"] == "no-cache"
     tag = page.get("/explore/static/style.css").headers["etag"]
     assert page.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_the_page_has_its_data_asked_for_with_its_modules(page: TestClient):
+    """What is asked for early is what the page then asks for."""
+    assert page.get("/explore").headers["link"].count("rel=preload") == 1
+    version = overview(page)["version"]
+    early = re.findall("<([^>]+)>", page.get("/explore?store=store").headers["link"])
+    assert early == [
+        "explore/api/overview?store=store",
+        f"explore/api/columns?version={version}&store=store",
+        f"explore/api/ids?version={version}&store=store",
+    ]
+    for path in early:
+        assert page.get(f"/{path}").status_code == 200
 
 
 @pytest.mark.parametrize(

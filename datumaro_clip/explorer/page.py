@@ -25,12 +25,18 @@ class _File(NamedTuple):
 
 
 def page_file(name: str, asked: Headers) -> Response:
-    """One of the page's files; names are looked up among what there is, never joined to a path."""
-    found = _files().get(name)
+    """One of the page's files; names are looked up among what there is, never joined to a path.
+
+    A name may begin with the release's digest, as the page's own do: what is at that address never changes, and a
+    browser asks for it once. Any other is asked for again each time, and answered in a few bytes.
+    """
+    release, _, rest = name.partition("/")
+    is_of_release = release == _release()
+    found = _files().get(rest if is_of_release else name)
     if found is None:
         raise RequestError(404, "there is nothing at this address; the explorer is at /explore")
-    # Asked for again each time, answered in a few bytes: a new release is seen at once.
-    headers = {"ETag": found.tag, "Cache-Control": "no-cache", "Content-Security-Policy": _POLICY}
+    kept = "max-age=31536000, immutable" if is_of_release else "no-cache"
+    headers = {"ETag": found.tag, "Cache-Control": kept, "Content-Security-Policy": _POLICY}
     return tagged_response(found.content, found.kind, headers, asked)
 
 
@@ -42,9 +48,20 @@ def _files() -> dict[str, _File]:
             content = path.read_bytes()
             if path.name == "index.html":
                 content = content.replace(b"</head>", _preloads() + b"</head>")
+                content = content.replace(b"explore/static/", f"explore/static/{_release()}/".encode())
             tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
             found[path.relative_to(_STATIC).as_posix()] = _File(content, tag, _TYPES[path.suffix])
     return found
+
+
+@cache
+def _release() -> str:
+    """What tells these files from another release's."""
+    whole = hashlib.sha256()
+    for path in sorted(_STATIC.rglob("*")):
+        if path.suffix in _TYPES:
+            whole.update(path.read_bytes())
+    return whole.hexdigest()[:16]
 
 
 def _preloads() -> bytes:

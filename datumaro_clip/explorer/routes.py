@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 import numpy as np
 from fastapi import APIRouter, Query, Request
@@ -125,8 +126,10 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
             raise RequestError(409, str(exc), kind="outdated") from exc
 
     @router.get("")
-    async def explore(request: Request) -> Response:
-        return page_file("index.html", request.headers)
+    async def explore(request: Request, store: Store = None) -> Response:
+        answer = page_file("index.html", request.headers)
+        answer.headers["Link"] = _asked_first(bench(store), store)
+        return answer
 
     @router.get("/static/{name:path}")
     async def files(request: Request, name: str) -> Response:
@@ -268,6 +271,15 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     for work in benches.values():
         service.on_stop(work.runs.close)
     return router
+
+
+def _asked_first(work: Workbench, store: str | None) -> str:
+    """A header that has the browser ask for the page's data while it still loads the page's modules."""
+    named = {} if store is None else {"store": store}
+    paths = [f"overview?{urlencode(named)}" if named else "overview"]
+    if work.holds(version := work.served.snapshot.version):
+        paths += [f"{name}?{urlencode({'version': version} | named)}" for name in ("columns", "ids")]
+    return ", ".join(f"<explore/api/{path}>; rel=preload; as=fetch; crossorigin=anonymous" for path in paths)
 
 
 def _new_folder(root: Path, name: str) -> Path:

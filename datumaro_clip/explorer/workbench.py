@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ from datumaro_clip.service.collection import ServedStore
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
 from datumaro_clip.vectors import FloatArray, ItemKey
+
+log = logging.getLogger(__name__)
 
 # Versions of a store that pages may still look at, after it has changed.
 _KEPT_VERSIONS = 4
@@ -203,12 +206,19 @@ class Workbench:
     def now(self) -> Seen:
         """The store as it is; its map is made where there is none and the store is small."""
         snapshot = self.served.snapshot
+        # Whoever asks meanwhile waits, and does not make the columns, too: that takes seconds for 100,000 items.
         with self._lock:
             if snapshot.version not in self._held:
-                self._held[snapshot.version] = Seen(snapshot, places_of(snapshot.index))
+                seen = Seen(snapshot, places_of(snapshot.index))
+                log.info("%s: %d columns", snapshot.name, len(seen.columns.specs))
+                self._held[snapshot.version] = seen
                 while len(self._held) > _KEPT_VERSIONS:
                     self._held.popitem(last=False)
             return self._held[snapshot.version]
+
+    def holds(self, version: str) -> bool:
+        """Whether a version can be looked at without waiting."""
+        return version in self._held
 
     def at(self, version: str) -> Seen:
         """A version that a page looks at.

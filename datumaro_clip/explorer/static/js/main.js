@@ -24,6 +24,8 @@ import { language, say } from "./words.js";
 const root = /** @type {HTMLElement} */ (document.getElementById("page"));
 /** A notice goes away by itself after so many milliseconds, unless it is about something wrong. */
 const NOTICE = 5000;
+/** What takes longer, in milliseconds, is said in words. */
+const SLOW = 1000;
 
 function App() {
   const [, redraw] = useState({});
@@ -59,6 +61,7 @@ async function start() {
   } catch {
     // Nothing is kept in this browser: the system's choice stands.
   }
+  const slow = setTimeout(() => root.append(Object.assign(document.createElement("p"), { className: "empty", textContent: say("reading") })), SLOW);
   const overview = await api.askJson("overview");
   data.overview = overview;
   const [bytes, ids] = await Promise.all([
@@ -71,6 +74,8 @@ async function start() {
   state.colour = usualColour();
   recountVerdicts();
   go();
+  clearTimeout(slow);
+  root.replaceChildren();
   render(html`<${App} />`, root);
   root.removeAttribute("aria-busy");
   listen();

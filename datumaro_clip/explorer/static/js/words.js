@@ -180,6 +180,7 @@ const WORDS = {
   offline: ["The service does not answer. What you typed is kept; trying again …", "Le service ne répond pas. Votre saisie est gardée ; nouvel essai …"],
   conflict: ["Somebody else has decided meanwhile. Their decisions are loaded; decide again.", "Quelqu'un d'autre a décidé entre-temps. Ses décisions sont chargées ; recommencez."],
   changedStore: ["The store has changed. Reload to see it.", "Le magasin a changé. Rechargez pour le voir."],
+  reading: ["Reading the store; the first time, 100,000 pictures take some seconds …", "Lecture du magasin ; la première fois, 100 000 images demandent quelques secondes …"],
   loading: ["Loading {store} …", "Chargement de {store} …"],
   store: ["Store", "Magasin"],
   theme: ["Light or dark", "Clair ou sombre"],
