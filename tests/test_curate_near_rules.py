@@ -58,3 +58,57 @@ def test_a_thing_lit_apart_from_its_ground_is_another_colour_of_it(otherwise: di
     assert not is_copy(HANDBAGS)
     assert is_copy(HANDBAGS._replace(**otherwise))
     assert is_copy(HANDBAGS, confirmed_by_third=True)
+
+
+# Nothing differs, and nothing is known that would speak against it.
+LIKE = PixelMatch(1.0, 1.0, 0.9, 0.0, 0.0, 0.01, 0.0, 0.6, 0.0, 0.1)
+PLAIN = {"plainness": 0.72, "light": 0.3}
+RELIT = {"plainness": 0.6, "light": 0.3, "unmoved": 0.5, "displaced": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("copy", "other"),
+    [
+        ({"grain": 0.0, "plainness": 0.8, "peak": 0.0078}, {"peak": 0.0082}),
+        ({"grain": 0.005, "light": 0.4, "plainness": 0.3, "peak": 0.1}, {"peak": 0.115}),
+        ({"grain": 0.005, "light": 0.4, "plainness": 0.3, "peak": 0.1, "colour_peak": 0.0078}, {"colour_peak": 0.0082}),
+        ({"grain": 0.005, "plainness": 0.75, "peak": 0.049, "evidence": 0.99}, {"plainness": 0.76}),
+        ({"grain": 0.005, "plainness": 0.76, "peak": 0.049, "evidence": 0.995}, {"evidence": 0.993}),
+        ({"light": 0.2, "colour_peak": 0.038}, {"colour_peak": 0.039}),
+        ({**PLAIN, "evidence": 0.75}, {"evidence": 0.74}),
+        ({**PLAIN, "evidence": 0.69, "plainness": 0.698}, {"plainness": 0.702}),
+        ({**PLAIN, "evidence": 0.74, "light": 0.249}, {"light": 0.251}),
+        ({"evidence": 0.61, "light": 0.09}, {"evidence": 0.59}),
+        ({"evidence": 0.59, "light": 0.11}, {"light": 0.09}),
+        ({"evidence": 0.01, "light": 0.2}, {"evidence": 0.0}),
+        ({**RELIT, "displaced": 0.0201}, {"displaced": 0.0199}),
+        ({**RELIT, "unmoved": 0.34}, {"unmoved": 0.36}),
+        ({**RELIT, "unmoved": 0.991}, {"unmoved": 0.989}),
+        ({**RELIT, "plainness": 0.549}, {"plainness": 0.551}),
+        ({**RELIT, "light": 0.249}, {"light": 0.251}),
+    ],
+)
+def test_a_bound_is_where_it_was_set(copy: dict[str, float], other: dict[str, float]) -> None:
+    """On the one side of it a copy, on the other none: docs/curation.md has the figures for these bounds."""
+    assert is_copy(LIKE._replace(**copy))
+    assert not is_copy(LIKE._replace(**{**copy, **other}))
+
+
+def test_leeway_is_for_places_that_differ() -> None:
+    edited, recoloured = LIKE._replace(peak=0.12, plainness=0.3), LIKE._replace(colour_peak=0.04)
+    assert not is_copy(edited)
+    assert is_copy(edited, leeway=2.0)
+    assert not is_copy(recoloured)
+    assert is_copy(recoloured, leeway=2.0)
+
+
+@pytest.mark.parametrize(("found", "odds"), [(COPY, 5.697), (WATCHES, 3.280), (HANDBAGS, 3.167), (LIKE, 11.633)])
+def test_odds_are_those_that_were_learnt(found: PixelMatch, odds: float) -> None:
+    assert log_odds(found) == pytest.approx(odds, abs=1e-3)
+
+
+def test_a_third_picture_asks_for_lower_odds() -> None:
+    """Odds fall by 26.6 for all of the picture that is plain: here they are 1.6, 1.4, 0.1 and -0.1."""
+    plain = [LIKE._replace(light=0.2, plainness=0.6 + (11.633 - odds) / 26.6) for odds in (1.6, 1.4, 0.1, -0.1)]
+    assert [is_copy(each) for each in plain] == [True, False, False, False]
+    assert [is_copy(each, confirmed_by_third=True) for each in plain] == [True, True, True, False]
