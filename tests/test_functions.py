@@ -71,6 +71,24 @@ def test_a_function_decides_what_the_plugin_decides(name: str, options: dict):
     assert getattr(datumaro_clip, name)(items, **options) == theirs
 
 
+@pytest.mark.usefixtures("encoder")
+def test_of_two_copies_the_one_with_the_best_caption_stays_whatever_else_it_says():
+    texts = [f"text number {n}" for n in range(9)]
+    told = datumaro_clip.align([Item.of(text, pixels(1), captions=[text]) for text in texts], min_score=-1.0)
+    bad, *_, middling, _, good = sorted(texts, key={one.key.id: one.score for one in told.decisions}.__getitem__)
+    copies = [Item.of("middling", pixels(1), captions=[middling]), Item.of("best", pixels(1), captions=[bad, good])]
+    [group] = datumaro_clip.find_duplicates(copies)
+    assert group.keeper.id == "best"
+
+
+@pytest.mark.usefixtures("encoder")
+def test_a_sample_adds_to_what_one_has():
+    owned = [Item.of(f"own {n}", pixels(n), subset="own") for n in range(4)]
+    offered = [Item.of(f"new {n}", pixels(n), subset="new") for n in (0, 1, 7, 2, 3)]
+    kept = datumaro_clip.sample(owned + offered, count=1, start_from=["own"]).keys_with()
+    assert [key.id for key in kept] == ["own 0", "own 1", "own 2", "own 3", "new 7"]
+
+
 def test_files_are_compared_without_datumaro(tmp_path: Path):
     for name, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
         Pictures.fromarray(pixels(seed)).save(tmp_path / name)

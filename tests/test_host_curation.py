@@ -22,7 +22,7 @@ from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
-from datumaro_clip.host.apply import Replay
+from datumaro_clip.host.apply import DecidedItems, Replay
 from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.transform import (
@@ -258,6 +258,19 @@ def test_dedup_merges_what_dropped_items_had():
     assert sorted(note.label for note in notes if isinstance(note, Label)) == [0, 1]
 
 
+@pytest.mark.parametrize(("reason", "boxes"), [("exact_duplicate", 1), ("near_duplicate", 0)])
+def test_only_exact_copies_hand_over_what_lies_somewhere_in_the_picture(reason: str, boxes: int):
+    """An altered copy may be cropped or turned: its boxes would lie elsewhere."""
+    stays, goes = item("stays", None), item("goes", None, caption="another", label=1)
+    goes.annotations.append(Bbox(1, 2, 3, 4, label=1))
+    dropped = Decision(ItemKey("goes", "train"), "drop", reason, representative=ItemKey("stays", "train"))
+    log = DecisionLog("clip_dedup", {"merge_annotations": True}, None, (dropped,))
+    [kept] = DecidedItems(log, {}).apply([stays, goes])
+    assert [note.caption for note in kept.annotations if isinstance(note, Caption)] == ["a red cat", "another"]
+    assert [note.label for note in kept.annotations if isinstance(note, Label)] == [0, 1]
+    assert sum(isinstance(note, Bbox) for note in kept.annotations) == boxes
+
+
 def test_what_is_only_similar_is_no_leak_and_no_conflict(encoder: FakeEncoder):
     """A semantic duplicate is another picture: that it has another label, or lies in another subset, is no fault."""
     made = ClipDedup(
@@ -453,7 +466,6 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
 
 
 def test_tags_are_added_and_taken_away_by_decisions():
-    from datumaro_clip.host.apply import DecidedItems
     from datumaro_clip.host.items import key_of
 
     items = [item.wrap(attributes={"tags": ["old"]}) for item in several(2)]
@@ -469,7 +481,6 @@ def test_tags_are_added_and_taken_away_by_decisions():
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
-    from datumaro_clip.host.apply import DecidedItems
     from datumaro_clip.host.items import key_of
 
     made = ClipDedup(copies(), no_vectors=True).decisions

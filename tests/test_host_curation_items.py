@@ -16,6 +16,7 @@ from PIL import Image as Pictures
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.apply import Replay
+from datumaro_clip.host.items import neutral
 from datumaro_clip.host.transform import (
     ClipAlign,
     ClipClassify,
@@ -214,3 +215,11 @@ def test_labels_that_are_added_leave_the_others_as_they_were(tmp_path: Path) -> 
 def test_a_class_without_a_name_is_refused() -> None:
     with pytest.raises(OptionError, match="needs a name"):
         dataset(good("a", 0)).transform(ClipClassify, labels=["", "x"]).init_cache()
+
+
+@pytest.mark.parametrize(("label", "name"), [(0, "cat"), (1, "dog"), (2, 2), (-1, -1)])
+def test_a_label_that_no_class_has_keeps_its_number(label: int, name: object):
+    """The number of classes is none of them, and -1 is not the last."""
+    found = neutral(DatasetItem("a", annotations=[Label(label), Bbox(1, 2, 3, 4, label=label)]), ["cat", "dog"])
+    assert [each.name for each in found.labels] == [name, name]
+    assert [each.is_of_picture for each in found.labels] == [True, False]

@@ -115,6 +115,15 @@ def test_vectors_of_another_model_are_refused_or_computed_again(
     assert found.embedding.space == other.space.fingerprint
 
 
+def test_vectors_of_the_model_itself_are_not_computed_again(encoder: FakeEncoder):
+    """``--recompute`` is for those of another model."""
+    options = EmbeddingOptions(cache="off", model="this", recompute=True)
+    items = [attach(each.item, each.embedding) for each in with_embeddings([picture("a")], options)]
+    computed = encoder.pictures_computed
+    assert [each.embedding for each in with_embeddings(items, options)] == [items[0].attributes["clip_embedding"]]
+    assert encoder.pictures_computed == computed == 1
+
+
 def test_missing_vectors_are_not_computed_in_another_space_than_the_items_have(
     encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ):

@@ -21,7 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datumaro_clip.cli import main
-from datumaro_clip.errors import ImageError, OptionError
+from datumaro_clip.curate import run_model
+from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
 from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.objects import objects_of
@@ -174,6 +175,19 @@ def test_second_run_takes_vectors_from_the_items_and_computes_nothing(encoder: F
     assert encoder.pictures_computed == computed
     assert "objects: embedded 0, from the cache 0, kept 1" in caplog.text
     assert vectors_in(second[0]) == vectors_in(first[0])
+
+
+def test_only_vectors_of_another_model_are_computed_again(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch):
+    first = embedded(item(BOX), cache="off", model="this")
+    computed = encoder.pictures_computed
+    assert vectors_in(embedded(*first, cache="off", model="this", recompute=True)[0]) == vectors_in(first[0])
+    assert encoder.pictures_computed == computed
+    other = FakeEncoder(seed=1)
+    monkeypatch.setattr(run_model, "load_model", lambda *args, **kwargs: other)
+    with pytest.raises(SpaceMismatchError, match="--recompute"):
+        embedded(*first, cache="off", model="other")
+    [again] = embedded(*first, cache="off", model="other", recompute=True)
+    assert vectors_in(again)[0].space == other.space.fingerprint
 
 
 def test_a_vector_of_another_picture_is_not_kept():
