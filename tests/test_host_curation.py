@@ -468,16 +468,18 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
 def test_tags_are_added_and_taken_away_by_decisions():
     from datumaro_clip.host.items import key_of
 
-    items = [item.wrap(attributes={"tags": ["old"]}) for item in several(2)]
-    first, second = map(key_of, items)
+    items = [each.wrap(attributes={"tags": ["old"]}) for each in several(2)] + [item("untagged", None)]
+    first, second, third = map(key_of, items)
     decided = (
         Decision(first, "tag", tag="night"),
         Decision(first, "tag", tag="old"),
         Decision(second, "untag", tag="old"),
         Decision(second, "untag", tag="never there"),
+        Decision(third, "keep", tag="of another action"),
+        Decision(third, "tag"),
     )
     found = list(DecidedItems(DecisionLog("explorer", {}, None, decided), {}).apply(items))
-    assert [item.attributes["tags"] for item in found] == [["old", "night"], []]
+    assert [each.attributes.get("tags") for each in found] == [["old", "night"], [], None]
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
