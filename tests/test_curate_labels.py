@@ -105,6 +105,17 @@ def test_a_small_foreign_group_is_found_and_nothing_else():
     assert np.flatnonzero(scores < lower_fence(scores)).tolist() == [200, 201, 202, 203]
 
 
+def test_a_fence_lies_three_quartile_ranges_below_the_lower_quartile_and_that_of_classes_one():
+    assert lower_fence(np.empty(0)) == -1
+    assert lower_fence(np.full(9, 0.5)) == pytest.approx(0.5 - 3e-6, abs=1e-9)
+    assert lower_fence(np.linspace(0, 1, 101)) == pytest.approx(0.25 - 3 * 0.5)
+    # Quartiles of 0.525 and 0.575, a little less for the two below: 0.475 is the fence.
+    best = np.append(np.linspace(0.5, 0.6, 201), [0.48, 0.47])
+    assert np.flatnonzero(unlike_any_class(best[:, None])).tolist() == [202]
+    texts = np.stack([best, np.linspace(0.1, 0.3, 203)], axis=1)
+    assert fit_labels(texts, [0] * 203).fence == pytest.approx(0.475, abs=2e-3)
+
+
 @pytest.mark.parametrize("with_texts", [True, False])
 def test_wrong_labels_are_doubted_and_the_right_one_is_proposed(with_texts: bool):
     vectors, centres, truth = clusters()

@@ -331,6 +331,26 @@ def test_verify_counts_the_subsets(store: Path) -> None:
         reader.check()
 
 
+@pytest.mark.parametrize("kind", kind_names())
+def test_verify_finds_two_items_of_one_key(kind: str, tmp_path: Path) -> None:
+    """A replaced item that is there again is the second of its key; all counts fit."""
+    one, other = Record(RECORDS[0].key), Record(RECORDS[1].key)
+    with create_store(tmp_path / "store", kind, HEADER) as writer:
+        writer.add(one)
+        writer.add(other)
+    with append_to_store(tmp_path / "store") as writer:
+        writer.add(one)
+
+    def forge(body: dict[str, Any]) -> None:
+        body["segments"][0]["removed"] = []
+        body["items"] += 1
+        body["subsets"][one.key.subset] += 1
+
+    rewrite(tmp_path / "store", kind, forge)
+    with open_store(tmp_path / "store") as reader, pytest.raises(StoreCorruptError, match="two items called"):
+        reader.check()
+
+
 def test_a_class_that_is_not_there_is_corrupt(store: Path) -> None:
     def forge(body: dict[str, Any]) -> None:
         body["segments"][0]["classes"] = []
