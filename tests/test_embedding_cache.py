@@ -21,7 +21,7 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
-from datumaro_clip.embedding.keys import content_digest, text_digest, vector_key
+from datumaro_clip.embedding.keys import content_digest, source_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
 from datumaro_clip.images import Region
 from datumaro_clip.testing import FakeEncoder
@@ -84,6 +84,40 @@ def test_each_thing_that_changes_a_vector_changes_its_key() -> None:
     ]
     assert len(set(keys)) == len(keys)
     assert vector_key(content, Provenance(SPACE, "f32", "GPU.0")) == keys[0]
+
+
+PNG = b"\x89PNG" + bytes(20)
+
+
+@pytest.mark.parametrize(
+    ("picture", "digest"),
+    [
+        (b"", "9bf55bf55dd4bc4e"),
+        (b"\xff\xd8\xff", "f4c28334eb6db577"),
+        (b"GIF89a", "55d34c19f7eb1362"),
+        (b"BM1", "c07b69e72068f598"),
+        (b"RIFF0", "6cb18a8a62e04f3f"),
+        (PNG + b"\x08", "213b66cdb37c70bc"),
+        (PNG + b"\x10", "39c3844ca8f57871"),
+        (b"II*\0", "8cb83c2cf1581539"),
+        (np.arange(12, dtype=np.uint8).reshape(2, 2, 3), "c1f259410d2fbfb1"),
+        (np.arange(12, dtype="<u2").reshape(2, 2, 3), "2f255f5b1f3e7bc6"),
+    ],
+)
+def test_digests_of_pictures_stay_as_they_are(picture: bytes | np.ndarray, digest: str) -> None:
+    """They lead to what users' caches hold; those that may be deep are told from those before 16 bits were scaled."""
+    assert content_digest(picture).hex()[:16] == digest
+
+
+def test_keys_and_digests_of_parts_stay_as_they_are() -> None:
+    """Other keys would have everything in users' caches and stores computed again."""
+    provenance, part = Provenance(VectorSpace("sha256:1", 4), "f32", "CPU"), Region((0, 0, 5, 5))
+    content = content_digest(b"\xff\xd8\xff")
+    keys = [vector_key(content, provenance), vector_key(content, provenance, exact_decode=True)]
+    keys += [vector_key(content, provenance, part), text_digest("a red mug"), text_digest("\udcff")]
+    wanted = ["bfa91762a7d99105", "a4b2a88927fb6abf", "749c045e55b34483", "74bdabbc0f94b1e4", "3d9b18089fabb90e"]
+    assert [key.hex()[:16] for key in keys] == wanted
+    assert source_digest(content, part)[:16] == "4276d2a3abb411a3"
 
 
 def test_a_box_is_always_decoded_exactly() -> None:
