@@ -178,6 +178,7 @@ def test_thumbnails_come_back_from_their_file():
             file.append(square_thumbnail(scene(seed)))
         assert len(file) == 2
         assert np.array_equal(file[1], square_thumbnail(scene(2)))
+        assert np.array_equal(file.block(0, 9), np.stack([square_thumbnail(scene(seed)) for seed in (1, 2)]))
         with pytest.raises(IndexError):
             file[2]
 

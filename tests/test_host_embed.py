@@ -81,7 +81,7 @@ def test_store_that_is_there_is_replaced_only_when_told(tmp_path: Path):
         dataset("b").transform("clip_embed", store=tmp_path / "s").init_cache()
     dataset("b", "c").transform("clip_embed", store=tmp_path / "s", recompute=True).init_cache()
     with open_store(tmp_path / "s") as reader:
-        assert [key.id for key in reader.keys()] == ["b", "c"]
+        assert [record.key.id for record in reader.records()] == ["b", "c"]
 
 
 def test_skipped_items_are_gone_and_the_length_says_so(tmp_path: Path):

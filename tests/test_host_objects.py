@@ -79,6 +79,14 @@ def test_a_box_carries_the_vector_of_its_part_of_the_picture():
     assert BOX.attributes == {}
 
 
+def test_a_box_keeps_its_other_attributes_beside_the_vector():
+    told = {"a": 1, "occluded": True}
+    [found] = embedded(item(BOX.wrap(attributes=told)))
+    assert {name: found.annotations[0].attributes[name] for name in told} == told
+    [moved] = embedded(found.wrap(annotations=[found.annotations[0].wrap(x=500)]))
+    assert moved.annotations[0].attributes == told
+
+
 def test_each_kind_of_shape_is_an_object_and_others_are_none():
     mask = np.zeros((80, 80), np.uint8)
     mask[10:30, 20:50] = 1

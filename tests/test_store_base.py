@@ -5,11 +5,21 @@ from __future__ import annotations
 import zlib
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datumaro_clip.store.base import from_line, key_hash, key_hashes, subset_runs, to_line, to_lines
+from datumaro_clip.store.base import (
+    CaptionVector,
+    ObjectVector,
+    from_line,
+    key_hash,
+    key_hashes,
+    subset_runs,
+    to_line,
+    to_lines,
+)
 from datumaro_clip.vectors import ItemKey
 
 # What could be taken for the end of an id, a record or a line, and what UTF-8 cannot encode.
@@ -45,3 +55,13 @@ def test_runs_are_the_keys_in_their_order(keys: list[ItemKey]) -> None:
     runs = subset_runs(keys)
     assert [ItemKey(id, subset) for subset, ids in runs for id in ids] == keys
     assert all(one[0] != other[0] for one, other in pairwise(runs))
+
+
+def test_vectors_of_parts_are_told_apart_as_things_that_hold_arrays_must_be() -> None:
+    """By what they are, and not by arrays whose comparison is an array."""
+    one, other = (CaptionVector(0, np.ones(2, np.float32)) for _ in range(2))
+    assert one in {one}
+    assert one != other
+    one, other = (ObjectVector(0, np.ones(2, np.float32), (0, 0, 1, 1)) for _ in range(2))
+    assert one in {one}
+    assert one != other
