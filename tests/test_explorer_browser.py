@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +41,14 @@ def free_port() -> int:
 class Served:
     """The command as a person runs it; can be killed and started again."""
 
-    def __init__(self, folder: Path, decisions: str = "store-decisions") -> None:
-        self.folder, self.decisions, self.port = folder, decisions, free_port()
+    def __init__(self, folder: Path, decisions: str = "store-decisions", sources: Sequence[str] = ("store",)) -> None:
+        self.folder, self.decisions, self.sources, self.port = folder, decisions, sources, free_port()
         self.address = f"http://127.0.0.1:{self.port}"
         self.start()
 
     def start(self) -> None:
-        command = [BIN / "datum-clip", "explore", "store", "--media-root", "catalogue", "--no-browser"]
-        command += ["--decisions", self.decisions]
+        command = [BIN / "datum-clip", "explore", *self.sources, "--media-root", "catalogue", "--no-browser"]
+        command += ["--decisions", self.decisions, "--model", "tiny"]
         self.process = subprocess.Popen(
             [sys.executable, *map(str, command), "--port", str(self.port)],
             cwd=self.folder,
@@ -298,6 +299,102 @@ def propose(folder: Path, groups: list[list[ItemKey]]) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("tool", "fields", "proposed"),
+    [
+        ("clip_outliers", {}, "drop"),
+        ("clip_align", {"keep top": "0.9"}, "drop"),
+        ("clip_classify", {}, "label"),
+        ("clip_sample", {"count": "85"}, "drop"),
+    ],
+)
+def test_each_tool_is_run_from_the_page_and_its_proposals_judged_by_keyboard(
+    page: Page, made: Path, tool: str, fields: dict[str, str], proposed: str
+):
+    """The first is accepted, the second refused, the third skipped, the fourth accepted and taken back."""
+    page.tab.get_by_role("button", name="Review").click()
+    page.tab.get_by_role("button", name="Run a tool").click()
+    page.tab.locator("dialog select").first.select_option(tool)
+    for name, value in fields.items():
+        page.tab.locator("dialog label", has_text=name).locator("input").first.fill(value)
+    page.tab.get_by_role("button", name="Run", exact=True).click()
+    page.tab.wait_for_selector(".proposal", timeout=120_000)
+    subjects = []
+    for number, key in enumerate("ansa", start=1):
+        page.tab.get_by_text(f"Proposal {number} of").wait_for()
+        subjects.append(page.tab.locator(".proposal dd").first.inner_text().replace(" · ", "@"))
+        page.tab.keyboard.press(key)
+    decided(page, 3)
+    page.tab.keyboard.press("u")
+    decided(page, 2)
+    log = read_decisions(made / "store-decisions" / "decisions.jsonl")
+    told = {f"{one.key.id}@{one.key.subset}": one.action for one in log.decisions}
+    assert told == {subjects[0]: proposed, subjects[1]: "keep"}
+
+
+def test_what_is_left_of_one_reason_is_accepted_at_once(page: Page, made: Path):
+    folder, keys = made / "store-decisions", keys_of(made / "store")
+    told = [Decision(key, "drop", "outlier" if n < 5 else "wrong_label") for n, key in enumerate(keys[:8])]
+    folder.mkdir(exist_ok=True)
+    write_decisions(folder / "proposals-clip_outliers.jsonl", DecisionLog("clip_outliers", {}, None, tuple(told)))
+    page.tab.goto(f"{page.served.address}/explore?room=review")
+    page.tab.get_by_role("button", name="clip_outliers: outlier 5").click()
+    page.tab.keyboard.press("n")
+    page.tab.get_by_role("button", name="Accept the 4 left").click()
+    decided(page, 5)
+    page.tab.get_by_text("All is reviewed.").wait_for()
+    log = read_decisions(folder / "decisions.jsonl")
+    assert {one.key for one in log.decisions if one.action == "drop"} == set(keys[1:5])
+    page.tab.keyboard.press("u")
+    decided(page, 1)
+
+
+def test_two_stores_are_compared_and_switched_between(browser: Any, made: Path):
+    keys = {f"{key.id}@{key.subset}" for key in keys_of(made / "store")[::2]}
+    part = Dataset.import_from(str(made / "store"), "clip_mmap")
+    part.select(lambda item: f"{item.id}@{item.subset}" in keys).export(str(made / "part"), "clip_mmap")
+    served = Served(made, "compared", ("store", "part"))
+    try:
+        page = Page(browser, served, "/explore?room=compare")
+        page.tab.get_by_label("Compare with").select_option("part")
+        page.tab.get_by_text(f"part: {len(keys)}").wait_for()
+        assert page.tab.locator(".card").count() > 3
+        page.tab.get_by_label("Store", exact=True).select_option("part")
+        page.tab.wait_for_url("**/explore?store=part")
+        page.tab.wait_for_selector(".tile img")
+        sync_api.expect(page.tab.locator(".bar b")).to_have_text(f"{len(keys)} pictures")
+        page.close()
+    finally:
+        served.kill()
+
+
+def test_the_five_minutes_end_in_a_dataset_without_the_copies(browser: Any, made: Path, tmp_path: Path):
+    """A dataset is explored, every group accepted, and the command that the page shows is run as it is shown."""
+    shutil.copytree(made / "catalogue", tmp_path / "catalogue")
+    served = Served(tmp_path, "catalogue-decisions", ("catalogue:coco",))
+    try:
+        page = Page(browser, served)
+        page.tab.get_by_role("button", name="Duplicates").click()
+        page.tab.get_by_role("button", name="Find duplicates").click()
+        page.tab.wait_for_selector(".entry", timeout=120_000)
+        groups = page.tab.locator(".entry").count()
+        for number in range(1, groups + 1):
+            page.tab.keyboard.press("a")
+            page.tab.get_by_text(f"{number} reviewed").first.wait_for()
+        page.tab.get_by_role("button", name="· Export").click()
+        command = shlex.split(page.tab.locator(".command code").inner_text())
+        page.close()
+    finally:
+        served.kill()
+    done = subprocess.run([BIN / command[0], *command[1:]], cwd=tmp_path, check=True, capture_output=True, text=True)
+    dropped = sum(one.action == "drop" for one in read_decisions(tmp_path / command[3]).decisions)
+    assert dropped >= groups >= 3
+    assert f"{ITEMS - dropped} items written to curated" in done.stdout
+    curated = Dataset.import_from(str(tmp_path / "curated"), "coco")
+    assert len(curated) == ITEMS - dropped
+    assert sum(item.media is not None and item.media.has_data for item in curated) > ITEMS - dropped - 10
+
+
 def keys_of(store: Path) -> list[ItemKey]:
     return [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(store), "clip_mmap")]
 
@@ -431,9 +528,20 @@ def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, s
     found.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, scheme: str):
-    page = Page(browser, shown, color_scheme=scheme, bypass_csp=True)
+def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, shown: Served):
+    page = Page(browser, shown, reduced_motion="reduce")
+    moved = "getComputedStyle(document.querySelector('.rooms button')).transitionDuration"
+    assert page.tab.evaluate(moved) == "0s"
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}],
+    ids=["light", "dark", "phone"],
+)
+def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, screen: dict[str, Any]):
+    page = Page(browser, shown, bypass_csp=True, **screen)
     page.tab.wait_for_selector(".tile img")
 
     assert axe_findings(page.tab) == []

@@ -28,7 +28,6 @@ from datumaro_clip.service.presenting import object_json
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
-from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.system.files import safe_file_name
 from datumaro_clip.vectors import FloatArray, ItemKey
 
@@ -107,7 +106,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     benches = {
         name: Workbench(
             served,
-            (sources or {}).get(name, _spec(served.path)),
+            (sources or {}).get(name),
             service.decisions_folder(served.path),
             service.settings.media_root,
         )
@@ -306,11 +305,6 @@ def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
     export_items(store, keys, format, path)
 
 
-def _spec(store: Path) -> str:
-    """A store as Datumaro's commands name it."""
-    return f"{store}:{find_kind(store)}"
-
-
 def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
     snapshot = seen.snapshot
     space = snapshot.reader.header.space
@@ -330,7 +324,7 @@ def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
         "caption_range": [float(known.min()), float(known.max())] if len(known) else None,
         "tools": [tool_named(name).describe() for name in MODULES],
         "writable": not service.settings.read_only,
-        "apply_command": shlex.join(["datum-clip", "decisions", "apply", str(target), work.source, "-o", "curated"]),
+        "apply_command": shlex.join(["datum-clip", "decisions", "apply", str(target), *work.applied_to]),
     }
 
 

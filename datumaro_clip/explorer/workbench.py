@@ -28,6 +28,7 @@ from datumaro_clip.service.answers import dumps
 from datumaro_clip.service.collection import ServedStore
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
+from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.vectors import FloatArray, ItemKey
 
 log = logging.getLogger(__name__)
@@ -189,15 +190,19 @@ class Workbench:
     Parameters
     ----------
     served : ServedStore
-    source : str
-        The dataset that decisions are about, as ``PATH:FORMAT``.
+    source : str, optional
+        The dataset that the store was made of, as ``PATH:FORMAT``; None where the decisions are about the store itself.
     directory : Path
         Where the journal, the decisions and the proposals are kept.
     media_roots : sequence of Path
     """
 
-    def __init__(self, served: ServedStore, source: str, directory: Path, media_roots: Sequence[Path]) -> None:
-        self.served, self.source, self.directory = served, source, directory
+    def __init__(self, served: ServedStore, source: str | None, directory: Path, media_roots: Sequence[Path]) -> None:
+        self.served, self.directory = served, directory
+        #: What a person gives ``datum-clip decisions apply`` behind the file; a dataset's pictures come along.
+        self.applied_to = [source or f"{served.path}:{find_kind(served.path)}", "-o", "curated"]
+        if source is not None:
+            self.applied_to.append("--save-media")
         self.journal = Journal(directory)
         self.runs = Runs(served.path, directory, media_roots)
         self._held: OrderedDict[str, Seen] = OrderedDict()

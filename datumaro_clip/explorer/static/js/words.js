@@ -120,7 +120,7 @@ const WORDS = {
   accept: ["Accept", "Accepter"],
   accepted: ["accepted by you", "accepté par vous"],
   refused: ["refused by you", "refusé par vous"],
-  acceptAll: ["Accept the other {n}", "Accepter les {n} autres"],
+  acceptAll: ["Accept the {n} left", "Accepter les {n} restantes"],
   notDuplicates: ["Not duplicates", "Pas des doublons"],
   refuse: ["Refuse", "Refuser"],
   skip: ["Skip", "Passer"],

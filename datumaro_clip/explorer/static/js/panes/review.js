@@ -113,7 +113,7 @@ function Card({ proposal }) {
   const told = proposal.annotation === undefined ? "" : proposal.text;
   return html`<article class="proposal">
     <div class="full">${item?.missing || (item && !item.image_url) ? html`<div class="broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>` : item ? html`<img src=${item.image_url} alt=${id} onError=${() => api.lost(proposal.row)} />
-      <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(240, innerWidth / 4)} />` : html`<i class="shade"></i>`}</div>
+      <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(160, innerWidth / 4)} />` : html`<i class="shade"></i>`}</div>
     <section class="card">
       <h2>${proposal.reason.replaceAll("_", " ")}${proposal.label ? `: ${proposal.label}` : ""}</h2>
       <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${toneOf(choice)}>${choice.action === "keep" ? `≠ ${say("refused")}` : `✓ ${say("accepted")}`}</em>` : null}</p>
