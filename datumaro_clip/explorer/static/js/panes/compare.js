@@ -12,7 +12,7 @@ import { charts, Coverage } from "./statistics.js";
 export function Compare() {
   const others = data.overview.stores.filter((/** @type {string} */ name) => name !== data.overview.name);
   const [other, setOther] = useState("");
-  return html`<main class="room sheets">
+  return html`<main class="room sheets" tabindex="0">
     ${others.length ? html`<label class="with">${say("compareWith")} <select value=${other} onChange=${(/** @type {Event} */ event) => setOther(/** @type {HTMLSelectElement} */ (event.target).value)}>
       <option value="">${say("after")}</option>${others.map((/** @type {string} */ name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>` : null}
     ${other ? html`<${WithStore} key=${other} name=${other} />` : html`<${AfterDecisions} />`}
