@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from benchmarks.duplicates import PHOTOS
+from benchmarks.edits import EDITS, edited_photo
+from benchmarks.families import FAMILIES, pairs
 from benchmarks.figures import Figure
-from benchmarks.lookalikes import EDITS, FAMILIES, HELD_OUT, WAYS, edited_photo, jpeg, pairs
 from datumaro_clip.curate.near import NearGroups, find_near
 from datumaro_clip.curate.thumbnails import square_thumbnail
 
@@ -28,7 +30,36 @@ PAIRS = 30
 SIDES = (224, 640, 1280, 2560, 4000)
 CHARACTER = "another character, 12 pixels"
 
+#: The first seed that no limit was set on.
+HELD_OUT = 1000
+
 Alteration = Callable[[Image.Image], Image.Image]
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way in which a picture is stored: ``scale`` times its size, as a JPEG of some quality."""
+
+    name: str
+    quality: int
+    scale: float = 1.0
+
+    def store(self, picture: Image.Image) -> bytes:
+        """The picture's bytes."""
+        if self.scale != 1:
+            size = round(picture.width * self.scale), round(picture.height * self.scale)
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        return jpeg(picture, self.quality)
+
+
+WAYS = (Way("quality 95", 95), Way("quality 75", 75), Way("quality 50", 50), Way("halved, quality 75", 75, 0.5))
+
+
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """A picture as a JPEG with Pillow's default chroma sampling (4:2:0)."""
+    out = io.BytesIO()
+    picture.save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
 def _noisy(picture: Image.Image) -> Image.Image:

@@ -3,6 +3,8 @@
 - ``products``: real product pictures, 20% of the training labels wrong and 5% of the rows with six more copies each;
   the test set is clean. Vectors are pixels (15×20, 128 principal components), or ``--model NAME``'s.
 - ``clean``: the same products as they are, half of them by SemDeDup, and without what is doubted there.
+- ``semantic``: what the semantic level of ``clip_dedup`` keeps of the same products, by share, by similarity, and by
+  what must be alike; texts are the words of the titles.
 - ``catalogue``: 1,200 drawn pictures, 20% of the training labels wrong; the vectors of ``tiny``.
 - ``speed``: 12,000 × 512 vectors, 22 classes, five seeds, four sizes; processor seconds.
 """
@@ -35,18 +37,21 @@ from datumaro_clip.evaluate.evaluation import Curated, Evaluation
 from datumaro_clip.evaluate.run import OPTIONS, ComparedSet, evaluate
 from datumaro_clip.evaluate.trials import Examples, run_trials
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
+from datumaro_clip.vectors import Embedding, FloatArray, ItemKey, unit_rows
 
 PRODUCTS = PHOTOS.parent / "products"
 WRONG, COPIED, COPIES = 0.2, 0.05, 6
 FEWEST = 60
-PARTS = ("products", "clean", "catalogue", "speed")
+PARTS = ("products", "clean", "semantic", "catalogue", "speed")
+# Of the semantic level: shares to keep, similarities to let go at, and what must be alike where four fifths are kept.
+KEPT, SIMILAR, KEPT_OF_TEXTS = (0.95, 0.9, 0.8, 0.5), (0.98, 0.95), 0.8
 
 
 def run(work: Path) -> Iterator[Figure]:
     """All figures, for ``python -m benchmarks``."""
     yield from _of("products", *polluted_products(None))
     yield from _of("clean", *clean_products(None))
+    yield from _of("semantic", *semantic_choices(None))
     yield from _of("catalogue", *drawn_catalogue(work))
     yield Figure("evaluate", "12,000 × 512, 22 classes, processor time", speed(), "s")
 
@@ -82,6 +87,22 @@ def clean_products(model: str | None) -> tuple[Evaluation, str]:
     unique = _without_copies(raw)
     sets = {"copies out": unique, "copies and doubted labels out": _without_doubted(unique), "semantic half": semantic}
     return _evaluated(raw, sets), ""
+
+
+def semantic_choices(model: str | None) -> tuple[Evaluation, str]:
+    """What the semantic level keeps of products as they are, without their copies."""
+    raw = _subsets(_products(model))
+    items = [item for item in _without_copies(raw) if item.key.subset == "train"]
+    vectors = np.stack([item.embedding.vector for item in items if item.embedding])
+    words = _word_vectors([item.captions[0].text for item in items])
+    order = range(len(items))
+    choices = {f"keep {share:.0%}": choose_semantic(vectors, order, share) for share in KEPT}
+    choices |= {f"below {limit}": choose_semantic(vectors, order, 1.0, threshold=limit) for limit in SIMILAR}
+    share = KEPT_OF_TEXTS
+    choices[f"keep {share:.0%}, redundant texts"] = choose_semantic(words, order, share)
+    choices[f"keep {share:.0%}, redundant both"] = choose_semantic(vectors, order, share, texts=words)
+    sets = {name: [items[row] for row in np.flatnonzero(choice.kept)] for name, choice in choices.items()}
+    return _evaluated(raw, sets, sizes=[1.0]), ""
 
 
 def drawn_catalogue(work: Path) -> tuple[Evaluation, str]:
@@ -135,12 +156,12 @@ def _products(model: str | None) -> list[Item]:
     kinds = [row["description"].split(" - ")[1] for row in rows]
     common = {kind for kind, count in Counter(kinds).items() if count >= FEWEST}
     chosen = [(row, kind) for row, kind in zip(rows, kinds, strict=True) if kind in common]
-    items = [Item.of(row["product_id"], PRODUCTS / row["image"], labels=[kind]) for row, kind in chosen]
+    items = [
+        Item.of(row["product_id"], PRODUCTS / row["image"], labels=[kind], captions=[row["title"]])
+        for row, kind in chosen
+    ]
     if model is None:
-        pixels = np.stack([_pixels(item.media) for item in items])
-        centred = pixels - pixels.mean(axis=0)
-        _, axes = np.linalg.eigh(centred.T @ centred)
-        vectors, space = unit_rows(centred @ axes[:, -128:]), ("name:pixels", "pixels")
+        vectors, space = _principal(np.stack([_pixels(item.media) for item in items])), ("name:pixels", "pixels")
     else:
         from datumaro_clip import embed
 
@@ -156,6 +177,22 @@ def _products(model: str | None) -> list[Item]:
 def _pixels(path: str) -> np.ndarray[Any, np.dtype[np.float32]]:
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB").resize((15, 20), Image.Resampling.BOX), np.float32).ravel() / 255
+
+
+def _word_vectors(texts: Sequence[str]) -> FloatArray:
+    """Texts as the words that at least five of them have, rare ones weighing more."""
+    said = [set(text.lower().split()) for text in texts]
+    counts = Counter(word for words in said for word in words)
+    weights = {word: np.log(len(texts) / count) for word, count in counts.items() if count >= 5}
+    rows = np.array([[word in words and weight for word, weight in weights.items()] for words in said], np.float32)
+    return _principal(rows)
+
+
+def _principal(rows: FloatArray, count: int = 128) -> FloatArray:
+    """The directions of rows (N, D) along their principal axes, (N, count)."""
+    centred = rows - rows.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    return unit_rows(centred @ axes[:, -count:])
 
 
 def _subsets(items: Sequence[Item]) -> list[Item]:
@@ -187,9 +224,9 @@ def _without_doubted(items: Sequence[Item]) -> list[Item]:
     return [item for item in items if item.key not in gone]
 
 
-def _evaluated(raw: Sequence[Item], curated: dict[str, Sequence[Item]]) -> Evaluation:
+def _evaluated(raw: Sequence[Item], curated: dict[str, Sequence[Item]], **options: Any) -> Evaluation:
     sets = [ComparedSet(name, name, items, {}) for name, items in curated.items()]
-    values = read_options(OPTIONS, {"test": "test", "copies": "exact", "features": "pictures"}, "evaluate")
+    values = read_options(OPTIONS, {"test": "test", "copies": "exact", "features": "pictures", **options}, "evaluate")
     found, _ = evaluate(ComparedSet("raw", "raw", raw), sets, values, RunModel(EmbeddingOptions()))
     return found
 
@@ -220,6 +257,7 @@ def main() -> None:
             made = {
                 "products": lambda: polluted_products(args.model),
                 "clean": lambda: clean_products(args.model),
+                "semantic": lambda: semantic_choices(args.model),
                 "catalogue": lambda: drawn_catalogue(Path(work)),
             }
             found, told = made[part]()
