@@ -102,7 +102,7 @@ def semantic_choices(model: str | None) -> tuple[Evaluation, str]:
     choices[f"keep {share:.0%}, redundant texts"] = choose_semantic(words, order, share)
     choices[f"keep {share:.0%}, redundant both"] = choose_semantic(vectors, order, share, texts=words)
     sets = {name: [items[row] for row in np.flatnonzero(choice.kept)] for name, choice in choices.items()}
-    return _evaluated(raw, sets, sizes=[1.0]), ""
+    return _evaluated(raw, sets, sizes=[1.0], seeds=3), ""
 
 
 def drawn_catalogue(work: Path) -> tuple[Evaluation, str]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from datumaro_clip.curate.clusters import spherical_kmeans
 from datumaro_clip.curate.groups import equal_groups, neighbour_lists, star_groups
-from datumaro_clip.curate.semantic import choose_semantic
+from datumaro_clip.curate.semantic import choose_semantic, control
 from datumaro_clip.vectors import unit_rows
 
 
@@ -93,3 +93,12 @@ def test_what_must_be_alike_in_both_is_not_let_go_for_one():
     found = choose_semantic(vectors, list(range(10)), 0.1, texts=texts, threshold=0.99, clusters=1)
     assert np.flatnonzero(~found.kept).tolist() == [9]
     assert found.representatives[9] == 2
+
+
+def test_a_choice_that_leaves_one_of_each_two_stands_for_more_than_a_random_one():
+    vectors = np.repeat(rows(30), 2, axis=0)
+    found = control([vectors], np.arange(60) % 2 == 0)
+    assert found.chosen == pytest.approx(1, abs=1e-6)
+    assert found.random < 0.9
+    # What is alike on one side only is not alike.
+    assert control([vectors, rows(60)], np.arange(60) % 2 == 0).chosen < 0.9

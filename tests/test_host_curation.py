@@ -294,6 +294,17 @@ def test_the_semantic_level_says_that_fewer_are_no_gain_in_themselves():
     assert not any("semantic" in note for note in ClipDedup(copies(), no_vectors=True).decisions.notes)
 
 
+def test_the_semantic_level_is_told_beside_a_random_choice(encoder: FakeEncoder):
+    """Most of the dogs are copies of one, so that dogs alone pay for what goes."""
+    dogs = [item(f"c{n}", pixels(n if n < 6 else 0), label=1) for n in range(16)]
+    cats = [item(f"o{n}", pixels(20 + n), label=0) for n in range(10)]
+    notes = ClipDedup(dataset(*cats, *dogs), levels=["semantic"], keep_ratio=16 / 26, clusters=1).decisions.notes
+    assert notes[0].startswith(
+        "semantic: what goes is 1.000 similar to what stays, on average; as many drawn at random"
+    )
+    assert "of 62% that stay, dog keeps 38% of 16, the fewest of all classes" in notes[1]
+
+
 @pytest.mark.parametrize("wrong", [{"semantic_threshold": 0.9}, {"redundant": "texts"}])
 def test_options_of_the_semantic_level_are_refused_without_it(wrong: dict):
     with pytest.raises(OptionError, match="need semantic"):

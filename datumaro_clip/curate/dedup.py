@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,9 @@ from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 # Groups that are named one by one among the leaks.
 _NAMED = 50
+
+# Items of a class of which a share is told.
+_FEWEST = 10
 
 _NO_GAIN = (
     "semantic: fewer pictures are no gain in themselves, and on clean data a random share may teach more: "
@@ -94,7 +98,7 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
             f"approximate: {met:,} of {total:,} neighbours by {what} are found{share}, by a sample of {SAMPLE:,} items"
         )
     if "semantic" in rules.levels:
-        verdicts.notes.append(_NO_GAIN)
+        verdicts.notes += [*_beside_random(columns, found), _NO_GAIN]
     return verdicts
 
 
@@ -203,6 +207,30 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
     ordered = sorted(zip(heads, quarrels, strict=True))
     verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
     return verdicts
+
+
+def _beside_random(columns: Columns, found: Findings) -> list[str]:
+    """What the semantic level's choice is worth beside a random one of the same size: what goes is better stood for.
+
+    And which class pays for it: at random, each keeps about the same share.
+    """
+    if found.control is None:
+        return []
+    gone = {row for row, each in found.duplicates.items() if each.level == "semantic"}
+    told = (
+        f"semantic: what goes is {found.control.chosen:.3f} similar to what stays, on average; as many drawn at "
+        f"random would be {found.control.random:.3f}"
+    )
+    stood = [row for row in range(len(columns.items)) if row in gone or row not in found.duplicates]
+    labels = [(columns.items[row].label, row in gone) for row in stood]
+    before, after = Counter(label for label, _ in labels), Counter(label for label, goes in labels if not goes)
+    shares = {label: after[label] / count for label, count in before.items() if label and count >= _FEWEST}
+    if len(shares) < 2:
+        return [told]
+    least = min(shares, key=lambda label: shares[label])
+    kept = 1 - len(gone) / len(stood)
+    by_class = f"semantic: of {kept:.0%} that stay, {least} keeps {shares[least]:.0%} of {before[least]:,}"
+    return [told, f"{by_class}, the fewest of all classes; at random, each would keep about {kept:.0%}"]
 
 
 def _measure(verdicts: Verdicts, copies: Sequence[Difference], look_alikes: Sequence[Difference]) -> None:

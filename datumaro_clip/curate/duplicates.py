@@ -15,7 +15,7 @@ from datumaro_clip.curate.near import Difference, Pictures, Thumbnails, find_nea
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.near.threads import Crew, workers
-from datumaro_clip.curate.semantic import choose_semantic
+from datumaro_clip.curate.semantic import Control, choose_semantic, control
 from datumaro_clip.vectors import FloatArray
 
 LEVELS = ("exact", "near", "semantic")
@@ -147,11 +147,14 @@ class Findings(NamedTuple):
         Of items that both stay; of each the one that it resembles most.
     recall : dict
         Of ``near.NearGroups``.
+    control : Control, optional
+        What the semantic level's choice is worth beside a random one, where something goes.
     """
 
     duplicates: dict[int, Duplicate]
     look_alikes: list[LookAlike]
     recall: dict[str, tuple[int, int]]
+    control: Control | None = None
 
 
 def pixel_digest(picture: Image.Image) -> bytes:
@@ -199,13 +202,15 @@ def find_duplicates(
     if "exact" in rules.levels:
         found = _exact(candidates, order)
     if "near" in rules.levels:
-        near, look_alikes, recall = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
+        near, look_alikes, recall, _ = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
         found |= near
+    beside_random = None
     if "semantic" in rules.levels:
-        found |= _semantic(candidates, order, found, rules, crew)
+        semantic, beside_random = _semantic(candidates, order, found, rules, crew)
+        found |= semantic
     settled = _settled(found)
     standing = [each for each in look_alikes if each.item not in settled and each.other not in settled]
-    return Findings(settled, standing, recall)
+    return Findings(settled, standing, recall, beside_random)
 
 
 def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int]:
@@ -276,12 +281,12 @@ def _semantic(
     gone: dict[int, Duplicate],
     rules: DuplicateRules,
     crew: Crew,
-) -> dict[int, Duplicate]:
+) -> tuple[dict[int, Duplicate], Control | None]:
     wanted = {"pictures": ["vector"], "texts": ["text"], "both": ["vector", "text"]}[rules.redundant]
     standing = [item for item in range(len(candidates)) if item not in gone]
     items = [item for item in standing if all(getattr(candidates[item], name) is not None for name in wanted)]
     if not items:
-        return {}
+        return {}, None
     sides = [np.stack([getattr(candidates[item], name) for item in items]) for name in wanted]
     place = {item: local for local, item in enumerate(items)}
     local_order = [place[item] for item in order if item in place]
@@ -297,13 +302,15 @@ def _semantic(
             pool=pool,
         )
     limit = rules.semantic_threshold
-    return {
+    found = {
         items[local]: Duplicate(
             items[int(choice.representatives[local])], "semantic", float(choice.likeness[local]), limit
         )
         for local in np.flatnonzero(~choice.kept).tolist()
         if choice.representatives[local] != local and not candidates[items[local]].protected
     }
+    kept = np.array([item not in found for item in items])
+    return found, control(sides, kept, rules.seed) if found else None
 
 
 def _vectors_of(candidates: Sequence[Candidate], items: Sequence[int]) -> tuple[FloatArray | None, IntArray]:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 BoolArray = npt.NDArray[np.bool_]
 
+_MOST_ASKED = 1000
+# Similarities held at a time: 64 MiB of float32.
+_BLOCK = 1 << 24
+
 
 class SemanticChoice(NamedTuple):
     """What stays.
@@ -49,6 +53,19 @@ class SemanticChoice(NamedTuple):
     likeness: FloatArray
     threshold: float
     clusters: IntArray
+
+
+class Control(NamedTuple):
+    """How well what stays stands for what goes, beside as many that go at random.
+
+    Attributes
+    ----------
+    chosen, random : float
+        Mean cosine similarity of what goes with what is most similar to it of all that stays.
+    """
+
+    chosen: float
+    random: float
 
 
 def default_clusters(count: int) -> int:
@@ -138,6 +155,26 @@ def _stand_ins(sides: Sequence[FloatArray], divided: tuple[IntArray, IntArray]) 
     similar = _similarity(sides, going, staying)
     found = [_closest(sides, item, staying, row) for item, row in zip(going, similar, strict=True)]
     return staying[[place for place, _ in found]], np.array([score for _, score in found], np.float32)
+
+
+def control(sides: Sequence[FloatArray], kept: BoolArray, seed: int = 0) -> Control:
+    """Measure a choice beside a random one of the same size, on at most 1,000 of the items that go.
+
+    Parameters
+    ----------
+    sides : sequence of numpy.ndarray
+        Each (N, D), float32 unit rows: two items are as similar as the least similar of their vectors.
+    kept : numpy.ndarray
+        Shape (N,), bool: what stays; some goes, and some stays.
+    """
+    rng = np.random.default_rng(seed)
+
+    def covered(kept: BoolArray) -> float:
+        going, staying = rng.permutation(np.flatnonzero(~kept))[:_MOST_ASKED], np.flatnonzero(kept)
+        blocks = np.array_split(going, math.ceil(len(going) * len(staying) / _BLOCK))
+        return float(np.mean(np.concatenate([_similarity(sides, block, staying).max(axis=1) for block in blocks])))
+
+    return Control(covered(kept), covered(rng.permutation(kept)))
 
 
 def _similarity(sides: Sequence[FloatArray], ones: IntArray, others: IntArray) -> FloatArray:
