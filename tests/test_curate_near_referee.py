@@ -74,6 +74,25 @@ def test_what_was_prefetched_is_answered_as_if_it_were_not():
         assert ahead.matches == asked.matches
 
 
+def test_what_is_found_of_a_pair_does_not_depend_on_their_numbers():
+    """Which of two is laid on the other is up to the pictures: else another order of the items has other copies."""
+    everyone = [(one, other) for one in range(12) for other in range(one)]
+
+    def found(thumbnails: list[Thumbnail]) -> Referee:
+        with ThreadPoolExecutor(1) as pool:
+            referee = Referee(thumbnails, np.empty(0, np.int64), pool, thumbnails.__getitem__)
+            referee.prefetch(everyone)
+        return referee
+
+    here, there = found(pictures()), found(pictures()[::-1])
+    assert len(here.differences) == 18
+    assert here.matches == {(11 - other, 11 - one): each for (one, other), each in there.matches.items()}
+    assert here.differences == {
+        (11 - other, 11 - one): each._replace(boxes=each.boxes[::-1])
+        for (one, other), each in there.differences.items()
+    }
+
+
 @settings(max_examples=50)
 @given(st.integers(0, 12), st.randoms(use_true_random=False))
 def test_all_that_groups_ask_was_prefetched_and_changes_nothing(count: int, random):

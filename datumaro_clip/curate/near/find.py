@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from datumaro_clip.curate.groups import IntArray, Neighbours, neighbour_lists, star_groups
+from datumaro_clip.curate.near.alignment import roughness
 from datumaro_clip.curate.near.judge import Difference
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.progress import Progress
@@ -115,7 +116,7 @@ def find_near(
 
 
 def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = workers) -> list[Pair]:
-    """Every pair of altered copies, whoever represents whom.
+    """Every pair of altered copies, whoever represents whom, and in whatever order they come.
 
     Groups leave out pairs that belong to two groups: which pairs those are hangs on the order.
 
@@ -135,7 +136,8 @@ def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = work
     with crew() as pool:
         shared, none = OneAtATime(thumbnails), np.empty(0, np.int64)
         referee = Referee(shared, none, pool, pictures)
-        _, codes = _grouped(RingNeighbours(shared, pool, Search(pool)), referee, range(count), none)
+        order = sorted(range(count), key=lambda index: roughness(shared[index]))
+        _, codes = _grouped(RingNeighbours(shared, pool, Search(pool)), referee, order, none)
         pairs = [divmod(code, count) for code in codes.tolist()]
         _telling(referee, len(pairs))(pairs)
         return [pair for pair in pairs if referee.is_copy(*pair)]

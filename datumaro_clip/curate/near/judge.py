@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.near.alignment import Map
+from datumaro_clip.curate.near.alignment import Map, roughness
 from datumaro_clip.curate.near.light import Change, find_change
 from datumaro_clip.curate.near.overlay import (
     Inside,
@@ -125,7 +125,7 @@ def judge(first: Picture, second: Picture, where: Map) -> Difference:
     start = full_map(where, first, second)
     target, above, swapped = first, second, False
     scale = scale_of(start)
-    if scale < _SAME_SCALE or (scale < 1 / _SAME_SCALE and _coarseness(second) > _coarseness(first)):
+    if scale < _SAME_SCALE or (scale < 1 / _SAME_SCALE and _suits(second) > _suits(first)):
         target, above, swapped = second, first, True
         start = np.asarray(np.linalg.inv(start))
     overlay = _laid(above.pixels, target.pixels, start)
@@ -147,9 +147,12 @@ def _laid(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Over
     return lay(above, target, start, likeness)
 
 
-def _coarseness(picture: Picture) -> float:
-    """How coarsely it is encoded: the mean step of the quantisation of lightness, 0 where nothing is known."""
-    return 0.0 if picture.tables is None else float(picture.tables.lightness.mean())
+def _suits(picture: Picture) -> tuple[float, float]:
+    """What has the other laid on it, of two of one scale: what is encoded more coarsely, or else is smoother.
+
+    The mean step of the quantisation of lightness, 0 where nothing is known, and the negative roughness.
+    """
+    return 0.0 if picture.tables is None else float(picture.tables.lightness.mean()), -roughness(picture.pixels)
 
 
 def _box(place: tuple[float, float], target: Picture, where: npt.NDArray[np.float64], picture: Picture) -> Box:

@@ -69,7 +69,7 @@ class PixelMatch(NamedTuple):
     displaced : float
         How far the farthest corner moves when the second is laid on the first, in sides: 0 in the same frame.
     where : tuple of float
-        The map (2, 3), row by row, from pixels of the first thumbnail to pixels of the second.
+        The map (2, 3), row by row, from pixels of the smoother thumbnail to pixels of the other.
     """
 
     correlation: float

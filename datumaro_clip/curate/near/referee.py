@@ -13,7 +13,7 @@ import numpy as np
 
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near import features
-from datumaro_clip.curate.near.alignment import align
+from datumaro_clip.curate.near.alignment import align, smoothest_first
 from datumaro_clip.curate.near.features import Features
 from datumaro_clip.curate.near.judge import UNKNOWN, Difference, judge
 from datumaro_clip.curate.near.kept import Kept
@@ -166,7 +166,7 @@ class Comparer:
         """What thumbnails show of each pair, and the pictures themselves where those take them for copies."""
         found = []
         for pair in task.pairs:
-            match_ = self._compare(*pair)
+            match_ = self._compare(pair)
             judged = bool(task.pictures) and self.accepts(match_)
             found.append((match_, self.difference(pair, match_, task.pictures) if judged else None))
         return found
@@ -177,9 +177,11 @@ class Comparer:
 
     def difference(self, pair: Pair, found: PixelMatch, pictures: Mapping[int, ImageRequest]) -> Difference:
         """How two pictures differ at full resolution; one that cannot be read again is no copy of anything."""
+        ordered = self._ordered(pair)
         try:
-            one, other = (self._picture(index, pictures[index]) for index in pair)
-            return judge(one, other, np.array(found.where).reshape(2, 3))
+            one, other = (self._picture(index, pictures[index]) for index in ordered)
+            seen = judge(one, other, np.array(found.where).reshape(2, 3))
+            return seen if ordered == pair else seen._replace(boxes=seen.boxes[::-1])
         except ImageError as exc:
             _log.warning("near duplicates: a picture is kept, as it could not be read a second time: %s", exc)
             return UNKNOWN
@@ -191,11 +193,17 @@ class Comparer:
     def _picture(self, index: int, request: ImageRequest) -> Picture:
         return self._kept_pictures.get(index, lambda: read_picture(request.fetch()))
 
-    def _compare(self, one: int, other: int) -> PixelMatch:
+    def _ordered(self, pair: Pair) -> Pair:
+        """The order in which a pair is compared, whatever their numbers."""
+        one, other = sorted(pair, key=lambda index: smoothest_first(self._thumbnails[index]))
+        return one, other
+
+    def _compare(self, pair: Pair) -> PixelMatch:
+        one, other = self._ordered(pair)
         found = self._by_whole(one, other)
         if found is None:
             found = self._by_views(one, other)
-        if self.accepts(found) or not self._is_by_vector((one, other)):
+        if self.accepts(found) or not self._is_by_vector(pair):
             return found
         return self._by_features(one, other, found)
 
