@@ -15,6 +15,7 @@ from index_truth import START, change_items, make_items, queries_like, rows_of, 
 
 from datumaro_clip.errors import EngineMismatchError, InvalidVectorError, OptionError
 from datumaro_clip.index import TARGETS, Filter, VectorIndex, make_engine, open_index, remote
+from datumaro_clip.index.opensearch_bodies import index_body, search_body
 from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.index.usearch import UsearchEngine
 from datumaro_clip.similarity import exact_scores
@@ -252,9 +253,6 @@ def test_words_need_an_engine_that_knows_them(tmp_path: Path):
 
 def test_what_is_sent_to_opensearch_is_as_its_page_says():
     """The index's body and a filtered search, as they go over the wire."""
-    pytest.importorskip("opensearchpy", reason="needs opensearchpy, of the extra 'test-servers'")
-    from datumaro_clip.index.opensearch import index_body, search_body
-
     body = index_body(VectorSpace("name:x", 3, "x"), shards=2, replicas=1, connectivity=16, expansion_add=512)
     assert body["settings"] == {"index": {"knn": True, "number_of_shards": 2, "number_of_replicas": 1}}
     assert body["mappings"]["dynamic"] == "strict"

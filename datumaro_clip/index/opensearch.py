@@ -1,4 +1,4 @@
-"""An index in OpenSearch: one document an item, its objects nested. The only importer of ``opensearchpy``."""
+"""An index in OpenSearch: the only importer of ``opensearchpy``."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import numpy as np
-
 from datumaro_clip.errors import EngineError, EngineMismatchError, MissingDependencyError, OptionError
-from datumaro_clip.index.filters import Filter, attribute_text
-from datumaro_clip.index.remote import Document, Place, Progress, State, password
+from datumaro_clip.index.documents import Document, Place, Progress, State
+from datumaro_clip.index.filters import Filter
+from datumaro_clip.index.opensearch_bodies import (
+    VERSION,
+    index_body,
+    meta_of,
+    places_of,
+    search_body,
+    source_of,
+    text_body,
+)
+from datumaro_clip.index.remote import password
 from datumaro_clip.index.snapshot import OBJECTS
 from datumaro_clip.similarity.scores import Matrix, as_float32
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
+from datumaro_clip.vectors import ItemKey, VectorSpace
 
 try:
     import opensearchpy
@@ -28,14 +36,9 @@ try:
 except ModuleNotFoundError as exc:
     raise MissingDependencyError("opensearchpy", "opensearch", "an index in OpenSearch") from exc
 
-_Result = TypeVar("_Result")
 
-# Version of the mapping; another one is refused.
-_VERSION = 1
+_Result = TypeVar("_Result")
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,120}")
-# Of the engine `faiss`, the default, indexing hangs where its native library is missing.
-_ENGINE = "lucene"
-_CORNERS = ("x1", "y1", "x2", "y2")
 # What says "later", rather than "no".
 _BUSY = (429, 502, 503, 504)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
@@ -50,129 +53,6 @@ _LONG = {"request_timeout": 3600}
 _CONNECTIONS = 16
 # What an answer lists at most.
 _MOST_HITS = 10_000
-
-
-def index_body(
-    space: VectorSpace, *, shards: int, replicas: int, connectivity: int, expansion_add: int
-) -> dict[str, Any]:
-    """Settings and mapping of an empty index: what is sent to make one.
-
-    Parameters
-    ----------
-    space : VectorSpace
-    shards, replicas : int
-    connectivity, expansion_add : int
-        HNSW's ``m`` and ``ef_construction``.
-    """
-    method = {
-        "name": "hnsw",
-        "space_type": "cosinesimil",
-        "engine": _ENGINE,
-        "parameters": {"m": connectivity, "ef_construction": expansion_add},
-    }
-    vector = {"type": "knn_vector", "dimension": space.dimension, "method": method}
-    word, number = {"type": "keyword"}, {"type": "float"}
-    bbox = {"properties": dict.fromkeys(_CORNERS, number)}
-    objects = {"bbox": bbox, "class_name": word, "confidence": number, "object_embedding": vector}
-    properties: dict[str, Any] = {
-        "image_id": word,
-        "subset": word,
-        "filename": word,
-        "caption": {"type": "text"},
-        "global_image_embedding": vector,
-        "detected_objects": {"type": "nested", "properties": objects},
-        "tags": word,
-        "upload_date": {"type": "date"},
-        "classes": word,
-        "score": number,
-        "attributes": word,
-        "segment": word,
-        "row": {"type": "integer"},
-        "first_object": {"type": "integer"},
-        "checksum": {"type": "long"},
-    }
-    return {
-        "settings": {"index": {"knn": True, "number_of_shards": shards, "number_of_replicas": replicas}},
-        "mappings": {"dynamic": "strict", "_meta": _meta(State(space)), "properties": properties},
-    }
-
-
-def source_of(document: Document) -> dict[str, Any]:
-    """An item as it is sent."""
-    source: dict[str, Any] = {
-        "image_id": document.key.id,
-        "subset": document.key.subset,
-        "filename": document.filename,
-        "caption": list(document.captions),
-        "detected_objects": [
-            {
-                "bbox": dict(zip(_CORNERS, found.bbox, strict=True)),
-                "class_name": found.class_name,
-                "confidence": 1.0 if found.confidence is None else found.confidence,
-                "object_embedding": found.vector.tolist(),
-            }
-            for found in document.objects
-        ],
-        "tags": list(document.tags),
-        "classes": list(document.classes),
-        "attributes": [f"{name}={attribute_text(value)}" for name, value in document.attributes.items()],
-        "segment": document.segment,
-        "row": document.row,
-        "first_object": document.first_object,
-        "checksum": document.checksum,
-    }
-    optional = {
-        "upload_date": None if document.added is None else document.added.isoformat(),
-        "score": document.score,
-        "global_image_embedding": None if document.embedding is None else document.embedding.tolist(),
-    }
-    return {**source, **{name: value for name, value in optional.items() if value is not None}}
-
-
-def search_body(target: str, query: FloatArray, count: int, wanted: Filter | None) -> dict[str, Any]:
-    """The search for ``count`` pictures or objects near a query (D,); the filter is inside the knn clause.
-
-    A filter beside it would be applied to what the knn clause found, of which fewer than wanted may be left.
-    """
-    of_objects = target == OBJECTS
-    field = "detected_objects.object_embedding" if of_objects else "global_image_embedding"
-    clause: dict[str, Any] = {"vector": query.tolist(), "k": count}
-    conditions = filter_clauses(wanted or Filter())
-    if conditions:
-        clause["filter"] = {"bool": {"filter": conditions}}
-    if of_objects:
-        clause["expand_nested_docs"] = True
-    search: dict[str, Any] = {"knn": {field: clause}}
-    if of_objects:
-        inner = {"size": 100, "_source": False}
-        search = {"nested": {"path": "detected_objects", "score_mode": "max", "query": search, "inner_hits": inner}}
-    return {"size": count, "_source": False, "docvalue_fields": ["segment", "row", "first_object"], "query": search}
-
-
-def text_body(text: str, count: int, wanted: Filter | None) -> dict[str, Any]:
-    """The search for ``count`` items whose captions have the words of a text."""
-    query = {"bool": {"must": {"match": {"caption": text}}, "filter": filter_clauses(wanted or Filter())}}
-    return {"size": count, "_source": False, "docvalue_fields": ["segment", "row"], "query": query}
-
-
-def filter_clauses(wanted: Filter) -> list[dict[str, Any]]:
-    """What of a filter a document can say.
-
-    That one annotation has both the class and the score is not said: the caller looks at each row again.
-    """
-    lists = {"subset": wanted.subsets, "tags": wanted.tags, "classes": wanted.classes}
-    clauses: list[dict[str, Any]] = [{"terms": {name: list(values)}} for name, values in lists.items() if values]
-    clauses += [
-        {"terms": {"attributes": [f"{name}={text}" for text in wanted.attribute_values(name)]}}
-        for name in wanted.attributes
-    ]
-    if wanted.min_score is not None:
-        # As float32, in which confidences are kept.
-        clauses.append({"range": {"score": {"gte": float(np.float32(wanted.min_score))}}})
-    dates = {"gte": wanted.added_from, "lt": wanted.added_before}
-    if limits := {name: date.isoformat() for name, date in dates.items() if date is not None}:
-        clauses.append({"range": {"upload_date": limits}})
-    return clauses
 
 
 class OpenSearchRemote:
@@ -249,7 +129,7 @@ class OpenSearchRemote:
             answer = self._client.indices.get_mapping(index=self._index)
         [mapping] = answer.values()
         meta = mapping["mappings"].get("_meta", {})
-        if meta.get("datumaro_clip") != _VERSION:
+        if meta.get("datumaro_clip") != VERSION:
             raise EngineMismatchError(
                 f"{self.name} is an index of something else, or of another version: name another one, or replace it by "
                 "datum-clip index create --overwrite"
@@ -329,7 +209,7 @@ class OpenSearchRemote:
     def _searched(self, bodies: Sequence[Mapping[str, Any]], of_objects: bool) -> list[list[Place]]:
         lines = "".join(f"{{}}\n{json.dumps(body)}\n" for body in bodies)
         answers = self._patiently(lambda: self._answers(lines), _SEARCH_TRIES)
-        return [[place for hit in answer["hits"]["hits"] for place in _places(hit, of_objects)] for answer in answers]
+        return [[place for hit in answer["hits"]["hits"] for place in places_of(hit, of_objects)] for answer in answers]
 
     def _answers(self, lines: str) -> list[dict[str, Any]]:
         """What each of several searches found, on every shard."""
@@ -374,7 +254,7 @@ class OpenSearchRemote:
             self._client.indices.forcemerge(index=self._index, params={"only_expunge_deletes": "true", **_LONG})
 
     def _remember(self, state: State) -> None:
-        self._patiently(lambda: self._client.indices.put_mapping(index=self._index, body={"_meta": _meta(state)}))
+        self._patiently(lambda: self._client.indices.put_mapping(index=self._index, body={"_meta": meta_of(state)}))
 
     def _patiently(self, call: Callable[[], _Result], tries: int | None = None) -> _Result:
         """The result of a call, made again while the server is gone or busy: so often, or within the time limit."""
@@ -430,27 +310,6 @@ class OpenSearchRemote:
 
 class _LaterError(EngineError):
     """The same call may succeed later."""
-
-
-def _meta(state: State) -> dict[str, Any]:
-    return {
-        "datumaro_clip": _VERSION,
-        "fingerprint": state.space.fingerprint,
-        "dimension": state.space.dimension,
-        "model": state.space.model,
-        "digest": state.digest,
-        "segments": {name: [progress.rows, progress.removed] for name, progress in state.segments.items()},
-    }
-
-
-def _places(hit: Mapping[str, Any], of_objects: bool) -> list[Place]:
-    fields = hit["fields"]
-    [segment] = fields["segment"]
-    if not of_objects:
-        return [(segment, int(fields["row"][0]))]
-    first = int(fields["first_object"][0])
-    inner = hit["inner_hits"]["detected_objects"]["hits"]["hits"]
-    return [(segment, first + int(found["_nested"]["offset"])) for found in inner]
 
 
 def _reason(error: Any) -> str:

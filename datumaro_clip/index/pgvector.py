@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from datumaro_clip.errors import EngineError, EngineMismatchError, MissingDependencyError, OptionError
+from datumaro_clip.index.documents import Document, Place, Progress, State
 from datumaro_clip.index.filters import Filter
-from datumaro_clip.index.remote import Document, Place, Progress, State, password
+from datumaro_clip.index.remote import password
 from datumaro_clip.index.snapshot import OBJECTS
 from datumaro_clip.similarity.scores import Matrix
 from datumaro_clip.vectors import ItemKey, VectorSpace

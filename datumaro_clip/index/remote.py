@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -14,108 +12,25 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from datumaro_clip.errors import EngineMismatchError, OptionError
-from datumaro_clip.index.columns import Mask, label_of
-from datumaro_clip.index.filters import Filter, attribute_text, parse_date
+from datumaro_clip.index.columns import Mask
+from datumaro_clip.index.documents import Document, Place, Progress, State, documents_of, segment_name
+from datumaro_clip.index.filters import Filter
 from datumaro_clip.index.layout import Layout
 from datumaro_clip.index.rows import Found, VectorRows, best_of
-from datumaro_clip.index.snapshot import CAPTIONS, GROUPS, OBJECTS, PICTURES, TARGETS, Searcher, Snapshot
+from datumaro_clip.index.snapshot import CAPTIONS, GROUPS, PICTURES, TARGETS, Searcher, Snapshot
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import IndexArray, Matrix, SelectedRows
-from datumaro_clip.store import ObjectVector, SegmentReader, StoreReader
-from datumaro_clip.store.base import ADDED, TAGS, tags_of
-from datumaro_clip.store.columns import checksum
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
+from datumaro_clip.store import SegmentReader, StoreReader
+from datumaro_clip.vectors import ItemKey, VectorSpace
 
 _log = logging.getLogger(__name__)
-
 #: Items sent at a time.
 BATCH_ITEMS = 500
 # A graph finds the k most similar more surely when it is asked for more of them; the exact scores then decide.
 _OVER_FETCH = 5
 # So few rows are read from the store more quickly than any engine answers.
 _FEW_ROWS = 2048
-# Digits of a segment's digest that name it in an engine.
-_DIGITS = 16
 _PASSWORD, _PASSWORD_FILE = "DATUMARO_CLIP_ENGINE_PASSWORD", "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
-
-
-#: A segment, and of a picture its item's row there, of an object its number among the segment's objects.
-Place = tuple[str, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Document:
-    """What an engine holds of an item.
-
-    Attributes
-    ----------
-    key : ItemKey
-    segment : str
-        The first digits of its segment's digest.
-    row : int
-        The item's row in the segment.
-    version : int
-        The segment's number; the same item's later version has a higher one.
-    embedding : numpy.ndarray or None
-        (D,) float32.
-    objects : tuple of ObjectVector
-    first_object : int
-        The number of its first object among the segment's.
-    tags, classes : tuple of str
-    score : float or None
-        The largest confidence of its labelled annotations and objects; None where it has none.
-    added : datetime or None
-    attributes : mapping
-        Texts, numbers, truths and None.
-    captions : tuple of str
-        Its texts.
-    filename : str
-        The name of its picture's file; empty where there is none.
-    checksum : int
-        CRC-32 of its vectors.
-    """
-
-    key: ItemKey
-    segment: str
-    row: int
-    version: int
-    embedding: FloatArray | None
-    objects: tuple[ObjectVector, ...]
-    first_object: int
-    tags: tuple[str, ...]
-    classes: tuple[str, ...]
-    score: float | None
-    added: datetime | None
-    attributes: Mapping[str, Any]
-    captions: tuple[str, ...]
-    filename: str
-    checksum: int
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How much of a segment an engine holds: so many of its first rows, without so many that were removed."""
-
-    rows: int
-    removed: int
-
-
-@dataclass(frozen=True)
-class State:
-    """What an engine says of itself.
-
-    Attributes
-    ----------
-    space : VectorSpace
-    digest : str
-        Of the store's manifest that was pushed last; empty while a push is under way.
-    segments : mapping of str to Progress
-        By the first digits of their digests.
-    """
-
-    space: VectorSpace
-    digest: str = ""
-    segments: Mapping[str, Progress] = field(default_factory=dict)
 
 
 class Remote(Protocol):
@@ -210,7 +125,7 @@ class RemoteEngine:
         assert state is not None
         if state.digest == store.digest:
             return
-        wanted = {_name(segment): segment for segment in store.segments}
+        wanted = {segment_name(segment): segment for segment in store.segments}
         if state.segments and not wanted.keys() & state.segments.keys() and len(store):
             raise EngineMismatchError(
                 f"{self.name} holds another store than {store.path}: name another index, or empty it with "
@@ -252,7 +167,7 @@ class RemoteEngine:
         if len(held) != len(store):
             yield f"{self.name} holds {len(held)} items, the store {len(store)}"
         for segment in store.segments:
-            for document in _documents(store, segment, 0):
+            for document in documents_of(store, segment, 0):
                 found = held.pop(document.key, None)
                 if found is None:
                     yield f"{self.name} lacks item {document.key}"
@@ -278,7 +193,7 @@ class RemoteEngine:
             for start in range(0, len(gone), BATCH_ITEMS):
                 version = max(segment.entry.number for segment in store.segments)
                 self.remote.delete(gone[start : start + BATCH_ITEMS], version, State(space, "", dict(segments)))
-        documents = _documents(store, segment, done.rows)
+        documents = documents_of(store, segment, done.rows)
         while batch := list(islice(documents, BATCH_ITEMS)):
             segments[name] = Progress(batch[-1].row + 1, removed)
             self.remote.upsert(batch, State(space, "", dict(segments)))
@@ -308,7 +223,7 @@ class _Numbers:
                 of_items = np.full(len(segment), -1, np.int64)
                 of_items[items] = rows
                 rows = of_items
-            self._rows[_name(segment)] = rows
+            self._rows[segment_name(segment)] = rows
 
     def rows(self, hits: Sequence[Place]) -> IndexArray:
         """The rows of hits, each once, ascending; what this state of the store does not hold is left out."""
@@ -381,44 +296,7 @@ def password() -> str | None:
     return os.environ.get(_PASSWORD)
 
 
-def _name(segment: SegmentReader) -> str:
-    return segment.entry.digest[:_DIGITS]
-
-
 def _require_space(store: StoreReader) -> VectorSpace:
     if store.header.space is None:
         raise OptionError(f"{store.path} holds no vectors; embed the dataset first")
     return store.header.space
-
-
-def _documents(store: StoreReader, segment: SegmentReader, start: int) -> Iterator[Document]:
-    """The live items of a segment from a row on."""
-    names = store.header.class_names
-    objects = segment.item_rows(GROUPS[OBJECTS])
-    for row in segment.live[np.searchsorted(segment.live, start) :].tolist():
-        record = segment.record(row)
-        payload = record.payload
-        attributes, annotations = payload.get("attributes", {}), payload.get("annotations", ())
-        labels = [found for found in map(label_of, annotations) if found and found[0] < len(names)]
-        classes = [(names[label], score) for label, score in labels]
-        classes += [(o.class_name, 1.0 if o.confidence is None else o.confidence) for o in record.objects]
-        vectors = [vector for vector in (record.embedding, *(o.vector for o in record.objects)) if vector is not None]
-        yield Document(
-            key=record.key,
-            segment=_name(segment),
-            row=row,
-            version=segment.entry.number,
-            embedding=record.embedding,
-            objects=record.objects,
-            first_object=int(np.searchsorted(objects, row)),
-            tags=tuple(dict.fromkeys(tags_of(attributes.get(TAGS)))),
-            classes=tuple(dict.fromkeys(name for name, _ in classes)),
-            score=max((score for _, score in classes), default=None),
-            added=parse_date(attributes.get(ADDED)),
-            attributes={
-                n: v for n, v in attributes.items() if n not in (TAGS, ADDED) and attribute_text(v) is not None
-            },
-            captions=tuple(str(a["caption"]) for a in annotations if isinstance(a, dict) and a.get("caption")),
-            filename=str(payload.get("media", {}).get("path", "")).replace("\\", "/").rpartition("/")[2],
-            checksum=checksum(np.stack(vectors)) if vectors else 0,
-        )

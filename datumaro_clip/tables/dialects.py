@@ -35,6 +35,11 @@ class Dialect:
     table: str
     picture: str = "images/{folder}{name}"
 
+    @property
+    def has_folders(self) -> bool:
+        """Whether each subset has a folder of its own."""
+        return "{folder}" in self.table or "{metadata}" in self.table
+
 
 #: The dialect of shards, which formats of their own read and write.
 WEBDATASET = "webdataset"

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.system.files import atomic_path
+from datumaro_clip.tables.planning import Picture, Plan
 from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker
 from datumaro_clip.tables.rows import KEY, PICTURE, Value, as_json, as_text
 from datumaro_clip.tables.shards import JSON_FIELD, LABEL_FIELD, TEXT_FIELD, first_caption, split_name
-from datumaro_clip.tables.writing import Picture, Plan
 
 
 class ShardExport:

@@ -7,53 +7,26 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
-from itertools import count, islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from datumaro_clip.errors import ImageError, OptionError, TableError
+from datumaro_clip.errors import ImageError, TableError
 from datumaro_clip.system.files import safe_file_name, write_text
 from datumaro_clip.tables.arrow import (
     PICTURE_FIELDS,
-    has_blob,
-    load_schema,
-    make_schema,
-    with_pictures,
     write_parquet,
 )
 from datumaro_clip.tables.delimited import write_delimited
-from datumaro_clip.tables.dialects import DIALECTS, WEBDATASET, Dialect
-from datumaro_clip.tables.files import subset_of
+from datumaro_clip.tables.dialects import DIALECTS
 from datumaro_clip.tables.json_rows import write_json
-from datumaro_clip.tables.options import USUAL_NAMES, Layout, TableOptions, settle_layout, write_settings
-from datumaro_clip.tables.origin import Origin
-from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said, as_name
+from datumaro_clip.tables.options import TableOptions, write_settings
+from datumaro_clip.tables.planning import Picture, Plan
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said
 from datumaro_clip.tables.rows import Value, as_json
 
 # As img2dataset has them by default: the last four digits of a key count within a shard.
 _SHARD_DIGITS, _SHARD_ROWS = 4, 10_000
-
-
-class Picture(Protocol):
-    """A picture that can be written.
-
-    Attributes
-    ----------
-    path : str, optional
-        Of its file, where it has one.
-    ending : str
-        Of the file to write, as ``.jpg``.
-    """
-
-    path: str | None
-    ending: str
-
-    def read(self) -> bytes:
-        """Its encoded bytes."""
-
-    def save(self, path: Path) -> None:
-        """Write it to a file, whole; parents are made."""
 
 
 class RowWriter(Protocol):
@@ -61,201 +34,6 @@ class RowWriter(Protocol):
 
     def write(self, values: dict[str, Value]) -> None:
         """Write one row."""
-
-
-@dataclass
-class Census:
-    """What all records together have, which decides the columns; :meth:`add` counts one.
-
-    Attributes
-    ----------
-    kinds : dict
-        The types of each attribute's values, attributes in order of appearance.
-    captions, labels : dict
-        Columns that say them, in order of appearance, as keys.
-    homeless : int
-        Most captions of one record that no column says.
-    subsets : dict
-        In order of appearance, as keys.
-    folder : str, optional
-        The directory that all picture files are below.
-    id_columns : dict
-        Attributes called as ids usually are, and whether they are the ids of all records.
-    """
-
-    kinds: dict[str, set[type]] = field(default_factory=dict)
-    captions: dict[str, None] = field(default_factory=dict)
-    labels: dict[str, None] = field(default_factory=dict)
-    homeless: int = 0
-    has_homeless_labels: bool = False
-    subsets: dict[str, None] = field(default_factory=dict)
-    folder: str | None = None
-    has_pictures: bool = False
-    id_columns: dict[str, bool] = field(default_factory=dict)
-    _count: int = 0
-
-    def add(self, record: Record, picture: Picture | None) -> None:
-        """Count a record."""
-        self.subsets[record.subset] = None
-        for name, value in record.attributes.items():
-            kinds = self.kinds.setdefault(name, set())
-            if value is not None:
-                kinds.add(type(value))
-        for name in record.attributes:
-            if name.casefold() in USUAL_NAMES["id_column"]:
-                is_id = self.id_columns.get(name, self._count == 0) and as_name(record.attributes[name]) == record.id
-                self.id_columns[name] = is_id
-        for name in self.id_columns:
-            self.id_columns[name] &= name in record.attributes
-        self._count += 1
-        self.captions.update((said.column, None) for said in record.captions if said.column)
-        self.labels.update((said.column, None) for said in record.labels if said.column)
-        self.homeless = max(self.homeless, sum(not said.column for said in record.captions))
-        self.has_homeless_labels |= any(not said.column for said in record.labels)
-        if picture is not None:
-            self.has_pictures = True
-            if picture.path is not None:
-                folder = os.path.dirname(os.path.abspath(picture.path))
-                self.folder = folder if self.folder is None else os.path.commonpath([self.folder, folder])
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a dataset is written.
-
-    Attributes
-    ----------
-    dialect, format : str
-    layout : Layout
-    renamed : dict
-        Caption columns that are called otherwise in this dialect.
-    saves_media, is_inline : bool
-        Whether pictures are copied, or written into the table.
-    root : str, optional
-        What the paths of pictures that are not copied are relative to.
-    keeps_names : bool
-        Whether the image column has the names that pictures had.
-    schema : Arrow schema, optional
-    """
-
-    dialect: str
-    format: str
-    layout: Layout
-    renamed: dict[str, str]
-    saves_media: bool
-    is_inline: bool
-    root: str | None
-    keeps_names: bool
-    separator: str
-    schema: Any = None
-
-
-def make_plan(
-    census: Census,
-    origin: Origin | None = None,
-    *,
-    dialect: str | None = None,
-    format: str | None = None,
-    saves_media: bool = False,
-    is_inline: bool = False,
-) -> Plan:
-    """Decide how to write what a census counted: in the form that it came from, unless another is asked for.
-
-    Raises
-    ------
-    OptionError
-        If a format does not go with the dialect, or with pictures in the table.
-    """
-    name = dialect or (origin.dialect if origin else "auto")
-    style = DIALECTS.get(name)
-    if style is None:
-        raise OptionError(f"--dialect must be one of {', '.join(DIALECTS)}; got {name!r}")
-    same = origin is not None and origin.dialect == name
-    stays = origin is not None and origin.format in style.formats and (same or name == "auto")
-    told = format or (origin.format if origin is not None and stays else style.formats[0])
-    if told not in style.formats:
-        raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {told}")
-    was_inline = same and origin is not None and _had_pictures_inside(origin)
-    is_inline = is_inline or (was_inline and told == "parquet")
-    if is_inline and told != "parquet":
-        raise OptionError(
-            f"--inline-media: pictures are kept inside Parquet only, not in {told}; add --table-format parquet"
-        )
-    layout, renamed = _same_layout(census, origin) if same and origin else _new_layout(census, style, origin)
-    if any(not _is_told_by_a_file(subset, style) for subset in census.subsets) and not layout.subset:
-        layout = replace(layout, subset="subset", columns=(*layout.columns, "subset"))
-    root = None if saves_media or is_inline else (origin.root if same and origin else census.folder)
-    schema = None
-    if told == "parquet":
-        kinds = {name: frozenset(found) for name, found in census.kinds.items()}
-        schema = make_schema(layout.columns, kinds, origin.schema if origin else None)
-        if is_inline and layout.image:
-            schema = with_pictures(schema, layout.image)
-    separator = "\t" if told == "tsv" else (origin.separator if same and origin and origin.separator else ",")
-    return Plan(name, told, layout, renamed, saves_media, is_inline, root, same, separator, schema)
-
-
-def _had_pictures_inside(origin: Origin) -> bool:
-    return origin.schema is not None and has_blob(load_schema(origin.schema), origin.layout.image)
-
-
-def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:
-    """The columns of the table that a dataset came from, and after them whatever has come since."""
-    layout = origin.layout
-    captions = _captions_for(census, layout.captions)
-    labels = _labels_for(census, layout.labels)
-    image = layout.image or ("image" if census.has_pictures and not layout.template else None)
-    extra = (image, *captions, *labels, *census.kinds)
-    columns = tuple(dict.fromkeys([*layout.columns, *(name for name in extra if name)]))
-    return replace(layout, columns=columns, captions=captions, labels=labels, image=image), {}
-
-
-def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[Layout, dict[str, str]]:
-    """A dialect's columns, then those that it does not know, but for where pictures were before."""
-    options = style.options
-    wanted = options.caption_column or ()
-    renamed = {}
-    if wanted and census.captions and wanted[0] not in census.captions:
-        renamed = {next(iter(census.captions)): wanted[0]}
-    said = tuple(renamed.get(name, name) for name in census.captions)
-    captions = _captions_for(replace(census, captions=dict.fromkeys(said)), wanted or said[:1])
-    labels = _labels_for(census, options.label_column or ())
-    image = None if options.image_template else options.image_column or ("image" if census.has_pictures else None)
-    key = options.id_column or next((name for name, is_id in census.id_columns.items() if is_id), "id")
-    status = "status" if options.image_if else None
-    # Where pictures were before is told by shards alone: theirs have no names that tables know.
-    old = origin.layout.image if origin and style is not DIALECTS[WEBDATASET] else None
-    others = [name for name in census.kinds if name != old]
-    columns = tuple(dict.fromkeys(filter(None, [key, image, *captions, *labels, status, *others])))
-    settled = TableOptions(
-        image_column=image or "", caption_column=captions, label_column=labels, id_column=key, subset_column="",
-        url_column="", image_template=options.image_template, image_if=options.image_if,
-    )  # fmt: skip
-    return settle_layout(columns, settled, "the table"), renamed
-
-
-def _captions_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns for all captions: those known, those that say any, and as many more as captions without a column need."""
-    columns = list(dict.fromkeys([*known, *census.captions]))
-    first = columns[0] if columns else "caption"
-    free = [column for column in columns if column not in census.captions]
-    numbered = (first if number == 1 else f"{first}_{number}" for number in count(1))
-    names = (name for name in numbered if name not in columns)
-    return (*columns, *islice(names, max(census.homeless - len(free), 0)))
-
-
-def _labels_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
-    columns = tuple(dict.fromkeys([*known, *census.labels]))
-    return columns or (("label",) if census.has_homeless_labels else ())
-
-
-def _is_told_by_a_file(subset: str, style: Dialect) -> bool:
-    """Whether a table's place tells the subset to who reads it."""
-    if subset == DEFAULT_SUBSET:
-        return True
-    if "{subset}" not in style.table and not _has_folders(style):
-        return False
-    return safe_file_name(subset) == subset and subset_of(subset) == subset and not subset.startswith(".")
 
 
 def open_writer(
@@ -267,10 +45,6 @@ def open_writer(
     if format in ("json", "jsonl"):
         return write_json(path, in_list=format == "json")
     return write_delimited(path, columns, separator)
-
-
-def _has_folders(style: Dialect) -> bool:
-    return "{folder}" in style.table or "{metadata}" in style.table
 
 
 class TableExport:
@@ -378,7 +152,7 @@ class TableExport:
 
     def _new_name(self, record: Record, picture: Picture) -> str:
         """A name after the item's id, in a folder of its subset unless its table is in that already."""
-        is_in_folder = _has_folders(self._style) and not self._plan.layout.subset
+        is_in_folder = self._style.has_folders and not self._plan.layout.subset
         is_bare = record.subset == DEFAULT_SUBSET or is_in_folder
         folder = "" if is_bare else f"{safe_file_name(record.subset)}/"
         name = "/".join(safe_file_name(part) for part in record.id.split("/") if part) or safe_file_name(record.id)
