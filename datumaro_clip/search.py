@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -243,6 +243,12 @@ class SearchIndex:
         found = zip(rows.tolist(), scores.tolist(), strict=True)
         good = [(row, score) for row, score in found if min_score is None or score >= min_score]
         return [Hit(self.key(row), score, rank) for rank, (row, score) in enumerate(good)]
+
+
+def require_subsets(store: StoreReader, names: Iterable[str]) -> None:
+    """Raise :class:`OptionError` if a store lacks one of some subsets; lists those that it has."""
+    if unknown := sorted(set(names) - set(store.subsets)):
+        raise OptionError(f"{store.path} has no subset {', '.join(unknown)}; it has {', '.join(store.subsets)}")
 
 
 def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:

@@ -7,6 +7,7 @@ import tarfile
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,3 +58,26 @@ def test_an_archive_that_cannot_be_read_has_its_reason(reason: str, members: dic
         with pytest.raises(ImageError, match=r"a\.jpg in") as error:
             read()
         assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"archive": "../shard.tar"},
+        {"archive": "a//shard.tar"},
+        {"archive": 7},
+        {"root": "/\0"},
+        {"offset": 511},
+        {"offset": 512.0},
+        {"length": -1},
+        {"member": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_payload_that_names_no_member_is_refused(changes: dict[str, Any]) -> None:
+    """Whoever reads it: an item of a dataset, the service, a notebook."""
+    sound = {"root": "/data", "archive": "a/shard.tar", "offset": 512, "length": 0, "member": "x.jpg"}
+    assert ArchiveMember.parse(sound).path == "/data/a/shard.tar"
+    with pytest.raises(ValueError, match="archive"):
+        ArchiveMember.parse({**sound, **changes})

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-
-from tqdm import tqdm
 
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.host.unfinished import filling
-from datumaro_clip.system.streams import is_terminal
+from datumaro_clip.system.progress import progress
 
 NAME = "catalogue"
 HELP = "draw a product catalogue with planted defects, as a COCO dataset"
@@ -28,8 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Draw the catalogue and say how to go on."""
-    bar = tqdm(total=args.items, unit="item", desc="Drawing", disable=not is_terminal(sys.stderr), leave=False)
-    with filling(args.output_dir, vars(args)), bar:
+    with filling(args.output_dir, vars(args)), progress(args.items, doing="Drawing") as bar:
         write_catalogue(
             args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)
         )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from dataclasses import fields
 from pathlib import Path
-
-from tqdm import tqdm
 
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
+from datumaro_clip.system.progress import progress
 from datumaro_clip.tables.fetch.run import FetchOptions, fetch_table
 from datumaro_clip.tables.options import TableOptions
 
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {each.name: getattr(args, each.name) for each in fields(FetchOptions)}
     options = FetchOptions(**{**given, "allow_address": tuple(args.allow_address)})
-    with tqdm(unit="row", desc="Fetching", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with progress(None, "row", "Fetching") as bar:
         counts = fetch_table(args.table, args.output_dir, TableOptions(url_column=args.url_column), options, bar.update)
     failed = {reason: count for reason, count in sorted(counts.items()) if reason != "ok"}
     told = f" ({', '.join(f'{reason} {count}' for reason, count in failed.items())})" if failed else ""

@@ -65,19 +65,15 @@ def _report(reader: StoreReader) -> dict[str, Any]:
 
 
 def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
-    header, space = reader.header, reader.header.space
-    yield "store", f"{reader.kind.name}, {len(reader.segments)} segments, compression {header.compression}"
-    yield "items", len(reader)
+    """The facts as people read them."""
+    told, header = _report(reader), reader.header
+    yield "store", f"{told['kind']}, {told['segments']} segments, compression {told['compression']}"
+    yield "items", told["items"]
     yield "subsets", ", ".join(f"{name} {count}" for name, count in reader.subsets.items()) or "none"
-    yield "embeddings", reader.embedding_count
-    yield "captions", reader.caption_count
-    yield "objects", reader.object_count
-    yield "dimension", "none" if space is None else space.dimension
-    yield "dtype", header.dtype
-    yield "space", "none" if space is None else space.fingerprint
-    yield "model", "none" if space is None else space.model
-    yield "precision", ", ".join(_of_segments(reader, "precision")) or header.precision
-    yield "device", ", ".join(_of_segments(reader, "device")) or header.device
+    for name in ("embeddings", "captions", "objects", "dimension", "dtype", "space", "model"):
+        yield name, "none" if told[name] is None else told[name]
+    yield "precision", ", ".join(told["precisions"]) or header.precision
+    yield "device", ", ".join(told["devices"]) or header.device
     yield "media", header.media_type
     yield "versions", ", ".join(f"{name} {version}" for name, version in header.versions.items())
 

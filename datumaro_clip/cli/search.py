@@ -21,7 +21,7 @@ from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.formats.base import stored_items
 from datumaro_clip.index import Filter, open_index
 from datumaro_clip.report import write_report
-from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item_vector, search_objects
+from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item_vector, require_subsets, search_objects
 from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
@@ -162,9 +162,7 @@ def _in_subsets(store: StoreReader, names: Sequence[str] | None) -> Callable[[It
     """The filter that ``--subset`` asks for."""
     if names is None:
         return None
-    unknown = sorted(set(names) - set(store.subsets))
-    if unknown:
-        raise OptionError(f"{store.path} has no subset {', '.join(unknown)}; it has {', '.join(store.subsets)}")
+    require_subsets(store, names)
     return lambda key: key.subset in names
 
 

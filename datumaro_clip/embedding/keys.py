@@ -11,7 +11,7 @@ from PIL import Image
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import ImageLike, Region, decode
-from datumaro_clip.system.files import blake2b_bytes, blake2b_file
+from datumaro_clip.system.files import blake2b_bytes, blake2b_file, reading_picture
 from datumaro_clip.vectors import Provenance
 
 # A change of how pictures are decoded or prepared that changes vectors takes a new name here.
@@ -49,11 +49,6 @@ def content_digest(image: ImageLike) -> bytes:
         digest = blake2b_bytes(header + np.ascontiguousarray(image).tobytes())
         return digest if image.dtype == np.uint8 else _read_anew(digest)
     raise ImageError("unreadable", f"object of type {type(image).__name__} is not a picture")
-
-
-def _head(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(_HEAD)
 
 
 def _may_be_deep(head: bytes) -> bool:
@@ -104,16 +99,10 @@ def source_digest(content: bytes, part: Region) -> str:
 
 def _file_digest(path: str) -> bytes:
     """The digest of a regular file; a pipe or a device, which could block for ever, is never opened."""
-    try:
-        is_regular = stat.S_ISREG(os.stat(path).st_mode)
-        digest = blake2b_file(path) if is_regular else b""
-        head = _head(path) if is_regular else b""
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ImageError("missing", f"{path}: there is no such file; check the path") from exc
-    except PermissionError as exc:
-        raise ImageError("permission", f"{path}: it may not be read; check the file's permissions") from exc
-    except (OSError, ValueError) as exc:
-        raise ImageError("unreadable", f"{path!r}: it cannot be read ({exc})") from exc
-    if not is_regular:
-        raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
+    with reading_picture(path):
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")
+        digest = blake2b_file(path)
+        with open(path, "rb") as file:
+            head = file.read(_HEAD)
     return _read_anew(digest) if _may_be_deep(head) else digest

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, StoreCorruptError
+from datumaro_clip.errors import ImageError, InvalidVectorError, StoreCorruptError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.images.gallery import MOST, Tile, gallery
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.search import Hit, SearchIndex, encode_query, item_vector
+from datumaro_clip.search import Hit, SearchIndex, encode_query, item_vector, require_subsets
 from datumaro_clip.store import ArchiveMember, StoreReader, media_path
 from datumaro_clip.system.frames import to_frame
 from datumaro_clip.vectors import FloatArray, ItemKey
@@ -107,8 +107,7 @@ class Store(StoreReader):
         SpaceMismatchError
             If the model's vectors, or a vector's length, do not fit the store.
         """
-        if subset is not None and subset not in self.subsets:
-            raise OptionError(f"{self.path} has no subset {subset!r}; it has {', '.join(self.subsets)}")
+        require_subsets(self, [] if subset is None else [subset])
         index = SearchIndex.from_store(self)
         own = query if isinstance(query, ItemKey) else None
 
@@ -147,7 +146,7 @@ def _picture(root: Path, media: Mapping[str, Any]) -> ImageLike:
     """The picture that a record names; :class:`ImageError` where there is none that can be read."""
     try:
         if "archive" in media:
-            return ArchiveMember(**media["archive"])()
+            return ArchiveMember.parse(media["archive"])()
         path = media_path(root, media["file"]) if "file" in media else Path(media["path"])
         return np.load(path, allow_pickle=False) if path.suffix == ".npy" else path
     except (StoreCorruptError, KeyError, TypeError, ValueError, OSError) as exc:

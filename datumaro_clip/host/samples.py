@@ -17,8 +17,8 @@ from datumaro_clip.model.making.certificate import Sample
 log = logging.getLogger(__name__)
 
 
-def image_text_samples(spec: str, limit: int, seed: int = 0) -> list[Sample]:
-    """Pictures of a dataset with their captions and labels, in an order that the seed decides.
+def image_text_samples(spec: str, limit: int) -> list[Sample]:
+    """Pictures of a dataset with their captions and labels, in an order that is drawn, the same each time.
 
     Parameters
     ----------
@@ -26,8 +26,6 @@ def image_text_samples(spec: str, limit: int, seed: int = 0) -> list[Sample]:
         ``DATASET`` or ``DATASET:FORMAT``, as ``datum`` takes it.
     limit : int
         Most samples. Pictures that cannot be decoded are passed over, and counted in the log.
-    seed : int
-        The same seed gives the same samples.
 
     Raises
     ------
@@ -37,7 +35,7 @@ def image_text_samples(spec: str, limit: int, seed: int = 0) -> list[Sample]:
     dataset = open_dataset(spec)
     classes = label_names(dataset.categories())
     items = [item for each in dataset if (item := neutral(each, classes)).picture is not None]
-    random.Random(seed).shuffle(items)
+    random.Random(0).shuffle(items)
     samples = list(islice(_readable(items), limit))
     if not samples:
         raise OptionError(f"{spec} has no picture that can be decoded")

@@ -36,6 +36,11 @@ class Found(NamedTuple):
         return cls(np.zeros((queries, 0), np.int64), np.zeros((queries, 0), np.float32))
 
     @classmethod
+    def stacked(cls, parts: Sequence[tuple[IndexArray, FloatArray]]) -> Found:
+        """What was found for each query by itself: rows and scores, as many of each."""
+        return cls(np.stack([rows for rows, _ in parts]), np.stack([scores for _, scores in parts]))
+
+    @classmethod
     def joined(cls, parts: Sequence[Found], k: int) -> Found:
         """What was found for some queries after another."""
         rows = np.concatenate([np.zeros((0, k), np.int64), *(part.rows for part in parts)])
@@ -108,4 +113,4 @@ def best_of(queries: Matrix, proposed: Sequence[IndexArray], vectors: VectorRows
         scores = rescored(query, rows, vectors)
         order = np.lexsort((rows, -scores))[:k]
         found.append((rows[order], scores[order]))
-    return Found(np.stack([rows for rows, _ in found]), np.stack([scores for _, scores in found]))
+    return Found.stacked(found)

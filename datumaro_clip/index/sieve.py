@@ -88,7 +88,7 @@ def _best(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int,
         _decided(q, rows[of], lower[of], upper[of], vectors, k)
         for q, of in zip(coded.vectors, np.split(order, limits), strict=True)
     ]
-    return Found(np.stack([rows for rows, _ in chosen]), np.stack([scores for _, scores in chosen]))
+    return Found.stacked(chosen)
 
 
 def _blocks(pieces: Sequence[Piece], mask: Mask | None, size: int) -> Iterator[_Block]:

@@ -130,13 +130,8 @@ class VectorIndex:
                 self.sync()
         return self.snapshot
 
-    def sync(self, store: StoreReader | None = None) -> Synced:
+    def sync(self) -> Synced:
         """Index what the store holds and the index does not; searches then see it.
-
-        Parameters
-        ----------
-        store : StoreReader, optional
-            A state of the store; the present one where omitted. It must not be closed as long as the index is used.
 
         Raises
         ------
@@ -148,7 +143,7 @@ class VectorIndex:
             If the engine cannot be reached, refuses, or holds vectors of another space.
         """
         with self._syncing:
-            store = open_store(self.path) if store is None else store
+            store = open_store(self.path)
             self.engine.push(store)
             with self._cache.locked():
                 layout = Layout(store, self._cache)
@@ -170,17 +165,13 @@ class VectorIndex:
         """Search the latest snapshot; see :meth:`Snapshot.search`, which says what rows mean."""
         return self.snapshot.search(vectors, k, mask, target=target, by_item=by_item)
 
-    def verify(self, store: StoreReader | None = None) -> Verification:
+    def verify(self) -> Verification:
         """Compare the index with the store: files with their checksums, keys, counts, and what searches find.
 
-        Parameters
-        ----------
-        store : StoreReader, optional
-            As in :meth:`sync`. What the cache lacks is indexed first; nothing is pushed to an engine outside it.
+        What the cache lacks is indexed first; nothing is pushed to an engine outside it.
         """
-        store = open_store(self.path) if store is None else store
         with self._cache.locked():
-            layout = Layout(store, self._cache)
+            layout = Layout(open_store(self.path), self._cache)
             snapshot = self._indexed(layout)
         differences = [*_damaged(layout), *self.engine.differences(snapshot)]
         recalls = {}

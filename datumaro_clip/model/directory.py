@@ -234,9 +234,9 @@ def write_manifest(directory: Path, manifest: ModelManifest) -> None:
     files.write_text(directory / MANIFEST, manifest.to_json())
 
 
-def describe_files(directory: Path, names: Iterable[str] = REQUIRED_FILES) -> dict[str, FileEntry]:
+def describe_files(directory: Path) -> dict[str, FileEntry]:
     """The ``files`` entry of a directory as it is."""
-    return {name: FileEntry.of(directory / name) for name in names}
+    return {name: FileEntry.of(directory / name) for name in REQUIRED_FILES}
 
 
 def verify_files(directory: Path, names: Iterable[str] | None = None) -> ModelManifest:

@@ -34,6 +34,16 @@ def core() -> Any:
     return openvino.Core()
 
 
+def read_graph(path: Path) -> Any:
+    """An OpenVINO IR or ONNX file as an ``openvino.Model``; raise :class:`ModelFormatError` if it cannot be read."""
+    try:
+        return core().read_model(path)
+    except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
+        raise ModelFormatError(
+            f"OpenVINO cannot read {path}, which may be damaged; copy or export it again: {gist(exc)}"
+        ) from exc
+
+
 class OpenVINOEncoder(Encoder):
     """A model directory's two encoders on a device.
 
@@ -116,10 +126,7 @@ class OpenVINOEncoder(Encoder):
 
     def _compile(self, graph: Path) -> Any:
         """Read and compile a graph; raise if the device tells that it took another precision than asked for."""
-        try:
-            model = core().read_model(graph)
-        except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
-            raise ModelFormatError(f"OpenVINO cannot read {graph}; export the model again: {gist(exc)}") from exc
+        model = read_graph(graph)
         options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
         if self._precision != "int8":
             options["INFERENCE_PRECISION_HINT"] = self._precision

@@ -12,7 +12,7 @@ import numpy as np
 
 from datumaro_clip.errors import InferenceError, ModelFormatError
 from datumaro_clip.model.devices import check_device
-from datumaro_clip.model.openvino import core
+from datumaro_clip.model.openvino import core, read_graph
 from datumaro_clip.model.requests import Outputs, RequestQueue, gist
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.objects.detector import Detector
@@ -47,12 +47,7 @@ class Network:
     """
 
     def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
-        try:
-            self.model = core().read_model(path)
-        except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
-            raise ModelFormatError(
-                f"OpenVINO cannot read {path}, which may be damaged; copy or export it again: {gist(exc)}"
-            ) from exc
+        self.model = read_graph(path)
         self._fix_input(path, size)
         self.shapes: Mapping[str, Shape] = {
             _name(port, index): _dimensions(port.get_partial_shape()) for index, port in enumerate(self.model.outputs)

@@ -174,7 +174,7 @@ def _present(path: Path) -> Picture:
 
 def _member(value: Mapping[str, Any]) -> Picture:
     try:
-        member = ArchiveMember(**value)
+        member = ArchiveMember.parse(value)
         name = PurePosixPath(member.member).name
         member.check()
     except (TypeError, AttributeError, ValueError, OSError) as exc:

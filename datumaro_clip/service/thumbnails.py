@@ -23,16 +23,10 @@ _LOOK_EVERY = 1000
 
 
 class Thumbnails:
-    """JPEGs whose longer side is one of ``SIZES``, in a folder of the cache.
+    """JPEGs whose longer side is one of ``SIZES``, in a folder of the cache."""
 
-    Parameters
-    ----------
-    root : Path, optional
-        The folder; one in the cache directory where omitted.
-    """
-
-    def __init__(self, root: Path | None = None) -> None:
-        self._root = root or cache_root() / "thumbnails"
+    def __init__(self) -> None:
+        self._root = cache_root() / "thumbnails"
         self._made = 0
         self._lock = Lock()
 

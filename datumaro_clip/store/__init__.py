@@ -197,17 +197,7 @@ def append_to_store(path: PathLike, header: Header | None = None) -> StoreWriter
     lock = WriterLock(root)
     with lock.released_on_error():
         previous = StoreReader(root)
-        return StoreWriter(root, previous.kind, _continued(previous.header, header), lock, previous)
-
-
-def _continued(stored: Header, new: Header | None) -> Header:
-    """The stored header with what a later write may change."""
-    if new is None:
-        return replace(stored, versions=Header().versions)
-    return replace(
-        stored,
-        versions=new.versions,
-        categories=new.categories,
-        infos=new.infos,
-        media_type=new.media_type,
-    )
+        new = header or replace(previous.header, versions=Header().versions)
+        may_change = ("versions", "categories", "infos", "media_type")
+        continued = replace(previous.header, **{name: getattr(new, name) for name in may_change})
+        return StoreWriter(root, previous.kind, continued, lock, previous)

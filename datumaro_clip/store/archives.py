@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from datumaro_clip.errors import ImageError
 
@@ -36,6 +37,27 @@ class ArchiveMember:
     offset: int
     length: int
     member: str
+
+    @classmethod
+    def parse(cls, value: Mapping[str, Any]) -> ArchiveMember:
+        """The member that a payload names.
+
+        Raises
+        ------
+        ValueError
+            If there can be none: a key is missing or of another type, or the archive does not lie below the root.
+        """
+        try:
+            member = cls(**value)
+        except TypeError as exc:
+            raise ValueError(f"a member of an archive that cannot be: {value}") from exc
+        is_text = all(type(text) is str and "\0" not in text for text in (member.root, member.archive, member.member))
+        is_place = all(type(n) is int for n in (member.offset, member.length))
+        if not (is_text and is_place and member.offset >= _HEADER_BYTES and member.length >= 0):
+            raise ValueError(f"a member of an archive that cannot be: {value}")
+        if {"", ".", ".."} & set(member.archive.split("/")):
+            raise ValueError(f"an archive that is not below its root: {value}")
+        return member
 
     @property
     def path(self) -> str:

@@ -124,7 +124,7 @@ class MediaFolder:
 
     def add_bytes(self, data: bytes, name: str) -> str:
         """Keep bytes as a file; as :meth:`add_file`."""
-        return self._add(name, lambda path: _write(data, path))
+        return self._add(name, lambda path: path.write_bytes(data))
 
     def sync(self) -> None:
         """Wait until every new file is on the disk."""
@@ -220,7 +220,3 @@ def link_or_copy(source: Path, target: Path, *, link: bool) -> None:
     copy_picture(source, target)
     with target.open("rb+") as copy:
         os.fsync(copy.fileno())
-
-
-def _write(data: bytes, target: Path) -> None:
-    target.write_bytes(data)

@@ -208,8 +208,7 @@ class StoreWriter:
             )
         else:
             source, target = (self._kind.segment_path(*place) for place in ((root, old.name), (self.path, name)))
-            files = [(source, target)] if source.is_file() else [(source / f, target / f) for f in old.files]
-            for file, copy in files:
+            for file, copy in _paired(source, target, old):
                 copy.parent.mkdir(exist_ok=True)
                 link_or_copy(file, copy, link=link)
             files_by_name = {file.replace(old.name, name): size for file, size in old.files.items()}
@@ -344,6 +343,11 @@ class StoreWriter:
             raise InvalidVectorError(f"a vector of {self.header.space} was wanted, got one of shape {shape}")
 
 
+def _paired(one: Path, other: Path, entry: SegmentEntry) -> list[tuple[Path, Path]]:
+    """The files of a segment, which is a file or a directory, beside those of another of the same files."""
+    return [(one, other)] if one.is_file() else [(one / name, other / name) for name in entry.files]
+
+
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     """A payload whose media are called by their new names."""
     if isinstance(value, list):
@@ -412,7 +416,6 @@ def _is_stored(root: Path, manifest: Manifest, kind: StoreKind) -> bool:
         return False
     for one, other in zip(stored.segments, manifest.segments, strict=True):
         old, new = (kind.segment_path(root, entry.name) for entry in (one, other))
-        files = [(old, new)] if old.is_file() else [(old / name, new / name) for name in one.files]
-        if old != new and not all(filecmp.cmp(*pair, shallow=False) for pair in files):
+        if old != new and not all(filecmp.cmp(*pair, shallow=False) for pair in _paired(old, new, one)):
             return False
     return True

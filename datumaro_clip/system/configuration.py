@@ -35,20 +35,15 @@ class Configuration:
     values: Mapping[str, Any]
 
 
-def find_configuration(start: Path | None = None) -> Configuration | None:
-    """The nearest file with defaults, from a directory upwards; None where there is none.
-
-    Parameters
-    ----------
-    start : Path, optional
-        The working directory where omitted.
+def find_configuration() -> Configuration | None:
+    """The nearest file with defaults, from the working directory upwards; None where there is none.
 
     Raises
     ------
     OptionError
         If the nearest file cannot be read, or is no TOML.
     """
-    here = (start or Path.cwd()).resolve()
+    here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         own = folder / OWN_FILE
         if own.is_file():

@@ -256,3 +256,5 @@ def reading_picture(source: object) -> Iterator[None]:
         raise ImageError("permission", f"{source}: it may not be read; check the file's permissions") from exc
     except OSError as exc:
         raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc
+    except ValueError as exc:  # A name that no file can have.
+        raise exc if isinstance(exc, ImageError) else ImageError("unreadable", f"{source!r}: {exc}") from exc

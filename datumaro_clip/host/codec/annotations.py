@@ -156,14 +156,10 @@ def _is_default(field: str, value: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-def _decode_visibility(value: list[int]) -> list[Points.Visibility]:
-    return [Points.Visibility(visible) for visible in value]
-
-
 _FIELD_DECODERS: dict[str, Callable[[Any], Any]] = {
     "_image": decode_mask,
     "_rle": decode_rle,
-    "visibility": _decode_visibility,
+    "visibility": lambda value: [Points.Visibility(visible) for visible in value],
 }
 
 

@@ -66,7 +66,7 @@ class MediaReader:
     def _whole_image(self, value: Payload) -> Image:
         facts = {"size": _size(value["size"]) if "size" in value else None, "ext": value.get("ext")}
         if "archive" in value:
-            return Image.from_bytes(_archive_member(value["archive"]), **facts)
+            return Image.from_bytes(ArchiveMember.parse(value["archive"]), **facts)
         path = self._path(value)
         if path is None:
             return Image.from_numpy(None, **facts)
@@ -127,17 +127,6 @@ def _require_file(path: Any) -> None:
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise CodecError(f"a medium at {path}, which is no file")
-
-
-def _archive_member(value: Payload) -> ArchiveMember:
-    member = ArchiveMember(**value)
-    is_text = all(type(text) is str and "\0" not in text for text in (member.root, member.archive, member.member))
-    is_place = (
-        all(type(n) is int for n in (member.offset, member.length)) and member.offset >= 512 and member.length >= 0
-    )
-    if not is_text or not is_place or {"", ".", ".."} & set(member.archive.split("/")):
-        raise CodecError(f"a member of an archive that cannot be: {value}")
-    return member
 
 
 _DECODERS: Mapping[str, Callable[[MediaReader, Payload], MediaElement]] = {

@@ -139,7 +139,6 @@ def certify(
     *,
     data: str,
     held_out: bool | None = None,
-    thresholds: Thresholds | None = None,
 ) -> Certificate:
     """Compare two encoders of one model on the user's samples.
 
@@ -155,7 +154,6 @@ def certify(
         What the samples are, for people.
     held_out : bool, optional
         Whether calibration has seen none of them.
-    thresholds : Thresholds, optional
 
     Raises
     ------
@@ -169,7 +167,7 @@ def certify(
     if not 1 <= len(samples) <= MOST_SAMPLES:
         raise OptionError(f"a certificate needs 1 to {MOST_SAMPLES} pictures, {data} gave {len(samples)}")
     require_same_space(reference.space, candidate.space)
-    thresholds = thresholds or Thresholds()
+    thresholds = Thresholds()
     classes = sorted({sample.label for sample in samples if sample.label})
     labels = [classes.index(sample.label) if sample.label else -1 for sample in samples]
     owners = owners_of([len(sample.captions) for sample in samples])

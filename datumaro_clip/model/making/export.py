@@ -16,7 +16,8 @@ from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, ModelManifest
 from datumaro_clip.model.layouts import ONNX_TEXT, ONNX_VISION, OPTIMUM_COMBINED
 from datumaro_clip.model.making.assets import read_assets
 from datumaro_clip.model.making.build import build_directory
-from datumaro_clip.model.making.graphs import RawEncoders, cut, read_graph
+from datumaro_clip.model.making.graphs import RawEncoders, cut
+from datumaro_clip.model.openvino import read_graph
 from datumaro_clip.model.requests import gist
 
 _TASK = "zero-shot-image-classification"

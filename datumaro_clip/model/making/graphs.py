@@ -42,16 +42,6 @@ class RawEncoders:
     text: Any
 
 
-def read_graph(path: Path) -> Any:
-    """Read an OpenVINO IR or ONNX file; raise :class:`ModelFormatError` if it cannot be read."""
-    import openvino
-
-    try:
-        return openvino.Core().read_model(path)
-    except RuntimeError as exc:
-        raise ModelFormatError(f"{path} cannot be read by OpenVINO: {gist(exc)}") from exc
-
-
 def save_graph(model: Any, path: Path, *, half: bool = False) -> None:
     """Write an IR, ``.xml`` and ``.bin``; with ``half``, weights in float16. Equal graphs give equal bytes."""
     import openvino

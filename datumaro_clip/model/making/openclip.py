@@ -24,7 +24,8 @@ from datumaro_clip.model.layouts import OPENCLIP_CONFIG, OPENCLIP_WEIGHTS, OPTIM
 from datumaro_clip.model.making.assets import Assets, architecture_of, parse_tokenizer, read_tokenizer
 from datumaro_clip.model.making.build import build_directory
 from datumaro_clip.model.making.export import export_combined, export_towers, read_combined
-from datumaro_clip.model.making.graphs import PACKED, RawEncoders, cut, read_graph
+from datumaro_clip.model.making.graphs import PACKED, RawEncoders, cut
+from datumaro_clip.model.openvino import read_graph
 from datumaro_clip.system.files import write_text
 from datumaro_clip.texts import TextSettings
 

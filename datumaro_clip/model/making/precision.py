@@ -30,7 +30,8 @@ from datumaro_clip.model.directory import (
     write_manifest,
 )
 from datumaro_clip.model.making.build import golden_vectors
-from datumaro_clip.model.making.graphs import RawEncoders, read_graph, save_graph
+from datumaro_clip.model.making.graphs import RawEncoders, save_graph
+from datumaro_clip.model.openvino import read_graph
 from datumaro_clip.system.files import atomic_directory
 from datumaro_clip.system.versions import library_versions
 from datumaro_clip.texts import Tokenizer

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from datumaro_clip.errors import AddressError, MissingDependencyError
+from datumaro_clip.images.decoding import MAX_PIXELS
 from datumaro_clip.system.addresses import Network, public_addresses
 from datumaro_clip.system.versions import library_version
 
@@ -44,7 +45,7 @@ class Limits:
 
     seconds: float = 30.0
     bytes: int = 1 << 26
-    pixels: int = 178_956_970
+    pixels: int = MAX_PIXELS
 
 
 class Answer(NamedTuple):

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from datumaro_clip.errors import ImageError, OptionError, StoreWriteError, TableError
+from datumaro_clip.images.decoding import MAX_PIXELS
 from datumaro_clip.system.addresses import parse_networks
 from datumaro_clip.system.files import sha256_file
 from datumaro_clip.tables.arrow import ParquetTable, dump_schema, make_schema
@@ -58,7 +59,7 @@ class FetchOptions:
     timeout: float = 30.0
     max_wait: float = 60.0
     max_bytes: int = 1 << 26
-    max_pixels: int = 178_956_970
+    max_pixels: int = MAX_PIXELS
     resize: int | None = None
     image_ext: str | None = None
     ignore_noai: bool = False
