@@ -54,8 +54,8 @@ class DeclaredTransform(Transform):
     def __init__(self, extractor: IDataset, **options: Any) -> None:
         super().__init__(extractor)
         self._given = options
-        if options.get("on_error") == "skip":
-            self._length = None  # It is known once the items have been gone through.
+        # Without this, list() asks for the length first, and that goes through all items.
+        self._length = None if options.get("on_error") == "skip" else "parent"
 
     @cached_property
     def values(self) -> Values:
