@@ -65,6 +65,17 @@ def test_a_kind_that_shapes_do_not_tell_has_to_be_said(cache: Path, toy: list[st
     assert not (cache / "detectors").exists()
 
 
+@pytest.mark.parametrize("wrong", [["--scale", "0"], ["--std", "1", "0", "1"], ["--size", "0", "9"]], ids=str)
+def test_settings_that_no_picture_has_are_refused(
+    cache: Path, toy: list[str], wrong: list[str], capsys: pytest.CaptureFixture[str]
+):
+    """A scale of 0, too, is one that was given."""
+    assert main([*toy, "--kind", "yolox", *wrong]) == 1
+    assert capsys.readouterr().err.startswith("datum-clip: ")
+    assert main(["detector", "list"]) == 0
+    assert capsys.readouterr().out.startswith("none")
+
+
 def test_changed_settings_are_in_the_manifest_and_the_fingerprint(toy_detectors: Path, tmp_path: Path):
     given = {"network": toy_detectors / "yolov8.onnx", "labels": toy_detectors / "yolov8.txt"}
     usual = add_detector(**given, directory=tmp_path / "usual")[1]

@@ -59,6 +59,12 @@ def test_a_network_is_not_listened_on_without_a_token(host: str):
         {"ingest_policy": "maybe"},
         {"queue": 0},
         {"max_upload": 0},
+        {"threads": -1},
+        {"port": -1},
+        {"port": 65536},
+        {"stall_timeout": 0},
+        {"reload_interval": float("nan")},
+        {"stop_timeout": float("inf")},
         {"cors_origin": ("*",)},
     ],
 )
@@ -78,6 +84,17 @@ def test_the_environment_sets_what_the_command_line_does_not():
     assert (found.port, found.media_root, found.read_only, found.read_token) == (8, (Path("/a"), Path("/b")), True, "r")
     with pytest.raises(OptionError, match="DATUMARO_CLIP_SERVE_PORT wants int"):
         from_environment({"DATUMARO_CLIP_SERVE_PORT": "http"})
+
+
+@pytest.mark.parametrize(("text", "is_on"), [("", False), ("0", False), ("No", False), ("1", True), ("TRUE", True)])
+def test_a_switch_of_the_environment_is_on_or_off(text: str, is_on: bool):
+    assert from_environment({"DATUMARO_CLIP_SERVE_READ_ONLY": text}).read_only is is_on
+
+
+def test_a_switch_that_is_neither_is_refused():
+    """A service that shall only read must not write because of a word that nobody knows."""
+    with pytest.raises(OptionError, match="DATUMARO_CLIP_SERVE_READ_ONLY wants bool, got 'ja'"):
+        from_environment({"DATUMARO_CLIP_SERVE_READ_ONLY": "ja"})
 
 
 @pytest.mark.parametrize("text", ["", "read", "admin x", "read a b", "\n\n"])

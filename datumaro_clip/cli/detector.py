@@ -51,7 +51,9 @@ def _configure_add(parser: argparse.ArgumentParser) -> None:
 
 def _add(args: argparse.Namespace) -> int:
     told = {name: getattr(args, name) for name in ("placement", "colour", "scale", "mean", "std")}
-    changes = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if value}
+    changes = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in told.items() if value is not None
+    }
     directory, manifest = add_detector(
         args.network,
         args.labels,

@@ -103,6 +103,12 @@ def segment_name(segment: SegmentReader) -> str:
     return segment.entry.digest[:_DIGITS]
 
 
+def _file_name(media: Mapping[str, Any]) -> str:
+    """The name of a picture's file, wherever that is; empty where it has none."""
+    place = media.get("file") or media.get("path") or (media.get("archive") or {}).get("member") or ""
+    return str(place).replace("\\", "/").rpartition("/")[2]
+
+
 def documents_of(store: StoreReader, segment: SegmentReader, start: int) -> Iterator[Document]:
     """The live items of a segment from a row on."""
     names = store.header.class_names
@@ -131,6 +137,6 @@ def documents_of(store: StoreReader, segment: SegmentReader, start: int) -> Iter
                 n: v for n, v in attributes.items() if n not in (TAGS, ADDED) and attribute_text(v) is not None
             },
             captions=tuple(str(a["caption"]) for a in annotations if isinstance(a, dict) and a.get("caption")),
-            filename=str(payload.get("media", {}).get("path", "")).replace("\\", "/").rpartition("/")[2],
+            filename=_file_name(payload.get("media", {})),
             checksum=checksum(np.stack(vectors)) if vectors else 0,
         )

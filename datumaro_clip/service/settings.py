@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -13,6 +14,17 @@ from datumaro_clip.system.processors import available_processors
 
 PREFIX = "DATUMARO_CLIP_SERVE_"
 POLICIES = ("accept", "flag", "refuse")
+# Sizes and numbers, and seconds.
+_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("max_upload", "max_batch", "queue", "text_cache"), 1),
+    **dict.fromkeys(("port", "threads", "stop_timeout"), 0),
+    **dict.fromkeys(("reload_interval", "stall_timeout"), 0.01),
+}
+# What a variable of the environment says of a setting that is on or off.
+_SWITCHES = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -70,9 +82,12 @@ class Settings:
     def __post_init__(self) -> None:
         if self.ingest_policy not in POLICIES:
             raise OptionError(f"--ingest-policy is one of {', '.join(POLICIES)}, got {self.ingest_policy!r}")
-        for name in ("max_upload", "max_batch", "queue", "text_cache"):
-            if getattr(self, name) < 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(self, name)}")
+        for name, least in _LEAST.items():
+            # A float that is not a number is neither at least this nor below infinity.
+            if not least <= getattr(self, name) < math.inf:
+                raise OptionError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
+        if self.port > 65535:
+            raise OptionError(f"--port must be at most 65535, got {self.port}")
         if self.root_path and (not self.root_path.startswith("/") or self.root_path.endswith("/")):
             raise OptionError(f"--root-path begins with a slash and does not end with one, got {self.root_path!r}")
         if "*" in self.cors_origin:
@@ -121,7 +136,9 @@ class Option(NamedTuple):
         """The value that a variable of the environment gives; lists have blanks between their values."""
         if isinstance(self.default, tuple):
             return tuple(map(self.kind, text.split()))
-        return text.lower() in ("1", "true", "yes", "on") if self.kind is bool else self.kind(text)
+        if self.kind is bool and text.lower() not in _SWITCHES:
+            raise ValueError("neither yes nor no")
+        return _SWITCHES[text.lower()] if self.kind is bool else self.kind(text)
 
 
 def options() -> list[Option]:
