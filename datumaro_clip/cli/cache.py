@@ -15,12 +15,14 @@ from datumaro_clip.host.configured import add_configured_options
 NAME = "cache"
 HELP = "look at, check or empty the vector cache"
 
-_ACTIONS = ("info", "clear", "verify")
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("action", choices=_ACTIONS, help="show what is in it; remove everything; read every vector")
+    parser.add_argument(
+        "action",
+        choices=("info", "clear", "verify"),
+        help="show what is in it; remove everything; read every vector",
+    )
     add_configured_options(parser, [option for option in VECTOR_OPTIONS if option.name == "cache"])
     parser.add_argument("--json", action="store_true", help="print what info tells as JSON")
 
@@ -32,24 +34,16 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.action != "info":
         raise OptionError("--json goes with info")
     with VectorCache(args.cache) as cache:
-        if args.json:
-            say_json(asdict(cache.info()))
-            return 0
-        return {"info": _info, "clear": _clear, "verify": _verify}[args.action](cache)
-
-
-def _info(cache: VectorCache) -> int:
-    info = cache.info()
-    say(f"{info.path}: {info.vectors} vectors, {info.bytes / 1e6:.1f} MB of at most {info.max_bytes / 1e6:.0f} MB")
+        info = cache.info()
+        if args.action == "clear":
+            say(f"{cache.clear()} vectors removed from {cache.path}")
+        elif args.action == "verify":
+            damaged = cache.verify()
+            say(f"{info.vectors} vectors read, {damaged} damaged and removed")
+            return 1 if damaged else 0
+        elif args.json:
+            say_json(asdict(info))
+        else:
+            of = f"{info.bytes / 1e6:.1f} MB of at most {info.max_bytes / 1e6:.0f} MB"
+            say(f"{info.path}: {info.vectors} vectors, {of}")
     return 0
-
-
-def _clear(cache: VectorCache) -> int:
-    say(f"{cache.clear()} vectors removed from {cache.path}")
-    return 0
-
-
-def _verify(cache: VectorCache) -> int:
-    count, damaged = cache.info().vectors, cache.verify()
-    say(f"{count} vectors read, {damaged} damaged and removed")
-    return 1 if damaged else 0

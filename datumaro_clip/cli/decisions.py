@@ -109,7 +109,10 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    before, after = (_by_subject(read_decisions(path)) for path in (args.before, args.after))
+    before, after = (
+        {(str(one.key), one.annotation): one for one in read_decisions(path).decisions}
+        for path in (args.before, args.after)
+    )
     changed = [(key, before.get(key), after.get(key)) for key in sorted({*before, *after}, key=str)]
     changed = [(key, one, two) for key, one, two in changed if _said(one) != _said(two)]
     if args.json:
@@ -126,10 +129,6 @@ def _diff(args: argparse.Namespace) -> int:
     for change, count in sorted(totals.items()):
         say_aside(f"{count:6d}  {change}")
     return 1 if changed else 0
-
-
-def _by_subject(log: DecisionLog) -> dict[tuple[str, int | None], Decision]:
-    return {(str(one.key), one.annotation): one for one in log.decisions}
 
 
 def _said(decision: Decision | None) -> str:

@@ -25,7 +25,7 @@ from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.openvino import core
 from datumaro_clip.model.resolve import models_at_hand
 from datumaro_clip.store import kind_names
-from datumaro_clip.system.files import cache_root
+from datumaro_clip.system.files import cache_root, folder_size
 from datumaro_clip.system.versions import library_version, library_versions
 
 NAME = "doctor"
@@ -157,8 +157,7 @@ def _caches(root: Path) -> Iterator[str]:
     """Sizes of what is kept; each folder may be removed at any time, and is made again when needed."""
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.exists() else []
     for folder in folders:
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        yield f"{folder.name}: {size / 1e6:.1f} MB"
+        yield f"{folder.name}: {folder_size(folder) / 1e6:.1f} MB"
     if not folders:
         yield "nothing yet"
 

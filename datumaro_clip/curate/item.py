@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 from datumaro_clip.embedding import ImageRequest
@@ -223,7 +222,7 @@ class Item:
     def request(self, box: Box | None = None) -> ImageRequest:
         """Ask for the picture, or for a box of it; where there is none, the answer is an :class:`ImageError`."""
         if self.picture is None:
-            return ImageRequest(partial(_no_picture, self.key))
+            return ImageRequest.failing(ImageError("no_image", f"item '{self.key}' has no picture"))
         whole = self.picture() if callable(self.picture) else self.picture
         return whole if box is None else ImageRequest(whole.image, box)
 
@@ -289,7 +288,3 @@ def carried_object(value: Any, annotation: int) -> ObjectEmbedding | None:
         return None if value is None or isinstance(value, str) else ObjectEmbedding.from_attribute(value)
     except InvalidVectorError as exc:
         raise InvalidVectorError(f"annotation {annotation}: {exc}") from exc
-
-
-def _no_picture(key: ItemKey) -> ImageLike:
-    raise ImageError("no_image", f"item '{key}' has no picture")

@@ -46,6 +46,11 @@ class ImageRequest:
     image: ImageLike | Callable[[], ImageLike]
     box: Box | None = None
 
+    @classmethod
+    def failing(cls, error: ImageError) -> ImageRequest:
+        """A request for a picture that cannot be had; whoever fetches it gets the error."""
+        return cls(partial(_fail, error))
+
     def __reduce__(self) -> tuple[type[ImageRequest], tuple[Any, Box | None]]:
         """A request that is sent to another process takes its picture along, as not every function can travel."""
         if not callable(self.image):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -136,10 +136,8 @@ class Store(StoreReader):
         return partial(_picture, self.path, media)
 
     def _repr_html_(self) -> str:
-        return gallery(repr(self), self._tiles(), len(self))
-
-    def _tiles(self) -> Iterator[Tile]:
-        return (Tile(key.id, key.subset, self.picture(key)) for key in islice(self.keys(), MOST))
+        tiles = (Tile(key.id, key.subset, self.picture(key)) for key in islice(self.keys(), MOST))
+        return gallery(repr(self), tiles, len(self))
 
 
 def _picture(root: Path, media: Mapping[str, Any]) -> ImageLike:

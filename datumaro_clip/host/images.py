@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 from datumaro.components.dataset_base import DatasetItem
@@ -32,7 +30,7 @@ def image_request(item: DatasetItem) -> ImageRequest:
     if type(media) is ImageFromFile:
         if link := link_out_of_folder(media.path):
             problem = f"{link}: it leads out of the dataset's folder and is not followed; put the picture itself there"
-            return ImageRequest(partial(fail, ImageError("outside", problem)))
+            return ImageRequest.failing(ImageError("outside", problem))
         return ImageRequest(media.path)
     if isinstance(media, ImageFromBytes):
         return ImageRequest(lambda: _encoded(media))
@@ -44,12 +42,7 @@ def _read_now(request: ImageRequest) -> ImageRequest:
     try:
         return ImageRequest(request.fetch())
     except ImageError as exc:
-        return ImageRequest(partial(fail, exc))
-
-
-def fail(error: ImageError) -> ImageLike:
-    """Raise an error: what is asked for a picture that cannot be had."""
-    raise error
+        return ImageRequest.failing(exc)
 
 
 def _encoded(media: ImageFromBytes) -> ImageLike:

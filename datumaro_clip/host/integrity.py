@@ -57,7 +57,10 @@ class ClipIntegrityValidator(Validator):
 
     def generate_reports(self, stats: dict[str, Any]) -> list[Any]:
         """One report a fault, in Datumaro's form."""
-        return [_report(kind, item, subset, message) for kind, item, subset, message in stats["faults"]]
+        return [
+            IntegrityFaultError(item, subset, kind, message, Severity[SEVERITIES[kind]])
+            for kind, item, subset, message in stats["faults"]
+        ]
 
 
 class IntegrityFaultError(DatasetItemValidationError):
@@ -80,8 +83,3 @@ class IntegrityFaultError(DatasetItemValidationError):
             "item_id": self.item_id,
             "subset": self.subset,
         }
-
-
-def _report(kind: str, item: str, subset: str, message: str) -> IntegrityFaultError:
-    severity = {"error": Severity.error, "warning": Severity.warning, "info": Severity.info}[SEVERITIES[kind]]
-    return IntegrityFaultError(item, subset, kind, message, severity)

@@ -104,15 +104,15 @@ def read_labels(path: Path) -> tuple[str, ...]:
         If it cannot be read, holds something else, or a name is missing or there twice.
     """
     try:
-        names = _from_json(read_json(path)) if path.suffix.lower() == ".json" else _from_lines(path)
+        if path.suffix.lower() == ".json":
+            names = _from_json(read_json(path))
+        else:
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
+            names = tuple(line.strip() for line in lines if line.strip())
         require_labels(names)
     except (OSError, ValueError) as exc:
         raise ModelFormatError(f"{path} holds no labels: {exc}; wanted a name a line, or a JSON list of names") from exc
     return names
-
-
-def _from_lines(path: Path) -> tuple[str, ...]:
-    return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
 
 
 def _from_json(value: Any) -> tuple[str, ...]:

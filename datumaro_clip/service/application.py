@@ -89,7 +89,11 @@ def create_app(
         _require_store(path, settings)
     if detector is None and settings.detector is not None:
         detector = OpenVINODetector(find_detector(settings.detector), settings.device)
-    service = Service(paths, encoder or _encoder_for(paths, settings), settings, detector)
+    if encoder is None:
+        # The model that the settings name, or that made the stores' vectors.
+        name = settings.model or _fingerprint(paths)
+        encoder = load_model(name, device=settings.device, precision=settings.precision)
+    service = Service(paths, encoder, settings, detector)
     api = FastAPI(
         title="datumaro-clip",
         version=library_versions(["datumaro-clip"])["datumaro-clip"],
@@ -195,13 +199,8 @@ def _require_store(path: Path, settings: Settings) -> None:
         log.info("%s is a new store", path)
 
 
-def _encoder_for(stores: Mapping[str, Path], settings: Settings) -> Encoder:
-    """The model that the settings name, or that made the stores' vectors."""
-    name = settings.model or _fingerprint(stores)
-    return load_model(name, device=settings.device, precision=settings.precision)
-
-
 def _fingerprint(stores: Mapping[str, Path]) -> str | None:
+    """Of the space of the stores' vectors, where they have any."""
     for path in stores.values():
         with open_store(path) as store:
             if store.header.space is not None:

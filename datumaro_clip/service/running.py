@@ -41,7 +41,9 @@ def run(app: Application, settings: Settings, announce: Callable[[str], None] | 
         If the address cannot be listened on.
     """
     if announce is None:
-        _log_as_json()
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(JSONLines())
+        logging.getLogger().handlers[:] = [handler]
     else:
         # A person is told the address, and what goes wrong: not each request.
         for name in ("uvicorn", "datumaro_clip.service.requests"):
@@ -92,13 +94,6 @@ class JSONLines(logging.Formatter):
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
-
-
-def _log_as_json() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JSONLines())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
 
 
 def listen(settings: Settings) -> socket.socket:

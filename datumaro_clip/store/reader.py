@@ -20,6 +20,7 @@ from datumaro_clip.store.kinds import store_kind
 from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, read_manifest
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
+from datumaro_clip.system.files import folder_size
 from datumaro_clip.vectors import ItemKey
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class StoreReader:
 
 def _told_size(folder: Path) -> str:
     """How much a store takes, pictures included, in the unit that fits."""
-    size = float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
+    size = float(folder_size(folder))
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

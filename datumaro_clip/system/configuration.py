@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import OptionError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from datumaro_clip.system.files import read_toml
 
 OWN_FILE = "datumaro-clip.toml"
 PROJECT_FILE = "pyproject.toml"
@@ -59,7 +54,6 @@ def find_configuration() -> Configuration | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return found
-    except (OSError, ValueError, RecursionError) as exc:
+        return read_toml(path)
+    except (OSError, ValueError) as exc:
         raise OptionError(f"{path} cannot be read: {exc}") from exc

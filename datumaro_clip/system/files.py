@@ -16,6 +16,11 @@ from typing import Any, BinaryIO
 
 from datumaro_clip.errors import ImageError
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 _BLOCK = 1 << 20
 _MOST_JSON = 1 << 28
 # NAME_MAX is 255 bytes on every common file system; room is left for a suffix and a temporary's prefix.
@@ -112,6 +117,23 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise ValueError("it is nested too deep") from exc
 
 
+def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a TOML file holds.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not TOML, or nested too deep.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return found
+    except RecursionError as exc:
+        raise ValueError("it is nested too deep") from exc
+
+
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """An empty directory beside ``path`` that becomes it when the block ends without an error.
@@ -159,6 +181,11 @@ def _sync_directory(path: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def folder_size(path: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import OptionError, TableError
-from datumaro_clip.system.files import write_text
+from datumaro_clip.system.files import read_toml, write_text
 from datumaro_clip.tables import cells
 from datumaro_clip.tables.rows import Value
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 SETTINGS_FILE = "clip_table.toml"
 DIALECTS = ("auto", "img2dataset", "imagefolder", "open_clip", "llava", "clip-retrieval", "sidecar")
@@ -154,12 +148,12 @@ def read_settings(directory: Path) -> TableOptions:
     """
     path = directory / SETTINGS_FILE
     try:
-        with path.open("rb") as file:
-            return TableOptions.from_mapping(tomllib.load(file), str(path))
+        values = read_toml(path)
     except FileNotFoundError:
         return TableOptions()
-    except (ValueError, RecursionError) as exc:
-        raise exc if isinstance(exc, OptionError) else OptionError(f"{path} is no TOML: {exc}") from exc
+    except ValueError as exc:
+        raise OptionError(f"{path} is no TOML: {exc}") from exc
+    return TableOptions.from_mapping(values, str(path))
 
 
 def write_settings(directory: Path, options: TableOptions, comment: str) -> Path:

@@ -49,7 +49,8 @@ class Origin:
 
     def to_info(self) -> dict[str, Any]:
         """As JSON values, for a dataset's infos."""
-        options = {name: list(value) if isinstance(value, tuple) else value for name, value in self._options().items()}
+        given = self.layout.options().given()
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         return {
             "dialect": self.dialect,
             "format": self.format,
@@ -59,9 +60,6 @@ class Origin:
             "separator": self.separator,
             "schema": self.schema,
         }
-
-    def _options(self) -> dict[str, Any]:
-        return self.layout.options().given()
 
     @classmethod
     def from_info(cls, info: Any) -> Origin | None:

@@ -156,8 +156,8 @@ def make_plan(
     told = format or (origin.format if origin is not None and stays else style.formats[0])
     if told not in style.formats:
         raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {told}")
-    was_inline = same and origin is not None and _had_pictures_inside(origin)
-    is_inline = is_inline or (was_inline and told == "parquet")
+    if same and told == "parquet" and origin is not None and origin.schema is not None:
+        is_inline = is_inline or has_blob(load_schema(origin.schema), origin.layout.image)
     if is_inline and told != "parquet":
         raise OptionError(
             f"--inline-media: pictures are kept inside Parquet only, not in {told}; add --table-format parquet"
@@ -174,10 +174,6 @@ def make_plan(
             schema = with_pictures(schema, layout.image)
     separator = "\t" if told == "tsv" else (origin.separator if same and origin and origin.separator else ",")
     return Plan(name, told, layout, renamed, saves_media, is_inline, root, same, separator, schema)
-
-
-def _had_pictures_inside(origin: Origin) -> bool:
-    return origin.schema is not None and has_blob(load_schema(origin.schema), origin.layout.image)
 
 
 def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:

@@ -121,21 +121,19 @@ def decode_annotation(value: Mapping[str, Any], media: MediaReader) -> Annotatio
 
 
 def _plain_fields(kind: str, annotation: Annotation, known: dict[str, Any]) -> dict[str, Any]:
-    """Each field under its public name; defaults left out."""
+    """Each field under its public name, without defaults and the object's vector, which has columns of its own."""
     encoded = {}
     for field in _FIELDS[kind]:
+        name = field.lstrip("_")
         if field in known:
-            encoded[field.lstrip("_")] = known[field]
-        elif not _is_default(field, value := _kept(field, getattr(annotation, field))):
-            encoded[field.lstrip("_")] = encode_value(value)
+            encoded[name] = known[field]
+            continue
+        value = getattr(annotation, field)
+        if field == "attributes":
+            value = {key: part for key, part in value.items() if key != ATTRIBUTE}
+        if field not in _DEFAULTS or type(value) is not type(_DEFAULTS[field]) or value != _DEFAULTS[field]:
+            encoded[name] = encode_value(value)
     return encoded
-
-
-def _kept(field: str, value: Any) -> Any:
-    """A field without the object's vector, which the store keeps in columns of its own."""
-    if field == "attributes" and ATTRIBUTE in value:
-        return {name: part for name, part in value.items() if name != ATTRIBUTE}
-    return value
 
 
 def _decode_field(field: str, value: Mapping[str, Any], media: MediaReader) -> Any:
@@ -148,12 +146,6 @@ def _decode_field(field: str, value: Mapping[str, Any], media: MediaReader) -> A
         return decode(value[name])
     is_medium = field == "image" and isinstance(value[name], dict) and "type" in value[name]
     return media.decode(value[name]) if is_medium else decode_value(value[name])
-
-
-def _is_default(field: str, value: Any) -> bool:
-    missing = object()
-    default = _DEFAULTS.get(field, missing)
-    return type(value) is type(default) and bool(value == default)
 
 
 _FIELD_DECODERS: dict[str, Callable[[Any], Any]] = {

@@ -84,6 +84,7 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
     segment, _ = snapshot.reader.locate(row)
     space = snapshot.reader.header.space
     scores = {caption.annotation_index: caption.score for caption in stored.captions}
+    captions = {str(caption.annotation_index): caption.vector for caption in stored.captions}
     answer = service.presenter(request).item(snapshot, row, described)
     return {
         **answer,
@@ -102,7 +103,7 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
         "segment": segment.entry.name,
         **_source(service, snapshot, described),
         "decisions": [as_record(one) for one in service.decisions_about(snapshot, row)],
-        **(_vectors(stored) if with_vectors else {}),
+        **({"vectors": {"picture": stored.embedding, "captions": captions}} if with_vectors else {}),
     }
 
 
@@ -116,11 +117,6 @@ def _objects(described: Described, stored: Record, with_vectors: bool) -> list[J
             entry["vector"] = vectors.get(each.annotation)
         objects.append(entry)
     return objects
-
-
-def _vectors(stored: Record) -> Json:
-    captions = {str(caption.annotation_index): caption.vector for caption in stored.captions}
-    return {"vectors": {"picture": stored.embedding, "captions": captions}}
 
 
 def _source(service: Service, snapshot: Snapshot, described: Described) -> dict[str, Any]:
