@@ -27,6 +27,12 @@ def test_words_are_no_markup():
     assert 'src="data:image/webp;base64,' in shown
 
 
+def test_of_a_long_name_the_end_is_shown_and_all_is_at_hand():
+    shown = gallery("one", [Tile("a/long/way/to/picture-7.jpg")], 1)
+    assert ">…/to/picture-7.jpg<" in shown
+    assert 'title="a/long/way/to/picture-7.jpg"' in shown
+
+
 def test_of_many_the_first_are_drawn_and_no_other_is_read():
     def unread() -> np.ndarray:
         raise AssertionError("not asked for")

@@ -14,7 +14,7 @@ from datumaro_clip.images.small import small_picture
 
 #: Pictures that are shown at most; the others are counted.
 MOST = 24
-_SIDE, _BYTES = 160, 6_000
+_SIDE, _BYTES, _LETTERS = 160, 6_000, 18
 
 # Colours are the notebook's own, so that it may be light or dark; no page lets a style here reach beyond its class.
 _STYLE = """
@@ -71,7 +71,9 @@ def gallery(title: str, tiles: Iterable[Tile], total: int) -> str:
 
 def _drawn(tile: Tile) -> str:
     words = f'<span title="{escape(tile.words)}">{escape(tile.words)}</span>' if tile.words else ""
-    return f'<li>{_image(tile)}<b title="{escape(tile.name)}">{escape(tile.name)}</b>{words}</li>'
+    # What tells paths apart is at their ends.
+    name = tile.name if len(tile.name) <= _LETTERS else f"…{tile.name[1 - _LETTERS :]}"
+    return f'<li>{_image(tile)}<b title="{escape(tile.name)}">{escape(name)}</b>{words}</li>'
 
 
 def _image(tile: Tile) -> str:
