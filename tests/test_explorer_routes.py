@@ -102,6 +102,8 @@ def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
     assert sorted(wanted) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
     [sheet] = re.findall(r'rel="stylesheet" href="([^"]+)"', answer.text)
     assert "immutable" in page.get(f"/{sheet}").headers["cache-control"]
+    styles = page.get(f"/{sheet}").text
+    assert set(re.findall(r"var\((--[\w-]+)\)", styles)) <= set(re.findall(r"^  (--[\w-]+):", styles, re.M))
     assert page.get("/explore/static/style.css").headers["cache-control"] == "no-cache"
     tag = page.get("/explore/static/style.css").headers["etag"]
     assert page.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304

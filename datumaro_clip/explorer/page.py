@@ -14,6 +14,8 @@ from datumaro_clip.service.conditional import tagged_response
 from datumaro_clip.service.problems import RequestError
 
 _STATIC = Path(__file__).parent / "static"
+# The colours of reports are the page's.
+_COLOURS = Path(__file__).parents[1] / "report" / "static" / "tokens.css"
 _POLICY = "default-src 'self'; img-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
@@ -46,6 +48,8 @@ def _files() -> dict[str, _File]:
     for path in sorted(_STATIC.rglob("*")):
         if path.suffix in _TYPES:
             content = path.read_bytes()
+            if path.name == "style.css":
+                content = _COLOURS.read_bytes() + content
             if path.name == "index.html":
                 content = content.replace(b"</head>", _preloads() + b"</head>")
                 content = content.replace(b"explore/static/", f"explore/static/{_release()}/".encode())
@@ -58,7 +62,7 @@ def _files() -> dict[str, _File]:
 def _release() -> str:
     """What tells these files from another release's."""
     whole = hashlib.sha256()
-    for path in sorted(_STATIC.rglob("*")):
+    for path in [_COLOURS, *sorted(_STATIC.rglob("*"))]:
         if path.suffix in _TYPES:
             whole.update(path.read_bytes())
     return whole.hexdigest()[:16]
