@@ -82,7 +82,7 @@ class DuplicateRules:
     levels: Collection[str] = ("exact", "near")
     keep: Sequence[str] = KEEP
     threshold: float = 0.88
-    keep_ratio: float = 0.8
+    keep_ratio: float = 0.95
     semantic_threshold: float | None = None
     redundant: str = "pictures"
     clusters: int | None = None
