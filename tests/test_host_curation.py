@@ -22,7 +22,7 @@ from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
-from datumaro_clip.host.apply import DecidedItems, Replay
+from datumaro_clip.host.apply import DecidedItems, Replay, replay
 from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.transform import (
@@ -491,6 +491,15 @@ def test_tags_are_added_and_taken_away_by_decisions():
     )
     found = list(DecidedItems(DecisionLog("explorer", {}, None, decided), {}).apply(items))
     assert [each.attributes.get("tags") for each in found] == [["old", "night"], [], None]
+
+
+@pytest.mark.parametrize("form", [None, "voc"])
+def test_decisions_are_applied_in_the_format_of_the_source_or_in_another(form: str | None, tmp_path: Path):
+    several(3).export(str(tmp_path / "in"), "coco", save_media=True)
+    log = DecisionLog("clip_clean", {}, None, (Decision(ItemKey("i1", "train"), "drop", "blank"),))
+    count, _ = replay(log, f"{tmp_path / 'in'}:coco", tmp_path / "out", form)
+    assert count == 2
+    assert ids(Dataset.import_from(str(tmp_path / "out"), form or "coco")) == ["i0", "i2"]
 
 
 def test_replaying_on_another_dataset_is_refused(tmp_path: Path):

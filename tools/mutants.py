@@ -159,7 +159,7 @@ def require_passing(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]
     """Exit unless the tests pass while nothing is changed: what fails anyway would catch every mutant."""
     failed, said = fails(sorted({test for module in modules for test in tests_of(module, listed)}))
     if failed:
-        sys.exit(f"{said}\nThese tests fail without a mutant; mend them first.")
+        sys.exit(f"{said}\nThese tests fail without a mutant: mend them, or remove build/mutants to draw anew.")
 
 
 def main() -> int:
