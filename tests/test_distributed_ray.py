@@ -46,10 +46,11 @@ def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster
     path = str(tmp_path / "plan.json")
     write_plan(planned(f"{catalogue}:coco", 7), path)
     work = read_plan(path)
-    words = [str(BIN / "datum-clip"), "plan", "run", path, "--ray", ray_cluster.address, "--workers", "2"]
+    words = [str(BIN / "datum-clip"), "plan", "run", "plan.json", "--ray", ray_cluster.address, "--workers", "2"]
     env = {**os.environ, **ray_cluster.env, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
     killed = 0
-    with subprocess.Popen(words, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(words, cwd=tmp_path, env=env, text=True, **pipes) as process:
         for pid in new_workers(Records(work.plan, work.place), process):
             if killed < KILLS:
                 os.kill(pid, signal.SIGKILL)
@@ -68,7 +69,10 @@ def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster
 def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
     catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
-    """One that takes its process with it, as for want of memory; Ray is asked not to report how it is used."""
+    """One that takes its process with it, as for want of memory; Ray is asked not to report how it is used.
+
+    Workers that cannot read the plan end the command: others could not either.
+    """
     path = str(tmp_path / "plan.json")
     write_plan(planned(f"{catalogue}:coco", 3, objects=False, texts="none"), path)
     deadly = f"""
@@ -76,6 +80,7 @@ import os
 from datumaro_clip.distributed import ray_shards as on_ray
 from datumaro_clip.distributed.making import read_plan
 from datumaro_clip.distributed.ray import cluster
+from datumaro_clip.errors import ClusterError
 
 class Deadly(on_ray._Worker):
     def run(self, number):
@@ -86,9 +91,14 @@ work, told = read_plan({path!r}), []
 with cluster({ray_cluster.address!r}):
     tell = lambda number, record: told.append(number)
     failed = on_ray.run_shards(work, range(3), dict(cache="off"), tell, workers=1, retries=1)
+    try:
+        on_ray.run_shards(work._replace(path="nowhere.json"), range(3), dict(cache="off"), tell)
+    except ClusterError as exc:
+        print(exc)
 print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_STATS_ENABLED"])
 """
     said = run_python(deadly, **ray_cluster.env)
+    assert "a worker cannot begin: there is no plan nowhere.json; make one with datum-clip plan make" in said
     assert said.rstrip().endswith("failed [1] told [0, 2] reports 0"), said
 
 

@@ -15,11 +15,11 @@ from datumaro_clip.errors import ClusterError, MissingDependencyError
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import ray
-    from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError
+    from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 except ImportError as exc:
     raise MissingDependencyError("ray", "ray", "running on a Ray cluster") from exc
 
-__all__ = ["LOST", "cluster", "in_one_line", "ray"]
+__all__ = ["LOST", "RayTaskError", "cluster", "in_one_line", "ray"]
 
 #: What is raised where a worker is lost, with its node or without.
 LOST = (RayActorError, ActorDiedError, ActorUnavailableError, NodeDiedError)

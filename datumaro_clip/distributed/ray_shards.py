@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import statistics
 import time
 from collections import Counter, deque
@@ -10,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from datumaro_clip.distributed.making import PlannedWork, read_plan
-from datumaro_clip.distributed.ray import LOST, in_one_line, ray
+from datumaro_clip.distributed.ray import LOST, RayTaskError, in_one_line, ray
 from datumaro_clip.distributed.records import Record, is_slow, worker_name
 from datumaro_clip.distributed.runner import ShardRunner
-from datumaro_clip.errors import DatumaroClipError, with_cure
+from datumaro_clip.errors import ClusterError, DatumaroClipError, with_cure
 
 # Seconds between two looks at shards that take long, and after which it is said that no worker is there.
 _LOOK_SECONDS = 1.0
@@ -25,12 +26,12 @@ log = logging.getLogger(__name__)
 class _Worker:
     """An actor with one dataset and one model, which makes shards one after another."""
 
-    def __init__(self, plan: str, local: Mapping[str, Any], dataset: str | None) -> None:
+    def begin(self, folder: str, plan: str, local: Mapping[str, Any], dataset: str | None) -> str:
+        """Read the plan, and say who it is; relative paths are meant from a folder, where this node has that."""
+        if os.path.isdir(folder):
+            os.chdir(folder)
         work = read_plan(plan)
         self._runner = ShardRunner(work.plan, work.place, local, dataset)
-
-    def ready(self) -> str:
-        """Say that it is there, and who it is."""
         return worker_name()
 
     def run(self, number: int) -> Record:
@@ -55,8 +56,8 @@ class _Fleet:
     One that has been lost is replaced; it may take long to start, or for ever, where the cluster has become smaller.
     """
 
-    def __init__(self, start: Callable[[], Any], count: int) -> None:
-        self._start = start
+    def __init__(self, actor: Any, told: Sequence[Any], count: int) -> None:
+        self._actor, self._told = actor, told
         self.idle: list[Any] = []
         self.starting: dict[Any, Any] = {}
         for _ in range(count):
@@ -64,11 +65,17 @@ class _Fleet:
 
     def add(self) -> None:
         """Start one more."""
-        worker = self._start()
-        self.starting[worker.ready.remote()] = worker
+        worker = self._actor.remote()
+        self.starting[worker.begin.remote(*self._told)] = worker
 
     def started(self, ref: Any) -> None:
-        """Take up a worker that has said that it is there, or start another where it was lost meanwhile."""
+        """Take up a worker that has said that it is there, or start another where it was lost meanwhile.
+
+        Raises
+        ------
+        ClusterError
+            If it is there and cannot work, as for want of the plan: another could not either.
+        """
         worker = self.starting.pop(ref)
         try:
             log.info("worker %s is there", ray.get(ref))
@@ -76,6 +83,8 @@ class _Fleet:
         except LOST as exc:
             log.warning("a worker was lost before it was there: %s", in_one_line(exc))
             self.add()
+        except RayTaskError as exc:
+            raise ClusterError(f"a worker cannot begin: {with_cure(exc.cause)}") from exc
 
 
 def run_shards(
@@ -115,6 +124,11 @@ def run_shards(
     -------
     list of int
         The shards that failed.
+
+    Raises
+    ------
+    ClusterError
+        If a node cannot read the plan.
     """
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     count = min(workers or len(nodes), len(numbers))
@@ -122,7 +136,7 @@ def run_shards(
     # What the workers of a node share.
     share = max(1, cores // -(-count // len(nodes)))
     actor: Any = ray.remote(num_cpus=share, max_restarts=0, max_task_retries=0)(_Worker)
-    fleet = _Fleet(lambda: actor.remote(work.path, dict(local), dataset), count)
+    fleet = _Fleet(actor, (os.getcwd(), work.path, dict(local), dataset), count)
     shards = _Shards(work, numbers, fleet, tell, retries)
     heard = time.monotonic()
     while not shards.are_settled:
