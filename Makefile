@@ -8,7 +8,7 @@ EXTRAS ?= test
 PIP_INSTALL ?= $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-lowest check site dist bench tour tiny-eval fuzz kill mutants ci-system ci-venv clean
+.PHONY: help demo test test-lowest check site dist bench tour tiny-eval fuzz kill shards mutants ci-system ci-venv clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ fuzz: $(VENV)/installed-test ## Open 1,000 damaged and hostile files (ARGS="mode
 
 kill: $(VENV)/installed-test ## Kill every command that writes, 30 times in all, and repeat it
 	$(BIN)/python tools/kill.py $(or $(ARGS),--kills 30 --items 40)
+
+shards: $(VENV)/installed-test,ray ## Embed in shards, killed, cut off and on Ray with ten workers killed: is all as in one run?
+	$(BIN)/python tools/shards.py $(ARGS)
 
 mutants: $(VENV)/installed-dev ## Change the core in 620 places, one at a time: do the tests notice? (ARGS=--again: now?)
 	test -d build/mutants || git clone --quiet . build/mutants

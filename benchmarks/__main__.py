@@ -19,7 +19,7 @@ from benchmarks.figures import Figure
 PARTS = (
     "startup", "top_k", "pairs", "approximate", "store", "memory", "scale", "cache", "duplicates", "copies", "pictures",
     "texts", "fetching", "tables", "map", "index", "service", "footprint", "objects", "report", "explorer",
-    "evaluation",
+    "evaluation", "growth",
 )  # fmt: skip
 COLUMNS = "{:<11} {:<46} {:>12} {:<12} {:>7} {:>6}  {:<6} {}"
 
