@@ -528,6 +528,16 @@ def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, s
     found.close()
 
 
+def test_the_map_follows_the_system_into_the_dark(browser: Any, shown: Served):
+    page = Page(browser, shown, color_scheme="light", bypass_csp=True)
+    page.tab.wait_for_selector(".tile img")
+    red = "document.querySelector('.map canvas').getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    page.tab.wait_for_function(f"{red} === 255")
+    page.tab.emulate_media(color_scheme="dark")
+    page.tab.wait_for_function(f"{red} === 22")
+    page.close()
+
+
 def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, shown: Served):
     page = Page(browser, shown, reduced_motion="reduce")
     moved = "getComputedStyle(document.querySelector('.rooms button')).transitionDuration"

@@ -1,7 +1,7 @@
 // @ts-check
 // Starts the page: its summary, its tools, its cards.
 
-import { html, render, useEffect, useState } from "../../../explorer/static/vendor/htm-preact-3.1.1.js";
+import { html, render, useLayoutEffect, useState } from "../../../explorer/static/vendor/htm-preact-3.1.1.js";
 import { Enlarged } from "./enlarged.js";
 import { Grid } from "./grid.js";
 import { listen } from "./keys.js";
@@ -12,7 +12,8 @@ import { Tools } from "./tools.js";
 /** A part of the page that is drawn whenever something changes. @param {{part: () => unknown}} props */
 function Live({ part }) {
   const [, redraw] = useState({});
-  useEffect(() => subscribe(() => redraw({})), []);
+  // As part of the first drawing: an effect waits for the next frame, and what changes before it would not be drawn.
+  useLayoutEffect(() => subscribe(() => redraw({})), []);
   return html`<${part} />`;
 }
 

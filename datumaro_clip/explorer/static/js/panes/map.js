@@ -16,6 +16,8 @@ import { endText, title } from "./facets.js";
 /** Pixels within which a point is under the pointer. */
 const REACH = 8;
 const STEP = 60;
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+DARK.addEventListener("change", act.redraw);
 /** Square pixels of a map whose points are drawn as large as its count asks for; on a smaller one they are smaller. */
 const ROOMY = 320_000;
 
@@ -30,7 +32,7 @@ export function MapPane() {
   const [hover, setHover] = useState(/** @type {{point: number, x: number, y: number} | null} */ (null));
   const [, setMoved] = useState(0);
   const plane = shownPlane();
-  const theme = document.documentElement.dataset.theme ?? "";
+  const theme = document.documentElement.dataset.theme ?? String(DARK.matches);
   const colours = mapColours();
   const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme]);
   const layered = layers();
