@@ -157,9 +157,11 @@ def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
 
 def require_passing(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
     """Exit unless the tests pass while nothing is changed: what fails anyway would catch every mutant."""
-    failed, said = fails(sorted({test for module in modules for test in tests_of(module, listed)}))
-    if failed:
-        sys.exit(f"{said}\nThese tests fail without a mutant: mend them, or remove build/mutants to draw anew.")
+    for test in sorted({test for module in modules for test in tests_of(module, listed)}):
+        print(f"without a mutant: {test}", flush=True)
+        failed, said = fails([test])
+        if failed:
+            sys.exit(f"{said}\n{test} fails without a mutant: mend it, or remove build/mutants to draw anew.")
 
 
 def main() -> int:
