@@ -242,17 +242,19 @@ export function isSaid(name) {
 }
 
 const whole = new Intl.NumberFormat(language);
+const rough = new Intl.NumberFormat(language, { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
+const thousandths = new Intl.NumberFormat(language, { minimumFractionDigits: 3, maximumFractionDigits: 3 });
 const day = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" });
 const moment = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
 
 /** @param {number} number */
 export function count(number) {
-  return Number.isInteger(number) ? whole.format(number) : number.toPrecision(3);
+  return Number.isInteger(number) ? whole.format(number) : rough.format(number);
 }
 
 /** A cosine or another score. @param {number | undefined} number */
 export function score(number) {
-  return number === undefined || number === null || Number.isNaN(number) ? "–" : number.toFixed(3);
+  return number === undefined || number === null || Number.isNaN(number) ? "–" : thousandths.format(number);
 }
 
 const hundredths = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 1 });

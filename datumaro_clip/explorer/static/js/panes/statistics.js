@@ -63,7 +63,7 @@ function Bars({ name, all, some }) {
   return html`<section class="card"><h2>${say("countBy", { x: isSaid(name) ? title(column).toLowerCase() : title(column) })}</h2>
     <table class="bars"><tbody>${order.map((value) => html`<tr key=${value}><th scope="row" title=${value}>${value}</th>
       <td><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true"><rect class="all" width=${(100 * share(value)) / most} height="10" /><rect class="now" y="2" width=${(100 * shareOfPart(value)) / most} height="6" /></svg></td>
-      <td class="count">${count(part.get(value) ?? 0)} / ${count(whole.get(value) ?? 0)}</td></tr>`)}</tbody></table>
+      <td class="count">${all.table === some.table ? `${count(part.get(value) ?? 0)} / ${count(whole.get(value) ?? 0)}` : `${percent(share(value))} · ${percent(shareOfPart(value))}`}</td></tr>`)}</tbody></table>
     ${names.length > BARS ? html`<small>${say("more", { n: names.length - BARS })}</small>` : null}</section>`;
 }
 
