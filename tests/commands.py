@@ -2,18 +2,58 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
 
 
+@cache
+def forked_programs() -> Path:
+    """A folder with ``datum`` and ``datum-clip``: each forks a process from one that has imported all that it needs.
+
+    For tests of what a command does. Tests of how a process begins, ends or is killed run the installed programs.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="datumaro-clip-"))
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("forked_commands.py"), folder],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdin is not None
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+
+    @atexit.register
+    def end() -> None:
+        server.communicate()
+        shutil.rmtree(folder)
+
+    return folder
+
+
 def run_command(name: str, *args: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
     """Run an installed script and return what it printed; standard error is folded into standard output."""
+    return _run(BIN / name, args, cwd, env)
+
+
+def run_forked(name: str, *args: object, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    """As :func:`run_command`, by :func:`forked_programs`."""
+    return _run(forked_programs() / name, args, cwd, env)
+
+
+def _run(
+    program: Path, args: tuple[object, ...], cwd: Path | None, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(BIN / name), *map(str, args)],
+        [str(program), *map(str, args)],
         cwd=cwd,
         env={**os.environ, "COLUMNS": "120", **env},
         text=True,

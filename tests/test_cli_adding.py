@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components import annotation as dm
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
@@ -133,7 +133,7 @@ def test_mistakes_are_answered_with_a_sentence(tmp_path: Path) -> None:
         (["embed", "nowhere", "-o", "store"], "there is nothing at nowhere"),
         (["embed", ".", "-o", "store", "--on-error", "maybe"], "maybe"),
     ):
-        done = run_command("datum-clip", *words, cwd=tmp_path)
+        done = run_forked("datum-clip", *words, cwd=tmp_path)
         assert done.returncode != 0
         assert message in done.stdout
         assert "Traceback" not in done.stdout

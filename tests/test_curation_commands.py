@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import DecisionLog, read_decisions
@@ -26,7 +26,7 @@ def workplace(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(command: str, workplace: Path) -> str:
     program, *arguments = shlex.split(command)
     env = {"DATUMARO_CLIP_MODEL": "tiny", "DATUMARO_CLIP_CACHE": str(workplace / "cache"), "HF_HUB_OFFLINE": "1"}
-    done = run_command(program, *arguments, cwd=workplace, **env)
+    done = run_forked(program, *arguments, cwd=workplace, **env)
     assert done.returncode == 0, f"$ {command}\n{done.stdout}"
     return done.stdout
 
@@ -72,9 +72,9 @@ def test_decisions_replay_without_a_model_and_compare(workplace: Path):
     run("datum-clip decisions apply report-few/decisions.jsonl coco_mini:coco -o again", workplace)
     assert ids(workplace / "again") == ids(workplace / "few")
     logs = ["report-few/decisions.jsonl", "report-more/decisions.jsonl"]
-    assert run_command("datum-clip", "decisions", "diff", *logs, cwd=workplace).returncode == 1
-    assert run_command("datum-clip", "decisions", "diff", logs[0], logs[0], cwd=workplace).returncode == 0
-    told = run_command("datum-clip", "decisions", "diff", *logs, "--json", cwd=workplace).stdout.splitlines()
+    assert run_forked("datum-clip", "decisions", "diff", *logs, cwd=workplace).returncode == 1
+    assert run_forked("datum-clip", "decisions", "diff", logs[0], logs[0], cwd=workplace).returncode == 0
+    told = run_forked("datum-clip", "decisions", "diff", *logs, "--json", cwd=workplace).stdout.splitlines()
     before, after = (dropped(read_decisions(workplace / log)) for log in logs)
     assert {json.loads(line)["item"].partition("@")[0] for line in told} == before ^ after
     assert {json.loads(line)["before"]["action"] for line in told} == {"drop"}  # the few are among the more

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from commands import BIN
+from commands import BIN, forked_programs
 
 from datumaro_clip.demo.catalogue import write_catalogue
 
@@ -86,7 +86,7 @@ def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(command: str, folder: Path) -> None:
-    env = {**os.environ, "PATH": os.pathsep.join([str(BIN), os.environ["PATH"]])}
+    env = {**os.environ, "PATH": os.pathsep.join([str(forked_programs()), str(BIN), os.environ["PATH"]])}
     done = subprocess.run(
         command, shell=True, cwd=folder, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

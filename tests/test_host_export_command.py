@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components.annotation import Bbox
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
@@ -43,14 +43,14 @@ def test_existing_path_with_a_colon_is_a_path(tmp_path: Path):
 
 def test_exports_in_another_format_with_its_arguments(coco: Path, tmp_path: Path):
     out = tmp_path / "out"
-    done = run_command("datum", "export", "-i", f"{coco}:coco", "-f", "yolo", "-o", out, "--", "--save-media")
+    done = run_forked("datum", "export", "-i", f"{coco}:coco", "-f", "yolo", "-o", out, "--", "--save-media")
     assert done.returncode == 0, done.stdout
     assert len(Dataset.import_from(str(tmp_path / "out"), "yolo")) == 2
 
 
 def test_input_defaults_to_the_current_directory_and_its_format_is_detected(coco: Path, tmp_path: Path):
     out = tmp_path / "out"
-    done = run_command(
+    done = run_forked(
         "datum", "export", "-f", "datumaro", "-o", out, "-e", '/item[id="a"]', "--", "--save-media", cwd=coco
     )
     assert done.returncode == 0, done.stdout
@@ -59,7 +59,7 @@ def test_input_defaults_to_the_current_directory_and_its_format_is_detected(coco
 
 def test_output_that_is_there_is_kept_without_overwrite(coco: Path, tmp_path: Path):
     (tmp_path / "keep.txt").write_text("mine")
-    done = run_command("datum", "export", "-i", f"{coco}:coco", "-f", "datumaro", "-o", tmp_path)
+    done = run_forked("datum", "export", "-i", f"{coco}:coco", "-f", "datumaro", "-o", tmp_path)
     assert (done.returncode, (tmp_path / "keep.txt").read_text()) == (1, "mine")
     assert "pass --overwrite to overwrite" in done.stdout
 
@@ -73,7 +73,7 @@ def test_output_that_is_there_is_kept_without_overwrite(coco: Path, tmp_path: Pa
     ],
 )
 def test_mistakes_are_answered_with_a_sentence(arguments: list[str], message: str, tmp_path: Path):
-    done = run_command("datum", "export", *arguments, "-o", tmp_path / "out", cwd=tmp_path)
+    done = run_forked("datum", "export", *arguments, "-o", tmp_path / "out", cwd=tmp_path)
     assert done.returncode == 1
     assert message in done.stdout
     assert "Traceback" not in done.stdout

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components import annotation as dm
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
@@ -77,7 +77,7 @@ def test_datum_convert_carries_them_from_store_to_store(tmp_path: Path) -> None:
     steps = ("clip_mmap", "clip_hdf5", "clip_mmap")
     for n, (before, after) in enumerate(pairwise(steps)):
         source, target = str(tmp_path / str(n)), str(tmp_path / str(n + 1))
-        done = run_command(
+        done = run_forked(
             "datum", "convert", "-i", source, "-if", before, "-f", after, "-o", target, "--", "--no-embed"
         )
         assert done.returncode == 0, done.stdout

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components.annotation import Bbox, Caption, Label
 from datumaro.components.dataset import Dataset, StreamDataset
 from datumaro.components.dataset_base import DatasetItem
@@ -102,7 +102,7 @@ def test_the_transform_of_the_command_line_just_works(shop: Path, tmp_path: Path
     shutil.copyfile(shop / "images" / "0.jpg", shop / "images" / "2.jpg")
     source = f"{shop}/shop.csv:clip_table"
     words = ("transform", "-t", "clip_dedup", "-o", tmp_path / "out", source, "--", "--levels", "exact")
-    done = run_command("datum", *words)
+    done = run_forked("datum", *words)
     assert done.returncode == 0, done.stdout
     assert rows(tmp_path / "out" / "default.csv") == rows(shop / "shop.csv")[:2]
     assert files(tmp_path / "out") == {name: data for name, data in files(shop).items() if "2" not in name}
@@ -110,9 +110,9 @@ def test_the_transform_of_the_command_line_just_works(shop: Path, tmp_path: Path
 
 
 def test_init_is_read_by_the_importer(shop: Path):
-    assert run_command("datum-clip", "table", "init", shop / "shop.csv", "--id-column", "sku").returncode == 0
+    assert run_forked("datum-clip", "table", "init", shop / "shop.csv", "--id-column", "sku").returncode == 0
     assert load(shop).get("001", "shop") is not None
-    again = run_command("datum-clip", "table", "init", shop / "shop.csv")
+    again = run_forked("datum-clip", "table", "init", shop / "shop.csv")
     assert again.returncode == 1
     assert "is there already; edit it, or give --overwrite" in again.stdout
 
@@ -120,7 +120,7 @@ def test_init_is_read_by_the_importer(shop: Path):
 def test_check_names_each_refused_row(shop: Path):
     with (shop / "shop.csv").open("a") as file:
         file.write("1,2\n")
-    done = run_command("datum-clip", "table", "check", shop / "shop.csv")
+    done = run_forked("datum-clip", "table", "check", shop / "shop.csv")
     assert done.returncode == 1
     assert "shop.csv, line 5: cells: 2 cells, where the header has 4" in done.stdout
     assert "4 rows, 3 items; refused 1: cells 1" in done.stdout

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import run_command
+from commands import run_forked
 from datumaro.components.annotation import AnnotationType, Bbox, Caption, Label
 from datumaro.components.dataset import Dataset, StreamDataset
 from datumaro.components.dataset_base import DatasetItem
@@ -70,7 +70,7 @@ def test_archives_without_texts_are_not_detected(tmp_path: Path):
 
 
 def test_patterns_name_shards_on_the_command_line(shards: Path, tmp_path: Path):
-    done = run_command(
+    done = run_forked(
         "datum", "transform", "-t", "rename", "-o", tmp_path / "out", f"{shards}/{{00000..00001}}.tar:clip_webdataset"
     )
     assert done.returncode == 0, done.stdout
