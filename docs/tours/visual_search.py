@@ -328,12 +328,13 @@ def _tag_a_lasso(tab: Any) -> int:
         tab.mouse.move(x + dx, y + dy, steps=4)
     tab.mouse.up()
     tab.wait_for_selector(".actions")
-    selected = int(tab.locator(".actions b").inner_text().split()[0].replace(",", ""))
+    # As the page writes numbers: 1,234.
+    selected = tab.locator(".actions b").inner_text().split()[0]
     tab.keyboard.press("t")
     tab.get_by_label("Name of the tag").fill("middle")
     tab.get_by_role("button", name=f"Tag {selected}", exact=True).click()
     tab.get_by_role("button", name=f"{selected} decisions").wait_for()
-    return selected
+    return int(selected.replace(",", ""))
 
 
 def _judge_duplicates(tab: Any, screenshot: Callable[[], object]) -> int:
