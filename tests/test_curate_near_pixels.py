@@ -7,8 +7,9 @@ import pytest
 from PIL import Image, ImageChops, ImageEnhance
 
 from datumaro_clip.curate.near import find_near
+from datumaro_clip.curate.near.features import features
 from datumaro_clip.curate.near.pixels import NO_MATCH, compare, match
-from datumaro_clip.curate.near.rings import orient, spectra
+from datumaro_clip.curate.near.rings import SIDE, orient, spectra
 from datumaro_clip.curate.near.rules import is_copy
 from datumaro_clip.curate.thumbnails import square_thumbnail
 
@@ -61,3 +62,13 @@ def test_colours_of_a_thing_on_white_stay_and_its_brightened_turned_copy_goes():
     pictures = [thing(), thing(1.2), turned(ImageEnhance.Brightness(thing()).enhance(1.2))]
     assert find_near(list(map(square_thumbnail, pictures[:2])), range(2)).representatives.tolist() == [0, 1]
     assert find_near(list(map(square_thumbnail, pictures[::2])), range(2)).representatives.tolist() == [0, 0]
+
+
+def test_a_feature_is_where_the_thumbnail_has_it():
+    """A disc in the very middle; half a pixel beside it a map between two pictures would be off."""
+    middle = (SIDE - 1) / 2
+    y, x = np.mgrid[:SIDE, :SIDE]
+    disc = np.clip((8 - np.hypot(x - middle, y - middle)) * 80 + 128, 0, 255).astype(np.uint8)
+    places = features(np.repeat(disc[..., None], 3, axis=2)).places
+    assert len(places)
+    assert np.abs(places - middle).max() < 0.25
