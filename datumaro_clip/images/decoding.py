@@ -171,10 +171,10 @@ def is_deep(image: ImageLike) -> bool:
         return picture.mode in ("I", "F") or _has_16_bits(picture)
 
 
-def size_in_header(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    """The size (H, W) that :func:`decode` would give a file's picture, by its header; None where that cannot say."""
+def size_in_header(image: ImageLike) -> tuple[int, int] | None:
+    """The size (H, W) that :func:`decode` would give a picture, by its header; None where that cannot say."""
     try:
-        with _open_file(os.fspath(path)) as picture:
+        with _opened(image) as picture:
             # How a TIFF is turned shows when it is decoded.
             return None if picture.format == "TIFF" or 0 in picture.size else (picture.height, picture.width)
     except Exception:  # Whoever decodes it says what is wrong with it; Pillow's readers raise almost any type.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from datumaro.components.media import (
     Image,
     MediaElement,
@@ -92,7 +93,7 @@ class MediaWriter:
         roi = {"roi": list(image.roi)} if isinstance(image, RoIImage) else {}
         path = path_of(image)
         if path and not (keep and self._image_ext and image.ext != self._image_ext):
-            source = self._source(path, name + (image.ext or ""), keep=keep)
+            source = {**self._source(path, name + (image.ext or ""), keep=keep), **_size_of(path)}
         elif keep:
             source = self._pixels(image, name)
         elif isinstance(image._data, ArchiveMember):
@@ -100,10 +101,7 @@ class MediaWriter:
         else:
             source = {}
             self.counts["unsaved"] += 1
-        size = _size(image)
-        if not size and path and (found := size_in_header(path)):
-            size = {"size": list(found)}
-        return {"type": kind, **source, **roi, **size, **_extension(image, path), **_dtype(image)}
+        return {"type": kind, **source, **roi, **_size(image), **_extension(image, path), **_dtype(image)}
 
     def _pixels(self, image: Image, name: str) -> Payload:
         """Keep a picture that has no file, or that is to be encoded anew; one without data is missing."""
@@ -111,7 +109,7 @@ class MediaWriter:
         try:
             data = decoded_anew(image) if self._image_ext and not isinstance(image, RoIImage) else raw(image)
             if data is not None:
-                return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name))}
+                return {"file": self._folder.add_bytes(*self._encoded(data, image.ext, name)), **_size_of(data)}
             if path and os.path.isfile(path):
                 raise ImageError("unreadable", f"{path}: it holds no picture; copy or download it again")
             self.counts["missing"] += 1
@@ -169,6 +167,12 @@ def _range(video: Video) -> Payload:
 def _size(image: Image) -> Payload:
     """The size (H, W) if it is known; a picture is not decoded for it."""
     return {} if image._size is None else {"size": [int(side) for side in image._size]}
+
+
+def _size_of(data: str | bytes | npt.NDArray[Any]) -> Payload:
+    """The size (H, W) of a file, of encoded bytes, or of pixels; nothing where it cannot be told without decoding."""
+    size = data.shape[:2] if isinstance(data, np.ndarray) else size_in_header(data)
+    return {} if size is None else {"size": list(size)}
 
 
 def _extension(image: Image, path: str | None) -> Payload:
