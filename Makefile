@@ -101,11 +101,9 @@ ci-venv: ## A CPU-only environment with the export extra, for CI
 	$(PIP_INSTALL) -e '.[dev,download,ray,test-servers,test-browser]' 'transformers>=4.51,<5.6' nncf requests
 	# optimum-intel asks for torchvision, whose wheels do not load beside a CPU-only torch; nothing here needs it.
 	$(PIP_INSTALL) --no-deps optimum-intel optimum
-	# OpenCLIP does need it; the one test that runs OpenCLIP itself finds it here. What does not load is declared as Python
-	# starts with this folder on its path: torchvision stops at the first operator that it misses, and OpenCLIP uses none.
-	$(PIP_INSTALL) --no-deps --target $(VENV)/openclip open_clip_torch==3.3.0 timm==1.0.31 torchvision==0.28.0 ftfy wcwidth
-	printf '%s\n' 'from torch.library import Library' 'declared = Library("torchvision", "DEF")' \
-	  'for name in ("nms", "qnms"):' '    declared.define(name + "(Tensor d, Tensor s, float t) -> Tensor")' > $(VENV)/openclip/sitecustomize.py
+	# OpenCLIP does need it; the one test that runs OpenCLIP itself finds it here, in the last release that loads without its
+	# own compiled operators, of which OpenCLIP uses none.
+	$(PIP_INSTALL) --no-deps --target $(VENV)/openclip open_clip_torch==3.3.0 timm==1.0.31 torchvision==0.16.2 ftfy wcwidth
 	# What checks the page's types and its accessibility; nobody who installs the project needs Node.
 	npm install --silent --no-save --prefix $(VENV)/node typescript@5 axe-core@4
 	touch $(VENV)/installed-test $(VENV)/installed-dev
