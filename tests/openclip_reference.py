@@ -106,7 +106,7 @@ def vectors_of_pictures(model: Any, size: int) -> dict[str, Any]:
 
 
 def run_optimum_cli(folder: Path, out: Path) -> None:
-    """``optimum-cli``, in this process, which has what torchvision lacks."""
+    """``optimum-cli``, in this process, which finds OpenCLIP."""
     from optimum.commands.optimum_cli import main as optimum_cli
 
     command = ["export", "openvino", "--library", "open_clip", "-m", str(folder), str(out)]
