@@ -96,9 +96,20 @@ class Search:
         threshold: float,
         crowd: int,
     ) -> None:
-        """Estimate the recall of neighbours ``found``, where those are not all; row i of both matrices is one item's.
+        """Estimate the recall of neighbours, where not all are found, on at most :data:`SAMPLE` rows.
 
-        What counts are the neighbours from a threshold on, of rows that have at most ``crowd`` of them.
+        Parameters
+        ----------
+        what : str
+            Under which they are counted in :attr:`recall`.
+        queries, matrix : numpy.ndarray
+            Shape (N, D), float32, unit rows; row i of both is one item's.
+        found : numpy.ndarray
+            Shape (N, K), integers: the neighbours of each query, -1 where there are fewer.
+        threshold : float
+            Cosine similarity from which on a neighbour counts.
+        crowd : int
+            Rows with more such neighbours are left out.
         """
         if not self._approximate:
             return

@@ -7,7 +7,6 @@ instead of .902. So whole groups of copies go to one side.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from functools import partial
 
 import numpy as np
 
@@ -17,12 +16,11 @@ from datumaro_clip.curate.duplicates import Part
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.near import Pictures, find_copies
+from datumaro_clip.curate.near import find_copies
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.thumbnails import ThumbnailFile
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.images import ImageLike
 
 
 def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
@@ -50,17 +48,12 @@ def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
         if not near:
             return exact
         places = [place for place, item in enumerate(shown) if exact[item] == item]
-        numbers = [shown[place] for place in places]
-        of_number = partial(_picture, pictures_of(columns), numbers)
-        for one, other in find_copies(Part(thumbnails, places), of_number):
+        numbers, pictures = [shown[place] for place in places], pictures_of(columns)
+        for one, other in find_copies(Part(thumbnails, places), lambda place: pictures(numbers[place])):
             pair = numbers[one], numbers[other]
             keys[pair[0]].add(pair)
             keys[pair[1]].add(pair)
     return equal_groups(range(len(items)), keys)
-
-
-def _picture(pictures: Pictures, numbers: Sequence[int], place: int) -> ImageLike:
-    return pictures(numbers[place])
 
 
 def split_groups(groups: IntArray, share: float, seed: int = 0) -> BoolArray:

@@ -277,6 +277,8 @@ def reading_picture(source: object) -> Iterator[None]:
     """Around what reads a picture's file: its failure is an :class:`ImageError` with a reason."""
     try:
         yield
+    except ImageError:
+        raise
     except (FileNotFoundError, NotADirectoryError) as exc:
         raise ImageError("missing", f"{source}: there is no such file; check the path") from exc
     except PermissionError as exc:
@@ -284,4 +286,4 @@ def reading_picture(source: object) -> Iterator[None]:
     except OSError as exc:
         raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc
     except ValueError as exc:  # A name that no file can have.
-        raise exc if isinstance(exc, ImageError) else ImageError("unreadable", f"{source!r}: {exc}") from exc
+        raise ImageError("unreadable", f"{source!r}: {exc}") from exc

@@ -37,7 +37,10 @@ def one_thread() -> Iterator[None]:
 
 
 def roughness(picture: npt.NDArray[np.uint8]) -> float:
-    """How much neighbouring pixels differ, on average: noise makes a copy rougher, blur and shrinking smoother."""
+    """How much neighbouring pixels of a picture (H, W) or (H, W, 3) differ, in grey levels: the mean of its Laplacian.
+
+    Noise makes a copy rougher, blur and shrinking make it smoother.
+    """
     return cv2.norm(cv2.Laplacian(picture, cv2.CV_16S), cv2.NORM_L1) / picture.size
 
 
