@@ -1,0 +1,224 @@
+"""What the explorer shows in a real browser, on a screen of any kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browsers import axe_findings
+from datumaro.components.dataset import Dataset
+from explored import Page, Served, keys_of, propose
+
+from datumaro_clip.explorer.map import MAPPED_AT_ONCE
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.store import Header, create_store
+from datumaro_clip.vectors import ItemKey, unit_rows
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
+pytest.importorskip("fastapi", reason="needs the extra 'serve'")
+
+
+def first_tiles(page: Page, count: int) -> list[str]:
+    tiles = page.tab.locator(".tile")
+    return [tiles.nth(place).get_attribute("aria-label") or "" for place in range(count)]
+
+
+def test_a_store_too_large_to_be_mapped_at_once_says_how(browser: Any, tmp_path: Path):
+    """An empty canvas is black, and covers the words."""
+    tiny = load_model("tiny").space
+    vectors = np.random.default_rng(0).standard_normal((MAPPED_AT_ONCE + 1, tiny.dimension), dtype=np.float32)
+    with create_store(tmp_path / "store", "clip_mmap", Header(space=tiny)) as writer:
+        writer.add_rows([ItemKey(str(number), "train") for number in range(len(vectors))], unit_rows(vectors))
+    (tmp_path / "catalogue").mkdir()
+    served = Served(tmp_path)
+    try:
+        page = Page(browser, served)
+        page.tab.get_by_text("datum-clip map").wait_for()
+        assert page.tab.locator(".map canvas").is_hidden()
+        page.close()
+    finally:
+        served.kill()
+
+
+def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.fill("#search", "une grande lampe torche")
+    page.tab.wait_for_selector(".tile .score")
+    page.tab.locator(".tile").first.click()
+    page.tab.get_by_text("rank 1 of").wait_for()
+    assert "torch" in page.tab.locator(".detail").inner_text()
+    assert "q=une+grande+lampe+torche" in page.tab.url
+    again = Page(browser, page.served, page.tab.url.removeprefix(page.served.address))
+    again.tab.wait_for_selector(".tile .score")
+    assert first_tiles(again, 5) == first_tiles(page, 5)
+    again.close()
+    page.close()
+
+
+def test_a_dropped_picture_finds_itself(browser: Any, shown: Served, made: Path):
+    page = Page(browser, shown)
+    page.tab.wait_for_selector(".tile img")
+    store = {item.id: item for item in Dataset.import_from(str(made / "catalogue"), "coco")}
+    name = first_tiles(page, 1)[0].split(",")[0]
+    page.tab.set_input_files(".pick input", store[name].media.path)
+    page.tab.wait_for_selector(".tile .score")
+    best = first_tiles(page, 1)[0]
+    assert best.startswith(name)
+    assert float(best.rsplit(", ", 1)[1]) > 0.99
+    page.close()
+
+
+def test_two_stores_are_compared_and_switched_between(browser: Any, made: Path):
+    keys = {f"{key.id}@{key.subset}" for key in keys_of(made / "store")[::2]}
+    part = Dataset.import_from(str(made / "store"), "clip_mmap")
+    part.select(lambda item: f"{item.id}@{item.subset}" in keys).export(str(made / "part"), "clip_mmap")
+    served = Served(made, "compared", ("store", "part"))
+    try:
+        page = Page(browser, served, "/explore?room=compare")
+        page.tab.get_by_label("Compare with").select_option("part")
+        page.tab.get_by_text(f"part: {len(keys)}").wait_for()
+        assert page.tab.locator(".card").count() > 3
+        page.tab.get_by_label("Store", exact=True).select_option("part")
+        page.tab.wait_for_url("**/explore?store=part")
+        page.tab.wait_for_selector(".tile img")
+        sync_api.expect(page.tab.locator(".bar b")).to_have_text(f"{len(keys)} pictures")
+        page.close()
+    finally:
+        served.kill()
+
+
+@pytest.mark.parametrize("way", ["Slider", "Blink", "Difference"])
+def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path, way: str):
+    keys = keys_of(made / "store")[:2]
+    path = propose(made / "shown-decisions", [keys])
+    page = Page(browser, shown, "/explore?room=duplicates")
+    page.tab.wait_for_selector(".sides canvas")
+    page.tab.get_by_role("button", name=way, exact=True).click()
+    if way == "Slider":
+        page.tab.get_by_role("slider").fill("20")
+        assert (
+            page.tab.locator(".overlay img").nth(1).evaluate("(node) => node.style.clipPath")
+            == "inset(0px 0px 0px 20%)"
+        )
+    elif way == "Blink":
+        page.tab.locator(".overlay p", has_text=keys[0].id).wait_for()
+        page.tab.locator(".overlay p", has_text=keys[1].id).wait_for()
+    else:
+        page.tab.get_by_text("Mean difference").wait_for()
+        painted = "(node) => new Set(node.getContext('2d').getImageData(0, 0, node.width, node.height).data).size"
+        assert page.tab.locator(".sides canvas").evaluate(painted) > 10
+    page.close()
+    path.unlink()
+
+
+def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.locator(".topLeft select").first.select_option("objects")
+    page.tab.get_by_text("objects ·").wait_for()
+    assert "map=objects" in page.tab.url
+    box = page.tab.locator(".map canvas").bounding_box()
+    page.tab.get_by_role("button", name="Select a rectangle").click()
+    page.tab.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.tab.mouse.down()
+    page.tab.mouse.move(box["x"] + box["width"] - 5, box["y"] + box["height"] - 5, steps=3)
+    page.tab.mouse.up()
+    page.tab.wait_for_selector(".actions")
+    with_boxes = page.tab.evaluate(
+        """async () => { const main = document.querySelector("script[type=module]").src;
+        const { data } = await import(new URL("state.js", main));
+        return new Set(data.planes.objects.rows).size; }"""
+    )
+    assert int(page.tab.locator(".actions b").inner_text().split()[0]) == with_boxes
+    again = Page(browser, shown, page.tab.url.removeprefix(shown.address))
+    again.tab.get_by_text("objects ·").wait_for()
+    sync_api.expect(again.tab.locator(".bar b")).to_have_text(f"{with_boxes} pictures")
+    again.close()
+    page.close()
+
+
+def test_a_picture_is_seen_large_and_the_next_by_an_arrow(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.wait_for_selector(".tile img")
+    first, second = (name.split(",")[0] for name in first_tiles(page, 2))
+    page.tab.locator(".tile").first.click()
+    page.tab.keyboard.press("Enter")
+    page.tab.locator("dialog h1", has_text=first).wait_for()
+    page.tab.keyboard.press("+")
+    assert page.tab.locator(".stage").evaluate("(node) => node.style.transform").endswith("scale(1.5)")
+    page.tab.keyboard.press("ArrowRight")
+    page.tab.locator("dialog h1", has_text=second).wait_for()
+    assert page.tab.locator(".stage").evaluate("(node) => node.style.transform").endswith("scale(1)")
+    page.tab.keyboard.press("Escape")
+    sync_api.expect(page.tab.locator("dialog")).to_have_count(0)
+    page.close()
+
+
+def test_statistics_say_how_subsets_overlap_and_what_a_part_covers(browser: Any, shown: Served):
+    page = Page(browser, shown)
+    page.tab.locator(".facet input[type=checkbox]").first.check()
+    page.tab.get_by_role("button", name="Statistics").click()
+    page.tab.locator(".matrix tbody td").first.wait_for()
+    page.tab.get_by_role("rowheader", name="as many at random").wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("room", ["explore", "duplicates", "review", "statistics", "compare"])
+def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, scheme: str):
+    found = Page(browser, shown, f"/explore?room={room}", viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    assert found.tab.evaluate("document.documentElement.scrollWidth") <= 390
+    found.close()
+
+
+def test_the_map_follows_the_system_into_the_dark(browser: Any, shown: Served):
+    page = Page(browser, shown, color_scheme="light", bypass_csp=True)
+    page.tab.wait_for_selector(".tile img")
+    red = "document.querySelector('.map canvas').getContext('2d').getImageData(0, 0, 1, 1).data[0]"
+    page.tab.wait_for_function(f"{red} === 255")
+    page.tab.emulate_media(color_scheme="dark")
+    page.tab.wait_for_function(f"{red} === 22")
+    page.close()
+
+
+def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, shown: Served):
+    page = Page(browser, shown, reduced_motion="reduce")
+    moved = "getComputedStyle(document.querySelector('.rooms button')).transitionDuration"
+    assert page.tab.evaluate(moved) == "0s"
+    page.close()
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}],
+    ids=["light", "dark", "phone"],
+)
+def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, screen: dict[str, Any]):
+    page = Page(browser, shown, bypass_csp=True, **screen)
+    page.tab.wait_for_selector(".tile img")
+
+    assert axe_findings(page.tab) == []
+    page.tab.fill("#search", "a lamp")
+    page.tab.wait_for_selector(".tile .score")
+    page.tab.locator(".tile").first.click()
+    page.tab.wait_for_selector(".detail h2")
+    assert axe_findings(page.tab) == []
+    for key in ("?", "Enter"):
+        page.tab.keyboard.press(key)
+        page.tab.wait_for_selector("dialog")
+        assert axe_findings(page.tab) == []
+        page.tab.keyboard.press("Escape")
+        sync_api.expect(page.tab.locator("dialog")).to_have_count(0)
+    for room in ("Duplicates", "Review", "Statistics", "Compare"):
+        page.tab.get_by_role("button", name=room).click()
+        page.tab.wait_for_selector("main.room")
+        assert axe_findings(page.tab) == [], room
+    page.close()
+
+
+def test_the_page_speaks_french(browser: Any, shown: Served):
+    found = Page(browser, shown, locale="fr-FR")
+    found.tab.get_by_role("button", name="Explorer").wait_for()
+    found.tab.get_by_placeholder("Chercher par texte, ou déposer une image").wait_for()
+    found.close()
