@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 from datumaro.components.annotation import Bbox, Caption, Label
 from datumaro.components.dataset import Dataset
-from datumaro.components.dataset_base import DatasetBase, DatasetItem
+from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image, PointCloud
 from datumaro.components.transformer import Transform
 from embeddings import with_embeddings
+from small_datasets import Repeating, copies, dataset, ids, item, pixels, several
 
 from datumaro_clip.curate import run_model as module
-from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions
+from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.errors import DatumaroClipError, DecisionError, OptionError
-from datumaro_clip.host.apply import DecidedItems, Replay, replay
+from datumaro_clip.errors import DatumaroClipError, OptionError
+from datumaro_clip.host.apply import Replay
 from datumaro_clip.host.carried_vectors import attach
-from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.transform import (
     ClipAlign,
     ClipClassify,
@@ -35,47 +35,11 @@ from datumaro_clip.host.transform import (
     ClipSearch,
 )
 from datumaro_clip.testing import FakeEncoder
-from datumaro_clip.vectors import ItemKey
 
 EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]
 ENOUGH = {ClipSample: {"count": 5}, ClipSearch: {"query": "a cat"}, ClipAlign: {"min_score": -1.0}}
 
-
 pytestmark = pytest.mark.usefixtures("encoder")
-
-
-def pixels(seed: int) -> np.ndarray:
-    """A picture of large coloured tiles."""
-    tiles = np.random.default_rng(seed).integers(0, 255, (6, 6, 3))
-    return np.kron(tiles, np.ones((12, 12, 1))).astype(np.uint8)
-
-
-def item(name: str, picture: np.ndarray | None, subset: str = "train", caption: str = "a red cat", label: int = 0):
-    media = None if picture is None else Image.from_numpy(picture)
-    return DatasetItem(name, subset=subset, media=media, annotations=[Label(label), Caption(caption)])
-
-
-def dataset(*items: DatasetItem) -> Dataset:
-    return Dataset.from_iterable(items, categories=["cat", "dog"])
-
-
-def several(count: int = 6) -> Dataset:
-    return dataset(*(item(f"i{n}", pixels(n), caption=f"a red cat number {n}") for n in range(count)))
-
-
-def ids(found: Dataset) -> list[str]:
-    return [str(each.id) for each in found]
-
-
-class Repeating(DatasetBase):
-    """Items of which several may have one id, as importers give them."""
-
-    def __init__(self, items: list[DatasetItem]) -> None:
-        super().__init__()
-        self._items = items
-
-    def __iter__(self):
-        return iter(self._items)
 
 
 @pytest.mark.parametrize("transform", EVERY)
@@ -202,115 +166,6 @@ def test_clean_leaves_out_checks_and_can_require_captions():
     assert len(dataset(blank).transform(ClipClean, skip=["blank"], require_caption=True)) == 0
 
 
-def copies() -> Dataset:
-    one = pixels(1)
-    return dataset(
-        item("small", one[::2, ::2]),
-        item("first", one, "val", caption="first"),
-        item("same", one, caption="same", label=1),
-        item("mirrored", one[:, ::-1]),
-        item("other", pixels(2)),
-    )
-
-
-def test_dedup_keeps_the_largest_and_reports_leaks_and_conflicts():
-    made = ClipDedup(copies(), no_vectors=True)
-    assert ids(made) == ["first", "other"]
-    assert len(made) == 2
-    reasons = {one.key.id: one.reason for one in made.decisions.decisions}
-    assert reasons["same"] == "exact_duplicate"
-    assert reasons["small"] == reasons["mirrored"] == "near_duplicate"
-    assert any("across subsets" in note for note in made.decisions.notes)
-    assert any("labels differ" in note for note in made.decisions.notes)
-
-
-def test_dedup_never_drops_what_is_protected():
-    made = ClipDedup(copies(), no_vectors=True, protect=["train"])
-    assert set(ids(made)) == {"small", "same", "mirrored", "other"}
-
-
-def test_dedup_uses_vectors_and_captions_where_it_may(encoder: FakeEncoder):
-    made = ClipDedup(copies())
-    assert len(made) == 2
-    assert made.decisions.space == encoder.provenance.space.fingerprint
-    assert encoder.pictures_computed > 0
-
-
-def test_dedup_moves_and_marks():
-    moved = copies().transform(ClipDedup, no_vectors=True, action="subset:copies")
-    assert set(moved.subsets()) == {"train", "val", "copies"}
-    assert len(moved.get_subset("copies")) == 3
-    marked = copies().transform(ClipDedup, no_vectors=True, action="mark")
-    assert marked.get("same", "train").attributes["clip_reason"] == "exact_duplicate"
-    assert marked.get("same", "train").attributes["clip_representative"] == "first@val"
-
-
-def test_dedup_honours_exceptions(tmp_path: Path):
-    (tmp_path / "keep").write_text("mirrored@train\n")
-    found = copies().transform(ClipDedup, no_vectors=True, except_file=str(tmp_path / "keep"))
-    assert ids(found) == ["first", "mirrored", "other"]
-
-
-def test_dedup_merges_what_dropped_items_had():
-    found = copies().transform(ClipDedup, no_vectors=True, merge_annotations=True)
-    notes = found.get("first", "val").annotations
-    assert sorted(note.caption for note in notes if isinstance(note, Caption)) == ["a red cat", "first", "same"]
-    assert sorted(note.label for note in notes if isinstance(note, Label)) == [0, 1]
-
-
-@pytest.mark.parametrize(("reason", "boxes"), [("exact_duplicate", 1), ("near_duplicate", 0)])
-def test_only_exact_copies_hand_over_what_lies_somewhere_in_the_picture(reason: str, boxes: int):
-    """An altered copy may be cropped or turned: its boxes would lie elsewhere."""
-    stays, goes = item("stays", None), item("goes", None, caption="another", label=1)
-    goes.annotations.append(Bbox(1, 2, 3, 4, label=1))
-    dropped = Decision(ItemKey("goes", "train"), "drop", reason, representative=ItemKey("stays", "train"))
-    log = DecisionLog("clip_dedup", {"merge_annotations": True}, None, (dropped,))
-    [kept] = DecidedItems(log, {}).apply([stays, goes])
-    assert [note.caption for note in kept.annotations if isinstance(note, Caption)] == ["a red cat", "another"]
-    assert [note.label for note in kept.annotations if isinstance(note, Label)] == [0, 1]
-    assert sum(isinstance(note, Bbox) for note in kept.annotations) == boxes
-
-
-def test_what_is_only_similar_is_no_leak_and_no_conflict(encoder: FakeEncoder):
-    """A semantic duplicate is another picture: that it has another label, or lies in another subset, is no fault."""
-    made = ClipDedup(
-        dataset(item("one", pixels(1)), item("other", pixels(2), "val", label=1)),
-        levels=["semantic"],
-        semantic_threshold=-1.0,
-        clusters=1,
-    )
-    assert [one.reason for one in made.decisions.decisions] == ["representative", "semantic_duplicate"]
-    assert not any("across subsets" in note or "differ" in note for note in made.decisions.notes)
-
-
-def test_dedup_keeps_a_share_at_the_semantic_level():
-    assert len(several(10).transform(ClipDedup, levels=["semantic"], keep_ratio=0.5, clusters=1)) == 5
-
-
-def test_the_semantic_level_says_that_fewer_are_no_gain_in_themselves():
-    made = ClipDedup(several(10), levels=["semantic"], semantic_threshold=-1.0, redundant="both", clusters=1).decisions
-    assert "datum-clip evaluate" in made.notes[-1]
-    assert [one.threshold for one in made.decisions if one.action == "drop"] == [-1.0] * 9
-    assert not any("semantic" in note for note in ClipDedup(copies(), no_vectors=True).decisions.notes)
-
-
-def test_the_semantic_level_is_told_beside_a_random_choice(encoder: FakeEncoder):
-    """Most of the dogs are copies of one, so that dogs alone pay for what goes."""
-    dogs = [item(f"c{n}", pixels(n if n < 6 else 0), label=1) for n in range(16)]
-    cats = [item(f"o{n}", pixels(20 + n), label=0) for n in range(10)]
-    notes = ClipDedup(dataset(*cats, *dogs), levels=["semantic"], keep_ratio=16 / 26, clusters=1).decisions.notes
-    assert notes[0].startswith(
-        "semantic: what goes is 1.000 similar to what stays, on average; as many drawn at random"
-    )
-    assert "of 62% that stay, dog keeps 38% of 16, the fewest of all classes" in notes[1]
-
-
-@pytest.mark.parametrize("wrong", [{"semantic_threshold": 0.9}, {"redundant": "texts"}])
-def test_options_of_the_semantic_level_are_refused_without_it(wrong: dict):
-    with pytest.raises(OptionError, match="need semantic"):
-        several().transform(ClipDedup, **wrong).init_cache()
-
-
 def test_outliers_say_that_items_of_several_classes_are_not_judged():
     boxed = [item(f"i{n}", pixels(n)) for n in range(3)]
     boxed[0].annotations.append(Bbox(0, 0, 20, 20, label=1))
@@ -318,11 +173,6 @@ def test_outliers_say_that_items_of_several_classes_are_not_judged():
     assert notes[0].startswith("1 items carry labels of several classes, which are not judged")
     assert "clip_align --against boxes" in notes[0]
     assert not any("several" in note for note in ClipOutliers(several(3)).decisions.notes)
-
-
-def test_all_items_identical_leave_one():
-    same = dataset(*(item(f"i{n}", pixels(1)) for n in range(9)))
-    assert len(same.transform(ClipDedup, no_vectors=True)) == 1
 
 
 def test_align_keeps_the_best_share_and_prints_the_distribution(caplog: pytest.LogCaptureFixture):
@@ -416,17 +266,6 @@ def test_embedding_before_curation_computes_each_picture_once(encoder: FakeEncod
     assert encoder.pictures_computed == 5
 
 
-def test_the_reported_score_of_a_semantic_duplicate_is_that_of_the_item_shown():
-    made = ClipDedup(several(12), levels=["semantic"], keep_ratio=0.4, clusters=1)
-    found = with_embeddings(several(12), EmbeddingOptions())
-    vectors = {each.item.id: each.embedding.vector for each in found}
-    gone = [one for one in made.decisions.decisions if one.reason == "semantic_duplicate"]
-    assert len(gone) == 7
-    for one in gone:
-        assert one.score == pytest.approx(float(vectors[one.key.id] @ vectors[one.representative.id]), abs=1e-5)
-        assert f"{one.score:.3f}" in one.detail
-
-
 def test_a_label_that_no_class_has_is_no_stratum():
     """A label of -1, as some tools write it, ended in an error of NumPy's."""
     odd = [item(f"i{n}", pixels(n), label=-1 if n < 3 else 9 if n < 6 else 0) for n in range(9)]
@@ -454,14 +293,6 @@ def test_a_marked_item_keeps_its_score_to_itself_where_another_has_its_id():
     assert [each.attributes.get("clip_score") for each in marked] == [9, None]
 
 
-def test_decisions_about_repeated_ids_of_an_earlier_release_still_replay():
-    """They had no occurrence: a repetition was about the second item."""
-    key = ItemKey("a", "train")
-    log = DecisionLog("clip_clean", {}, None, (Decision(key, "keep"), Decision(key, "drop", "repeated_id")))
-    items = [item("a", pixels(1)), item("a", pixels(2))]
-    assert [each.media for each in Replay(Repeating(items), log)] == [items[0].media]
-
-
 def test_search_gives_hits_in_rank_order():
     found = list(several(8).transform(ClipSearch, item="i3", k=4))
     assert found[0].id == "i3"
@@ -476,74 +307,5 @@ def test_searches_that_ask_nothing_are_refused(wrong: dict):
         several().transform(ClipSearch, **wrong).init_cache()
 
 
-def test_tags_are_added_and_taken_away_by_decisions():
-    from datumaro_clip.host.items import key_of
-
-    items = [each.wrap(attributes={"tags": ["old"]}) for each in several(2)] + [item("untagged", None)]
-    first, second, third = map(key_of, items)
-    decided = (
-        Decision(first, "tag", tag="night"),
-        Decision(first, "tag", tag="old"),
-        Decision(second, "untag", tag="old"),
-        Decision(second, "untag", tag="never there"),
-        Decision(third, "keep", tag="of another action"),
-        Decision(third, "tag"),
-    )
-    found = list(DecidedItems(DecisionLog("explorer", {}, None, decided), {}).apply(items))
-    assert [each.attributes.get("tags") for each in found] == [["old", "night"], [], None]
-
-
-@pytest.mark.parametrize("form", [None, "voc"])
-def test_decisions_are_applied_in_the_format_of_the_source_or_in_another(form: str | None, tmp_path: Path):
-    several(3).export(str(tmp_path / "in"), "coco", save_media=True)
-    log = DecisionLog("clip_clean", {}, None, (Decision(ItemKey("i1", "train"), "drop", "blank"),))
-    count, _ = replay(log, f"{tmp_path / 'in'}:coco", tmp_path / "out", form)
-    assert count == 2
-    assert ids(Dataset.import_from(str(tmp_path / "out"), form or "coco")) == ["i0", "i2"]
-
-
-def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
-    from datumaro_clip.host.items import key_of
-
-    made = ClipDedup(copies(), no_vectors=True).decisions
-    with pytest.raises(DecisionError, match="no item"):
-        DecidedItems(made, {}).require_keys(key_of(each) for each in several())
-
-
-def test_integrity_is_reported_in_datumaros_form():
-    bad = item("bad", pixels(1), caption="")
-    bad.annotations.append(Bbox(60, 60, 40, 40, label=7))
-    found = ClipIntegrityValidator().validate(dataset(bad, item("none", None), item("good", pixels(2))))
-    kinds = sorted(report["anomaly_type"] for report in found["validation_reports"])
-    assert kinds == ["BoxOutsidePicture", "EmptyCaption", "LabelOutsideCategories", "MissingMedia"]
-    assert found["summary"] == {"errors": 3, "warnings": 1, "infos": 0}
-    assert ClipIntegrityValidator().validate(dataset())["summary"]["errors"] == 0
-
-
-@pytest.mark.parametrize("value", ["hello", {"vector": [[1], [1, 2]]}, {"vector": None}, {}])
-def test_integrity_reports_what_is_no_vector(value: object, caplog: pytest.LogCaptureFixture):
-    odd = item("odd", pixels(1))
-    odd.attributes["clip_embedding"] = value
-    with caplog.at_level(logging.INFO):
-        found = ClipIntegrityValidator().validate(dataset(odd))
-    assert [report["item_id"] for report in found["validation_reports"]] == ["odd"]
-    assert "clip_integrity: 1 items; NonFiniteVector 1" in caplog.text
-
-
 def test_errors_of_curation_are_of_the_tree():
     assert issubclass(OptionError, DatumaroClipError)
-
-
-def test_every_copy_among_real_products_is_found_and_nothing_else(shared: Path):
-    folder = shared / "data/products"
-    names = [line.rpartition(",")[2] for line in (folder / "products.csv").read_text().splitlines()[1:]]
-    items = [
-        DatasetItem(name, subset="train", media=Image.from_file(path=str(folder / name))) for name in names if name
-    ]
-    made = ClipDedup(dataset(*items), levels=["exact"])
-    assert len(items) == 12_348
-    assert made.decisions.counts()["drop exact_duplicate"] == 197
-    seen: dict[bytes, str] = {}
-    first = {name: seen.setdefault((folder / name).read_bytes(), name) for name in names if name}
-    found = {one.key.id for one in made.decisions.decisions if one.action == "drop"}
-    assert found == {name for name, owner in first.items() if name != owner}
