@@ -41,12 +41,10 @@ def opened_browser() -> Iterator[Any]:
 
 
 def _prefer_children() -> None:
-    """Give what this process has begun its own niceness among sessions: on Linux each session is scheduled as one."""
+    """Give what this process has begun its own niceness among sessions, where Linux schedules each session as one."""
     own = Path("/proc/self/autogroup")
-    if not own.exists():
-        return
-    [nice] = re.findall(r"nice (-?\d+)", own.read_text())
-    if nice == "0":
+    found = re.search(r"nice (-?\d+)", own.read_text()) if own.exists() else None
+    if found is None or found[1] == "0":
         return
     parents = {int(path.name): _parent(path) for path in Path("/proc").iterdir() if path.name.isdecimal()}
     for process in parents:
@@ -55,7 +53,7 @@ def _prefer_children() -> None:
             ancestor = parents[ancestor]
         if ancestor == os.getpid():
             with suppress(FileNotFoundError, ProcessLookupError):  # It has ended meanwhile.
-                Path(f"/proc/{process}/autogroup").write_text(nice)
+                Path(f"/proc/{process}/autogroup").write_text(found[1])
 
 
 def _parent(process: Path) -> int:

@@ -14,7 +14,7 @@ import pytest
 from index_truth import START, change_items, make_items, queries_like, rows_of, write_items
 
 from datumaro_clip.errors import EngineMismatchError, InvalidVectorError, OptionError
-from datumaro_clip.index import TARGETS, Filter, VectorIndex, make_engine, open_index, remote
+from datumaro_clip.index import TARGETS, Filter, VectorIndex, make_engine, open_index, remote, usearch
 from datumaro_clip.index.opensearch_bodies import index_body, search_body
 from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.index.usearch import UsearchEngine
@@ -114,19 +114,53 @@ def test_answers_are_those_of_the_store(opened: Opened, tmp_path: Path):
 
 def test_of_a_graph_only_the_rows_that_a_query_reached_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """usearch leaves old memory behind the rows found: here the number of no row, and of one found before."""
-    usearch = pytest.importorskip("usearch.index", reason="needs the extra 'ann'")
-    real = usearch.Index.search
+    library = pytest.importorskip("usearch.index", reason="needs the extra 'ann'")
+    real = library.Index.search
 
     def reaches_fewer(graph: Any, *args: Any, **options: Any) -> Any:
         found = real(graph, *args, **options)
         counts = np.array(found.counts) - 5
         for keys, n in zip(found.keys, counts, strict=True):
             keys[n:], keys[n] = 2**40, keys[0]
-        return usearch.BatchMatches(
+        return library.BatchMatches(
             found.keys, found.distances, counts, found.visited_members, found.computed_distances
         )
 
-    monkeypatch.setattr(usearch.Index, "search", reaches_fewer)
+    store = write_items(tmp_path / "store", make_items(150))
+    index = VectorIndex(store, UsearchEngine(least_rows=8), tmp_path / "cache")
+    index.sync()
+    monkeypatch.setattr(library.Index, "search", reaches_fewer)
+    assert_finds_the_truth(index, store)
+
+
+def test_a_graph_that_many_threads_make_reaches_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of usearch alone, a few rows of most such graphs are never found."""
+    pytest.importorskip("usearch", reason="needs the extra 'ann'")
+    monkeypatch.setattr(usearch, "available_processors", lambda: 8)
+    for number in range(5):
+        store = write_items(tmp_path / f"store-{number}", make_items(300, number))
+        index = VectorIndex(store, UsearchEngine(least_rows=8), tmp_path / "cache")
+        index.sync()
+    unreached = [np.load(path) for path in (tmp_path / "cache").rglob("unreached.npy")]
+    assert len(unreached) == 5 * len(TARGETS)
+    assert sum(map(len, unreached)) == 0
+
+
+def test_rows_that_no_search_of_a_graph_reaches_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """As of many equal rows, which link to one another only; here each third row."""
+    library = pytest.importorskip("usearch.index", reason="needs the extra 'ann'")
+    real = library.Index.search
+
+    def passes_over(graph: Any, queries: Any, count: int, **options: Any) -> Any:
+        queries = np.atleast_2d(queries)
+        found = real(graph, queries, len(graph), **options)
+        reached = [keys[keys % 3 != 0][:count] for keys in found.keys]
+        keys = np.stack([np.pad(kept, (0, count - len(kept))) for kept in reached])
+        counts = np.array([len(kept) for kept in reached])
+        table = library.BatchMatches(keys, np.zeros(keys.shape, np.float32), counts, 0, 0)
+        return table if len(queries) > 1 else table[0]
+
+    monkeypatch.setattr(library.Index, "search", passes_over)
     store = write_items(tmp_path / "store", make_items(150))
     index = VectorIndex(store, UsearchEngine(least_rows=8), tmp_path / "cache")
     index.sync()

@@ -93,8 +93,9 @@ class UsearchEngine:
         for run, piece in zip(layout.runs(target), pieces, strict=True):
             if len(piece.codes) >= self._least_rows:
                 kind = f"{target}-usearch-{self._connectivity}-{self._expansion_add}"
-                content = layout.entry(kind, run, partial(self._write, run.columns)).arrays["graph"]
-                graphs.append(_Graph(piece, self._index.restore(content.data, view=True), content))
+                arrays = layout.entry(kind, run, partial(self._write, run.columns)).arrays
+                graph = self._index.restore(arrays["graph"].data, view=True)
+                graphs.append(_Graph(piece, graph, arrays["graph"], arrays["unreached"]))
         rows = sum(graph.piece.count for graph in graphs)
         if graphs:
             _log.info("%d %s are searched by usearch: not exact, some may be missed", rows, target)
@@ -116,20 +117,39 @@ class UsearchEngine:
                 block = np.ascontiguousarray(column.read(start, min(start + _ADDED_ROWS, len(column))), np.float16)
                 graph.add(np.arange(first, first + len(block)), block, threads=available_processors())
                 first += len(block)
+        unreached = _unreached(graph)
+        if len(unreached):
+            rows = np.stack(graph.get(unreached))
+            graph.remove(unreached)
+            graph.add(unreached, rows, threads=1)
+            unreached = _unreached(graph)
+        np.save(directory / "unreached.npy", unreached)
         np.save(directory / "graph.npy", np.frombuffer(graph.save(), np.uint8))
         return {}
 
 
+def _unreached(graph: Any) -> IndexArray:
+    """Rows that no search finds, however far it goes.
+
+    Threads that add rows at one time leave some behind (https://github.com/unum-cloud/USearch/issues/735), and many
+    equal rows link to one another only.
+    """
+    graph.expansion_search = len(graph)
+    reached = graph.search(graph.get(0), len(graph), threads=1).keys
+    return np.setdiff1d(np.arange(len(graph)), reached.astype(np.int64))
+
+
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """A run's graph, and the bytes that it reads."""
+    """A run's graph, the bytes that it reads, and the rows that no search in it reaches."""
 
     piece: Piece
     graph: Any
     content: Any
+    unreached: IndexArray
 
     def propose(self, queries: Matrix, count: int, expansion: int) -> list[IndexArray]:
-        """Live rows near each query, numbered as in the snapshot, in any order."""
+        """Live rows near each query and those that are never reached, numbered as in the snapshot, in any order."""
         total, live = len(self.piece.codes), self.piece.live
         # Rows of removed items stay in the graph and are passed over.
         fetched = min(total, count if live is None else -(-count * total // max(1, len(live))))
@@ -138,7 +158,7 @@ class _Graph:
         # Of one query usearch answers with its rows; of several with a table, whose ends are not written where a query
         # reaches fewer rows than asked for: taken one by one, its rows end where they should.
         answers = [answer] if len(queries) == 1 else [answer[at] for at in range(len(queries))]
-        found = [one.keys.astype(np.int64) for one in answers]
+        found = [np.union1d(one.keys.astype(np.int64), self.unreached) for one in answers]
         if live is None:
             return [self.piece.start + rows for rows in found]
         at = [np.minimum(np.searchsorted(live, rows), len(live) - 1) for rows in found]
