@@ -80,6 +80,9 @@ class Provenance:
     precision: str
     device: str
 
+    def __str__(self) -> str:
+        return f"model {self.space.model}, device {self.device}, precision {self.precision}"
+
 
 @dataclass(frozen=True, eq=False)
 class Embedding:

@@ -160,6 +160,8 @@ def test_a_notebook_is_told_what_a_log_would_say(monkeypatch: pytest.MonkeyPatch
     assert streams.is_notebook()
     datumaro_clip.clean([])
     assert capsys.readouterr().out == "clip_clean: 0 items; nothing to decide\n"
+    datumaro_clip.embed([], FakeEncoder())
+    assert capsys.readouterr().out == "embedded 0, failed 0; model fake/colours, device CPU, precision f32\n"
 
 
 def test_dir_shows_the_functions_and_all_are_there():

@@ -107,7 +107,7 @@ class EmbeddingSummary:
     def _computer(self) -> list[str]:
         if self._encoder is None:
             return []
-        where, computed = self._encoder.provenance, self.sources["computed"]
+        computed = self.sources["computed"]
         rate = computed / max(time.monotonic() - self._started, 1e-9)
         speed = f", {rate:.1f} images/s" if computed else ""
-        return [f"model {where.space.model}, device {where.device}, precision {where.precision}{speed}"]
+        return [f"{self._encoder.provenance}{speed}"]

@@ -94,5 +94,5 @@ def embed(
             rows.append(nowhere if result.vector is None else result.vector)
             bar.update()
     if is_notebook():
-        print(f"embedded {len(rows) - len(errors)}, failed {len(errors)}; {encoder}")
+        print(f"embedded {len(rows) - len(errors)}, failed {len(errors)}; {encoder.provenance}")
     return np.asarray(rows, np.float32).reshape(-1, encoder.space.dimension), errors

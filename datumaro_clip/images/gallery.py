@@ -14,7 +14,7 @@ from datumaro_clip.images.small import small_picture
 
 #: Pictures that are shown at most; the others are counted.
 MOST = 24
-_SIDE, _BYTES, _LETTERS = 160, 6_000, 18
+_SIDE, _BYTES, _LETTERS = 160, 6_000, 14
 
 # Colours are the notebook's own, so that it may be light or dark; no page lets a style here reach beyond its class.
 _STYLE = """
