@@ -12,7 +12,7 @@ from typing import Any
 
 from datumaro.components.dataset import Dataset
 from datumaro.components.media import TableRow
-from datumaro.util.image import find_images
+from datumaro.util.image import IMAGE_EXTENSIONS, find_images
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.causes import in_one_line
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # Formats that are nothing but pictures in folders.
 _FOLDERS = ("image_dir", "imagenet_with_subset_dirs")
+_PICTURES = {ending.lower() for ending in IMAGE_EXTENSIONS}
 _NAMED = 3
 _FORMAT = re.compile(r"\w+")
 
@@ -70,8 +71,11 @@ def watched_imports() -> Iterator[None]:
 def _watched(import_from: Callable[..., Dataset], path: str, format: str | None, options: dict[str, Any]) -> Dataset:
     """A dataset; what it leaves out of a folder, and that a table has no pictures, is told.
 
-    A picture that is a link out of its folder fails alone.
+    A folder of nothing but pictures is ``image_dir``: Datumaro finds that ``imagenet`` fits, too, and would refuse to
+    choose. A picture that is a link out of its folder fails alone.
     """
+    if format is None and _holds_pictures_alone(Path(path)):
+        format = _FOLDERS[0]
     with one_link_fails_alone():
         dataset = import_from(path, format, **options)
     if dataset.format in _FOLDERS:
@@ -81,6 +85,11 @@ def _watched(import_from: Callable[..., Dataset], path: str, format: str | None,
         told = "%s is read as a table without pictures; %s:clip_table has those that its columns name"
         notice(log, told, path, path)
     return dataset
+
+
+def _holds_pictures_alone(folder: Path) -> bool:
+    kinds = {entry.suffix.lower() for entry in folder.iterdir()} if folder.is_dir() else set()
+    return bool(kinds) and kinds <= _PICTURES
 
 
 def _tell_pictures_left(root: str, read: set[str]) -> None:

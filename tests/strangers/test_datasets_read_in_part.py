@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from datumaro.cli.__main__ import main as datum
+from datumaro.components.dataset import Dataset
 from PIL import Image
 
 from datumaro_clip.cli import main as datum_clip
@@ -92,3 +93,14 @@ def test_a_sample_of_more_than_there_are(options: list[str], told: list[str], pl
     words = ["transform", "-t", "clip_sample", "-o", "out", "in:imagenet_with_subset_dirs", "--", *options, *MODEL]
     assert datum(words) == 0
     assert [message for message in caplog.messages if "--count asks" in message] == told
+
+
+@pytest.mark.parametrize(
+    "command", ["datum-clip embed in -o out", "datum transform -t clip_embed -f datumaro -o out in --"]
+)
+def test_a_folder_of_pictures_alone_needs_no_format(command: str, place: Path) -> None:
+    """Two formats fit it, and Datumaro chooses none."""
+    draw(place / "in", "a.png", "b.JPG")
+    program, *args = [*command.split(), *MODEL]
+    assert {"datum": datum, "datum-clip": datum_clip}[program](args) == 0
+    assert len(Dataset.import_from("out")) == 2
