@@ -8,9 +8,8 @@ import numpy as np
 from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import DecisionLog
-from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECTS_OPTION
+from datumaro_clip.curate.objects import EMBEDDED_OPTIONS
 from datumaro_clip.curate.options import read_options
-from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
 from datumaro_clip.distributed.making import MadePlan, make_plan
 from datumaro_clip.distributed.plan import PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.host.transform import transform_of
@@ -28,7 +27,7 @@ def planned(spec: str, shards: int, **options: object) -> MadePlan:
 
 def single_run(spec: Path, store: Path) -> Path:
     """The store of one command on one machine."""
-    assert read_options((*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTION_OPTIONS), SINGLE, "test")
+    assert read_options(EMBEDDED_OPTIONS, SINGLE, "test")
     dataset = Dataset.import_from(str(spec), "coco")
     dataset.transform("clip_embed", store=str(store), store_format="clip_mmap", **SINGLE)
     dataset.init_cache()

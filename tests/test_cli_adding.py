@@ -77,6 +77,24 @@ def test_add_adds_replaces_and_leaves(
     assert files_of(store) == after
 
 
+def test_objects_are_embedded_where_asked_for_and_added_where_the_store_has_some(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, cut = tmp_path / "store", ("--objects", "--min-side", 2)
+    source = dataset(tmp_path / "source", range(4))
+    assert run("embed", source, "-o", store, "-f", kind, "--save-media", "--show", 1, *cut) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("store: 4 items, 4 embeddings, 4 of objects")
+    assert lines[1].endswith("0 captions, 1 objects")
+    assert run("add", store, dataset(tmp_path / "grown", range(6)), *cut) == 0
+    assert capsys.readouterr().out.endswith("store: 2 added, 0 changed, 4 left as they were\n")
+    assert run("add", store, dataset(tmp_path / "larger", range(7)), "--min-side", 2) == 0
+    with open_store(store) as reader:
+        assert [len(record.objects) for record in reader.records()] == [1] * 7
+    assert run("embed", source, "-o", tmp_path / "other", "--detector", "x") == 1
+    assert "--detector goes with --objects" in capsys.readouterr().err
+
+
 def test_another_picture_or_annotation_is_a_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It is embedded anew; when the item was added stays."""
     store = tmp_path / "store"

@@ -6,9 +6,10 @@ import argparse
 from pathlib import Path
 
 from datumaro_clip.cli.printing import say
+from datumaro_clip.curate.objects import CROP_OPTIONS, OBJECTS_OPTION, as_objects_need, wanted_objects
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
 from datumaro_clip.host.configured import add_configured_options
-from datumaro_clip.store import store_digest
+from datumaro_clip.store import open_store
 
 NAME = "add"
 HELP = "add to a store what it lacks of a dataset, and replace what has changed"
@@ -21,16 +22,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     saving = parser.add_mutually_exclusive_group()
     saving.add_argument("--save-media", action="store_true", default=None, help="keep pictures in the store")
     saving.add_argument("--no-save-media", dest="save_media", action="store_false", help="default: as the store does")
-    add_configured_options(parser, EMBEDDING_OPTIONS)
+    add_configured_options(parser, (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Add, and say what was added, changed and left."""
+    """Add, with vectors of objects where the store has some, and say what was added, changed and left."""
     from datumaro_clip.host.adding import add_to_store
     from datumaro_clip.host.sources import open_dataset
 
-    store_digest(args.store)  # Before the dataset is read: there must be a store.
-    options = EmbeddingOptions.among(vars(args))
-    done = add_to_store(args.store, open_dataset(args.dataset), options, save_media=args.save_media)
+    with open_store(args.store) as reader:
+        has_objects = reader.object_count > 0
+    values = as_objects_need({**vars(args), "objects": args.objects or has_objects})
+    done = add_to_store(
+        args.store,
+        open_dataset(args.dataset),
+        EmbeddingOptions.among(values),
+        objects=wanted_objects(values),
+        save_media=args.save_media,
+    )
     say(f"{args.store}: {done.added} added, {done.changed} changed, {done.left} left as they were")
     return 0

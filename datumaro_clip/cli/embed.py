@@ -9,7 +9,8 @@ from pathlib import Path
 from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.inspect import describe
 from datumaro_clip.cli.printing import say
-from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
+from datumaro_clip.curate.objects import EMBEDDED_OPTIONS, as_objects_need, wanted_objects
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names, open_store
 
@@ -27,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--save-media", action="store_true", help="keep pictures in the store")
     parser.add_argument("--dtype", choices=list(DTYPES), default="float32", help="of vectors (default: %(default)s)")
-    add_configured_options(parser, EMBEDDING_OPTIONS)
+    add_configured_options(parser, EMBEDDED_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,12 +36,19 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.host.adding import embed_to_store
     from datumaro_clip.host.sources import open_dataset
 
-    options = EmbeddingOptions.among(vars(args))
+    values = as_objects_need(vars(args))
     embed_to_store(
-        open_dataset(args.dataset), args.output, args.format, options, save_media=args.save_media, dtype=args.dtype
+        open_dataset(args.dataset),
+        args.output,
+        args.format,
+        EmbeddingOptions.among(values),
+        objects=wanted_objects(values),
+        save_media=args.save_media,
+        dtype=args.dtype,
     )
     with open_store(args.output) as reader:
-        say(f"{args.output}: {len(reader)} items, {reader.embedding_count} embeddings")
+        objects = f", {reader.object_count} of objects" if args.objects else ""
+        say(f"{args.output}: {len(reader)} items, {reader.embedding_count} embeddings{objects}")
         for record in islice(reader.records(), args.show):
             say(describe(record))
     return 0

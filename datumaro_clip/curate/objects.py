@@ -11,6 +11,8 @@ from PIL import Image
 
 from datumaro_clip.curate.item import ItemBox
 from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Share, Text, Whole, read_options
+from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
+from datumaro_clip.errors import OptionError
 from datumaro_clip.images import Box, Region
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.objects.detector import LEAST_TILE, DetectionOptions, Detector
@@ -50,6 +52,8 @@ DETECTION_OPTIONS = (
         unset="at the whole picture only",
     ),
 )
+#: What has whatever embeds datasets with their texts and objects.
+EMBEDDED_OPTIONS = (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTION_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,23 @@ def detection_options(values: Mapping[str, Any]) -> DetectionOptions:
     return DetectionOptions(**{**told, "classes": tuple(told.get("classes", ()))})
 
 
+def as_objects_need(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of :data:`EMBEDDED_OPTIONS`, or of those but a detector's: with objects, large JPEGs are decoded whole.
+
+    One decoding serves the picture and its objects.
+
+    Raises
+    ------
+    OptionError
+        If a detector is named, and no objects are wanted.
+    """
+    if values.get("detector") is not None and not values["objects"]:
+        raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
+    return {**values, "exact_decode": values["exact_decode"] or values["objects"]}
+
+
 def wanted_objects(values: Mapping[str, Any]) -> Objects | None:
-    """The objects that ``clip_embed``'s options ask for, their detector loaded; None where they ask for none.
+    """The objects that such values ask for, their detector loaded; None where they ask for none.
 
     Raises
     ------
@@ -164,9 +183,9 @@ def wanted_objects(values: Mapping[str, Any]) -> Objects | None:
     """
     if not values["objects"]:
         return None
-    crop, detection = CropOptions.among(values), detection_options(values)
-    if values["detector"] is None:
+    crop = CropOptions.among(values)
+    if values.get("detector") is None:
         return Objects(crop)
     detector = load_detector(values["detector"], values["device"])
     detector.indices_of(values["classes"])
-    return Objects(crop, detector, detection)
+    return Objects(crop, detector, detection_options(values))

@@ -8,10 +8,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from datumaro_clip.curate.objects import as_objects_need
 from datumaro_clip.distributed.places import Place, split_place
 from datumaro_clip.distributed.plan import Plan, StoreSettings, cut, keys_file, require_explicit
 from datumaro_clip.distributed.records import Records
-from datumaro_clip.errors import OptionError, PlanError
+from datumaro_clip.errors import PlanError
 from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset, split_spec
 from datumaro_clip.model.loading import load_model
@@ -55,14 +56,10 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
     ModelError
         If the model cannot be had.
     """
-    options = dict(options)
     require_explicit(options)
-    if options["detector"] is not None and not options["objects"]:
-        raise OptionError("--detector goes with --objects")
+    options = as_objects_need(options)
     model = str(options["model"] or default_model())
     options["model"] = str(Path(model).resolve()) if Path(model).is_dir() else model
-    # As clip_embed does: one decoding serves the picture and its objects.
-    options["exact_decode"] = options["exact_decode"] or options["objects"]
     place, name = split_spec(spec)
     keys = [key_of(item) for item in open_dataset(spec)]
     # The space is the same on every device, and in every precision.

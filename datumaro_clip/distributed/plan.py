@@ -12,9 +12,8 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECTS_OPTION
+from datumaro_clip.curate.objects import EMBEDDED_OPTIONS
 from datumaro_clip.curate.options import Option, read_options
-from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
 from datumaro_clip.errors import OptionError, PlanError
 from datumaro_clip.store import DTYPES, kind_names
 from datumaro_clip.store.base import from_line, to_line
@@ -23,10 +22,9 @@ from datumaro_clip.vectors import ItemKey
 FORMAT = "datumaro-clip plan"
 VERSION = 1
 
-_EVERYTHING = (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTION_OPTIONS)
 #: What decides vectors, and so belongs to the plan; and what each machine may choose for itself.
-PLANNED_OPTIONS: tuple[Option, ...] = tuple(each for each in _EVERYTHING if each.changes == "result")
-LOCAL_OPTIONS: tuple[Option, ...] = tuple(each for each in _EVERYTHING if each.changes == "speed")
+PLANNED_OPTIONS: tuple[Option, ...] = tuple(each for each in EMBEDDED_OPTIONS if each.changes == "result")
+LOCAL_OPTIONS: tuple[Option, ...] = tuple(each for each in EMBEDDED_OPTIONS if each.changes == "speed")
 
 # Names by which OpenVINO chooses a device itself.
 _CHOOSING = ("AUTO", "MULTI", "HETERO", "BATCH")

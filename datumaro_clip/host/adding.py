@@ -91,7 +91,12 @@ def embed_to_store(
 
 
 def add_to_store(
-    path: Path, dataset: Dataset, options: EmbeddingOptions, *, save_media: bool | None = None
+    path: Path,
+    dataset: Dataset,
+    options: EmbeddingOptions,
+    *,
+    objects: Objects | None = None,
+    save_media: bool | None = None,
 ) -> Additions:
     """Add to a store what it lacks of a dataset, and replace what it has otherwise; the rest stays as it is.
 
@@ -105,6 +110,8 @@ def add_to_store(
     dataset : Dataset
     options : EmbeddingOptions
         Where no model is named, it is the one of the store's vectors.
+    objects : Objects, optional
+        Whose vectors are wanted beside the pictures', without a detector.
     save_media : bool, optional
         Keep the media in the store; where omitted, as the store does.
 
@@ -128,7 +135,7 @@ def add_to_store(
             encoder = ItemEncoder(writer.media, save_media=media.save)
             storer = ItemStorer(writer, media, label_names(dataset.categories()))
             items = _changed(dataset, reader, encoder, done)
-            store_embedded(storer, items, Embedder(options, dataset.categories()), None)
+            store_embedded(storer, items, Embedder(options, dataset.categories(), objects=objects), None)
             storer.report()
     return done
 

@@ -12,9 +12,9 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
-from datumaro_clip.curate.objects import CROP_OPTIONS, DETECTION_OPTIONS, OBJECTS_OPTION, Objects, wanted_objects
+from datumaro_clip.curate.objects import EMBEDDED_OPTIONS, Objects, as_objects_need, wanted_objects
 from datumaro_clip.curate.options import Choice, File, Option, Text, Values
-from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOptions
+from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.codec.items import describe_dataset
@@ -52,10 +52,7 @@ class ClipEmbed(DeclaredTransform):
         """The common ones, those of objects, and two groups; the kinds of store are those that are installed."""
         store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
         return (
-            *EMBEDDING_OPTIONS,
-            OBJECTS_OPTION,
-            *CROP_OPTIONS,
-            *DETECTION_OPTIONS,
+            *EMBEDDED_OPTIONS,
             store("store", File(metavar="DIR"), None, "write an embedding store there too"),
             store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "the kind of store"),
             elsewhere("vectors", File(metavar="FILE.npy"), None, "vectors, (N, D)"),
@@ -66,13 +63,9 @@ class ClipEmbed(DeclaredTransform):
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Values:
         """Check what was given by keyword, and what goes together."""
-        values = super().read(given)
-        if values.detector is not None and not values.objects:
-            raise OptionError("--detector goes with --objects; clip_detect adds boxes without vectors")
+        values = Values(**as_objects_need(vars(super().read(given))))
         if (values.vectors is None) != (values.keys is None):
             raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
-        # One decoding serves the picture and its objects, so the picture is decoded as they need it.
-        values.exact_decode = values.exact_decode or values.objects
         return values
 
     def __init__(self, extractor: IDataset, **options: Any) -> None:
