@@ -14,6 +14,7 @@ import argparse
 import compileall
 import difflib
 import importlib
+import json
 import multiprocessing
 import os
 import random
@@ -25,6 +26,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from py_compile import PycInvalidationMode
@@ -37,6 +39,7 @@ from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
+from reaching import Chooser, Recorder, lines_of_statement
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,6 +48,7 @@ else:
 
 PACKAGE = Path("datumaro_clip")
 BUILD = Path("build")
+REACHED = BUILD / "reached"
 CONFIG = Path(__file__).with_suffix(".toml")
 PYTEST = (
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-profile=mutants"),
@@ -53,6 +57,8 @@ PYTEST = (
 _MEMORY = 8 << 30
 # Tests that do not work for so long, whatever else the machine does, wait for what never comes; both in seconds.
 _STILL, _LEAST_WORK = 20, 0.1
+# Tests that work so many times as long as they took without a mutant, and for so many seconds more, are caught.
+_LONGER, _MORE = 3, 20
 LATE = "the tests work for too long, or stand still"
 # What takes long to load and imports nothing of this package.
 LIBRARIES = ("cv2", "h5py", "hypothesis", "numkong", "numpy", "openvino", "orjson", "PIL.Image", "pyarrow", "scipy")
@@ -93,13 +99,13 @@ def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"tests/test_{test}.py" for test in dict.fromkeys([*own, *listed.get(str(name), ()), *nearest])]
 
 
-def fails(tests: Sequence[str], work: int = resource.RLIM_INFINITY) -> tuple[bool, str]:
+def fails(runs: Sequence[tuple[str, Recorder | Chooser]], work: int = resource.RLIM_INFINITY) -> tuple[bool, str]:
     """Whether one of the tests fails, works for too many seconds, or stands still; and what pytest says.
 
     They run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
     """
     said = (BUILD / "pytest.log").resolve()
-    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(tests, said, work))
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(runs, said, work))
     process.start()
     worked, stands_still = 0.0, False
     while process.is_alive() and not stands_still:
@@ -121,15 +127,18 @@ def _work_of(pid: int) -> float:
     return 0.0
 
 
-def _run_pytest(tests: Sequence[str], said: Path, work: int) -> None:
+def _run_pytest(runs: Sequence[tuple[str, Recorder | Chooser]], said: Path, work: int) -> None:
     os.setsid()
     resource.setrlimit(resource.RLIMIT_CPU, (work, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    # One by one: the first often fails, and then the others need not be loaded.
-    sys.exit(next(filter(None, (pytest.main([*PYTEST, f"--basetemp={BUILD / 'tmp'}", each]) for each in tests)), 0))
+    for test, plugin in runs:  # one by one: the first often fails, and then the others need not be loaded
+        code = pytest.main([*PYTEST, f"--basetemp={BUILD / 'tmp'}", test], [plugin])
+        if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            sys.exit(code)
+    sys.exit(0)
 
 
 def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -> None:
@@ -138,10 +147,13 @@ def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -
         (mutation,) = item.mutations
         path, operator = mutation.module_path, get_operator(mutation.operator_name)(**mutation.operator_args)
         with use_mutation(path, operator, mutation.occurrence) as (before, after):
-            caught, said = fails(tests_of(path, config["tests"]), config["work"])
+            lines = lines_of_statement(before, mutation.start_pos[0])
+            tests = {test: Chooser(_noted(test), path, lines) for test in tests_of(path, config["tests"])}
+            seconds = sum(chooser.seconds for chooser in tests.values())
+            caught, said = fails([run for run in tests.items() if run[1]], int(_LONGER * seconds + _MORE))
         outcome = TestOutcome.KILLED if caught else TestOutcome.SURVIVED
-        lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")
-        db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(lines)))
+        diff = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")
+        db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(diff)))
         print(f"{number} of {len(items)}: {outcome.value} {path}:{mutation.start_pos[0]}", flush=True)
 
 
@@ -155,13 +167,24 @@ def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
         print(f"{part}: {len(found)} of {each['count']} tried, {caught} caught, {late} of them by their time")
 
 
-def require_passing(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
-    """Exit unless the tests pass while nothing is changed: what fails anyway would catch every mutant."""
+def note_reached(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
+    """Note what each test file reaches that was not noted since it changed.
+
+    Exits if one fails while nothing is changed: what fails anyway would catch every mutant.
+    """
     for test in sorted({test for module in modules for test in tests_of(module, listed)}):
-        print(f"without a mutant: {test}", flush=True)
-        failed, said = fails([test])
-        if failed:
-            sys.exit(f"{said}\n{test} fails without a mutant: mend it, or remove build/mutants to draw anew.")
+        noted = REACHED / f"{Path(test).stem}.json"
+        if not noted.exists() or noted.stat().st_mtime < Path(test).stat().st_mtime:
+            print(f"without a mutant: {test}", flush=True)
+            failed, said = fails([(test, Recorder(PACKAGE, noted))])
+            if failed:
+                noted.unlink(missing_ok=True)
+                sys.exit(f"{said}\n{test} fails without a mutant: mend it, or remove build/mutants to draw anew.")
+
+
+@cache
+def _noted(test: str) -> Any:
+    return json.loads((REACHED / f"{Path(test).stem}.json").read_text(encoding="utf-8"))
 
 
 def main() -> int:
@@ -177,14 +200,14 @@ def main() -> int:
     for library in LIBRARIES:
         with suppress(ImportError):
             importlib.import_module(library)
-    BUILD.mkdir(exist_ok=True)
+    REACHED.mkdir(parents=True, exist_ok=True)
     with use_db(BUILD / "mutants.sqlite") as db:
         if not db.num_work_items or again:
             # The time of a file says nothing of its contents where each is written twice a second.
             compileall.compile_dir(PACKAGE, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
-            drawn = draw(config["sample"]) if not db.num_work_items else []
-            require_passing({item.mutations[0].module_path for item in drawn or db.work_items}, config["tests"])
-            db.add_work_items(drawn)
+            if not db.num_work_items:
+                db.add_work_items(draw(config["sample"]))
+        note_reached({item.mutations[0].module_path for item in db.work_items}, config["tests"])
         sys.dont_write_bytecode = True
         survivors = [item for item, result in db.completed_work_items if not result.is_killed] if again else []
         try_each([*survivors, *db.pending_work_items], db, config)

@@ -1,0 +1,124 @@
+"""Note which tests reach each line of the package, and how long they take: only those can notice a change there.
+
+`mutants.py` runs each test file once so, without a mutant; a mutant then meets the quickest of them first.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+
+
+class Recorder:
+    """A pytest plugin that notes in which tests a line is reached, and writes it to a file of JSON.
+
+    A fixture that tests share is noted for all of them, though only the first makes it. So is a line that is reached
+    while the package is imported. A test that starts processes counts as reaching every line: nobody sees what they do.
+    """
+
+    def __init__(self, package: Path, file: Path) -> None:
+        self._coverage = coverage.Coverage(data_file=None, config_file=False, include=[f"{package}/*"])
+        self._file = file
+        self._context = ""
+        self._seconds: dict[str, float] = {}
+        self._fixtures: dict[str, list[str]] = {}
+        self._everywhere: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_parse(self) -> None:
+        self._coverage.start()  # before the tests import the package
+
+    @contextmanager
+    def _in_context(self, context: str) -> Iterator[None]:
+        outer, self._context = self._context, context
+        self._coverage.switch_context(context)
+        yield
+        self._context = outer
+        self._coverage.switch_context(outer)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Function) -> Iterator[None]:
+        began, others = time.perf_counter(), _work_of_children()
+        with self._in_context(item.nodeid):
+            result = yield
+        self._seconds[item.nodeid] = time.perf_counter() - began
+        for name in item.fixturenames:
+            self._fixtures.setdefault(f"fixture {name}", []).append(item.nodeid)
+        if _work_of_children() > others:
+            self._everywhere.append(item.nodeid)
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+        if fixturedef.scope == "function":
+            return (yield)
+        with self._in_context(f"fixture {fixturedef.argname}"):
+            return (yield)
+
+    def pytest_sessionfinish(self) -> None:
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        tests = {"": list(self._seconds), **self._fixtures, **{test: [test] for test in self._seconds}}
+        number = {context: n for n, context in enumerate(tests)}
+        lines: dict[str, dict[int, list[int]]] = {}
+        for path in data.measured_files():
+            reached = data.contexts_by_lineno(path)
+            lines[os.path.relpath(path)] = {line: [number[each] for each in names] for line, names in reached.items()}
+        noted = {
+            "seconds": self._seconds,
+            "everywhere": self._everywhere,
+            "contexts": list(tests.values()),
+            "lines": lines,
+        }
+        self._file.write_text(json.dumps(noted), encoding="utf-8")
+
+
+def _work_of_children() -> float:
+    return sum(os.times()[2:4])
+
+
+class Chooser:
+    """A pytest plugin that leaves out the tests that do not reach some lines, and begins with the quickest.
+
+    A test that was not noted, as a mutant changes its name, is not left out. False if no test reaches the lines.
+    """
+
+    def __init__(self, noted: Mapping[str, Any], module: Path, lines: range) -> None:
+        reached = noted["lines"].get(str(module), {})
+        numbers = {number for line in lines for number in reached.get(str(line), ())}
+        reaching = {*noted["everywhere"], *(test for number in numbers for test in noted["contexts"][number])}
+        self._others = noted["seconds"].keys() - reaching
+        self._seconds = {test: noted["seconds"][test] for test in reaching}
+
+    def __bool__(self) -> bool:
+        return bool(self._seconds)
+
+    @property
+    def seconds(self) -> float:
+        """How long the tests took together."""
+        return sum(self._seconds.values())
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        chosen = (item for item in items if item.nodeid not in self._others)
+        items[:] = sorted(chosen, key=lambda item: self._seconds.get(item.nodeid, 0))
+
+
+def lines_of_statement(source: str, line: int) -> range:
+    """The lines of the innermost statement at a line; of one with a body, those before the body."""
+    statements = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
+    around = [node for node in statements if node.lineno <= line <= (node.end_lineno or line)]
+    if not around:
+        return range(line, line + 1)
+    innermost = max(around, key=lambda node: node.lineno)
+    body = getattr(innermost, "body", None)
+    end = body[0].lineno if body else (innermost.end_lineno or line) + 1
+    return range(innermost.lineno, end) if line < end else range(line, line + 1)
