@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from datumaro_clip.cli import main
+from datumaro_clip.curate import decisions
 from datumaro_clip.curate.decisions import (
     Decision,
     DecisionLog,
@@ -102,6 +103,13 @@ def test_a_field_that_cannot_be_is_named_with_its_line(tmp_path: Path, name: str
     line = json.dumps({"id": "a", "subset": "b", "action": "keep", name: value})
     (tmp_path / "file").write_text(f"{header}\n{line}\n")
     with pytest.raises(DecisionError, match="line 2 is not a decision"):
+        read_decisions(tmp_path / "file")
+
+
+def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decisions, "_LONGEST_LINE", 1000)
+    (tmp_path / "file").write_bytes(bytes(5000))
+    with pytest.raises(DecisionError, match="a line of more than 1,000 characters"):
         read_decisions(tmp_path / "file")
 
 

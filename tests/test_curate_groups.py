@@ -22,6 +22,17 @@ def test_nothing_and_one_make_no_group():
     assert star_groups([0], [[]], lambda a, b: True).tolist() == [0]
 
 
+@given(st.integers(1, 12).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.tuples(*[st.integers(0, n - 1)] * 2)))))
+def test_each_end_of_a_pair_is_a_neighbour_of_the_other(drawn: tuple[int, set[tuple[int, int]]]):
+    """A pair in either direction, or in both, or of an item with itself."""
+    count, pairs = drawn
+    found = neighbour_lists(count, pairs)
+    either = pairs | {(b, a) for a, b in pairs}
+    assert [found[item] for item in range(count)] == [
+        sorted(b for a, b in either if a == item) for item in range(count)
+    ]
+
+
 def test_resemblance_is_not_handed_on():
     """0-1-2-3 resemble their neighbours only: a chain would make one group of them."""
     near = neighbour_lists(4, [(0, 1), (1, 2), (2, 3)])

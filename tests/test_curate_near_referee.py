@@ -16,7 +16,9 @@ from PIL import Image
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
 from datumaro_clip.curate.near import find_near, progress
 from datumaro_clip.curate.near import threads as near_threads
-from datumaro_clip.curate.near.referee import Referee
+from datumaro_clip.curate.near.pixels import PixelMatch
+from datumaro_clip.curate.near.proposals import codes_of
+from datumaro_clip.curate.near.referee import Comparer, Referee
 from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.vectors import unit_rows
@@ -72,6 +74,21 @@ def test_what_was_prefetched_is_answered_as_if_it_were_not():
         assert [ahead.is_copy(*pair) for pair in everyone] == [asked.is_copy(*pair) for pair in everyone]
         assert ahead.compared == asked.compared == len(everyone)
         assert ahead.matches == asked.matches
+
+
+def test_features_are_tried_on_the_pairs_that_vectors_proposed_alone(monkeypatch: pytest.MonkeyPatch):
+    """Codes below, between and above those proposed: each pair that is tried for nothing costs milliseconds."""
+    proposed, tried = {(0, 4), (0, 8), (4, 8)}, set()
+
+    def nothing(self: Comparer, one: int, other: int, found: PixelMatch) -> PixelMatch:
+        tried.add((min(one, other), max(one, other)))
+        return found
+
+    monkeypatch.setattr(Comparer, "_by_features", nothing)
+    with ThreadPoolExecutor(1) as pool:
+        referee = Referee(pictures(), codes_of(*np.array(sorted(proposed)).T, 12), pool)
+        referee.prefetch([(one, other) for one in range(12) for other in range(one)])
+    assert tried == proposed
 
 
 def test_what_is_found_of_a_pair_does_not_depend_on_their_numbers():

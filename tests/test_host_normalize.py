@@ -71,10 +71,11 @@ def test_a_value_that_is_not_of_its_type_stays_and_is_told(value: Any, kind: str
     assert (told, len(problems)) == ({"W": value}, 1)
 
 
-def test_a_name_that_is_taken_is_not_taken_again():
-    told, changes, problems = alike_attributes({"W": 1, "width": 2}, [AttributeRule("W", "width")])
+@pytest.mark.parametrize(("name", "target"), [("W", "width"), ("width", "W")])
+def test_a_name_that_is_taken_is_not_taken_again(name: str, target: str):
+    told, changes, problems = alike_attributes({"W": 1, "width": 2}, [AttributeRule(name, target)])
     assert (told, changes) == ({"W": 1, "width": 2}, [])
-    assert problems == ["W: there is a width already"]
+    assert problems == [f"{name}: there is a {target} already"]
 
 
 @pytest.fixture

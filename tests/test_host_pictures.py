@@ -48,6 +48,16 @@ def broken() -> np.ndarray:
     raise RuntimeError("no such camera")
 
 
+@pytest.mark.parametrize("channels", [3, 4])
+def test_the_colours_of_an_array_are_in_datumaros_order(channels: int) -> None:
+    """Blue, green, red, and, where there is a fourth, opacity."""
+    pixels = np.zeros((8, 8, channels), np.uint8)
+    pixels[..., 0] = 255
+    pixels[..., 3:] = 255
+    found = decode(neutral(DatasetItem("a", media=Image.from_numpy(pixels)), []).request().fetch())
+    assert np.asarray(found)[0, 0].tolist() == [0, 0, 255]
+
+
 def test_frames_of_a_video_are_read_in_order(video: Video) -> None:
     found = list(map_pictures([neutral(item, []) for item in frames_of(video)], brightness))
     np.testing.assert_allclose(found, [5 * number for number in range(FRAMES)], atol=3)

@@ -60,7 +60,8 @@ def coarse(left: Matrix, right: Matrix) -> FloatArray:
     return rounded(left) @ rounded(right).T
 
 
-COARSE = Sieve(coarse, input_error=2.0**-7)
+# The bound of rows of 64 columns: 2**-7, for each of two entries is off by up to 2**-8 of itself.
+COARSE = Sieve(coarse, unit_error=2.0**-14)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

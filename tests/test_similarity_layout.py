@@ -97,8 +97,9 @@ def test_neighbours_weigh_by_how_near_they_are_and_come_to_the_same_sum():
     assert (np.diff(weights, axis=1) <= 0).all()
     assert layout._memberships(distances[:, :1]).tolist() == [[1.0]] * 50
     # Coincident neighbours leave no scale to find: a thousandth of the mean distance bounds it.
-    [row] = layout._memberships(np.array([[0, 0, 0, 0.5]], np.float32))
-    np.testing.assert_allclose(row, [1, 1, 1, 0], atol=1e-6)
+    for beyond in (0.5, 1e-6):
+        [row] = layout._memberships(np.array([[0, 0, 0, beyond]], np.float32))
+        np.testing.assert_allclose(row, [1, 1, 1, 0], atol=1e-6)
 
 
 def test_an_edge_weighs_what_either_end_says_of_it():

@@ -26,6 +26,12 @@ def test_results_come_in_the_order_of_their_tasks() -> None:
     assert in_threads(lambda number: number * 2, range(20)) == list(range(0, 40, 2))
 
 
+def test_tasks_are_done_side_by_side() -> None:
+    """Each waits for the other: one after the other, they would wait in vain."""
+    both = threading.Barrier(2, timeout=30)
+    assert sorted(in_threads(lambda task: both.wait(), range(2))) == [0, 1]
+
+
 @pytest.mark.parametrize("tasks", [0, 1, 2, 5])
 def test_blas_has_one_thread_however_many_tasks_there_are(tasks: int) -> None:
     """A single one too: two processes that search at once would else wait for one another's threads."""

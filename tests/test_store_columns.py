@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datumaro_clip.errors import InvalidVectorError, StoreWriteError
+from datumaro_clip.store import columns
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnWriter, checksum
 from datumaro_clip.store.segments import require_unit_rows
@@ -99,6 +100,20 @@ def test_a_block_that_is_refused_is_not_given_again() -> None:
     column.extend(ROWS[:3])
     column.flush()
     assert [len(block) for block in sink.blocks] == [3]
+
+
+def test_a_block_is_checked_when_it_is_first_read_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else reading a store in an order by chance costs its checksums again and again."""
+    spec = written([ROWS])[0].spec
+    checked: list[int] = []
+    monkeypatch.setattr(columns, "checksum", lambda block: checked.append(len(block)) or zlib.crc32(block.tobytes()))
+    column = columns.Column("rows", spec, ROWS)
+    for _ in range(2):
+        for start in range(0, len(ROWS), 4):
+            np.testing.assert_array_equal(column.read(start, start + 4), ROWS[start : start + 4])
+    assert checked == [4] * 10
+    column.check()
+    assert checked == [4] * 20
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4"])

@@ -11,6 +11,7 @@ from stored_datasets import make_items, stored
 
 from datumaro_clip.errors import OptionError, StoreFormatError
 from datumaro_clip.store import append_to_store, create_store, open_store, store_kind
+from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.testing.records import HEADER, files_of
 
 TOY = """
@@ -69,6 +70,13 @@ def test_its_help_is_its_own(environment: dict[str, str]) -> None:
     told = run_command("datum", "export", "-f", "toy_store", "-o", "x", "--", "-h", **environment)
     assert "to toy files" in " ".join(told.stdout.split())
     assert "--compression" not in told.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1, 2]", b'{"format":"clip_mmap","format_version":1}'])
+def test_a_directory_of_other_json_holds_no_store(content: bytes, tmp_path: Path) -> None:
+    """A file is a kind's manifest if it begins as one and has the kind's name."""
+    (tmp_path / "report.json").write_bytes(content)
+    assert find_kind(tmp_path) is None
 
 
 def test_without_its_package_nothing_of_it_is_touched(toy_store: Path) -> None:

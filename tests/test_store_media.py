@@ -27,6 +27,32 @@ def test_every_content_has_a_place(tmp_path: Path, names: list[str]) -> None:
     assert list(map(MediaFolder(tmp_path).add_bytes, data, names * 4)) == references
 
 
+def test_a_file_is_kept_once_and_one_of_the_store_itself_stays_where_it_is(tmp_path: Path) -> None:
+    store, outside = tmp_path / "store", tmp_path / "a.jpg"
+    store.mkdir()
+    outside.write_bytes(b"picture")
+    folder = MediaFolder(store)
+    kept = folder.add_file(outside, "a.jpg")
+    assert contents(store, [kept]) == [b"picture"]
+    outside.unlink()
+    assert folder.add_file(outside, "again.jpg") == kept  # not read again
+    assert MediaFolder(store).add_file(store / kept, "other.jpg") == kept
+    assert len(list((store / "media").iterdir())) == 1
+
+
+def test_adopted_media_that_must_be_called_otherwise_are_told(tmp_path: Path) -> None:
+    """The same content under the same name is one file; what is in the way of a directory makes names flat."""
+    ours, theirs = (tmp_path / name for name in ("ours", "theirs"))
+    for root, contents_of in ((ours, {"same": b"s", "a": b"1", "dir": b"d"}), (theirs, {"same": b"s", "a": b"2"})):
+        root.mkdir()
+        for name, data in contents_of.items():
+            MediaFolder(root).add_bytes(data, name)
+    MediaFolder(theirs).add_bytes(b"deep", "dir/a")
+    renamed = MediaFolder(ours).adopt(theirs, link=False)
+    assert renamed.keys() == {"media/a", "media/dir/a"}
+    assert contents(ours, [renamed["media/a"], renamed["media/dir/a"], "media/a"]) == [b"2", b"deep", b"1"]
+
+
 def test_a_file_where_the_media_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "media").write_bytes(b"another's")
     with pytest.raises(StoreWriteError, match=r"media: .*it is in the way"):

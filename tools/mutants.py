@@ -57,8 +57,6 @@ PYTEST = (
 _MEMORY = 8 << 30
 # Tests that do not work for so long, whatever else the machine does, wait for what never comes; both in seconds.
 _STILL, _LEAST_WORK = 20, 0.1
-# Tests that work so many times as long as they took without a mutant, and for so many seconds more, are caught.
-_LONGER, _MORE = 3, 20
 LATE = "the tests work for too long, or stand still"
 # What takes long to load and imports nothing of this package.
 LIBRARIES = ("cv2", "h5py", "hypothesis", "numkong", "numpy", "openvino", "orjson", "PIL.Image", "pyarrow", "scipy")
@@ -99,13 +97,13 @@ def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"tests/test_{test}.py" for test in dict.fromkeys([*own, *listed.get(str(name), ()), *nearest])]
 
 
-def fails(runs: Sequence[tuple[str, Recorder | Chooser]], work: int = resource.RLIM_INFINITY) -> tuple[bool, str]:
+def fails(runs: Sequence[tuple[str, Recorder | Chooser]]) -> tuple[bool, str]:
     """Whether one of the tests fails, works for too many seconds, or stands still; and what pytest says.
 
     They run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
     """
     said = (BUILD / "pytest.log").resolve()
-    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(runs, said, work))
+    process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(runs, said))
     process.start()
     worked, stands_still = 0.0, False
     while process.is_alive() and not stands_still:
@@ -127,9 +125,8 @@ def _work_of(pid: int) -> float:
     return 0.0
 
 
-def _run_pytest(runs: Sequence[tuple[str, Recorder | Chooser]], said: Path, work: int) -> None:
+def _run_pytest(runs: Sequence[tuple[str, Recorder | Chooser]], said: Path) -> None:
     os.setsid()
-    resource.setrlimit(resource.RLIMIT_CPU, (work, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, _MEMORY))
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
@@ -149,8 +146,7 @@ def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -
         with use_mutation(path, operator, mutation.occurrence) as (before, after):
             lines = lines_of_statement(before, mutation.start_pos[0])
             tests = {test: Chooser(_noted(test), path, lines) for test in tests_of(path, config["tests"])}
-            seconds = sum(chooser.seconds for chooser in tests.values())
-            caught, said = fails([run for run in tests.items() if run[1]], int(_LONGER * seconds + _MORE))
+            caught, said = fails([run for run in tests.items() if run[1]])
         outcome = TestOutcome.KILLED if caught else TestOutcome.SURVIVED
         diff = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")
         db.set_result(item.job_id, WorkResult(WorkerOutcome.NORMAL, said, outcome, "\n".join(diff)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import resource
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,10 @@ from typing import Any
 
 import coverage
 import pytest
+
+# A test that works so many times as long as it did, and for so many seconds more, works for too long; and a file of
+# tests that needs so many seconds to load.
+_LONGER, _MORE, _LOADING = 3, 10, 30
 
 
 class Recorder:
@@ -89,7 +94,8 @@ def _work_of_children() -> float:
 class Chooser:
     """A pytest plugin that leaves out the tests that do not reach some lines, and begins with the quickest.
 
-    A test that was not noted, as a mutant changes its name, is not left out. False if no test reaches the lines.
+    A test that was not noted, as a mutant changes its name, is not left out. One that works for much longer than it did
+    ends the process. False if no test reaches the lines.
     """
 
     def __init__(self, noted: Mapping[str, Any], module: Path, lines: range) -> None:
@@ -102,14 +108,22 @@ class Chooser:
     def __bool__(self) -> bool:
         return bool(self._seconds)
 
-    @property
-    def seconds(self) -> float:
-        """How long the tests took together."""
-        return sum(self._seconds.values())
-
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         chosen = (item for item in items if item.nodeid not in self._others)
         items[:] = sorted(chosen, key=lambda item: self._seconds.get(item.nodeid, 0))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_parse(self) -> None:
+        _limit_work(_LOADING)
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        _limit_work(_LONGER * self._seconds.get(item.nodeid, 0) + _MORE)
+
+
+def _limit_work(seconds: float) -> None:
+    """End this process when it works for so many seconds from now."""
+    limit = int(time.process_time() + seconds)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def lines_of_statement(source: str, line: int) -> range:

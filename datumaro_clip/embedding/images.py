@@ -306,7 +306,7 @@ class _Batching:
             slot.batch, slot.row, slot.prepared.pixels = batch, row, None
 
 
-@dataclass(eq=False)
+@dataclass
 class _Gathered:
     """What is known of a picture's parts: how many come, whether they are all, and those that are done."""
 

@@ -117,15 +117,11 @@ class Sieve:
         What it wants the left rows as, when they are few and used often.
     unit_error : float
         Largest relative error of one multiplication and addition; 2**-24 for float32.
-    input_error : float
-        Largest relative error of a product of two entries once they are rounded to what the product
-        multiplies; 0 where they are not rounded.
     """
 
     product: Callable[[Matrix, Matrix], FloatArray] = numpy_product
     rounded: Callable[[Matrix], Matrix] = as_float32
     unit_error: float = 2.0**-24
-    input_error: float = 0.0
 
     def error(self, dimension: int) -> float:
         """Largest absolute error of a dot product of two unit rows of length ``dimension``.
@@ -133,7 +129,7 @@ class Sieve:
         The bound n·u of Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1, doubled for
         rows that float16 storage left a little longer than one and for the rounding of the exact score.
         """
-        return 2.0 * dimension * self.unit_error + 1.01 * self.input_error
+        return 2.0 * dimension * self.unit_error
 
     def errors(self, queries: Matrix) -> FloatArray:
         """As :meth:`error`, for each of the rows (Q, D) that :attr:`rounded` makes something else of: shape (Q,)."""
