@@ -10,7 +10,7 @@ import pytest
 from columns_of import columns_of
 
 from datumaro_clip.curate import align
-from datumaro_clip.curate.align import combine, combine_margins, keep_top, margins
+from datumaro_clip.curate.align import combine, combine_margins, keep_top, margins, mismatch_threshold
 from datumaro_clip.curate.run import read_values
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
@@ -61,7 +61,7 @@ def test_the_threshold_parts_right_from_wrong_without_being_told_the_share():
     images, texts = pairs(600)
     owner, wrong = shuffled_third(600, 1)
     found = margins(images, texts, owner)
-    flagged = found.own < found.thresholds()
+    flagged = found.beyond_expected < found.threshold()
     assert (flagged & wrong).sum() / wrong.sum() > 0.9
     assert (flagged & wrong).sum() / flagged.sum() > 0.9
 
@@ -69,13 +69,13 @@ def test_the_threshold_parts_right_from_wrong_without_being_told_the_share():
 def test_where_nothing_is_wrong_little_is_flagged():
     images, texts = pairs(600)
     found = margins(images, texts, np.arange(600))
-    assert (found.own < found.thresholds()).mean() < 0.01
+    assert (found.beyond_expected < found.threshold()).mean() < 0.01
 
 
 def test_too_few_texts_ask_for_a_threshold():
     images, texts = pairs(5)
     with pytest.raises(OptionError, match="min-score"):
-        margins(images, texts, np.arange(5)).thresholds()
+        margins(images, texts, np.arange(5)).threshold()
 
 
 def several_texts(noise: float, seed: int, unequal: bool = False, count: int = 800) -> tuple[np.ndarray, ...]:
@@ -101,22 +101,22 @@ def dropped(images: np.ndarray, texts: np.ndarray, owner: np.ndarray, **options:
 @pytest.mark.parametrize(
     ("how", "unequal", "noise", "found", "lost"),
     [
-        ("max", False, 1, 0.90, 0.005),
-        ("max", False, 2, 0.75, 0.012),
-        ("max", False, 3, 0.55, 0.02),
-        ("max", True, 1, 0.90, 0.012),
-        ("max", True, 2, 0.70, 0.025),
-        ("mean", False, 2, 0.80, 0.01),
-        ("mean", True, 2, 0.78, 0.02),
-        ("min", False, 1, 0.90, 0.01),
-        ("min", True, 1, 0.88, 0.012),
+        ("max", False, 1, 0.95, 0.001),
+        ("max", False, 2, 0.88, 0.002),
+        ("max", False, 3, 0.80, 0.008),
+        ("max", True, 1, 0.97, 0.001),
+        ("max", True, 2, 0.86, 0.004),
+        ("mean", False, 3, 0.92, 0.004),
+        ("mean", True, 2, 0.92, 0.005),
+        ("min", False, 2, 0.92, 0.008),
+        ("min", True, 2, 0.88, 0.009),
     ],
 )
 def test_items_whose_texts_are_all_wrong_are_found_by_the_best_of_as_many_strangers(
     how: str, unequal: bool, noise: float, found: float, lost: float
 ):
-    """The threshold of single texts finds .72, .22 and .05 of them with five captions: the best of five strangers is
-    better than one."""
+    """The threshold of single texts finds .92, .51 and .18 of them with five captions: the best of five strangers is
+    better than one. With what pictures and texts have in common left in, it is .92, .83 and .64."""
     shares = []
     for seed in range(3):
         images, texts, owner, wrong = several_texts(noise, seed, unequal)
@@ -134,18 +134,53 @@ def test_where_no_item_is_wrong_few_of_several_texts_are_dropped(how: str):
     assert len(texts) == len(owner)
 
 
-def test_more_texts_need_a_larger_margin():
+def test_of_more_texts_a_larger_margin_is_expected():
     images, texts, owner, _ = several_texts(2, 0, unequal=True)
     found = combine_margins(margins(images, texts, owner), owner, "max")
     number = np.bincount(owner)
-    limits = [found.thresholds()[number == count] for count in range(1, 6)]
-    assert all(np.ptp(each) < 1e-9 for each in limits)
-    assert (np.diff([each[0] for each in limits]) > 0).all()
+    assert (np.diff([found.expected[number == count].mean() for count in range(1, 6)]) > 0.1).all()
 
 
-def test_equal_numbers_of_texts_have_one_threshold():
+def test_of_equal_numbers_of_texts_nothing_is_expected_by_their_number():
     images, texts, owner, _ = several_texts(2, 0)
-    assert np.ptp(combine_margins(margins(images, texts, owner), owner, "max").thresholds()) == 0
+    single = margins(images, texts, owner)
+    found = combine_margins(single, owner, "mean")
+    np.testing.assert_array_equal(found.expected, combine(single.expected, owner, len(images), "mean"))
+
+
+def test_vague_texts_stay():
+    """One in twenty is similar to all pictures, and hardly more to its own: two in five of them were dropped."""
+    images, texts = pairs(600)
+    vague = np.arange(0, 600, 20)
+    texts[vague] = unit_rows(texts[vague] + unit_rows(images.mean(axis=0, keepdims=True)))
+    wrong = np.setdiff1d(np.random.default_rng(1).permutation(600)[:60], vague)
+    owner = np.arange(600)
+    owner[wrong] = np.roll(wrong, 1)
+    found = margins(images, texts, owner)
+    flagged = found.beyond_expected < found.threshold()
+    assert flagged[vague].mean() <= 0.1
+    assert flagged[wrong].mean() >= 0.9
+
+
+def test_what_all_texts_have_in_common_tells_nothing():
+    images, texts, owner, wrong = several_texts(2, 0)
+    gone = dropped(images, texts, owner)
+    assert (gone != dropped(images, unit_rows(texts + 0.5 * texts.mean(axis=0)), owner)).sum() <= 4
+    assert gone[wrong].mean() >= 0.8
+
+
+def test_of_thresholds_that_are_as_good_the_one_in_the_widest_gap_is_taken():
+    """Chance has three wrong pairs where strangers would have one or two, and right ones begin much later."""
+    strangers = np.r_[np.linspace(-2, 1.9, 885), np.linspace(2.06, 2.2, 15)]
+    wrong = np.r_[np.linspace(-2, 1.9, 97), 2.05, 2.1, 2.15]
+    threshold = mismatch_threshold(np.r_[wrong, np.linspace(5, 9, 900)], strangers)
+    assert 2.15 < threshold < 5
+
+
+def test_texts_that_are_all_the_same_tell_nothing():
+    images, _ = pairs(60)
+    texts = np.repeat(images[:1], 60, axis=0)
+    assert not dropped(images, texts, np.arange(60)).any()
 
 
 def test_a_stranger_has_none_of_the_texts_itself():

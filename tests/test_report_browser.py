@@ -223,8 +223,12 @@ def test_a_copy_is_enlarged_beside_what_stays_and_under_a_slider(page: Page):
     sync_api.expect(dialog).to_have_count(0)
     page.tab.get_by_label("Search ids").fill("item-20")
     page.tab.locator(".card .picture").first.click()
-    dialog.get_by_text("Where they differ, enlarged").wait_for()
-    assert dialog.locator(".places img").count() == 2
+    sync_api.expect(dialog.get_by_role("button", name="where they differ")).to_have_attribute("aria-pressed", "true")
+    sync_api.expect(dialog.locator(".places figcaption b")).to_have_text(["item-0", "item-20"])
+    shown = dialog.locator(".places img").evaluate_all("nodes => nodes.map(node => node.naturalWidth)")
+    assert min(shown) > 0
+    dialog.get_by_role("button", name="side by side").click()
+    sync_api.expect(dialog.locator(".sides figcaption b")).to_have_text(["item-0", "item-20"])
 
 
 def test_hostile_captions_are_words_and_no_other_script_runs(browser: Any, drawn: Path):

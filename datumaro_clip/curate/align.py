@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import PROMPT_OPTION
 from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
-from datumaro_clip.similarity import exact_scores
+from datumaro_clip.similarity.scores import scores_at
 from datumaro_clip.vectors import FloatArray
 
 COMBINATIONS = ("max", "mean", "min")
@@ -23,8 +23,14 @@ COMBINATIONS = ("max", "mean", "min")
 # Fewest pairs from which two distributions can be told apart.
 FEWEST_PAIRS = 20
 _ROUNDS = 200
-# Draws of a stranger that shares no text; in a dataset of two classes one in 256 is none then.
-_DRAWS = 8
+# Margins with strangers from which to see how they are spread, of so many strangers of each picture.
+_STRANGE_MARGINS, _FEWEST_STRANGERS, _MOST_STRANGERS = 10_000, 4, 16
+# Draws of a stranger that shares no text; in a dataset of two classes one in a million is none then.
+_DRAWS = 20
+# Thresholds are as good as one another within this share of the standard error of the number of pairs between them.
+_AS_GOOD = 0.5
+# Shorter than this, what is left of a unit row without the mean is rounding.
+_LEAST_LENGTH = 1e-4
 
 OPTIONS = (
     Option("against", Choice(names=("captions", "labels", "boxes")), "captions", "texts to compare"),
@@ -69,8 +75,8 @@ def find_mismatches(columns: Columns, options: Values) -> Verdicts:
         found = margins(columns.vectors, texts.vectors, texts.owner)
         if not by_text:
             found = combine_margins(found, item, how)
-        values, flag = found.own, "--min-margin"
-        limits = np.full(len(values), options.min_margin) if options.min_margin is not None else found.thresholds()
+        values, flag = found.beyond_expected, "--min-margin"
+        limits = np.full(len(values), options.min_margin if options.min_margin is not None else found.threshold())
         kept = values >= limits
     else:
         values, flag = (texts.scores if by_text else cosines[subjects]), "--min-score"
@@ -205,25 +211,34 @@ class Margins(NamedTuple):
     own : numpy.ndarray
         Shape (M,), float64: own score in standard deviations above the scores with other pictures.
     strangers : numpy.ndarray
-        Shape (M,), float64: the same with one other picture; what mismatched pairs look like.
-    lift : numpy.ndarray
-        Shape (M,), float64: what a stranger has more, on average, for the number of its texts; 0 of single texts.
+        Shape (S, M), float64: the same with each of S other pictures; what mismatched pairs look like.
+    expected : numpy.ndarray
+        Shape (M,), float64: what each is expected to have more than others, by what is known of it beforehand.
     """
 
     own: Scores
     strangers: Scores
-    lift: Scores
+    expected: Scores
 
-    def thresholds(self) -> Scores:
-        """The margin of each below which it counts as a stranger's, shape (M,); see :func:`mismatch_threshold`."""
-        return self.lift + mismatch_threshold(self.own - self.lift, self.strangers - self.lift)
+    @property
+    def beyond_expected(self) -> Scores:
+        """Own margins less what is expected of them, shape (M,): one threshold holds for all."""
+        return self.own - self.expected
+
+    def threshold(self) -> float:
+        """Where :attr:`beyond_expected` counts as a stranger's, below; see :func:`mismatch_threshold`."""
+        return mismatch_threshold(self.beyond_expected, (self.strangers - self.expected).ravel())
 
 
 def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 0) -> Margins:
     """Compare each text with its own picture and with others of the dataset.
 
-    A cosine similarity alone says little: some texts are similar to everything. Against the mean and deviation of
-    the same text over other pictures, and of the same picture over other texts, it says how well the two fit.
+    A cosine similarity alone says little: some pictures are similar to all texts. So what all pictures have in common
+    is taken away from each, and from each text what all texts have; then the deviations of the same text over other
+    pictures, and of the same picture over other texts, are the unit.
+
+    A vague text ("a small thing") is similar to everything, and fits its own picture little better, which is no fault
+    of it. What own margins have to do with the mean similarity to all pictures is what is expected of a text.
 
     Parameters
     ----------
@@ -234,17 +249,24 @@ def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 
     owner : numpy.ndarray
         Shape (M,), int64: the picture that each text belongs to.
     seed : int
-        Of the strangers. All texts of a picture have the same one, since wrong captions come from one item as well; it
-        has none of these texts itself, as another picture of the same class has.
+        Of the strangers. All texts of a picture have the same ones, since wrong captions come from one item as well;
+        they have none of these texts themselves, as another picture of the same class has.
     """
     rng = np.random.default_rng(seed)
-    pictures = images[_sample(len(images), rng)]
-    sentences = texts[_sample(len(texts), rng)]
-    by_text, by_picture = _profile(texts, pictures), _profile(images, sentences)
-    other = _strangers(texts, owner, len(images), rng)[owner]
-    own = _standardised(exact_scores(images[owner], texts), by_text, (by_picture[0][owner], by_picture[1][owner]))
-    strange = _standardised(exact_scores(images[other], texts), by_text, (by_picture[0][other], by_picture[1][other]))
-    return Margins(own, strange, np.zeros(len(own)))
+    to_all = (texts @ images.mean(axis=0, dtype=np.float64).astype(np.float32)).astype(np.float64)
+    images, texts = _centred(images), _centred(texts)
+    by_text = _deviations(texts, images[_sample(len(images), rng)])
+    by_picture = _deviations(images, texts[_sample(len(texts), rng)])
+
+    def margins_with(pictures: IntArray) -> Scores:
+        scores = scores_at(images, pictures, texts, np.arange(len(texts)))
+        values: Scores = (scores / np.sqrt(by_text * by_picture[pictures])).round(6)
+        return values
+
+    number = min(max(_STRANGE_MARGINS // len(texts), _FEWEST_STRANGERS), _MOST_STRANGERS)
+    strangers = [margins_with(other[owner]) for other in _strangers(texts, owner, len(images), number, rng)]
+    own = margins_with(owner)
+    return Margins(own, np.stack(strangers), _explained(own, to_all))
 
 
 def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
@@ -252,7 +274,7 @@ def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
 
     The best of five strangers is better than one alone: own texts combined are compared with as many strangers' texts
     combined. Where items have unequal numbers of texts, what more texts give is fitted as a multiple of the number's
-    logarithm (as the expected maximum of so many draws grows), and taken from both.
+    logarithm (as the expected maximum of so many draws grows), and expected of them, like what was of the texts.
 
     Parameters
     ----------
@@ -265,11 +287,19 @@ def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
     """
     counts = np.bincount(item)
     told = np.flatnonzero(counts)
-    own, strangers = (combine(values, item, len(counts), how)[told] for values in (found.own, found.strangers))
-    number = np.log(counts[told])
-    spread = number - number.mean()
-    slope = float(spread @ strangers / (spread @ spread)) if np.ptp(number) else 0.0
-    return Margins(own, strangers, slope * spread)
+    own, expected, *strangers = (
+        combine(values, item, len(counts), how)[told] for values in (found.own, found.expected, *found.strangers)
+    )
+    by_number = _explained(np.mean(strangers, axis=0) - expected, np.log(counts[told]))
+    return Margins(own, np.stack(strangers), expected + by_number)
+
+
+def _explained(values: Scores, by: Scores) -> Scores:
+    """The part of values (M,) that another quantity explains, by a straight line through both means."""
+    spread = by - by.mean()
+    slope = float(spread @ values / (spread @ spread)) if np.ptp(by) else 0.0
+    part: Scores = (slope * spread).round(6)
+    return part
 
 
 def _sample(count: int, rng: np.random.Generator) -> IntArray:
@@ -277,33 +307,41 @@ def _sample(count: int, rng: np.random.Generator) -> IntArray:
     return np.sort(rng.permutation(count)[:1024]).astype(np.int64)
 
 
-def _profile(rows: FloatArray, sample: FloatArray) -> tuple[Scores, Scores]:
-    """Mean and deviation of each row's scores over a sample of the other kind, a block at a time."""
+def _centred(rows: FloatArray) -> FloatArray:
+    """Unit rows less their mean, of unit length again; 0 where nothing is left."""
+    found: FloatArray = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    found *= np.where(length < _LEAST_LENGTH, 0, 1 / np.maximum(length, _LEAST_LENGTH))
+    return found
+
+
+def _deviations(rows: FloatArray, sample: FloatArray) -> Scores:
+    """The deviation of each row's scores over a sample of the other kind, shape (N,); a block at a time."""
     blocks = [rows[start : start + 4096].astype(np.float64) @ sample.T for start in range(0, len(rows), 4096)]
-    mean = np.concatenate([block.mean(axis=1) for block in blocks])
-    deviation = np.concatenate([block.std(axis=1) for block in blocks])
-    return mean, np.maximum(deviation, 1e-6)
+    deviations: Scores = np.maximum(np.concatenate([block.std(axis=1) for block in blocks]), 1e-6)
+    return deviations
 
 
-def _strangers(texts: FloatArray, owner: IntArray, count: int, rng: np.random.Generator) -> IntArray:
-    """Another picture for each of ``count``, shape (count,), drawn anew while it has one of the same texts itself."""
-    other = (np.arange(count) + rng.integers(1, max(count, 2), size=count)) % count
+def _strangers(
+    texts: FloatArray, owner: IntArray, count: int, number: int, rng: np.random.Generator
+) -> Iterator[IntArray]:
+    """Another picture for each of ``count``, shape (count,), drawn anew while it has one of the same texts itself;
+    a ``number`` of times."""
     _, kind = np.unique(
         np.ascontiguousarray(texts).view(f"V{texts.itemsize * texts.shape[1]}").ravel(), return_inverse=True
     )
     has = np.unique(owner * len(texts) + kind)
-    for _ in range(_DRAWS):
-        shared = np.unique(owner[np.isin(other[owner] * len(texts) + kind, has)])
-        if not len(shared):
-            break
-        other[shared] = (shared + rng.integers(1, max(count, 2), size=len(shared))) % count
-    return other
-
-
-def _standardised(scores: FloatArray, one: tuple[Scores, Scores], two: tuple[Scores, Scores]) -> Scores:
-    means, deviations = (one[0] + two[0]) / 2, np.sqrt(one[1] * two[1])
-    values: Scores = ((scores - means) / deviations).round(6)
-    return values
+    for _ in range(number):
+        other = (np.arange(count) + rng.integers(1, max(count, 2), size=count)) % count
+        doubtful = np.arange(len(texts))
+        for _ in range(_DRAWS):
+            is_shared = np.isin(other[owner[doubtful]] * len(texts) + kind[doubtful], has)
+            shared = np.unique(owner[doubtful[is_shared]])
+            if not len(shared):
+                break
+            other[shared] = (shared + rng.integers(1, max(count, 2), size=len(shared))) % count
+            doubtful = np.flatnonzero(np.isin(owner, shared))
+        yield other
 
 
 def mismatch_threshold(own: Scores, strangers: Scores) -> float:
@@ -314,6 +352,9 @@ def mismatch_threshold(own: Scores, strangers: Scores) -> float:
     for the share of wrong pairs, these are F_own(t) - w F_strangers(t) and w - w F_strangers(t). Nothing is assumed
     of how right pairs are spread: vague captions ("a small thing") give them a long lower tail.
 
+    The numbers of wrong pairs at the upper end of ``strangers`` are small, and chance decides between thresholds
+    there: of those that are as good as the best one the threshold takes the widest gap between margins.
+
     Raises
     ------
     OptionError
@@ -323,8 +364,12 @@ def mismatch_threshold(own: Scores, strangers: Scores) -> float:
     own = np.sort(own)
     usual = int(np.searchsorted(own, mixture.right_mean)) + 1
     below = np.searchsorted(np.sort(strangers), own[:usual]) / len(strangers)
-    mistakes = np.arange(len(below)) / len(own) - 2 * mixture.wrong_share * below
-    first = int(mistakes.argmin())
+    number = np.arange(len(below))
+    mistakes = number - 2 * mixture.wrong_share * len(own) * below
+    best = int(mistakes.argmin())
+    as_good = mistakes - mistakes[best] <= _AS_GOOD * np.sqrt(np.abs(number - best))
+    gaps = np.where(as_good, np.diff(own[:usual], prepend=own[0]), -1)
+    first = int(gaps.argmax())
     return float(own[max(first - 1, 0)] + own[first]) / 2
 
 

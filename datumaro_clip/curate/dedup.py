@@ -248,8 +248,7 @@ def _sentence(each: Duplicate) -> str:
     if each.difference is None:
         return f"an altered copy: once aligned, pixels correlate by {each.match.correlation:.3f}"
     x, y = each.difference.centres[0]
-    levels = f"{each.difference.levels:.0f} of 255 grey levels"
-    return f"an altered copy: in the same place, size and light it differs by {levels} at most, at ({x}, {y})"
+    return f"an altered copy: at most {each.difference.levels:.0f} of 255 grey levels apart, at ({x}, {y})"
 
 
 def _refusal(difference: Difference, other: ItemKey) -> str:

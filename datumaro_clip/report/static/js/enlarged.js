@@ -13,7 +13,7 @@ export function Enlarged() {
   }, [isOpen]);
   if (!isOpen) return null;
   const row = state.enlarged;
-  const { record, labels = [], captions = [], failure, places = [] } = cards[row];
+  const { record, labels = [], captions = [], failure } = cards[row];
   const group = groupOf(row);
   return html`<dialog ref=${dialog} aria-labelledby="enlargedTitle" onClose=${() => update({ enlarged: -1 })} onClick=${(/** @type {Event} */ event) => event.target === dialog.current && dialog.current?.close()}>
     <div class="sheet">
@@ -31,28 +31,41 @@ export function Enlarged() {
         ${captions.length ? html`<dt>Captions</dt><dd>${captions.map((text, at) => html`<p key=${at}>${text}</p>`)}</dd>` : null}
         ${failure ? html`<dt>Picture</dt><dd>${failure}</dd>` : null}
       </dl>
-      ${places.length ? html`<figure class="places"><figcaption>Where they differ, enlarged</figcaption>${places.map((number) => html`<img key=${number} src=${pictureAt(number)} alt="" />`)}</figure>` : null}
       ${data.judged ? html`<footer><${Boxes} row=${row} />
         ${group.length > 1 && !stays(row) ? html`<button type="button" class="plain" onClick=${() => keepInstead(row)}>Keep this instead</button>` : null}</footer>` : null}
     </div>
   </dialog>`;
 }
 
-/** @param {{row: number}} props */
+/** Ways to look at a card: first where it differs from its look-alike, then beside its partner. @param {{row: number}} props */
 function Views({ row }) {
-  const [way, setWay] = useState("side by side");
-  const [share, setShare] = useState(50);
   const partner = partnerOf(row);
-  // What stays is on the left.
-  const [left, right] = cards[row].record.representative || cards[row].record.resembles ? [partner, row] : [row, partner];
-  if (partner < 0) return html`<div class="sides one"><${View} row=${row} /></div>`;
-  return html`<div class="ways" role="group" aria-label="How to compare">${["side by side", "slider"].map((name) => html`<button key=${name} type="button" aria-pressed=${way === name} onClick=${() => setWay(name)}>${name}</button>`)}</div>
-    ${way === "slider"
-      ? html`<div class="overlay"><img src=${pictureAt(cards[left].picture)} alt=${cards[left].record.id} /><img src=${pictureAt(cards[right].picture)} alt=${cards[right].record.id} style=${{ clipPath: `inset(0 0 0 ${share}%)` }} />
-        <i style=${{ left: `${share}%` }}></i><input type="range" min="0" max="100" value=${share} aria-label="Where the pictures meet" onInput=${(/** @type {Event} */ event) => setShare(Number(/** @type {HTMLInputElement} */ (event.target).value))} />
-        <p><span>${cards[left].record.id}</span><span>${cards[right].record.id}</span></p></div>`
-      : html`<div class="sides"><${View} row=${left} /><${View} row=${right} /></div>`}`;
+  const ways = [...(cards[row].places?.length === 2 ? ["where they differ"] : []), ...(partner < 0 ? ["picture"] : ["side by side", "slider"])];
+  const [way, setWay] = useState(ways[0]);
+  return html`${ways.length < 2 ? null : html`<div class="ways" role="group" aria-label="How to compare">${ways.map((name) => html`<button key=${name} type="button" aria-pressed=${way === name} onClick=${() => setWay(name)}>${name}</button>`)}</div>`}
+    ${way === "picture" ? html`<div class="sides one"><${View} row=${row} /></div>` : html`<${VIEWS[way]} row=${row} partner=${partner} />`}`;
 }
+
+/** What stays is on the left. @param {number} row @param {number} partner */
+function inOrder(row, partner) {
+  return cards[row].record.representative || cards[row].record.resembles ? [partner, row] : [row, partner];
+}
+
+/** @type {Record<string, (props: {row: number, partner: number}) => unknown>} */
+const VIEWS = {
+  "where they differ": ({ row }) => {
+    const { record, places = [] } = cards[row];
+    return html`<div class="sides places">${[record.resembles, record].map((shown, at) => html`<figure key=${at}><img src=${pictureAt(places[1 - at])} alt=${`The place in ${shown?.id}, enlarged`} /><figcaption><b>${shown?.id}</b></figcaption></figure>`)}</div>`;
+  },
+  "side by side": ({ row, partner }) => html`<div class="sides">${inOrder(row, partner).map((shown) => html`<${View} key=${shown} row=${shown} />`)}</div>`,
+  slider: ({ row, partner }) => {
+    const [share, setShare] = useState(50);
+    const [left, right] = inOrder(row, partner).map((shown) => cards[shown]);
+    return html`<div class="overlay"><img src=${pictureAt(left.picture)} alt=${left.record.id} /><img src=${pictureAt(right.picture)} alt=${right.record.id} style=${{ clipPath: `inset(0 0 0 ${share}%)` }} />
+        <i style=${{ left: `${share}%` }}></i><input type="range" min="0" max="100" value=${share} aria-label="Where the pictures meet" onInput=${(/** @type {Event} */ event) => setShare(Number(/** @type {HTMLInputElement} */ (event.target).value))} />
+        <p><span>${left.record.id}</span><span>${right.record.id}</span></p></div>`;
+  },
+};
 
 /** @param {{row: number}} props */
 function View({ row }) {
