@@ -54,7 +54,7 @@ def test_a_part_that_is_missing_keeps_both_pictures_and_a_copy_still_goes(tmp_pa
     told = {one.key.id: one for one in read_decisions(tmp_path / "report" / "decisions.jsonl").decisions}
     assert told["copy"].action == "drop"
     assert told["copy"].score < told["copy"].threshold
-    assert "255 grey levels at most" in told["copy"].detail
+    assert "at most 2 of 255 grey levels apart" in told["copy"].detail
     look_alike = told["lacking"]
     assert (look_alike.action, look_alike.reason) == ("keep", "look_alike")
     assert look_alike.resembles == items[0].key
