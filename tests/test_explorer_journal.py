@@ -103,6 +103,15 @@ def test_proposals_that_a_person_keeps_become_exceptions(tmp_path: Path):
     assert (dropped.key, dropped.action, dropped.reason) == (B, "drop", "by_hand")
 
 
+@pytest.mark.parametrize("id", ["#1", "{", "a@b", "\udcff", "two\nlines"])
+def test_an_item_of_any_name_stays_whatever_a_tool_proposes(tmp_path: Path, id: str):
+    """A line that begins with # is a comment where ids are written as they are."""
+    key = ItemKey(id, "train")
+    Journal(tmp_path).add([Choice(key, "keep")], 0)
+    assert read_exceptions(tmp_path / "except.txt") == {key}
+    assert [one.key for one in read_decisions(tmp_path / "decisions.jsonl").decisions] == [key]
+
+
 def test_an_unknown_action_is_refused():
     with pytest.raises(DecisionError, match="unknown action 'eat'"):
         Choice(A, "eat")

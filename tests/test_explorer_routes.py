@@ -245,6 +245,14 @@ def test_tags_are_a_column_from_then_on(page: TestClient):
     tags = answer["tags"]
     assert tags["values"] == ["night"]
     assert np.flatnonzero(np.diff(tags["starts"])).tolist() == [5]
+    for version in (2, 3):
+        answer = page.post("/explore/api/undo", json={"version": version, "store": overview(page)["version"]}).json()
+    assert answer["tags"]["data"] == []
+
+
+def test_a_column_of_tags_is_sent_only_where_tags_were_changed(page: TestClient):
+    """It has a number for every item of the store, and would go with every click."""
+    assert "tags" not in decide(page, [{"row": 4, "action": "drop"}], 0).json()
 
 
 def test_a_tool_is_run_and_its_proposals_are_reviewed(page: TestClient, store: Path):

@@ -202,8 +202,18 @@ class DecisionLog:
 
 def write_decisions(path: str | os.PathLike[str], log: DecisionLog) -> None:
     """Write a log as JSON lines: a header, then one decision a line; equal logs give equal bytes."""
-    lines = [_dump(as_header(log)), *(_dump(as_record(decision)) for decision in log.decisions)]
-    write_text(path, "\n".join(lines) + "\n")
+    write_lines(path, log, [as_line(decision) for decision in log.decisions])
+
+
+def write_lines(path: str | os.PathLike[str], log: DecisionLog, lines: Sequence[str]) -> None:
+    """Write decisions that are lines already, as :func:`as_line` makes them, below a log's header."""
+    header = _dump(as_header(log) | {"decisions": len(lines)})
+    write_text(path, "\n".join([header, *lines]) + "\n")
+
+
+def as_line(decision: Decision) -> str:
+    """A decision as a line of ``decisions.jsonl``."""
+    return _dump(as_record(decision))
 
 
 def read_decisions(path: str | os.PathLike[str]) -> DecisionLog:

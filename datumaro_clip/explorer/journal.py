@@ -7,12 +7,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.curate.decisions import Decision, DecisionLog, as_line, write_lines
 from datumaro_clip.errors import DecisionConflictError, DecisionError, with_cure
+from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 #: What a person can do about an item or an annotation. ``accept`` follows a proposal that does not drop; ``split``
@@ -61,6 +63,11 @@ class Choice:
         if (self.action == "split") != (self.group is not None):
             raise DecisionError(f"item '{self.key}': {self.action!r} and the group {self.group} do not go together")
 
+    @cached_property
+    def line(self) -> str:
+        """What it means for the dataset, as a line of ``decisions.jsonl``: made once, written with every click."""
+        return as_line(_decision(self))
+
 
 class Journal:
     """The choices about one store, in a directory of their own.
@@ -92,6 +99,11 @@ class Journal:
     def undoable(self) -> int:
         """How many lines can still be taken back."""
         return len(self._standing())
+
+    @property
+    def has_tags(self) -> bool:
+        """Whether a tag was ever added or taken away, be it undone since."""
+        return any(choice.tag for line in self._lines if isinstance(line, list) for choice in line)
 
     def choices(self) -> list[Choice]:
         """The latest choice about each subject, then the groups, then the tags that stand, in the journal's order."""
@@ -140,16 +152,6 @@ class Journal:
             raise DecisionError("there is nothing left to undo")
         return self._append(last, {"undo": last}, seen)
 
-    def log(self) -> DecisionLog:
-        """The choices as the decisions that ``datum-clip decisions apply`` obeys."""
-        return DecisionLog(
-            "explorer", {}, None, tuple(_decision(choice) for choice in self.choices() if choice.action != "split")
-        )
-
-    def exceptions(self) -> list[ItemKey]:
-        """The items that a person keeps although a tool proposed to drop them, as ``--except`` reads them."""
-        return [c.key for c in self.choices() if c.action == "keep" and c.annotation is None]
-
     def _standing(self) -> list[list[Choice]]:
         """The lines with choices that no later line takes back."""
         undone = {line for line in self._lines if isinstance(line, int)}
@@ -170,10 +172,17 @@ class Journal:
             except OSError as exc:
                 raise DecisionError(f"the decision was not written: {with_cure(exc)}") from exc
             self._lines.append(line)
-            write_decisions(self.directory / DECISIONS, self.log())
-            names = "".join(f"{key.id}@{key.subset}\n" for key in self.exceptions())
-            (self.directory / EXCEPTIONS).write_text(names, encoding="utf-8")
+            self._write_files()
             return self.version
+
+    def _write_files(self) -> None:
+        """Write what follows from the choices: ``decisions apply`` reads the one file, ``--except`` the other."""
+        choices = self.choices()
+        lines = [choice.line for choice in choices if choice.action != "split"]
+        write_lines(self.directory / DECISIONS, DecisionLog("explorer", {}, None, ()), lines)
+        # As JSON, since an id may begin with "#", which is a comment there, or hold bytes that are no UTF-8.
+        kept = [f"{choice.line}\n" for choice in choices if choice.action == "keep" and choice.annotation is None]
+        write_text(self.directory / EXCEPTIONS, "".join(kept))
 
 
 def _decision(choice: Choice) -> Decision:

@@ -82,6 +82,11 @@ class Seen:
         return dumps([key.id for key in self.snapshot.facts.keys])
 
     @cached_property
+    def rows(self) -> dict[ItemKey, int]:
+        """The row of each item: every click asks for those of all that is proposed and decided."""
+        return {key: row for row, key in enumerate(self.snapshot.facts.keys)}
+
+    @cached_property
     def regions(self) -> Regions:
         """What the map is divided into, and the names."""
         there = self.snapshot.index.targets[PICTURES].items
@@ -262,18 +267,20 @@ class Workbench:
             told
             for tool, one in self.runs.proposals()
             if one.action != "keep" or one.reason or one.group is not None
-            if (told := _proposal(seen.snapshot, tool, one))
+            if (told := _proposal(seen.rows, tool, one))
         ]
 
     def decided(self, seen: Seen) -> Json:
         """The choices about the items of a version, and the tags that follow from them."""
-        choices = self.journal.choices()
-        rows = [(seen.snapshot.find(choice.key), choice) for choice in choices]
-        told = [_choice(row, choice) for row, choice in rows if row is not None]
-        answer: Json = {"version": self.journal.version, "undoable": self.journal.undoable, "choices": told}
-        tags = [(row, choice) for row, choice in rows if row is not None and choice.tag]
-        if tags or self.journal.version:
-            answer["tags"] = _tags(tagged(seen.snapshot, [(r, c.tag, c.action == "tag") for r, c in tags]))
+        rows = [(row, choice) for choice in self.journal.choices() if (row := seen.rows.get(choice.key)) is not None]
+        answer: Json = {
+            "version": self.journal.version,
+            "undoable": self.journal.undoable,
+            "choices": [_choice(row, choice) for row, choice in rows],
+        }
+        if self.journal.has_tags:
+            changes = [(row, choice.tag, choice.action == "tag") for row, choice in rows if choice.tag]
+            answer["tags"] = _tags(tagged(seen.snapshot, changes))
         return answer
 
     def decide(self, seen: Seen, changes: Iterable[Mapping[str, Any]], version: int) -> None:
@@ -307,11 +314,11 @@ class Workbench:
         self.journal.add(choices, version)
 
 
-def _proposal(snapshot: Snapshot, tool: str, one: Decision) -> Json | None:
-    row = snapshot.find(one.key)
+def _proposal(rows: Mapping[ItemKey, int], tool: str, one: Decision) -> Json | None:
+    row = rows.get(one.key)
     if row is None:
         return None
-    keeper = None if one.representative is None else snapshot.find(one.representative)
+    keeper = None if one.representative is None else rows.get(one.representative)
     told = {name: getattr(one, name) for name in ("action", "reason", "detail", "score", "threshold", "annotation")}
     told |= {"group": one.group, "keeper": keeper, "rank": one.rank, "label": one.label, "text": one.text}
     return {"row": row, "tool": tool, **{name: value for name, value in told.items() if value is not None}}
