@@ -79,12 +79,12 @@ def keys_of(store: Path) -> list[ItemKey]:
     return [ItemKey(item.id, item.subset) for item in Dataset.import_from(str(store), "clip_mmap")]
 
 
-def propose(folder: Path, groups: list[list[ItemKey]]) -> Path:
-    """Write down groups of near copies as the tool does; the first of each stays."""
+def propose(folder: Path, groups: list[list[ItemKey]], reason: str = "near_duplicate") -> Path:
+    """Write down groups of near copies, or of others, as the tool does; the first of each stays."""
     told: list[Decision] = []
     for number, (keeper, *others) in enumerate(groups):
         told.append(Decision(keeper, "keep", group=number))
-        told += [Decision(key, "drop", "near_duplicate", group=number, representative=keeper) for key in others]
+        told += [Decision(key, "drop", reason, group=number, representative=keeper) for key in others]
     folder.mkdir(exist_ok=True)
     path = folder / "proposals-clip_dedup.jsonl"
     write_decisions(path, DecisionLog("clip_dedup", {}, None, tuple(told)))

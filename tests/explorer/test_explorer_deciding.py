@@ -45,7 +45,7 @@ def test_a_lasso_is_tagged_exported_and_taken_back(page: Page, made: Path):
     page.tab.get_by_role("button", name=f"{selected} decisions").click()
     page.tab.locator("dialog select").first.select_option("selection")
     with page.tab.expect_download() as download:
-        page.tab.get_by_role("link", name=f"Download ids of {selected}").click()
+        page.tab.get_by_role("button", name=f"Download ids of {selected}").click()
     ids = Path(download.value.path()).read_text().split()
     assert len(ids) == selected
     page.tab.get_by_label("Format").fill("coco")
@@ -54,6 +54,12 @@ def test_a_lasso_is_tagged_exported_and_taken_back(page: Page, made: Path):
     page.tab.get_by_text("Written to").wait_for()
     exported = Dataset.import_from(str(made / "store-decisions" / "exports" / "middle"), "coco")
     assert {f"{item.id}@{item.subset}" for item in exported} == set(ids)
+    page.tab.get_by_role("button", name=f"{selected} decisions").click()
+    page.tab.get_by_label("Format").fill("coco")
+    page.tab.get_by_label("New folder").fill("middle")
+    page.tab.get_by_role("button", name=f"Write {ITEMS} items").click()
+    page.tab.locator("dialog").get_by_text("there is a folder middle already").wait_for()
+    page.tab.keyboard.press("Escape")
     page.tab.keyboard.press("u")
     decided(page, 0)
 
@@ -214,6 +220,20 @@ def test_keys_may_be_pressed_faster_than_the_journal_is_written(page: Page, made
     }
     assert dropped == {keys[1], keys[7], keys[9]}
     sync_api.expect(page.tab.locator(".notice.wrong")).to_have_count(0)
+
+
+def test_a_decision_that_takes_its_time_is_said_to_be_written(page: Page):
+    """100,000 decisions take the service seconds."""
+    held: list[Any] = []
+    page.tab.route("**/explore/api/decisions?**", lambda route: held.append(route))
+    page.tab.route("**/explore/api/decisions", lambda route: held.append(route))
+    page.tab.get_by_role("button", name="Select all").click()
+    page.tab.get_by_role("button", name=f"Drop {ITEMS}").click()
+    page.tab.get_by_text("Writing …").wait_for()
+    [asked] = held
+    asked.continue_()
+    decided(page, ITEMS)
+    sync_api.expect(page.tab.get_by_text("Writing …")).to_have_count(0)
 
 
 def test_no_click_is_lost_when_the_service_is_killed(page: Page):

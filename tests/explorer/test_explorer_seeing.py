@@ -11,6 +11,7 @@ from browsers import axe_findings
 from datumaro.components.dataset import Dataset
 from explored import Page, Served, keys_of, propose
 
+from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
 from datumaro_clip.explorer.map import MAPPED_AT_ONCE
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.store import Header, create_store
@@ -111,6 +112,85 @@ def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path,
         assert page.tab.locator(".sides canvas").evaluate(painted) > 10
     page.close()
     path.unlink()
+
+
+def test_a_pair_of_which_one_picture_is_gone_says_so(browser: Any, shown: Served, made: Path):
+    """An image without an address is a broken one, and asks the service for a page that is not there."""
+    items = Dataset.import_from(str(made / "catalogue"), "coco")
+    gone = next(ItemKey(item.id, item.subset) for item in items if not (item.media and item.media.has_data))
+    path = propose(made / "shown-decisions", [[gone, next(key for key in keys_of(made / "store") if key != gone)]])
+    page = Page(browser, shown)
+    answers: list[int] = []
+    page.tab.on("response", lambda answer: answers.append(answer.status))
+    page.tab.get_by_role("button", name="Duplicates").click()
+    page.tab.locator(".sides .broken").get_by_text("The picture cannot be shown").wait_for()
+    page.tab.locator(".sides img").wait_for()
+    assert page.tab.get_by_role("button", name="Slider").is_disabled()
+    assert max(answers) < 400
+    page.close()
+    path.unlink()
+
+
+def test_what_is_only_similar_is_neither_a_leak_nor_a_conflict(browser: Any, shown: Served, made: Path):
+    keys = keys_of(made / "store")
+    pair = [next(key for key in keys if key.subset == subset) for subset in ("train", "val")]
+    path = propose(made / "shown-decisions", [pair], "semantic_duplicate")
+    page = Page(browser, shown, "/explore?room=duplicates")
+    page.tab.get_by_role("button", name="leaks 0").wait_for()
+    page.tab.locator(".card", has_text="What is at stake").get_by_text("train → val").wait_for()
+    sync_api.expect(page.tab.locator(".card .warn")).to_have_count(0)
+    propose(made / "shown-decisions", [pair])
+    page.tab.reload()
+    page.tab.get_by_role("button", name="leaks 1").wait_for()
+    page.tab.locator(".card .warn", has_text="leak: one picture is in both train and val").wait_for()
+    page.close()
+    path.unlink()
+
+
+def test_the_group_that_is_judged_is_in_view_in_a_long_list_and_the_last_is_reached(
+    browser: Any, shown: Served, made: Path
+):
+    keys = keys_of(made / "store")
+    path = propose(made / "shown-decisions", [keys[at : at + 2] for at in range(0, 80, 2)])
+    page = Page(browser, shown, "/explore?room=duplicates")
+    page.tab.wait_for_selector(".entry")
+    for _ in range(30):
+        page.tab.keyboard.press("j")
+    page.tab.get_by_text("Group 31 of 40").wait_for()
+    sync_api.expect(page.tab.locator(".entry[aria-current]")).to_be_in_viewport(ratio=0.95)
+    page.tab.locator(".groups .scroll").evaluate("(node) => node.scrollTo(0, node.scrollHeight)")
+    page.tab.locator(".groups li:last-child .entry").click()
+    page.tab.get_by_text("Group 40 of 40").wait_for()
+    page.close()
+    path.unlink()
+
+
+@pytest.mark.parametrize("room", ["duplicates", "review"])
+def test_a_room_does_not_say_that_nothing_waits_before_it_knows(browser: Any, shown: Served, room: str):
+    page = Page(browser, shown)
+    held: list[Any] = []
+    page.tab.route("**/explore/api/proposals?**", lambda route: held.append(route))
+    page.tab.goto(f"{shown.address}/explore?room={room}")
+    page.tab.get_by_text("Loading store …").wait_for()
+    sync_api.expect(page.tab.locator("main button")).to_have_count(0)
+    held[0].continue_()
+    page.tab.locator("main button.primary").wait_for()
+    page.close()
+
+
+@pytest.mark.parametrize("room", ["duplicates", "review"])
+def test_the_bar_at_the_foot_of_a_phone_covers_no_button(browser: Any, shown: Served, made: Path, room: str):
+    keys, folder = keys_of(made / "store"), made / "shown-decisions"
+    paths = [propose(folder, [keys[:3]]), folder / "proposals-clip_outliers.jsonl"]
+    told = tuple(Decision(key, "drop", "outlier") for key in keys[3:9])
+    write_decisions(paths[1], DecisionLog("clip_outliers", {}, None, told))
+    page = Page(browser, shown, f"/explore?room={room}", viewport={"width": 390, "height": 800})
+    page.tab.wait_for_selector(".judge")
+    foot, bar = (page.tab.locator(name).bounding_box() for name in (".judge", "nav.rooms"))
+    assert foot["y"] + foot["height"] == pytest.approx(bar["y"], abs=1)
+    page.close()
+    for path in paths:
+        path.unlink()
 
 
 def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served):

@@ -3,9 +3,12 @@
 
 import * as api from "./api.js";
 import { planeOf } from "./plane.js";
-import { choiceOf, data, ordered, recountVerdicts, state, update } from "./state.js";
+import { choiceOf, data, ordered, recountVerdicts, sayWrong, state, update } from "./state.js";
 import { Table } from "./table.js";
 import { say } from "./words.js";
+
+/** Milliseconds after which a person is told what the page waits for. */
+const SLOW = 400;
 
 /** @type {AbortController | null} */
 let searching = null;
@@ -36,11 +39,6 @@ export async function search(query, picture) {
   } catch (error) {
     if (!signal.aborted) sayWrong(error);
   }
-}
-
-/** @param {unknown} error */
-export function sayWrong(error) {
-  update({ notice: { text: error instanceof Error ? error.message : String(error), kind: "wrong" } });
 }
 
 /** @param {string} words */
@@ -115,7 +113,13 @@ let told = Promise.resolve(true);
 
 /** @param {() => Promise<boolean>} tell */
 function inTurn(tell) {
-  told = told.then(tell);
+  told = told.then(async () => {
+    const slow = setTimeout(() => update({ writing: true }), SLOW);
+    const done = await tell();
+    clearTimeout(slow);
+    if (state.writing) update({ writing: false });
+    return done;
+  });
   return told;
 }
 
@@ -238,14 +242,6 @@ export async function cancelJob() {
   if (state.job) await api.ask(`jobs/${state.job.id}`, { method: "DELETE" });
 }
 
-/**
- * Show a row in full, and have it in view.
- * @param {number} row
- */
-export function focusOn(row) {
-  update({ focus: row, object: -1 });
-}
-
 /** Rank everything by one row, or one of its boxes. @param {number} row @param {number} [box] */
 export function findSimilar(row, box) {
   update({ typed: "" });
@@ -259,9 +255,4 @@ export function moveFocus(by) {
   const at = rows.indexOf(state.focus);
   const to = at < 0 ? 0 : Math.max(0, Math.min(rows.length - 1, at + by));
   update({ focus: rows[to], object: -1 });
-}
-
-/** Have the page drawn again with what arrived meanwhile. */
-export function redraw() {
-  update({});
 }

@@ -49,20 +49,18 @@ export async function ask(path, options = {}) {
   }
 }
 
-/** @param {string} path @param {AbortSignal} [signal] */
-export async function askJson(path, signal) {
-  return (await ask(path, { signal })).json();
+/** @param {string} path */
+export async function askJson(path) {
+  return (await ask(path)).json();
 }
 
-/** @param {string} path @param {unknown} body @param {"POST" | "PUT" | "DELETE"} [method] */
-export async function tell(path, body, method = "POST") {
-  const answer = await ask(path, {
-    method,
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-    retry: false,
-  });
-  return answer.status === 204 ? null : answer.json();
+/**
+ * Tell the service something, once: it may have been heard although no answer came.
+ * @param {string} path @param {unknown} body
+ */
+export async function tell(path, body) {
+  const answer = await ask(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), retry: false });
+  return answer.json();
 }
 
 /** The version of the store that all rows are meant in. */
@@ -87,45 +85,4 @@ export async function scores(query, signal) {
   }
   const answer = await ask(`${query instanceof File ? "scores/picture" : "scores"}?version=${version()}`, asked);
   return new Float32Array(await answer.arrayBuffer());
-}
-
-/** @type {Map<number, any>} */
-const items = new Map();
-/** @type {Map<number, Promise<void>>} */
-const asked = new Map();
-
-/**
- * What is known of a row; null while it is being asked for.
- * @param {number} row
- */
-export function known(row) {
-  return items.get(row) ?? null;
-}
-
-/**
- * Ask for rows that are not known yet, a page at a time, and have the page drawn again when they are.
- * @param {Iterable<number>} rows
- */
-export function need(rows) {
-  const missing = [...rows].filter((row) => !items.has(row) && !asked.has(row));
-  for (let start = 0; start < missing.length; start += 120) {
-    const page = missing.slice(start, start + 120);
-    const answer = askJson(`items?version=${version()}&rows=${page.join(",")}`)
-      .then((found) => {
-        for (const item of found) items.set(item.row, item);
-        update({});
-      })
-      .catch((error) => {
-        for (const row of page) items.set(row, { row, missing: true });
-        update({ notice: { text: String(error.message), kind: "wrong" } });
-      })
-      .finally(() => page.forEach((row) => asked.delete(row)));
-    for (const row of page) asked.set(row, answer);
-  }
-}
-
-/** The picture of a row cannot be shown after all: its file is damaged. @param {number} row */
-export function lost(row) {
-  Object.assign(items.get(row) ?? {}, { missing: true });
-  update({});
 }

@@ -91,7 +91,7 @@ export class PointGrid {
  * Whether a ray to the right crosses the polygon an odd number of times.
  * @param {number} x @param {number} y @param {[number, number][]} polygon
  */
-export function isInside(x, y, polygon) {
+function isInside(x, y, polygon) {
   let inside = false;
   for (let at = 0, before = polygon.length - 1; at < polygon.length; before = at++) {
     const [x1, y1] = polygon[at];

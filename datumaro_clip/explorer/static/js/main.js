@@ -16,8 +16,9 @@ import { Review } from "./panes/review.js";
 import { Statistics } from "./panes/statistics.js";
 import { takePicture, Top } from "./panes/top.js";
 import { planeOf } from "./plane.js";
-import { data, recountVerdicts, state, subscribe, update } from "./state.js";
+import { data, recountVerdicts, sayWrong, state, subscribe, update } from "./state.js";
 import { Table } from "./table.js";
+import { beginTheme } from "./theme.js";
 import { fromAddress, toAddress, usualColour } from "./url.js";
 import { language, say } from "./words.js";
 
@@ -31,19 +32,24 @@ function App() {
   const [, redraw] = useState({});
   // As part of the first drawing: an effect waits for the next frame, and an answer that comes before it would not be drawn.
   useLayoutEffect(() => subscribe(() => redraw({})), []);
-  const rooms = { explore: Explore, duplicates: Duplicates, review: Review, statistics: Statistics, compare: Compare };
+  const rooms = { explore: Explore, duplicates: state.loading ? Loading : Duplicates, review: state.loading ? Loading : Review, statistics: Statistics, compare: Compare };
   return html`<${Top} />
     ${state.offline ? html`<p class="banner" role="alert">${say("offline")}</p>` : null}
     ${state.job ? html`<${Job} />` : null}
     <${rooms[state.room]} />
     <${Dialogs} />
-    ${state.notice ? html`<p class=${`notice ${state.notice.kind}`} role=${state.notice.kind === "wrong" ? "alert" : "status"}>${state.notice.text} <button class="icon" aria-label=${say("close")} onClick=${() => update({ notice: null })}>×</button></p>` : null}`;
+    ${state.writing ? html`<p class="notice" role="status">${say("writing")}</p>` : state.notice && !state.panel ? html`<p class=${`notice ${state.notice.kind}`} role=${state.notice.kind === "wrong" ? "alert" : "status"}>${state.notice.text} <button class="icon" aria-label=${say("close")} onClick=${() => update({ notice: null })}>×</button></p>` : null}`;
 }
 
 function Explore() {
   return html`<main class=${`room explore ${state.filtersOpen ? "filtering" : ""}`}>
     <${Facets} /><div class="middle"><${MapPane} /><${Gallery} /></div><${Detail} />
   </main>`;
+}
+
+/** Instead of a room that shows what is proposed and decided, until that is known. */
+function Loading() {
+  return html`<main class="room single" aria-busy="true"><p class="empty">${say("loading", { store: data.overview.name })}</p></main>`;
 }
 
 function Job() {
@@ -55,12 +61,7 @@ function Job() {
 
 async function start() {
   document.documentElement.lang = language;
-  try {
-    const theme = localStorage.getItem("theme");
-    if (theme) document.documentElement.dataset.theme = theme;
-  } catch {
-    // Nothing is kept in this browser: the system's choice stands.
-  }
+  beginTheme();
   const slow = setTimeout(() => root.append(Object.assign(document.createElement("p"), { className: "empty", textContent: say("reading") })), SLOW);
   const overview = await api.askJson("overview");
   data.overview = overview;
@@ -84,6 +85,7 @@ async function start() {
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => (event.preventDefault(), takePicture(event.dataTransfer?.files[0])));
   await Promise.all([act.refreshProposals(), act.refreshChoices()]);
+  update({ loading: false });
 }
 
 /** Take the state from the address. */
@@ -91,7 +93,7 @@ function go() {
   const said = fromAddress(location.search);
   Object.assign(state, said);
   if (state.plane === "objects") act.showPlane("objects", state.region);
-  act.search(said.query ?? null).catch(act.sayWrong);
+  act.search(said.query ?? null).catch(sayWrong);
   if (said.words) act.searchCaptions(said.words);
   update({ selected: new Set() });
 }

@@ -2,7 +2,6 @@
 // Which colour stands for what: the same class has the same colour in the map, the chips, the boxes and the bars.
 
 import { countValues, extent, NONE } from "./table.js";
-import { mixed, packed } from "./scatter.js";
 
 /** Told apart with the common colour-vision deficiencies, at 3:1 and more on both panels (Tol, "muted" and "bright", adapted). */
 export const CATEGORIES = /** @type {[number, number, number][]} */ ([
@@ -79,4 +78,22 @@ export function pixelsOf(inks, panel, ring) {
 /** @param {[number, number, number]} rgb */
 export function css([red, green, blue]) {
   return `rgb(${red} ${green} ${blue})`;
+}
+
+/**
+ * A colour as a pixel of little-endian RGBA memory.
+ * @param {[number, number, number]} rgb
+ */
+function packed([red, green, blue]) {
+  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+}
+
+/**
+ * A mixture of two colours.
+ * @param {[number, number, number]} one @param {[number, number, number]} other
+ * @param {number} share of the first
+ * @returns {[number, number, number]}
+ */
+function mixed(one, other, share) {
+  return /** @type {[number, number, number]} */ (one.map((part, at) => Math.round(part * share + other[at] * (1 - share))));
 }

@@ -2,7 +2,7 @@
 // Draws points into a picture's memory: no graphics card is asked, so it is the same on a remote desktop.
 
 /** What is drawn where: the middle of the canvas in map units, and pixels a unit. */
-export class View {
+class View {
   constructor() {
     this.x = 0;
     this.y = 0;
@@ -156,22 +156,4 @@ function disc(diameter, width) {
     for (let dx = -radius; dx <= radius; dx++)
       if (dx * dx + dy * dy <= 1.12 * (diameter / 2) ** 2 || (!dx && !dy)) offsets.push(dy * width + dx);
   return { offsets: Int32Array.from(offsets), radius };
-}
-
-/**
- * A colour as a pixel of little-endian RGBA memory.
- * @param {[number, number, number]} rgb
- */
-export function packed([red, green, blue]) {
-  return ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
-}
-
-/**
- * A mixture of two colours.
- * @param {[number, number, number]} one @param {[number, number, number]} other
- * @param {number} share of the first
- * @returns {[number, number, number]}
- */
-export function mixed(one, other, share) {
-  return /** @type {[number, number, number]} */ (one.map((part, at) => Math.round(part * share + other[at] * (1 - share))));
 }

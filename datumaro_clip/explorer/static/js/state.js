@@ -45,6 +45,8 @@ import { colouring } from "./palette.js";
  * @property {{id: string, tool: string, done: number, total: number, note: string} | null} job
  * @property {{text: string, kind: "said" | "wrong"} | null} notice
  * @property {boolean} offline
+ * @property {boolean} loading whether proposals and choices are still being asked for
+ * @property {boolean} writing whether choices take their time to be written down
  * @property {boolean} filtersOpen whether a narrow screen shows the filters
  */
 
@@ -76,6 +78,8 @@ export const state = {
   job: null,
   notice: null,
   offline: false,
+  loading: true,
+  writing: false,
   filtersOpen: false,
 };
 
@@ -119,6 +123,11 @@ export function update(changed) {
   for (const listener of listeners) listener(changed);
 }
 
+/** @param {unknown} error */
+export function sayWrong(error) {
+  update({ notice: { text: error instanceof Error ? error.message : String(error), kind: "wrong" } });
+}
+
 /**
  * Remember a result until one of its inputs is another object or value.
  * @template T
@@ -126,7 +135,7 @@ export function update(changed) {
  * @param {() => T} compute
  * @returns {() => T}
  */
-function derived(inputs, compute) {
+export function derived(inputs, compute) {
   /** @type {unknown[]} */
   let before = [NaN];
   /** @type {T} */
@@ -153,6 +162,12 @@ const inRegion = derived(
     for (let point = 0; point < inside.length; point++) if (inside[point]) rows[plane.rows[point]] = 1;
     return rows;
   },
+);
+
+/** A mask of all rows. */
+export const everything = derived(
+  () => [data.table],
+  () => new Uint8Array(data.table.count).fill(1),
 );
 
 /** Which rows pass what narrows, and how many. */
@@ -203,6 +218,15 @@ const WHOLE = new Set(["keep", "drop", "accept"]);
 export const choiceOf = derived(
   () => [state.choices],
   () => new Map(state.choices.filter((choice) => choice.annotation === undefined && WHOLE.has(choice.action)).map((choice) => [choice.row, choice])),
+);
+
+/** The rows that no person dropped. */
+export const remainingRows = derived(
+  () => [choiceOf(), data.table],
+  () => {
+    const chosen = choiceOf();
+    return Uint32Array.from({ length: data.table.count }, (_, row) => row).filter((row) => chosen.get(row)?.action !== "drop");
+  },
 );
 
 /** The latest choice about each annotation of a row. */
@@ -287,7 +311,7 @@ export const classInks = derived(
 );
 
 /** Words for the states that a row can be in; the order is that of the `decision` column's values. */
-export const VERDICTS = ["undecided", "proposed", "kept", "dropped"];
+const VERDICTS = ["undecided", "proposed", "kept", "dropped"];
 /** What an action makes of a row. @type {Record<string, number>} */
 const VERDICT_OF = { keep: 2, drop: 3 };
 

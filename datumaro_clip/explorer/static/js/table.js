@@ -20,6 +20,11 @@
  * @property {Uint32Array} [starts] for `categories`: where each row's values begin, and one more
  */
 
+/** Whether a column holds values that have names, and no numbers. @param {Column | ColumnSpec} column */
+export function isCategory({ kind }) {
+  return kind === "category" || kind === "categories";
+}
+
 /** Index of a row without a value. */
 export const NONE = 65535;
 
@@ -104,7 +109,7 @@ const EMPTY = new Uint16Array(0);
  * @param {Filter} filter
  * @returns {Uint8Array}
  */
-export function maskOf(table, column, filter) {
+function maskOf(table, column, filter) {
   const mask = new Uint8Array(table.count);
   if ("values" in filter) {
     const wanted = new Uint8Array(Math.max(column.values.length, 1));
@@ -178,19 +183,25 @@ export function countValues(table, column, mask) {
   return counts;
 }
 
+/** @type {WeakMap<Column, [number, number] | null>} */
+const extents = new WeakMap();
+
 /**
- * Least and greatest number of a column; null where no row has one.
+ * Least and greatest number of a column; null where no row has one. Found once, since a column does not change.
  * @param {Column} column
- * @returns {[number, number] | null}
  */
 export function extent(column) {
+  const known = extents.get(column);
+  if (known !== undefined) return known;
   let least = Infinity;
   let greatest = -Infinity;
   for (const value of column.data) {
     if (value < least) least = value;
     if (value > greatest) greatest = value;
   }
-  return least <= greatest ? [least, greatest] : null;
+  const found = least <= greatest ? /** @type {[number, number]} */ ([least, greatest]) : null;
+  extents.set(column, found);
+  return found;
 }
 
 /**

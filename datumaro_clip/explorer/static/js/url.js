@@ -3,6 +3,7 @@
 
 import { storeName } from "./api.js";
 import { data, idOf, state, subsetOf } from "./state.js";
+import { isCategory } from "./table.js";
 
 const ROOMS = ["explore", "duplicates", "review", "statistics", "compare"];
 
@@ -44,7 +45,7 @@ export function fromAddress(search) {
   for (const [name, column] of data.table.columns) {
     const given = said.getAll(name);
     if (!given.length) continue;
-    if (column.kind === "category" || column.kind === "categories") {
+    if (isCategory(column)) {
       const values = given.map((text) => column.values.indexOf(text)).filter((value) => value >= 0);
       if (values.length) filters.set(name, { values: new Set(values) });
     } else {

@@ -54,6 +54,7 @@ const WORDS = {
   height: ["Height", "Hauteur"],
   cosine: ["cosine", "cosinus"],
   utc: ["UTC", "UTC"],
+  pixels: ["pixels", "pixels"],
   undecided: ["undecided", "non décidé"],
   proposed: ["proposed to drop", "suppression proposée"],
   kept: ["kept by you", "gardé par vous"],
@@ -101,6 +102,7 @@ const WORDS = {
     "Carte de toutes les images : les semblables sont proches. Flèches : déplacer, plus et moins : zoomer. La galerie liste les mêmes images.",
   ],
   noMap: ["Pictures have no places yet. This command gives them some; then reload:", "Les images n'ont pas encore de place. Cette commande leur en donne ; puis rechargez :"],
+  copies1: ["1 group", "1 groupe"],
   copies: ["{n} groups", "{n} groupes"],
   reviewed: ["{n} reviewed", "{n} relus"],
   all: ["all", "tous"],
@@ -115,7 +117,7 @@ const WORDS = {
   amplified: ["both at {x} × {y}, ×{n}", "toutes deux en {x} × {y}, ×{n}"],
   stays: ["stays", "reste"],
   keepThis: ["Keep this instead", "Garder plutôt celle-ci"],
-  why: ["Why they are a copy", "Pourquoi c'est une copie"],
+  why: ["Why they are one group", "Pourquoi elles forment un groupe"],
   stake: ["What is at stake", "Ce qui est en jeu"],
   accept: ["Accept", "Accepter"],
   accepted: ["accepted by you", "accepté par vous"],
@@ -170,7 +172,7 @@ const WORDS = {
   close: ["Close", "Fermer"],
   tools: ["Run a tool", "Lancer un outil"],
   onWhat: ["On", "Sur"],
-  what: ["Of", "De"],
+  what: ["Items", "Éléments"],
   tool: ["Tool", "Outil"],
   looking: ["A tool is running; what it proposes is shown here when it has ended.", "Un outil tourne ; ses propositions seront montrées ici à la fin."],
   everything: ["everything ({n})", "tout ({n})"],
@@ -181,6 +183,7 @@ const WORDS = {
   conflict: ["Somebody else has decided meanwhile. Their decisions are loaded; decide again.", "Quelqu'un d'autre a décidé entre-temps. Ses décisions sont chargées ; recommencez."],
   changedStore: ["The store has changed. Reload to see it.", "Le magasin a changé. Rechargez pour le voir."],
   reading: ["Reading the store; the first time, 100,000 pictures take some seconds …", "Lecture du magasin ; la première fois, 100 000 images demandent quelques secondes …"],
+  writing: ["Writing …", "Écriture …"],
   loading: ["Loading {store} …", "Chargement de {store} …"],
   store: ["Store", "Magasin"],
   theme: ["Light or dark", "Clair ou sombre"],
@@ -234,6 +237,11 @@ export function say(name, values = {}) {
     const value = values[key];
     return typeof value === "number" ? count(value) : String(value ?? "");
   });
+}
+
+/** A tool's reason as people read it. @param {string} reason */
+export function spoken(reason) {
+  return reason.replaceAll("_", " ");
 }
 
 /** Whether a name is in the table. @param {string} name */

@@ -2,9 +2,9 @@
 // Two states side by side: before and after the decisions of a person, or this store and another one of the service.
 
 import { html, useEffect, useMemo, useState } from "../../vendor/htm-preact-3.1.1.js";
-import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data } from "../state.js";
+import { withValue } from "../fields.js";
+import { data, everything, remainingRows, sayWrong } from "../state.js";
 import { Table } from "../table.js";
 import { count, say } from "../words.js";
 import { charts, Coverage } from "./statistics.js";
@@ -13,22 +13,22 @@ export function Compare() {
   const others = data.overview.stores.filter((/** @type {string} */ name) => name !== data.overview.name);
   const [other, setOther] = useState("");
   return html`<main class="room sheets" tabindex="0">
-    ${others.length ? html`<label class="with">${say("compareWith")} <select value=${other} onChange=${(/** @type {Event} */ event) => setOther(/** @type {HTMLSelectElement} */ (event.target).value)}>
+    ${others.length ? html`<label class="with">${say("compareWith")} <select value=${other} onChange=${withValue(setOther)}>
       <option value="">${say("after")}</option>${others.map((/** @type {string} */ name) => html`<option key=${name} value=${name}>${name}</option>`)}</select></label>` : null}
     ${other ? html`<${WithStore} key=${other} name=${other} />` : html`<${AfterDecisions} />`}
   </main>`;
 }
 
 function AfterDecisions() {
-  const chosen = choiceOf();
-  const [all, after, rows] = useMemo(() => {
-    const mask = new Uint8Array(data.table.count).fill(1);
-    const left = mask.slice();
-    for (const [row, choice] of chosen) if (choice.action === "drop") left[row] = 0;
-    return [mask, left, Uint32Array.from(mask.keys()).filter((row) => left[row])];
-  }, [chosen]);
+  const rows = remainingRows();
+  const after = useMemo(() => {
+    const mask = new Uint8Array(data.table.count);
+    for (const row of rows) mask[row] = 1;
+    return mask;
+  }, [rows]);
+  const table = withoutDecisions(data.table);
   return html`<p class="legend"><i class="all"></i> ${say("before")}: ${count(data.table.count)} <i class="now"></i> ${say("after")}: ${count(rows.length)}</p>
-    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${charts({ table: withoutDecisions(data.table), mask: all }, { table: withoutDecisions(data.table), mask: after })}</div>`;
+    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${charts({ table, mask: everything() }, { table, mask: after })}</div>`;
 }
 
 /** @type {WeakMap<Table, Table>} */
@@ -45,10 +45,10 @@ function withoutDecisions(table) {
 /** @param {{name: string}} props */
 function WithStore({ name }) {
   const [table, setTable] = useState(/** @type {Table | null} */ (null));
-  useEffect(() => void loaded(name).then(setTable, act.sayWrong), []);
+  useEffect(() => void loaded(name).then(setTable, sayWrong), []);
   if (!table) return html`<p class="legend">${say("loading", { store: name })}</p>`;
   const mine = withoutDecisions(data.table);
-  const [all, others] = [mine, table].map((each) => ({ table: each, mask: new Uint8Array(each.count).fill(1) }));
+  const [all, others] = [{ table: mine, mask: everything() }, { table, mask: new Uint8Array(table.count).fill(1) }];
   return html`<p class="legend"><i class="all"></i> ${data.overview.name}: ${count(mine.count)} <i class="now"></i> ${name}: ${count(table.count)} <small>${say("shares")}</small></p>
     <div class="cards wide">${charts(all, others)}</div>`;
 }

@@ -4,13 +4,14 @@
 import { html, useMemo } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, subsetOf, update } from "../state.js";
-import { countValues } from "../table.js";
-import { count, date, isSaid, say, score, time } from "../words.js";
+import { numberText, shownColumns, title, unit, valueName } from "../columns.js";
 import { Icon } from "../icons.js";
-import { title, valueName } from "./facets.js";
+import { known, need } from "../items.js";
+import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, sayWrong, state, subsetOf, update } from "../state.js";
+import { countValues, isCategory } from "../table.js";
+import { count, isSaid, say, score, spoken, time } from "../words.js";
 import { Frames } from "./frames.js";
-import { Thumbnail } from "./thumbnail.js";
+import { isMissing, Picture, Thumbnail } from "./pictures.js";
 
 const NEIGHBOURS = 8;
 
@@ -24,14 +25,14 @@ export function Detail() {
 
 /** @param {{row: number}} props */
 function One({ row }) {
-  api.need([row]);
-  const item = api.known(row);
+  need([row]);
+  const item = known(row);
   const [id, subset] = [idOf(row), subsetOf(row)];
   const match = data.table.column("match")?.data[row];
   const chosen = choiceOf().get(row)?.action;
-  const others = [...data.table.columns.values()].filter((column) => !["x", "y", "match", "subset", "decision", "width", "height"].includes(column.name));
+  const others = shownColumns().filter(({ name }) => !["match", "subset", "decision", "width", "height"].includes(name));
   return html`
-    <${Picture} item=${item} row=${row} />
+    <${Large} item=${item} row=${row} />
     <div class="verdicts">
       <button aria-pressed=${chosen === "keep"} class="keep" onClick=${() => act.decideRows(chosen === "keep" ? "clear" : "keep", [row])}>✓ ${say("keep")}</button>
       <button aria-pressed=${chosen === "drop"} class="drop" onClick=${() => act.decideRows(chosen === "drop" ? "clear" : "drop", [row])}>✕ ${say("drop")}</button>
@@ -49,10 +50,10 @@ function One({ row }) {
 }
 
 /** @param {{item: any, row: number}} props */
-function Picture({ item, row }) {
-  if (item?.missing || (item && !item.image_url)) return html`<div class="full broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
+function Large({ item, row }) {
+  const picture = html`<${Picture} row=${row} alt=${item?.captions?.[0]?.text} />`;
   return html`<div class="full">
-    ${item ? html`<button class="look" aria-label=${say("openPicture")} title=${`${say("openPicture")} (Enter)`} onClick=${() => update({ focus: row, panel: "picture" })}><img src=${item.image_url} alt=${item.captions?.[0]?.text ?? idOf(row)} /></button>` : html`<i class="shade"></i>`}
+    ${item && !isMissing(item) ? html`<button class="look" aria-label=${say("openPicture")} title=${`${say("openPicture")} (Enter)`} onClick=${() => update({ focus: row, panel: "picture" })}>${picture}</button>` : picture}
     <${Frames} item=${item} named=${true} fit="contain" picked=${state.object} onPick=${(/** @type {number} */ box) => act.findSimilar(row, box)} />
   </div>`;
 }
@@ -62,7 +63,7 @@ function Value({ column, row }) {
   if (column.kind === "number" || column.kind === "date") {
     const value = column.data[row];
     if (Number.isNaN(value)) return null;
-    return html`<dt>${title(column)}</dt><dd>${column.kind === "date" ? date(value) : count(Number(value.toPrecision(4)))}</dd>`;
+    return html`<dt>${title(column)}</dt><dd>${numberText(column, value)} ${unit(column)}</dd>`;
   }
   const values = [...data.table.valuesOf(column, row)];
   if (!values.length) return null;
@@ -80,7 +81,7 @@ function Captions({ item, row }) {
         const proposal = proposals.find((each) => each.annotation === caption.annotation && each.action === "drop");
         const share = range && caption.score !== null ? (caption.score - range[0]) / scale : null;
         const limit = range && proposal?.threshold !== undefined ? (proposal.threshold - range[0]) / scale : null;
-        return html`<li key=${at}><span>${caption.text} ${proposal ? html`<em class="proposed">◌ ${proposal.reason.replaceAll("_", " ")}</em>` : null}</span>
+        return html`<li key=${at}><span>${caption.text} ${proposal ? html`<em class="proposed">◌ ${spoken(proposal.reason)}</em>` : null}</span>
           ${share === null ? null : html`<svg viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label=${score(caption.score)}>
             <rect class="track" width="100" height="4" /><rect class=${proposal ? "weak" : "plain"} width=${100 * Math.max(0, Math.min(1, share))} height="4" />
             ${limit === null || limit < 0 || limit > 1 ? null : html`<rect class="limit" x=${100 * limit - 0.4} width="0.8" height="4" />`}</svg><span class="count">${score(caption.score)}</span>`}
@@ -93,10 +94,10 @@ function Captions({ item, row }) {
 function Nearest({ row }) {
   const found = nearestTo(row);
   if (!found.length) return null;
-  api.need(found.map((each) => each.row));
+  need(found.map((each) => each.row));
   return html`<h2>${say("nearest")} <small>${say("similarity")}</small></h2>
     <ul class="near">
-      ${found.map((each) => html`<li key=${each.row}><button title=${idOf(each.row)} onClick=${() => act.focusOn(each.row)}>
+      ${found.map((each) => html`<li key=${each.row}><button title=${idOf(each.row)} onClick=${() => update({ focus: each.row, object: -1 })}>
         <${Thumbnail} row=${each.row} named=${true} /><span class="score">${each.score.toFixed(2)}</span></button></li>`)}
     </ul>`;
 }
@@ -109,11 +110,10 @@ function nearestTo(row) {
   const found = nearest.get(row);
   if (found) return found;
   nearest.set(row, []);
-  const gone = new AbortController();
   api
-    .askJson(`neighbours?version=${api.version()}&row=${row}&k=${NEIGHBOURS}`, gone.signal)
-    .then((answer) => (nearest.set(row, answer), act.redraw()))
-    .catch(act.sayWrong);
+    .askJson(`neighbours?version=${api.version()}&row=${row}&k=${NEIGHBOURS}`)
+    .then((answer) => (nearest.set(row, answer), update({})))
+    .catch(sayWrong);
   return [];
 }
 
@@ -122,7 +122,7 @@ function History({ item, row }) {
   const proposed = (proposalsOf().get(row) ?? []).filter((each) => each.reason || each.action !== "keep");
   const chosen = state.choices.filter((choice) => choice.row === row);
   const lines = [
-    ...proposed.map((each) => ({ sign: "◌", kind: "proposed", who: each.tool, what: [each.reason.replaceAll("_", " "), each.detail].filter(Boolean).join(": "), number: each.score })),
+    ...proposed.map((each) => ({ sign: "◌", kind: "proposed", who: each.tool, what: [spoken(each.reason), each.detail].filter(Boolean).join(": "), number: each.score })),
     ...chosen.map((each) => ({ sign: each.action === "drop" ? "✕" : "✓", kind: each.action === "drop" ? "dropped" : "kept", who: say("you"), what: `${isSaid(each.action) ? say(each.action) : each.action}${each.tag ? ` ${each.tag}` : ""} · ${time(each.at)}`, number: undefined })),
   ];
   return html`<h2>${say("history")}</h2>
@@ -137,9 +137,9 @@ function Common() {
     for (const row of rows) found[row] = 1;
     return found;
   }, [rows]);
-  const columns = [...data.table.columns.values()].filter((column) => column.kind === "category" || column.kind === "categories");
+  const columns = [...data.table.columns.values()].filter((column) => isCategory(column));
   const shown = [...rows].slice(0, 9);
-  api.need(shown);
+  need(shown);
   return html`<h2>${say("selected", { n: rows.size })}</h2>
     <ul class="near">${shown.map((row) => html`<li key=${row}><button title=${idOf(row)} onClick=${() => act.select(new Set(), row)}><${Thumbnail} row=${row} named=${true} /></button></li>`)}</ul>
     <h2>${say("common")}</h2>

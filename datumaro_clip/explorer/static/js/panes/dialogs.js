@@ -4,10 +4,11 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
+import { withValue } from "../fields.js";
 import { bindings } from "../keys.js";
-import { choiceOf, data, ordered, state, update } from "../state.js";
-import { say } from "../words.js";
+import { data, ordered, remainingRows, sayWrong, state, update } from "../state.js";
 import { rowName } from "../url.js";
+import { say } from "../words.js";
 import { Viewer } from "./viewer.js";
 
 export function Dialogs() {
@@ -20,7 +21,8 @@ function Dialog({ body }) {
   const node = useRef(/** @type {HTMLDialogElement | null} */ (null));
   useLayoutEffect(() => node.current?.showModal(), []);
   return html`<dialog ref=${node} class=${state.panel} aria-labelledby="dialogTitle" onClose=${() => update({ panel: "" })} onClick=${(/** @type {Event} */ event) => event.target === node.current && update({ panel: "" })}>
-    <button class="icon close" aria-label=${say("close")} onClick=${() => update({ panel: "" })}>×</button><${body} /></dialog>`;
+    <button class="icon close" aria-label=${say("close")} onClick=${() => update({ panel: "" })}>×</button><${body} />
+    ${state.notice?.kind === "wrong" ? html`<p class="warn" role="alert">${state.notice.text}</p>` : null}</dialog>`;
 }
 
 function Help() {
@@ -35,7 +37,7 @@ function Tag() {
   const tagged = (action) => act.decideRows(action, rows, name.trim()).then((done) => done && update({ panel: "" }));
   return html`<h1 id="dialogTitle">${say("tagN", { n: rows.length })}</h1>
     <form onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), name.trim() && tagged("tag"))}>
-      <label>${say("tagName")} <input list="knownTags" value=${name} onInput=${(/** @type {Event} */ event) => setName(/** @type {HTMLInputElement} */ (event.target).value)} autofocus /></label>
+      <label>${say("tagName")} <input list="knownTags" value=${name} onInput=${withValue(setName)} autofocus /></label>
       <datalist id="knownTags">${known.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
       <p class="row"><button class="primary" disabled=${!name.trim()}>${say("tagN", { n: rows.length })}</button>
         <button type="button" class="plain" disabled=${!name.trim()} onClick=${() => tagged("untag")}>${say("untagN", { n: rows.length })}</button></p>
@@ -53,9 +55,9 @@ function Tools() {
   const rows = { selection: [...state.selected], matches: [...ordered()], all: null }[scope];
   return html`<h1 id="dialogTitle">${say("tools")}</h1>
     <form class="toolForm" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), act.runTool(name, given, rows ?? null))}>
-      <label>${say("tool")} <select value=${name} onChange=${(/** @type {Event} */ event) => (setName(/** @type {HTMLSelectElement} */ (event.target).value), setGiven({}))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
+      <label>${say("tool")} <select value=${name} onChange=${withValue((value) => (setName(value), setGiven({})))}>${tools.map((/** @type {any} */ each) => html`<option key=${each.name} value=${each.name}>${each.name}</option>`)}</select></label>
       <p>${ofFields(tool.summary)}</p>
-      <label>${say("onWhat")} <select value=${scope} onChange=${(/** @type {Event} */ event) => setScope(/** @type {HTMLSelectElement} */ (event.target).value)}>
+      <label>${say("onWhat")} <select value=${scope} onChange=${withValue(setScope)}>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}
         <option value="matches">${say("whatMatches", { n: ordered().length })}</option><option value="all">${say("everything", { n: data.table.count })}</option></select></label>
       ${tool.options.map((/** @type {any} */ option) => html`<${Field} key=${option.keyword} option=${option} value=${given[option.keyword]} change=${(/** @type {any} */ value) => {
@@ -75,11 +77,7 @@ function ofFields(text) {
 
 /** @param {{option: any, value: any, change: (value: any) => void}} props */
 function Field({ option, value, change }) {
-  /** @param {Event} event */
-  const text = (event) => {
-    const typed = /** @type {HTMLInputElement} */ (event.target).value;
-    change(typed === "" ? undefined : isNumber ? Number(typed) : option.type === "list" ? typed.split(",").map((each) => each.trim()) : typed);
-  };
+  const text = withValue((typed) => change(typed === "" ? undefined : isNumber ? Number(typed) : option.type === "list" ? typed.split(",").map((each) => each.trim()) : typed));
   const isNumber = option.type === "number" || option.type === "integer";
   const shown = option.default === null || option.default === undefined ? option.unset ?? "" : String(option.default);
   const field =
@@ -92,41 +90,50 @@ function Field({ option, value, change }) {
 }
 
 function Export() {
-  const dropped = new Set([...choiceOf()].filter(([, choice]) => choice.action === "drop").map(([row]) => row));
-  const remaining = data.table.count - dropped.size;
   const [copied, setCopied] = useState(false);
   const [format, setFormat] = useState("");
   const [path, setPath] = useState("");
   const [what, setWhat] = useState("remaining");
+  const [isWriting, setIsWriting] = useState(false);
   const [formats, setFormats] = useState(/** @type {string[]} */ ([]));
-  useEffect(() => void api.askJson("formats").then(setFormats, act.sayWrong), []);
+  useEffect(() => void api.askJson("formats").then(setFormats, sayWrong), []);
   const command = data.overview.apply_command;
-  const scopes = { remaining: [...Array(data.table.count).keys()].filter((row) => !dropped.has(row)), selection: [...state.selected], matches: [...ordered()] };
-  const rows = scopes[/** @type {keyof typeof scopes} */ (what)];
+  const remaining = remainingRows();
+  const rows = { remaining, selection: state.selected, matches: ordered() }[what] ?? remaining;
+  const n = "size" in rows ? rows.size : rows.length;
   /** @param {Event} event */
-  const written = async (event) => {
+  const submitted = async (event) => {
     event.preventDefault();
+    setIsWriting(true);
     try {
-      const answer = await api.tell("export", { rows, format, path, version: api.version() });
+      const answer = await api.tell("export", { rows: [...rows], format, path, version: api.version() });
       update({ panel: "", notice: { text: say("written", { path: answer.path }), kind: "said" } });
     } catch (error) {
-      act.sayWrong(error);
+      sayWrong(error);
     }
+    setIsWriting(false);
   };
-  const ids = URL.createObjectURL(new Blob([`${rows.map(rowName).join("\n")}\n`], { type: "text/plain" }));
   return html`<h1 id="dialogTitle">${say("exportTitle")}</h1>
     ${state.choices.length ? html`<p>${say("exportNote")}</p>
     <p class="command"><code>${command}</code><button class="plain" onClick=${() => navigator.clipboard.writeText(command).then(() => setCopied(true))}>${say(copied ? "copied" : "copy")}</button></p>
     <p class="row"><a class="plain button" href=${api.address("decisions.jsonl").href} download="decisions.jsonl">${say("downloadDecisions")}</a></p>` : html`<p>${say("nothingDecided")}</p>`}
     <h2>${say("exportAs")}</h2>
-    <form onSubmit=${written}>
-      <label>${say("what")} <select value=${what} onChange=${(/** @type {Event} */ event) => setWhat(/** @type {HTMLSelectElement} */ (event.target).value)}>
-        <option value="remaining">${say("whatRemains", { n: remaining })}</option><option value="matches">${say("whatMatches", { n: ordered().length })}</option>
+    <form onSubmit=${submitted}>
+      <label>${say("what")} <select value=${what} onChange=${withValue(setWhat)}>
+        <option value="remaining">${say("whatRemains", { n: remaining.length })}</option><option value="matches">${say("whatMatches", { n: ordered().length })}</option>
         ${state.selected.size ? html`<option value="selection">${say("theSelection", { n: state.selected.size })}</option>` : null}</select></label>
-      <p class="row"><a class="plain button" href=${ids} download="ids.txt">${say("downloadIds", { n: rows.length })}</a></p>
-      ${data.overview.writable ? html`<label>${say("format")} <input list="formats" value=${format} placeholder="coco" onInput=${(/** @type {Event} */ event) => setFormat(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
+      <p class="row"><button type="button" onClick=${() => downloadIds(rows)}>${say("downloadIds", { n })}</button></p>
+      ${data.overview.writable ? html`<label>${say("format")} <input list="formats" value=${format} placeholder="coco" onInput=${withValue(setFormat)} /></label>
       <datalist id="formats">${formats.map((each) => html`<option key=${each} value=${each} />`)}</datalist>
-      <label>${say("folder")} <input value=${path} onInput=${(/** @type {Event} */ event) => setPath(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
-      <p class="row"><button class="primary" disabled=${!formats.includes(format) || !path || !rows.length}>${say("write", { n: rows.length })}</button></p>` : null}
+      <label>${say("folder")} <input value=${path} onInput=${withValue(setPath)} /></label>
+      <p class="row"><button class="primary" disabled=${isWriting || !formats.includes(format) || !path || !n}>${isWriting ? say("writing") : say("write", { n })}</button></p>` : null}
     </form>`;
+}
+
+/** @param {Iterable<number>} rows */
+function downloadIds(rows) {
+  const text = Array.from(rows, (row) => `${rowName(row)}\n`).join("");
+  const href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+  Object.assign(document.createElement("a"), { href, download: "ids.txt" }).click();
+  URL.revokeObjectURL(href);
 }

@@ -4,24 +4,29 @@
 import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { choiceOf, data, groups, idOf, isJudged, state, subsetOf, update } from "../state.js";
-import { say, score } from "../words.js";
-import { Thumbnail } from "./thumbnail.js";
+import { withValue } from "../fields.js";
+import { known, need } from "../items.js";
+import { choiceOf, data, derived, groups, idOf, isJudged, state, subsetOf, update } from "../state.js";
+import { count, say, score, spoken } from "../words.js";
+import { isMissing, Picture, Thumbnail } from "./pictures.js";
+import { bringIntoView, useScrolled } from "./scrolled.js";
 
 /** Differences of grey levels are shown this many times as strong. */
 const AMPLIFIED = 8;
 const BLINK = 600;
+/** Height of an entry of the list, CSS pixels, and how many are drawn beyond those in view. */
+const [TALL, AHEAD] = [58, 6];
 const WAYS = /** @type {const} */ (["sideBySide", "slider", "blink", "heat"]);
 
 /** Which of the groups are shown: all, or those with something at stake. */
 const KINDS = {
   all: () => true,
-  leaks: (/** @type {Group} */ group) => new Set(rowsOf(group).map(subsetOf)).size > 1,
+  leaks: (/** @type {Group} */ group) => subsetsOf(copiesIn(group)).length > 1,
   sameBytes: (/** @type {Group} */ group) => group.members.some((member) => member.reason.includes("exact")),
-  otherLabel: (/** @type {Group} */ group) => new Set(rowsOf(group).map((row) => classesOf(row).join())).size > 1,
+  otherLabel: (/** @type {Group} */ group) => new Set(copiesIn(group).map((row) => classesOf(row).join())).size > 1,
 };
 
-/** @typedef {ReturnType<typeof groups>[number]} Group */
+/** @typedef {ReturnType<typeof groups>[number]} Group @typedef {import("../state.js").Proposal} Proposal */
 
 /** @param {number} row */
 function classesOf(row) {
@@ -29,25 +34,46 @@ function classesOf(row) {
   return column ? [...data.table.valuesOf(column, row)].map((value) => column.values[value]) : [];
 }
 
-/** The keeper first, then what would go. @param {Group} group */
+/** Each row of a group once: the proposed keeper first, where there is one. @param {Group} group */
+function rowsIn({ keeper, members }) {
+  return [...new Set([keeper, ...members.map((member) => member.row)])].filter((row) => row >= 0);
+}
+
+/** Who stays first, then what would go: the one stays that a person picked, else the one proposed. @param {Group} group */
 function rowsOf(group) {
-  const rows = group.members.map((member) => member.row);
-  const keeper = keeperOf(group);
+  const rows = rowsIn(group);
+  const chosen = choiceOf();
+  const picked = rows.filter((row) => chosen.get(row)?.action === "keep");
+  const keeper = picked.length === 1 ? picked[0] : rows[0];
   return [keeper, ...rows.filter((row) => row !== keeper)];
 }
 
-/** Who stays: the one that a person picked, else the one proposed. @param {Group} group */
-function keeperOf(group) {
-  const rows = [group.keeper, ...group.members.map((member) => member.row)];
-  const chosen = choiceOf();
-  const picked = rows.filter((row) => chosen.get(row)?.action === "keep");
-  return picked.length === 1 ? picked[0] : group.keeper >= 0 ? group.keeper : rows[1];
+/** Whether a picture shows the same as the one that stays, and is not merely similar to it. @param {Proposal} member */
+function isCopy({ reason }) {
+  return reason !== "semantic_duplicate";
+}
+
+/** The rows of a group that show the same. @param {Group} group */
+function copiesIn(group) {
+  const similar = new Set(group.members.filter((member) => !isCopy(member)).map((member) => member.row));
+  return rowsIn(group).filter((row) => !similar.has(row));
+}
+
+/** @param {number[]} rows */
+function subsetsOf(rows) {
+  return [...new Set(rows.map(subsetOf))];
 }
 
 let kind = /** @type {keyof typeof KINDS} */ ("all");
 
+/** The groups of each kind; choices change none of them. @type {() => Record<keyof typeof KINDS, Group[]>} */
+const groupsByKind = derived(
+  () => [groups()],
+  () => /** @type {any} */ (Object.fromEntries(Object.entries(KINDS).map(([name, has]) => [name, groups().filter(has)]))),
+);
+
 function shownGroups() {
-  return groups().filter(KINDS[kind]);
+  return groupsByKind()[kind];
 }
 
 function currentGroup() {
@@ -85,27 +111,44 @@ export function Duplicates() {
   const judged = all.filter(isJudged).length;
   return html`<main class="room pairs">
     <aside class="groups" aria-label=${say("copies", { n: all.length })}>
-      <p class="head"><b>${say("copies", { n: found.length })}</b><small>${say("reviewed", { n: judged })}</small></p>
+      <p class="head"><b>${found.length === 1 ? say("copies1") : say("copies", { n: found.length })}</b><small>${say("reviewed", { n: judged })}</small></p>
       <progress max=${all.length} value=${judged} aria-label=${say("reviewed", { n: judged })}></progress>
-      <div class="chips">${Object.entries(KINDS).map(([name, has]) => html`<button key=${name} class="chip" aria-pressed=${kind === name}
-        onClick=${() => { kind = /** @type {any} */ (name); update({ current: 0 }); }}>${say(name)} ${all.filter(has).length}</button>`)}</div>
-      <ol class="groupList">${found.slice(Math.max(0, state.current - 60), state.current + 140).map((each) => html`<${Entry} key=${each.group} group=${each} place=${found.indexOf(each)} />`)}</ol>
+      <div class="chips">${Object.entries(groupsByKind()).map(([name, some]) => html`<button key=${name} class="chip" aria-pressed=${kind === name} disabled=${!some.length}
+        onClick=${() => { kind = /** @type {any} */ (name); update({ current: 0 }); }}>${say(name)} ${count(some.length)}</button>`)}</div>
+      <${List} found=${found} />
     </aside>
     ${group ? html`<${Evidence} key=${group.group} group=${group} place=${found.indexOf(group)} all=${found.length} />` : null}
   </main>`;
 }
 
+/** The groups, of which those in view are drawn. @param {{found: Group[]}} props */
+function List({ found }) {
+  const { scroller, view } = useScrolled();
+  const first = Math.max(0, Math.floor(view.top / TALL) - AHEAD);
+  const shown = found.slice(first, Math.ceil((view.top + view.height) / TALL) + AHEAD);
+  useEffect(() => need(shown.flatMap((group) => rowsOf(group).slice(0, 2))));
+  useEffect(() => {
+    if (scroller.current) bringIntoView(scroller.current, state.current * TALL, (state.current + 1) * TALL);
+  }, [state.current, view.height]);
+  /** @param {HTMLElement | null} node */
+  const put = (node) => {
+    if (!node) return;
+    node.style.paddingTop = `${first * TALL}px`;
+    node.style.height = `${found.length * TALL}px`;
+  };
+  return html`<div class="scroll" ref=${scroller}><ol ref=${put}>${shown.map((group, at) => html`<${Entry} key=${group.group} group=${group} place=${first + at} />`)}</ol></div>`;
+}
+
 /** @param {{group: Group, place: number}} props */
 function Entry({ group, place }) {
-  const [keeper, other] = rowsOf(group);
-  api.need([keeper, other]);
-  const subsets = [...new Set(rowsOf(group).map(subsetOf))];
+  const rows = rowsOf(group);
+  const subsets = subsetsOf(rows);
   const chosen = choiceOf();
   const judged = isJudged(group);
   const refused = judged && group.members.every((member) => chosen.get(member.row)?.action !== "drop");
   return html`<li><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
-    ${[keeper, other].map((row) => html`<${Thumbnail} key=${row} row=${row} />`)}
-    <span class="said"><b>${reasonOf(group)}</b><small>${subsets.join(" → ")}${subsets.length > 1 ? ` · ${say("leaks")}` : ""}</small></span>
+    ${rows.slice(0, 2).map((row) => html`<${Thumbnail} key=${row} row=${row} />`)}
+    <span class="said"><b>${reasonOf(group)}</b><small>${subsets.length > 1 ? subsets.join(" → ") : say("pictures", { n: rows.length })}</small></span>
     <span class=${judged ? (refused ? "kept" : "dropped") : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
   </button></li>`;
 }
@@ -113,7 +156,7 @@ function Entry({ group, place }) {
 /** @param {Group} group */
 function reasonOf(group) {
   const member = group.members.find((each) => each.action === "drop");
-  return (member?.reason ?? "").replaceAll("_", " ");
+  return spoken(member?.reason ?? "");
 }
 
 /** @param {{group: Group, place: number, all: number}} props */
@@ -124,18 +167,19 @@ function Evidence({ group, place, all }) {
   const [shown, setShown] = useState(rows[1]);
   const keeper = rows[0];
   const other = rows.includes(shown) && shown !== keeper ? shown : rows[1];
-  api.need(rows);
-  const [one, two] = [api.known(keeper), api.known(other)];
+  need(rows);
+  const [one, two] = [known(keeper), known(other)];
   const member = group.members.find((each) => each.row === other) ?? group.members[0];
-  const subsets = [...new Set(rows.map(subsetOf))];
+  const hasSubsets = (data.table.column("subset")?.values.length ?? 0) > 1;
+  const isComparable = one && two && !isMissing(one) && !isMissing(two);
   return html`<section class="evidence">
-    <header><h2>${reasonOf(group)}, ${subsets.join(" → ")}</h2>
-      <span class="ways" role="group">${WAYS.map((name) => html`<button key=${name} aria-pressed=${way === name} onClick=${() => setWay(name)}>${say(name)}</button>`)}</span></header>
-    ${one && two ? html`<${Comparison} way=${way} one=${one} two=${two} keeper=${keeper} other=${other} group=${group} />` : html`<div class="shade tall"></div>`}
+    <header><h2>${reasonOf(group)}${hasSubsets ? `, ${subsetsOf(rows).join(" → ")}` : ""}</h2>
+      <span class="ways" role="group">${WAYS.map((name) => html`<button key=${name} aria-pressed=${way === name} disabled=${!isComparable} onClick=${() => setWay(name)}>${say(name)}</button>`)}</span></header>
+    ${isComparable && way !== "sideBySide" ? html`<${Comparison} way=${way} one=${one} two=${two} keeper=${keeper} other=${other} />` : html`<${Sides} one=${one} two=${two} keeper=${keeper} other=${other} group=${group} />`}
     ${rows.length > 2 ? html`<${Members} group=${group} shown=${other} show=${setShown} apart=${apart} setApart=${setApart} />` : null}
     <div class="cards">
       <${Why} member=${member} one=${one} two=${two} />
-      <${Stake} keeper=${keeper} other=${other} one=${one} two=${two} />
+      <${Stake} keeper=${keeper} other=${other} one=${one} two=${two} isCopy=${isCopy(member)} />
     </div>
     <footer class="judge">
       <button class="primary" onClick=${duplicates.accept}>${say("accept")} <kbd>a</kbd></button>
@@ -167,8 +211,18 @@ function Members({ group, shown, show, apart, setApart }) {
     ${apart.size ? html`<button class="plain" onClick=${split}>${apart.size === 1 ? say("split1") : say("splitN", { n: apart.size })}</button>` : html`<small>${say("splitHint")}</small>`}</div>`;
 }
 
-/** @param {{way: string, one: any, two: any, keeper: number, other: number, group: Group}} props */
-function Comparison({ way, one, two, keeper, other, group }) {
+/** Both pictures and, where both can be shown, what differs. @param {{one: any, two: any, keeper: number, other: number, group: Group}} props */
+function Sides({ one, two, keeper, other, group }) {
+  const instead = () => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))]);
+  return html`<div class="sides">
+    <figure class="stays"><${Picture} row=${keeper} /><figcaption><b>${idOf(keeper)}</b> <em class="kept">✓ ${say("stays")}</em><${Alignment} row=${keeper} /></figcaption></figure>
+    <figure><${Picture} row=${other} /><figcaption><b>${idOf(other)}</b> <button class="plain" onClick=${instead}>${say("keepThis")}</button><${Alignment} row=${other} /></figcaption></figure>
+    ${one && two ? (isMissing(one) || isMissing(two) ? null : html`<${Difference} one=${one.image_url} two=${two.image_url} />`) : html`<figure><i class="shade"></i></figure>`}
+  </div>`;
+}
+
+/** Both pictures at one place. @param {{way: string, one: any, two: any, keeper: number, other: number}} props */
+function Comparison({ way, one, two, keeper, other }) {
   const [share, setShare] = useState(50);
   const [second, setSecond] = useState(false);
   useEffect(() => {
@@ -179,16 +233,10 @@ function Comparison({ way, one, two, keeper, other, group }) {
   if (way === "slider")
     return html`<div class="overlay"><img src=${one.image_url} alt=${idOf(keeper)} /><img src=${two.image_url} alt=${idOf(other)}
         ref=${(/** @type {HTMLElement | null} */ node) => node && (node.style.clipPath = `inset(0 0 0 ${share}%)`)} />
-      <input type="range" min="0" max="100" value=${share} aria-label=${say("slider")} onInput=${(/** @type {Event} */ event) => setShare(Number(/** @type {HTMLInputElement} */ (event.target).value))} /></div>`;
+      <input type="range" min="0" max="100" value=${share} aria-label=${say("slider")} onInput=${withValue((value) => setShare(Number(value)))} /></div>`;
   if (way === "blink")
     return html`<div class="overlay"><img src=${(second ? two : one).image_url} alt=${idOf(second ? other : keeper)} /><p>${idOf(second ? other : keeper)}</p></div>`;
-  if (way === "heat") return html`<div class="sides one"><${Difference} one=${one.image_url} two=${two.image_url} /></div>`;
-  return html`<div class="sides">
-    <figure class="stays"><img src=${one.image_url} alt=${idOf(keeper)} /><figcaption><b>${idOf(keeper)}</b> <em class="kept">✓ ${say("stays")}</em><${Alignment} row=${keeper} /></figcaption></figure>
-    <figure><img src=${two.image_url} alt=${idOf(other)} /><figcaption><b>${idOf(other)}</b>
-      <button class="plain" onClick=${() => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))])}>${say("keepThis")}</button><${Alignment} row=${other} /></figcaption></figure>
-    <${Difference} one=${one.image_url} two=${two.image_url} />
-  </div>`;
+  return html`<div class="sides one"><${Difference} one=${one.image_url} two=${two.image_url} /></div>`;
 }
 
 /** @param {{row: number}} props */
@@ -252,21 +300,21 @@ function drawDifference(canvas, one, two) {
 /** @param {{member: any, one: any, two: any}} props */
 function Why({ member, one, two }) {
   return html`<section class="card"><h3>${say("why")}</h3><dl>
-    <dt>${say("explanation")}</dt><dd>${member.detail || member.reason.replaceAll("_", " ")}</dd>
+    <dt>${say("explanation")}</dt><dd>${member.detail || spoken(member.reason)}</dd>
     ${member.score === undefined ? null : html`<dt>${say("score")}</dt><dd>${score(member.score)}${member.threshold === undefined ? "" : ` · ${say("threshold", { n: score(member.threshold) })}`}</dd>`}
     ${one?.width && two?.width ? html`<dt>${say("resolution")}</dt><dd>${one.width} × ${one.height} · ${two.width} × ${two.height}</dd>` : null}
   </dl></section>`;
 }
 
-/** @param {{keeper: number, other: number, one: any, two: any}} props */
-function Stake({ keeper, other, one, two }) {
+/** What would be lost or mended: a copy in two subsets is a leak, of two classes a conflict; what is only similar is neither. @param {{keeper: number, other: number, one: any, two: any, isCopy: boolean}} props */
+function Stake({ keeper, other, one, two, isCopy }) {
   const [mine, its] = [classesOf(keeper), classesOf(other)].map((names) => names.join(", ") || say("none"));
   const [here, there] = [subsetOf(keeper), subsetOf(other)];
   const texts = [one, two].map((item) => (item?.captions ?? []).map((/** @type {any} */ caption) => caption.text));
   const only = texts[1].filter((/** @type {string} */ text) => !texts[0].includes(text));
   return html`<section class="card"><h3>${say("stake")}</h3><dl>
-    <dt>${say("labels")}</dt><dd>${mine === its ? say("theSame", { x: mine }) : html`<b class="warn">${say("differ", { x: mine, y: its })}</b>`}</dd>
-    <dt>${say("subsets")}</dt><dd>${here === there ? here : html`<b class="warn">${say("leak", { x: here, y: there })}</b>`}</dd>
+    <dt>${say("labels")}</dt><dd>${mine === its ? say("theSame", { x: mine }) : isCopy ? html`<b class="warn">${say("differ", { x: mine, y: its })}</b>` : say("differ", { x: mine, y: its })}</dd>
+    <dt>${say("subsets")}</dt><dd>${here === there ? here : isCopy ? html`<b class="warn">${say("leak", { x: here, y: there })}</b>` : `${here} → ${there}`}</dd>
     <dt>${say("captions")}</dt><dd>${texts[0].length} · ${texts[1].length}${only.length ? html`<br />+ ${only.join(" · ")}` : ""}</dd>
   </dl></section>`;
 }

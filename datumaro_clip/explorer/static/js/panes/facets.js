@@ -3,33 +3,23 @@
 
 import { html, useMemo, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
+import { numberText, shownColumns, title, unit, valueName } from "../columns.js";
+import { withValue } from "../fields.js";
 import { colouring, css } from "../palette.js";
-import { data, narrowed, state, update } from "../state.js";
-import { countValues, extent, histogram } from "../table.js";
-import { count, date, isSaid, say } from "../words.js";
+import { data, everything, narrowed, state, update } from "../state.js";
+import { countValues, extent, histogram, isCategory } from "../table.js";
+import { count, say } from "../words.js";
 
 const SHOWN = 9;
 const BINS = 24;
 
-/** A column's title, in the page's language where the page knows it. @param {import("../table.js").Column} column */
-export function title(column) {
-  return isSaid(column.name) ? say(column.name) : column.title.replace(/^attribute:/, "");
-}
-
-/** A value of a category, as people read it. @param {import("../table.js").Column} column @param {number} value */
-export function valueName(column, value) {
-  const name = column.values[value];
-  return column.name === "decision" ? say(name) : column.name === "reason" ? name.replaceAll("_", " ") : name;
-}
-
 export function Facets() {
-  const columns = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
   return html`<aside class="facets" aria-label=${say("filters")}>
     <${Chips} />
     <label class="words"><span>${say("wordsInCaptions")}</span>
-      <input type="search" value=${state.words} onChange=${(/** @type {Event} */ event) => act.searchCaptions(/** @type {HTMLInputElement} */ (event.target).value)} /></label>
-    ${columns.map((column) =>
-      column.kind === "category" || column.kind === "categories"
+      <input type="search" value=${state.words} onChange=${withValue(act.searchCaptions)} /></label>
+    ${shownColumns().map((column) =>
+      isCategory(column)
         ? column.values.length ? html`<${Values} key=${column.name} column=${column} />` : null
         : html`<${Range} key=${column.name} column=${column} />`,
     )}
@@ -63,13 +53,8 @@ export function activeFilters() {
 
 /** @param {import("../table.js").Column} column @param {{from: number, to: number}} filter */
 function rangeText(column, { from, to }) {
-  const [low, high] = [from, to].map((end) => (Number.isFinite(end) ? endText(column, end) : ""));
+  const [low, high] = [from, to].map((end) => (Number.isFinite(end) ? numberText(column, end) : ""));
   return low && high ? `${low} – ${high}` : low ? `≥ ${low}` : `≤ ${high}`;
-}
-
-/** @param {import("../table.js").Column} column @param {number} end */
-export function endText(column, end) {
-  return column.kind === "date" ? date(end) : count(Number(end.toPrecision(3)));
 }
 
 /** @param {{column: import("../table.js").Column}} props */
@@ -108,7 +93,7 @@ function Range({ column }) {
   const range = useMemo(() => extent(column) ?? /** @type {[number, number]} */ ([0, 0]), [column]);
   const drag = useRef(/** @type {number | null} */ (null));
   const found = narrowed();
-  const all = useMemo(() => histogram(column, new Uint8Array(data.table.count).fill(1), range, BINS), [column]);
+  const all = useMemo(() => histogram(column, everything(), range, BINS), [column]);
   const now = useMemo(() => histogram(column, found.without(column.name), range, BINS), [found, column]);
   if (range[0] === range[1]) return null;
   const most = Math.max(1, ...all);
@@ -127,19 +112,17 @@ function Range({ column }) {
     if (high - low > width / 3) act.setFilter(column.name, { from: low, to: high });
   };
   /** @param {"from" | "to"} end */
-  const typed = (end) => (/** @type {Event} */ event) => {
-    const text = /** @type {HTMLInputElement} */ (event.target).value;
+  const typed = (end) => withValue((text) => {
     const value = column.kind === "date" ? Date.parse(text) / 1000 : Number(text);
     const open = end === "from" ? -Infinity : Infinity;
     const ends = { from, to, [end]: text === "" || Number.isNaN(value) ? open : value };
     act.setFilter(column.name, ends.from === -Infinity && ends.to === Infinity ? null : ends);
-  };
+  });
   /** @param {number} end */
   const shown = (end) => (!Number.isFinite(end) ? "" : column.kind === "date" ? new Date(end * 1000).toISOString().slice(0, 10) : Number(end.toPrecision(4)));
-  const unit = { alignment: "cosine", match: "cosine", added: "utc" }[column.name];
   return html`<fieldset class="facet range">
-    <legend>${title(column)} <small>${unit ? say(unit) : ""}</small></legend>
-    <svg viewBox="0 0 ${BINS} 24" preserveAspectRatio="none" role="img" aria-label=${`${title(column)}: ${endText(column, range[0])} – ${endText(column, range[1])}`}
+    <legend>${title(column)} <small>${unit(column)}</small></legend>
+    <svg viewBox="0 0 ${BINS} 24" preserveAspectRatio="none" role="img" aria-label=${`${title(column)}: ${numberText(column, range[0])} – ${numberText(column, range[1])}`}
       onPointerDown=${(/** @type {PointerEvent} */ event) => { drag.current = place(event); /** @type {Element} */ (event.currentTarget).setPointerCapture(event.pointerId); }}
       onPointerMove=${dragged} onPointerUp=${() => (drag.current = null)} onDblClick=${() => act.setFilter(column.name, null)}>
       ${[...all.keys()].map((bin) => {
@@ -150,8 +133,8 @@ function Range({ column }) {
       })}
     </svg>
     <div class="ends">
-      <input type=${column.kind === "date" ? "date" : "text"} inputmode="decimal" placeholder=${endText(column, range[0])} value=${shown(from)} aria-label=${`${title(column)} ≥`} onChange=${typed("from")} />
-      <input type=${column.kind === "date" ? "date" : "text"} inputmode="decimal" placeholder=${endText(column, range[1])} value=${shown(to)} aria-label=${`${title(column)} ≤`} onChange=${typed("to")} />
+      <input type=${column.kind === "date" ? "date" : "text"} inputmode="decimal" placeholder=${numberText(column, range[0])} value=${shown(from)} aria-label=${`${title(column)} ≥`} onChange=${typed("from")} />
+      <input type=${column.kind === "date" ? "date" : "text"} inputmode="decimal" placeholder=${numberText(column, range[1])} value=${shown(to)} aria-label=${`${title(column)} ≤`} onChange=${typed("to")} />
     </div>
   </fieldset>`;
 }

@@ -4,6 +4,7 @@
 import { html, useEffect, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import { CATEGORIES, css } from "../palette.js";
 import { classInks } from "../state.js";
+import { isMissing } from "./pictures.js";
 
 /** How much of a mask's colour covers the picture, of 255. */
 const COVER = 120;
@@ -17,7 +18,7 @@ const FINEST = 1024;
  *   in the picture's longer side
  */
 export function Frames({ item, named = false, onPick, fit = "cover", only = -1, picked = -1, fineness = 100, boxes = true, masks = true }) {
-  if (!item?.width || !item.height) return null;
+  if (!item?.width || !item.height || isMissing(item)) return null;
   const unit = Math.max(item.width, item.height) / fineness;
   const outlines = masks && only < 0 ? item.polygons : [];
   const shown = boxes ? item.boxes.filter((/** @type {any} */ box) => only < 0 || box.annotation === only) : [];

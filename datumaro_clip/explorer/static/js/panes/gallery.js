@@ -1,15 +1,20 @@
 // @ts-check
 // The same matches as pictures, in order: only what is in view is drawn, so that a hundred thousand scroll as ten do.
 
-import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
+import { html, useEffect } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
+import { shownColumns, title } from "../columns.js";
+import { withValue } from "../fields.js";
 import { Icon } from "../icons.js";
+import { known, need } from "../items.js";
 import { gallery } from "../keys.js";
 import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, update } from "../state.js";
 import { say, score } from "../words.js";
-import { activeFilters, title } from "./facets.js";
+import { activeFilters } from "./facets.js";
 import { Frames } from "./frames.js";
+import { Thumbnail } from "./pictures.js";
+import { bringIntoView, useScrolled } from "./scrolled.js";
 
 const GAP = 8;
 /** Rows drawn beyond what is in view, so that pictures are there before the eye. */
@@ -20,33 +25,20 @@ const SIZES = [96, 128, 176, 240];
 
 export function Gallery() {
   const rows = ordered();
-  const scroller = useRef(/** @type {HTMLElement | null} */ (null));
-  const [view, setView] = useState({ top: 0, height: 600, width: 800 });
-  useEffect(() => {
-    const node = scroller.current;
-    if (!node) return undefined;
-    const seen = () => setView({ top: node.scrollTop, height: node.clientHeight, width: node.clientWidth });
-    const sized = new ResizeObserver(seen);
-    sized.observe(node);
-    node.addEventListener("scroll", seen, { passive: true });
-    return () => (sized.disconnect(), node.removeEventListener("scroll", seen));
-  }, []);
+  const { scroller, view } = useScrolled();
   const columns = Math.max(view.width < NARROW ? 3 : 1, Math.floor((view.width - GAP) / (state.tile + GAP)));
   gallery.columns = columns;
   const side = Math.floor((view.width - GAP) / columns) - GAP;
   const tall = side + GAP + (state.captions ? 34 : 0);
   useEffect(() => {
-    const node = scroller.current;
     const at = state.focus >= 0 ? rows.indexOf(state.focus) : -1;
-    if (!node || at < 0) return;
     const top = Math.floor(at / columns) * tall;
-    if (top < node.scrollTop) node.scrollTop = top;
-    else if (top + tall + GAP > node.scrollTop + node.clientHeight) node.scrollTop = top + tall + GAP - node.clientHeight;
+    if (scroller.current && at >= 0) bringIntoView(scroller.current, top, top + tall + GAP);
   }, [state.focus]);
   const first = Math.max(0, Math.floor(view.top / tall) - AHEAD) * columns;
   const last = Math.min(rows.length, (Math.ceil((view.top + view.height) / tall) + AHEAD) * columns);
   const shown = rows.subarray(first, last);
-  useEffect(() => api.need(shown));
+  useEffect(() => need(shown));
   return html`<section class="gallery" aria-label=${say("gallery")}>
     <${Bar} />
     <div class="scroll" ref=${scroller}>
@@ -61,19 +53,15 @@ export function Gallery() {
 }
 
 function Bar() {
-  const sortable = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
   const n = narrowed().count;
   const value = (state.sort.descending ? "-" : "") + state.sort.name;
   return html`<div class="bar">
     <button class="toggle narrowOnly" aria-expanded=${state.filtersOpen} onClick=${() => update({ filtersOpen: !state.filtersOpen })}>${state.filtersOpen ? html`× ${say("close")}` : html`<${Icon} name="filter" /> ${say("filters")}`}</button>
     <b aria-live="polite">${n === 1 ? say("picture1") : say("pictures", { n })}</b>
     <label><span class="hidden">${say("sort")}</span>
-      <select value=${value} onChange=${(/** @type {Event} */ event) => {
-        const chosen = /** @type {HTMLSelectElement} */ (event.target).value;
-        update({ sort: { name: chosen.replace(/^-/, ""), descending: chosen.startsWith("-") } });
-      }}>
+      <select value=${value} onChange=${withValue((chosen) => update({ sort: { name: chosen.replace(/^-/, ""), descending: chosen.startsWith("-") } }))}>
         <option value="">${say("inOrder")}</option>
-        ${sortable.flatMap((column) =>
+        ${shownColumns().flatMap((column) =>
           column.name === "match"
             ? [html`<option key="-match" value="-match">${say("bestMatch")}</option>`]
             : [
@@ -83,18 +71,19 @@ function Bar() {
         )}
       </select>
     </label>
+    <button class="toggle" title="a" disabled=${!n} onClick=${() => act.select(new Set(ordered()))}>${say("selectAll")}</button>
     <span class="space"></span>
     <button class="toggle" aria-pressed=${state.boxes} onClick=${() => update({ boxes: !state.boxes })}>${say("boxes")}</button>
     <button class="toggle" aria-pressed=${state.masks} onClick=${() => update({ masks: !state.masks })}>${say("masks")}</button>
     <button class="toggle" aria-pressed=${state.captions} onClick=${() => update({ captions: !state.captions })}>${say("captions")}</button>
     <label class="size">${say("size")} <input type="range" min="0" max=${SIZES.length - 1} value=${Math.max(0, SIZES.indexOf(state.tile))}
-      onInput=${(/** @type {Event} */ event) => update({ tile: SIZES[Number(/** @type {HTMLInputElement} */ (event.target).value)] })} /></label>
+      onInput=${withValue((place) => update({ tile: SIZES[Number(place)] }))} /></label>
   </div>`;
 }
 
 /** @param {{row: number, place: number, columns: number, side: number, tall: number}} props */
 function Tile({ row, place, columns, side, tall }) {
-  const item = api.known(row);
+  const item = known(row);
   const id = idOf(row);
   const choice = choiceOf().get(row)?.action;
   const proposal = proposalsOf().get(row)?.find((each) => each.action === "drop");
@@ -114,8 +103,8 @@ function Tile({ row, place, columns, side, tall }) {
       class=${["tile", verdict, selected ? "selected" : "", row === state.focus ? "focus" : ""].join(" ")}
       onClick=${(/** @type {MouseEvent} */ event) => clicked(row, event)} onDblClick=${() => act.findSimilar(row)}>
     <span class="frame">
-      ${item?.thumbnail_url && !item.missing ? html`<img src=${item.thumbnail_url} alt="" loading="lazy" decoding="async" draggable="false" onError=${() => api.lost(row)} />` : item ? html`<span class="broken" title=${say("pictureMissing")}>⊘</span>` : null}
-      ${(state.boxes || state.masks) && item?.thumbnail_url && !item.missing ? html`<${Frames} item=${item} boxes=${state.boxes} masks=${state.masks} />` : null}
+      <${Thumbnail} row=${row} />
+      ${state.boxes || state.masks ? html`<${Frames} item=${item} boxes=${state.boxes} masks=${state.masks} />` : null}
       ${match === undefined || Number.isNaN(match) ? null : html`<span class="score">${score(match)}</span>`}
       ${sign ? html`<span class=${`sign ${verdict}`} aria-hidden="true">${sign}</span>` : null}
     </span>

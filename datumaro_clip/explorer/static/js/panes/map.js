@@ -4,20 +4,21 @@
 import { html, useEffect, useMemo, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
+import { numberText, shownColumns, title } from "../columns.js";
+import { withValue } from "../fields.js";
 import { simplified } from "../geometry.js";
 import { Icon } from "../icons.js";
+import { known, need } from "../items.js";
 import { css, pixelsOf } from "../palette.js";
 import { Scatter } from "../scatter.js";
 import { data, idOf, layers, mapColours, narrowed, shownPlane, state, subsetOf, update } from "../state.js";
+import { theme } from "../theme.js";
 import { say } from "../words.js";
 import { Frames } from "./frames.js";
-import { endText, title } from "./facets.js";
 
 /** Pixels within which a point is under the pointer. */
 const REACH = 8;
 const STEP = 60;
-const DARK = matchMedia("(prefers-color-scheme: dark)");
-DARK.addEventListener("change", act.redraw);
 /** Square pixels of a map whose points are drawn as large as its count asks for; on a smaller one they are smaller. */
 const ROOMY = 320_000;
 
@@ -32,9 +33,8 @@ export function MapPane() {
   const [hover, setHover] = useState(/** @type {{point: number, x: number, y: number} | null} */ (null));
   const [, setMoved] = useState(0);
   const plane = shownPlane();
-  const theme = document.documentElement.dataset.theme ?? String(DARK.matches);
   const colours = mapColours();
-  const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme]);
+  const pixels = useMemo(() => pixelsOf(colours.inks, ...panelColours()), [colours, theme()]);
   const layered = layers();
   const shown = useRef({ plane, pixels });
   shown.current = { plane, pixels };
@@ -190,7 +190,7 @@ export function MapPane() {
   /** @param {number} px @param {number} py */
   const pointed = (px, py) => {
     const point = under(px, py);
-    if (point >= 0) api.need([rowOf(point)]);
+    if (point >= 0) need([rowOf(point)]);
     if (point >= 0 || hover) setHover(point >= 0 ? { point, x: px, y: py } : null);
   };
   /** @param {KeyboardEvent} event */
@@ -210,7 +210,6 @@ export function MapPane() {
     plot.view.zoom(factor, plot.view.width / 2, plot.view.height / 2);
     move();
   };
-  const colourable = [...data.table.columns.values()].filter((column) => column.name !== "x" && column.name !== "y");
   const inFocus = plane ? pointInFocus(plane) : -1;
   const place = plane && inFocus >= 0 && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
   return html`<section class="mapPane" aria-label=${say("map")}>
@@ -222,13 +221,13 @@ export function MapPane() {
     </div>
     <div class="float topLeft">
       ${data.overview.objects ? html`<label><span>${say("mapOf")}</span>
-        <select value=${state.plane} onChange=${(/** @type {Event} */ event) => act.showPlane(/** @type {any} */ (event.target).value)}>
+        <select value=${state.plane} onChange=${withValue((name) => act.showPlane(/** @type {any} */ (name)))}>
           <option value="pictures">${say("picturesPlane")}</option><option value="objects">${say("objects")}</option>
         </select>
       </label>` : null}
       <label><span>${say("colour")}</span>
-        <select value=${state.colour} onChange=${(/** @type {Event} */ event) => update({ colour: /** @type {HTMLSelectElement} */ (event.target).value })}>
-          ${colourable.map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
+        <select value=${state.colour} onChange=${withValue((colour) => update({ colour }))}>
+          ${shownColumns().map((column) => html`<option key=${column.name} value=${column.name}>${title(column)}</option>`)}
         </select>
       </label>
       <${Ramp} colours=${colours} />
@@ -275,9 +274,9 @@ function Ramp({ colours: { inks, range } }) {
   const column = shownPlane()?.table.column(state.colour) ?? data.table.column(state.colour);
   if (!range || !column) return null;
   const steps = inks.slice(0, -1);
-  return html`<span class="ramp"><span>${endText(column, range[0])}</span>
+  return html`<span class="ramp"><span>${numberText(column, range[0])}</span>
     <svg viewBox="0 0 ${steps.length} 1" preserveAspectRatio="none" aria-hidden="true">${steps.map((ink, at) => html`<rect key=${at} x=${at} width="1.1" height="1" fill=${css(ink)} />`)}</svg>
-    <span>${endText(column, range[1])}</span></span>`;
+    <span>${numberText(column, range[1])}</span></span>`;
 }
 
 /** Names of regions, the clearest first; one that would cover another is left out. @param {{plot: Scatter | null, labels: import("../state.js").Plane["labels"]}} props */
@@ -297,7 +296,7 @@ function Labels({ plot, labels }) {
 
 /** @param {{row: number, object: number, x: number, y: number, width: number, height: number}} props */
 function Hover({ row, object, x, y, width, height }) {
-  const item = api.known(row);
+  const item = known(row);
   const left = x > width - 190 ? x - 180 : x + 14;
   const top = Math.max(4, y > height - 230 ? y - 225 : y + 14);
   return html`<div class="hover" ref=${placed(left, top)}>

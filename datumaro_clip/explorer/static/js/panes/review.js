@@ -4,10 +4,11 @@
 import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
+import { known, need } from "../items.js";
 import { choiceAbout, idOf, reviewable, state, subsetOf, update } from "../state.js";
-import { count, say, score } from "../words.js";
+import { count, say, score, spoken } from "../words.js";
 import { Frames } from "./frames.js";
-import { Thumbnail } from "./thumbnail.js";
+import { Picture, Thumbnail } from "./pictures.js";
 
 /** Proposals before and after the one that is shown, in the strip. */
 const [BEFORE, AFTER] = [4, 12];
@@ -17,7 +18,7 @@ let kind = "";
 
 /** @param {import("../state.js").Proposal} proposal */
 function kindOf({ tool, reason }) {
-  return `${tool}: ${reason.replaceAll("_", " ")}`;
+  return `${tool}: ${spoken(reason)}`;
 }
 
 function shownProposals() {
@@ -66,7 +67,7 @@ export function Review() {
   const proposal = found[place];
   const first = Math.max(0, place - BEFORE);
   const near = found.slice(first, place + AFTER);
-  api.need(near.map((each) => each.row));
+  need(near.map((each) => each.row));
   const waiting = found.filter((each) => !choiceAbout(each));
   const judged = found.length - waiting.length;
   return html`<main class="room reviewing">
@@ -107,21 +108,21 @@ function Kinds({ all }) {
 
 /** @param {{proposal: import("../state.js").Proposal}} props */
 function Card({ proposal }) {
-  const item = api.known(proposal.row);
+  const item = known(proposal.row);
   const [id, subset] = [idOf(proposal.row), subsetOf(proposal.row)];
   const choice = choiceAbout(proposal);
   const told = proposal.annotation === undefined ? "" : proposal.text;
   return html`<article class="proposal">
-    <div class="full">${item?.missing || (item && !item.image_url) ? html`<div class="broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>` : item ? html`<img src=${item.image_url} alt=${id} onError=${() => api.lost(proposal.row)} />
-      <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(160, innerWidth / 4)} />` : html`<i class="shade"></i>`}</div>
+    <div class="full"><${Picture} row=${proposal.row} />
+      <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(160, innerWidth / 4)} /></div>
     <section class="card">
-      <h2>${proposal.reason.replaceAll("_", " ")}${proposal.label ? `: ${proposal.label}` : ""}</h2>
+      <h2>${spoken(proposal.reason)}${proposal.label ? `: ${proposal.label}` : ""}</h2>
       <p><em class="proposed">◌ ${proposal.tool} · ${proposal.action}</em> ${choice ? html`<em class=${toneOf(choice)}>${choice.action === "keep" ? `≠ ${say("refused")}` : `✓ ${say("accepted")}`}</em>` : null}</p>
       ${told ? html`<blockquote>${told}</blockquote>` : null}
       <dl><dt>${say("id")}</dt><dd>${id} · ${subset}</dd>
         ${proposal.score === undefined ? null : html`<dt>${say("score")}</dt><dd>${score(proposal.score)}${proposal.threshold === undefined ? "" : ` · ${say("threshold", { n: score(proposal.threshold) })}`}</dd>`}
         ${proposal.detail ? html`<dt>${say("explanation")}</dt><dd>${proposal.detail}</dd>` : null}
-        ${(item?.captions ?? []).map((/** @type {any} */ caption, /** @type {number} */ at) => html`<dt key=${`t${at}`}>${at ? "" : say("captions")}</dt><dd key=${`d${at}`}>${caption.text} <span class="count">${score(caption.score)}</span></dd>`)}
+        ${(item?.captions ?? []).map((/** @type {any} */ caption, /** @type {number} */ at) => html`<dt key=${`t${at}`}>${at ? "" : say("captions")}</dt><dd key=${`d${at}`}>${caption.text}${caption.score === null ? null : html` <span class="count">${score(caption.score)}</span>`}</dd>`)}
         ${item?.labels?.length ? html`<dt>${say("labels")}</dt><dd>${item.labels.join(", ")}</dd>` : null}</dl>
     </section>
   </article>`;

@@ -2,12 +2,11 @@
 // Statistics: how the items are spread, all of them beside what matches; how subsets overlap, how well a part covers all.
 
 import { html, useEffect, useState } from "../../vendor/htm-preact-3.1.1.js";
-import * as act from "../actions.js";
 import * as api from "../api.js";
-import { data, narrowed, ordered, state } from "../state.js";
-import { countValues, extent, histogram } from "../table.js";
-import { count, date, isSaid, percent, say, score } from "../words.js";
-import { title, valueName } from "./facets.js";
+import { numberText, title, unit, valueName } from "../columns.js";
+import { data, everything, narrowed, ordered, sayWrong } from "../state.js";
+import { countValues, extent, histogram, isCategory } from "../table.js";
+import { count, isSaid, percent, say, score } from "../words.js";
 
 const BARS = 12;
 const BINS = 40;
@@ -18,7 +17,7 @@ const BINS = 40;
  */
 
 export function Statistics() {
-  const all = { table: data.table, mask: new Uint8Array(data.table.count).fill(1) };
+  const all = { table: data.table, mask: everything() };
   return html`<main class="room sheets" tabindex="0"><p class="legend"><i class="all"></i> ${say("whole")}: ${count(data.table.count)} <i class="now"></i> ${say("matching")}: ${count(narrowed().count)}</p>
     <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} none=${say("coverageOfAll")} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
 }
@@ -30,7 +29,7 @@ export function Statistics() {
 export function charts(all, some) {
   const columns = [...all.table.columns.values()].filter((column) => !["x", "y", "match"].includes(column.name) && some.table.column(column.name));
   return columns.map((column) =>
-    column.kind === "category" || column.kind === "categories"
+    isCategory(column)
       ? column.values.length ? html`<${Bars} key=${column.name} name=${column.name} all=${all} some=${some} />` : null
       : html`<${Spread} key=${column.name} name=${column.name} all=${all} some=${some} />`,
   );
@@ -74,8 +73,7 @@ function Spread({ name, all, some }) {
   const range = /** @type {[number, number]} */ ([Math.min(...ends.map((each) => each[0])), Math.max(...ends.map((each) => each[1]))]);
   if (!ends.length || range[0] === range[1]) return null;
   const [whole, part] = [all, some].map(({ mask }, at) => histogram(columns[at], mask, range, BINS));
-  const texts = range.map((end) => (columns[0].kind === "date" ? date(end) : count(Number(end.toPrecision(3)))));
-  return html`<section class="card"><h2>${title(columns[0])}</h2><${Histogram} name=${title(columns[0])} whole=${whole} part=${part} unit=${unitOf(all, some)} unitOfPart=${unitOf(some, all)} ends=${texts} /></section>`;
+  return html`<section class="card"><h2>${title(columns[0])} <small>${unit(columns[0])}</small></h2><${Histogram} name=${title(columns[0])} whole=${whole} part=${part} unit=${unitOf(all, some)} unitOfPart=${unitOf(some, all)} ends=${range.map((end) => numberText(columns[0], end))} /></section>`;
 }
 
 /** @param {{name: string, whole: ArrayLike<number>, part: ArrayLike<number>, unit?: number, unitOfPart?: number, ends: string[]}} props */
@@ -91,7 +89,7 @@ function Histogram({ name, whole, part, unit = 1, unitOfPart = 1, ends }) {
 /** How like the items of each subset are to those of each other. */
 function Overlap() {
   const [found, setFound] = useState(/** @type {any} */ (null));
-  useEffect(() => void api.askJson(`overlap?version=${api.version()}`).then(setFound, act.sayWrong), []);
+  useEffect(() => void api.askJson(`overlap?version=${api.version()}`).then(setFound, sayWrong), []);
   if (!found) return html`<section class="card"><h2>${say("overlap")}</h2><div class="shade tall"></div></section>`;
   const { subsets, probes, nearest, alike, alike_from: from } = found;
   if (subsets.length < 2) return null;
@@ -109,7 +107,7 @@ export function Coverage({ rows, what, none }) {
   useEffect(() => {
     setFound(null);
     if (!rows.length || rows.length === data.table.count) return undefined;
-    const timer = setTimeout(() => api.tell("coverage", { version: api.version(), rows: [...rows] }).then(setFound, act.sayWrong), 300);
+    const timer = setTimeout(() => api.tell("coverage", { version: api.version(), rows: [...rows] }).then(setFound, sayWrong), 300);
     return () => clearTimeout(timer);
   }, [rows]);
   if (!rows.length || rows.length === data.table.count)

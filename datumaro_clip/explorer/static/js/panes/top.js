@@ -3,8 +3,10 @@
 
 import { html, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
+import { withValue } from "../fields.js";
 import { Icon } from "../icons.js";
 import { data, idOf, narrowed, state, update, waiting } from "../state.js";
+import { switchTheme } from "../theme.js";
 import { count, say } from "../words.js";
 
 const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statistics", "compare"]);
@@ -20,7 +22,7 @@ export function Top() {
       <h1>datumaro-clip</h1>
       <small>${stores.length > 1 ? "" : `${data.overview.name} · `}${say("of", { n: narrowed().count, all: data.table.count })}</small>
     </a>
-    ${stores.length > 1 ? html`<select class="stores" aria-label=${say("store")} value=${data.overview.name} onChange=${(/** @type {Event} */ event) => location.assign(`?store=${encodeURIComponent(/** @type {HTMLSelectElement} */ (event.target).value)}`)}>
+    ${stores.length > 1 ? html`<select class="stores" aria-label=${say("store")} value=${data.overview.name} onChange=${withValue((name) => location.assign(`?store=${encodeURIComponent(name)}`))}>
       ${stores.map((name) => html`<option key=${name} value=${name}>${name}</option>`)}</select>` : null}
     <nav class="rooms" aria-label=${say("rooms")}>
       ${ROOMS.map(
@@ -65,7 +67,7 @@ function Search() {
     ${name ? html`<span class="chip">≈ ${name}<button type="button" aria-label=${say("remove", { name })} onClick=${() => act.search(null)}>×</button></span>` : null}
     <input id="search" type="search" autocomplete="off" spellcheck="false" placeholder=${say("search")} aria-label=${say("searchLabel")}
       value=${state.typed}
-      onInput=${(/** @type {InputEvent} */ event) => typedIn(/** @type {HTMLInputElement} */ (event.target).value)} onPaste=${pasted} />
+      onInput=${withValue(typedIn)} onPaste=${pasted} />
     <label class="pick" title=${say("search")}><${Icon} name="picture" /><input type="file" accept="image/*" aria-label=${say("search")}
       onChange=${(/** @type {Event} */ event) => takePicture(/** @type {HTMLInputElement} */ (event.target).files?.[0])} /></label>
     <kbd>/</kbd>
@@ -77,16 +79,4 @@ export function takePicture(file) {
   if (!file) return;
   update({ typed: "", room: "explore" });
   act.search({ picture: file.name }, file);
-}
-
-function switchTheme() {
-  const root = document.documentElement;
-  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = dark ? "light" : "dark";
-  try {
-    localStorage.setItem("theme", root.dataset.theme);
-  } catch {
-    // A browser that keeps nothing still shows the page as asked for.
-  }
-  update({});
 }

@@ -4,9 +4,11 @@
 import { html, useEffect, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
+import { known, need } from "../items.js";
 import { choiceOf, idOf, ordered, state, subsetOf, update } from "../state.js";
 import { say } from "../words.js";
 import { Frames } from "./frames.js";
+import { Picture } from "./pictures.js";
 
 const CLOSEST = 32;
 
@@ -15,8 +17,8 @@ export function Viewer() {
   const stage = useRef(/** @type {HTMLElement | null} */ (null));
   const view = useRef({ scale: 1, x: 0, y: 0 });
   const held = useRef(/** @type {{x: number, y: number} | null} */ (null));
-  api.need([row]);
-  const item = api.known(row);
+  need([row]);
+  const item = known(row);
   const show = () => {
     const { scale, x, y } = view.current;
     if (stage.current) stage.current.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
@@ -77,8 +79,8 @@ export function Viewer() {
         onDblClick=${(/** @type {MouseEvent} */ event) => zoom(view.current.scale > 1 ? 0 : 3, ...at(event))}
         onPointerDown=${(/** @type {PointerEvent} */ event) => (event.preventDefault(), (held.current = { x: event.clientX, y: event.clientY }))}
         onPointerMove=${dragged} onPointerUp=${() => (held.current = null)} onPointerLeave=${() => (held.current = null)}>
-      <div class="stage" ref=${stage}>${item?.image_url ? html`<img src=${item.image_url} alt=${item.captions?.[0]?.text ?? idOf(row)} draggable="false" />
-        <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(300, innerWidth / 4)} boxes=${state.boxes} masks=${state.masks} />` : html`<p class="empty">⊘ ${say("pictureMissing")}<br /><small>${item?.why ?? ""}</small></p>`}</div>
+      <div class="stage" ref=${stage}><${Picture} row=${row} alt=${item?.captions?.[0]?.text} />
+        <${Frames} item=${item} named=${true} fit="contain" fineness=${Math.min(300, innerWidth / 4)} boxes=${state.boxes} masks=${state.masks} /></div>
     </div>
     <footer><button disabled=${rows[0] === row} onClick=${() => act.moveFocus(-1)}>← ${say("back")}</button>
       <small>${say("of", { n: rows.indexOf(row) + 1, all: rows.length })}</small>

@@ -1,0 +1,50 @@
+// @ts-check
+// What the service tells of rows: asked for when a row is first shown, and kept.
+
+import { askJson, version } from "./api.js";
+import { sayWrong, update } from "./state.js";
+
+/** Rows of one question. */
+const PAGE = 120;
+
+/** @type {Map<number, any>} */
+const items = new Map();
+/** @type {Set<number>} */
+const asked = new Set();
+
+/**
+ * What is known of a row; null while it is being asked for.
+ * @param {number} row
+ */
+export function known(row) {
+  return items.get(row) ?? null;
+}
+
+/**
+ * Ask for rows that are not known yet, a page at a time, and have the page drawn again when they are.
+ * @param {Iterable<number>} rows
+ */
+export function need(rows) {
+  const missing = [...rows].filter((row) => !items.has(row) && !asked.has(row));
+  for (let start = 0; start < missing.length; start += PAGE) askFor(missing.slice(start, start + PAGE));
+}
+
+/** @param {number[]} rows */
+async function askFor(rows) {
+  for (const row of rows) asked.add(row);
+  try {
+    const found = await askJson(`items?version=${version()}&rows=${rows.join(",")}`);
+    for (const item of found) items.set(item.row, item);
+    update({});
+  } catch (error) {
+    for (const row of rows) items.set(row, { row, missing: true });
+    sayWrong(error);
+  }
+  for (const row of rows) asked.delete(row);
+}
+
+/** The picture of a row cannot be shown after all: its file is damaged. @param {number} row */
+export function lost(row) {
+  Object.assign(items.get(row) ?? {}, { missing: true });
+  update({});
+}
