@@ -211,7 +211,29 @@ const WORDS = {
   matching: ["what matches", "ce qui correspond"],
   before: ["Before", "Avant"],
   after: ["After decisions", "Après décisions"],
-  share: ["share", "part"],
+  named: ["{x}: {n}", "{x} : {n}"],
+  exact_duplicate: ["exact duplicate", "doublon exact"],
+  near_duplicate: ["near duplicate", "quasi-doublon"],
+  semantic_duplicate: ["semantic duplicate", "doublon sémantique"],
+  same_picture: ["same picture", "même image"],
+  outlier: ["outlier", "cas atypique"],
+  wrong_label: ["wrong label", "classe erronée"],
+  mismatch: ["mismatch", "discordance"],
+  unreadable: ["unreadable", "illisible"],
+  blank: ["blank", "unie"],
+  too_small: ["too small", "trop petite"],
+  odd_shape: ["odd shape", "forme étrange"],
+  no_picture: ["no picture", "sans image"],
+  no_text: ["no text", "sans texte"],
+  no_caption: ["no caption", "sans légende"],
+  not_picked: ["not picked", "non retenue"],
+  unsure: ["unsure", "incertaine"],
+  representative: ["representative", "représentante"],
+  aligned: ["aligned", "alignée"],
+  picked: ["picked", "retenue"],
+  classified: ["classified", "classée"],
+  hit: ["hit", "trouvée"],
+  no_hit: ["no hit", "non trouvée"],
   keyAccept: ["accept", "accepter"],
   keyRefuse: ["refuse", "refuser"],
   keySkip: ["skip", "passer"],
@@ -241,7 +263,7 @@ export function say(name, values = {}) {
 
 /** A tool's reason as people read it. @param {string} reason */
 export function spoken(reason) {
-  return reason.replaceAll("_", " ");
+  return isSaid(reason) ? say(reason) : reason.replaceAll("_", " ");
 }
 
 /** Whether a name is in the table. @param {string} name */

@@ -6,7 +6,7 @@ import * as api from "../api.js";
 import { withValue } from "../fields.js";
 import { data, everything, remainingRows, sayWrong } from "../state.js";
 import { Table } from "../table.js";
-import { count, say } from "../words.js";
+import { say } from "../words.js";
 import { charts, Coverage } from "./statistics.js";
 
 export function Compare() {
@@ -27,7 +27,7 @@ function AfterDecisions() {
     return mask;
   }, [rows]);
   const table = withoutDecisions(data.table);
-  return html`<p class="legend"><i class="all"></i> ${say("before")}: ${count(data.table.count)} <i class="now"></i> ${say("after")}: ${count(rows.length)}</p>
+  return html`<p class="legend"><i class="all"></i> ${say("named", { x: say("before"), n: data.table.count })} <i class="now"></i> ${say("named", { x: say("after"), n: rows.length })}</p>
     <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${charts({ table, mask: everything() }, { table, mask: after })}</div>`;
 }
 
@@ -49,7 +49,7 @@ function WithStore({ name }) {
   if (!table) return html`<p class="legend">${say("loading", { store: name })}</p>`;
   const mine = withoutDecisions(data.table);
   const [all, others] = [{ table: mine, mask: everything() }, { table, mask: new Uint8Array(table.count).fill(1) }];
-  return html`<p class="legend"><i class="all"></i> ${data.overview.name}: ${count(mine.count)} <i class="now"></i> ${name}: ${count(table.count)} <small>${say("shares")}</small></p>
+  return html`<p class="legend"><i class="all"></i> ${say("named", { x: data.overview.name, n: mine.count })} <i class="now"></i> ${say("named", { x: name, n: table.count })} <small>${say("shares")}</small></p>
     <div class="cards wide">${charts(all, others)}</div>`;
 }
 

@@ -25,5 +25,6 @@ export function Picture({ row, alt = idOf(row) }) {
   const item = known(row);
   if (!item) return html`<i class="shade"></i>`;
   if (isMissing(item)) return html`<div class="broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
-  return html`<img src=${item.image_url} alt=${alt} draggable="false" onError=${() => lost(row)} />`;
+  // The size reserves the room that the picture will take, so that nothing jumps when it comes.
+  return html`<img src=${item.image_url} alt=${alt} width=${item.width || undefined} height=${item.height || undefined} draggable="false" onError=${() => lost(row)} />`;
 }

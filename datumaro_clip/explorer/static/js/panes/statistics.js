@@ -18,7 +18,7 @@ const BINS = 40;
 
 export function Statistics() {
   const all = { table: data.table, mask: everything() };
-  return html`<main class="room sheets" tabindex="0"><p class="legend"><i class="all"></i> ${say("whole")}: ${count(data.table.count)} <i class="now"></i> ${say("matching")}: ${count(narrowed().count)}</p>
+  return html`<main class="room sheets" tabindex="0"><p class="legend"><i class="all"></i> ${say("named", { x: say("whole"), n: data.table.count })} <i class="now"></i> ${say("named", { x: say("matching"), n: narrowed().count })}</p>
     <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} none=${say("coverageOfAll")} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
 }
 
