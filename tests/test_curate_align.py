@@ -53,6 +53,16 @@ def test_the_best_share_is_kept_and_ties_go_to_the_earlier():
     assert limits.tolist() == [0.9] * 4
 
 
+def test_the_spread_says_what_thresholds_between_the_least_and_the_most_keep():
+    told = align._spread(np.array([0.2, 0.4, 0.7, 1.2]), "--min-score")
+    assert told == [
+        "cosine similarities: min 0.200, 5% 0.230, 25% 0.350, median 0.550, 75% 0.825, 95% 1.125, max 1.200",
+        "--min-score 0.400 keeps 75%, --min-score 0.600 keeps 50%, "
+        "--min-score 0.800 keeps 25%, --min-score 1.000 keeps 25%",
+    ]
+    assert align._spread(np.zeros(1), "--min-margin")[0].startswith("margins, in deviations above a stranger's")
+
+
 def test_each_class_keeps_its_share():
     assert keep_top([0.1, 0.2, 0.8, 0.9], 0.5, ["a", "a", "b", "b"])[0].tolist() == [False, True, False, True]
 

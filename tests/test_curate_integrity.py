@@ -61,6 +61,12 @@ def test_faults_of_one_item(odd: Item, look: Look | None, kind: str):
     assert kind in SEVERITIES
 
 
+def test_a_box_outside_is_told_with_the_pictures_size():
+    boxed = item(boxes=[((5, 5, 30, 2), "cat")])
+    [fault] = find_faults([boxed], 2, None, look=lambda item: Look(size=(30, 20)))
+    assert fault.message == "annotation 0, box (5, 5, 30, 2) reaches outside the picture of 30x20"
+
+
 def test_faults_that_only_the_whole_shows():
     assert kinds(item(), item()) == ["RepeatedId"]
     assert kinds(item(captions=["a cat"]), item("b")) == ["MissingCaption"]

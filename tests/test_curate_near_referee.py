@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
-from datumaro_clip.curate.near import find_near, progress
+from datumaro_clip.curate.near import find_near, progress, referee
 from datumaro_clip.curate.near import threads as near_threads
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.proposals import codes_of
@@ -86,9 +86,19 @@ def test_features_are_tried_on_the_pairs_that_vectors_proposed_alone(monkeypatch
 
     monkeypatch.setattr(Comparer, "_by_features", nothing)
     with ThreadPoolExecutor(1) as pool:
-        referee = Referee(pictures(), codes_of(*np.array(sorted(proposed)).T, 12), pool)
-        referee.prefetch([(one, other) for one in range(12) for other in range(one)])
+        asked = Referee(pictures(), codes_of(*np.array(sorted(proposed)).T, 12), pool)
+        asked.prefetch([(one, other) for one in range(12) for other in range(one)])
     assert tried == proposed
+
+
+def test_what_passes_only_with_a_third_picture_is_remembered_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(referee, "is_copy", lambda found, *, confirmed_by_third, leeway: confirmed_by_third)
+    with ThreadPoolExecutor(1) as pool:
+        asked = Referee(pictures(), np.empty(0, np.int64), pool)
+        assert not asked.is_copy(0, 1)
+        assert asked.confirmed_by_third(0, 1)
+        assert asked.matches.keys() == {(0, 1)}
+        assert asked.compared == 1
 
 
 def test_what_is_found_of_a_pair_does_not_depend_on_their_numbers():
@@ -97,9 +107,9 @@ def test_what_is_found_of_a_pair_does_not_depend_on_their_numbers():
 
     def found(thumbnails: list[Thumbnail]) -> Referee:
         with ThreadPoolExecutor(1) as pool:
-            referee = Referee(thumbnails, np.empty(0, np.int64), pool, thumbnails.__getitem__)
-            referee.prefetch(everyone)
-        return referee
+            asked = Referee(thumbnails, np.empty(0, np.int64), pool, thumbnails.__getitem__)
+            asked.prefetch(everyone)
+        return asked
 
     here, there = found(pictures()), found(pictures()[::-1])
     assert len(here.differences) == 18

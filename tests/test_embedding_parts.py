@@ -87,6 +87,16 @@ def test_a_part_that_cannot_be_cut_leaves_the_others(tmp_path: Path):
     assert [part.error and part.error.reason for part in second.results] == ["missing"] * 4
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_boxes_of_a_picture_of_another_size_are_refused_and_the_whole_is_not(cached: bool, tmp_path: Path):
+    request = PartsRequest(ImageRequest(noise(1)), [None, *boxes(2)], size=(64, 32))
+    with VectorCache(tmp_path / "cache") as cache:
+        [found] = embed_parts([request], FakeEncoder(), cache=cache if cached else None)
+    assert [part.source for part in found.results] == ["computed", "failed", "failed"]
+    np.testing.assert_array_equal(found.results[0].vector, own_vectors(noise(1), [None])[0])
+    assert all("64x32" in str(part.error) for part in found.results[1:])
+
+
 def test_a_picture_that_cannot_be_had_is_asked_for_once():
     asked: list[int] = []
 

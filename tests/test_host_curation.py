@@ -182,6 +182,18 @@ def test_align_keeps_the_best_share_and_prints_the_distribution(caplog: pytest.L
     assert "keeps" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("options", "title", "most"),
+    [
+        ({"keep_top": 0.3}, "cosine similarity of picture and text", 1.0),
+        ({}, "margin of the caption, in standard deviations", None),
+    ],
+)
+def test_align_says_what_it_measured(options: dict, title: str, most: float | None):
+    [measure] = ClipAlign(several(24), **options).decisions.measures
+    assert (measure.title, measure.most) == (title, most)
+
+
 def test_align_drops_only_captions_where_asked():
     found = several(4).transform(ClipAlign, min_score=1.0, drop_captions=True)
     assert len(found) == 4
@@ -299,6 +311,14 @@ def test_search_gives_hits_in_rank_order():
     scores = [each.attributes["clip_score"] for each in found]
     assert scores == sorted(scores, reverse=True)
     assert [each.attributes["clip_rank"] for each in found] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("name", "said"), [("nobody", "no item called"), ("a", "2 items called")])
+def test_an_item_to_search_with_must_be_one(name: str, said: str):
+    twice = [DatasetItem("a", subset=subset, media=Image.from_numpy(pixels(1))) for subset in ("train", "val")]
+    with pytest.raises(OptionError, match=f"{said} '{name}'; write ID@SUBSET"):
+        list(ClipSearch(dataset(*twice), item=name))
+    assert len(list(ClipSearch(dataset(*twice), item="a@val", k=1))) == 1
 
 
 @pytest.mark.parametrize("wrong", [{}, {"query": "a", "item": "b"}, {"item": "nobody"}, {"query": "a", "k": 0}])

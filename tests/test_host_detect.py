@@ -71,6 +71,12 @@ def test_only_classes_that_were_named_are_found_and_added(detector: str):
     assert [len(found_in(item)) for item in detected] == [1, 1, 1]
 
 
+def test_of_the_objects_of_a_picture_the_best_are_kept(detector: str):
+    every, best = (next(iter(dataset(1).transform("clip_detect", detector=detector, max_objects=n))) for n in (100, 1))
+    [found] = found_in(best)
+    assert found.attributes["score"] == max(note.attributes["score"] for note in found_in(every))
+
+
 def test_a_second_run_replaces_its_own_boxes_and_no_others(detector: str, toy_detectors: Path):
     once = dataset().transform("clip_detect", detector=detector)
     twice = dataset().transform("clip_detect", detector=detector).transform("clip_detect", detector=detector)

@@ -208,6 +208,14 @@ def test_the_bound_is_never_below_the_similarity(seed: int, rows: int, dimension
         assert (columns @ columns.T - exact_scores(matrix[:, None], matrix[None])).min() > -2 * error
 
 
+def test_principal_axes_are_orthonormal_and_hold_most_first() -> None:
+    rows = rows_like_clip(300, 24)
+    axes = narrow_module._principal_axes(rows)
+    np.testing.assert_allclose(axes.T @ axes, np.eye(24), atol=1e-5)
+    held = ((rows @ axes) ** 2).sum(axis=0)
+    assert (np.diff(held) <= 1e-3).all()
+
+
 def test_the_bound_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widths are never found to pay, and each pair is multiplied whole."""
     monkeypatch.setattr(narrow_module, "_SAMPLE_ROWS", 1200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from datumaro_clip.store.base import (
     CaptionVector,
+    Header,
     ObjectVector,
     from_line,
     key_hash,
@@ -25,6 +27,14 @@ from datumaro_clip.vectors import ItemKey
 # What could be taken for the end of an id, a record or a line, and what UTF-8 cannot encode.
 AWKWARD = st.sampled_from(['","', '",', ',"', '"},{', '"}', "\n", "\\", '\\"},{\\"', "\x00", "\ud800", "\u2028", ""])
 TEXTS = st.lists(AWKWARD | st.text(max_size=8), max_size=4).map("".join)
+
+
+@pytest.mark.parametrize(
+    ("categories", "names"),
+    [({}, []), ({"label": {}}, []), ({"label": {"items": [["cat", "animal"], ["dog"]]}}, ["cat", "dog"])],
+)
+def test_class_names_are_those_of_the_label_categories(categories: dict[str, Any], names: list[str]) -> None:
+    assert Header(space=None, categories=categories).class_names == names
 
 
 @given(TEXTS, st.lists(TEXTS, max_size=6))

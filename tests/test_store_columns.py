@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datumaro_clip.errors import InvalidVectorError, StoreWriteError
+from datumaro_clip.errors import InvalidVectorError, StoreCorruptError, StoreWriteError
 from datumaro_clip.store import columns
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.columns import BLOCK_BYTES, ColumnWriter, checksum
@@ -100,6 +101,17 @@ def test_a_block_that_is_refused_is_not_given_again() -> None:
     column.extend(ROWS[:3])
     column.flush()
     assert [len(block) for block in sink.blocks] == [3]
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_block_of_another_checksum_is_refused_whichever_is_greater(by: int) -> None:
+    spec = written([ROWS])[0].spec
+    damaged = replace(spec, crc32=(spec.crc32[0], spec.crc32[1] + by, *spec.crc32[2:]))
+    column = columns.Column("rows", damaged, ROWS)
+    assert len(column.read(0, 4)) == 4
+    for read in (lambda: column.read(4, 5), column.check, column.all):
+        with pytest.raises(StoreCorruptError, match="block 1 of rows contradicts its checksum"):
+            read()
 
 
 def test_a_block_is_checked_when_it_is_first_read_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:

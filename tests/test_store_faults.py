@@ -197,6 +197,8 @@ def test_hostile_manifests_are_refused(store: Path) -> None:
         column("embeddings", dtype="<f8"),
         column("embeddings", block_rows=10**9),
         column("embeddings", crc32=["x"]),
+        column("embeddings", crc32=[]),
+        column("embeddings", crc32=[0, 0]),
         column("items", shape=[10**15]),
         column("item_offsets", shape=[3]),
         column("embeddings", shape=[5, 7]),

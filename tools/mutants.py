@@ -39,7 +39,7 @@ from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import TestOutcome, WorkerOutcome, WorkItem, WorkResult
-from reaching import Chooser, Recorder, lines_of_statement
+from reaching import Chooser, Recorder, lines_of_statement, quickest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -146,6 +146,7 @@ def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -
         with use_mutation(path, operator, mutation.occurrence) as (before, after):
             lines = lines_of_statement(before, mutation.start_pos[0])
             tests = {test: Chooser(_noted(test), path, lines) for test in tests_of(path, config["tests"])}
+            quickest(list(tests.values()), config["seconds"])
             caught, said = fails([run for run in tests.items() if run[1]])
         outcome = TestOutcome.KILLED if caught else TestOutcome.SURVIVED
         diff = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=0, lineterm="")

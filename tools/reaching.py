@@ -10,8 +10,9 @@ import json
 import os
 import resource
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -102,22 +103,27 @@ class Chooser:
         reached = noted["lines"].get(str(module), {})
         numbers = {number for line in lines for number in reached.get(str(line), ())}
         reaching = {*noted["everywhere"], *(test for number in numbers for test in noted["contexts"][number])}
-        self._others = noted["seconds"].keys() - reaching
-        self._seconds = {test: noted["seconds"][test] for test in reaching}
+        self._noted = noted["seconds"].keys()
+        #: Seconds of each test that is chosen.
+        self.seconds: dict[str, float] = {test: noted["seconds"][test] for test in reaching}
 
     def __bool__(self) -> bool:
-        return bool(self._seconds)
+        return bool(self.seconds)
+
+    def leave_out(self, longer: float) -> None:
+        """Leave out the tests that took longer than so many seconds, too."""
+        self.seconds = {test: seconds for test, seconds in self.seconds.items() if seconds <= longer}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        chosen = (item for item in items if item.nodeid not in self._others)
-        items[:] = sorted(chosen, key=lambda item: self._seconds.get(item.nodeid, 0))
+        chosen = (item for item in items if item.nodeid in self.seconds or item.nodeid not in self._noted)
+        items[:] = sorted(chosen, key=lambda item: self.seconds.get(item.nodeid, 0))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_cmdline_parse(self) -> None:
         _limit_work(_LOADING)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        _limit_work(_LONGER * self._seconds.get(item.nodeid, 0) + _MORE)
+        _limit_work(_LONGER * self.seconds.get(item.nodeid, 0) + _MORE)
 
 
 def _limit_work(seconds: float) -> None:
@@ -136,3 +142,11 @@ def lines_of_statement(source: str, line: int) -> range:
     body = getattr(innermost, "body", None)
     end = body[0].lineno if body else (innermost.end_lineno or line) + 1
     return range(innermost.lineno, end) if line < end else range(line, line + 1)
+
+
+def quickest(choosers: Sequence[Chooser], seconds: float) -> None:
+    """Let choosers leave out their slowest tests, until the others take at most so many seconds together."""
+    times = sorted(time for chooser in choosers for time in chooser.seconds.values())
+    fitting = [time for time, together in zip(times, accumulate(times), strict=True) if together <= seconds]
+    for chooser in choosers:
+        chooser.leave_out(fitting[-1] if fitting else 0.0)

@@ -169,7 +169,7 @@ def _cells(matrix: Matrix, centres: FloatArray, probes: int, sieve: Sieve) -> li
     nearest = _nearest(matrix, centres, min(probes, len(centres)), sieve)
     order = np.argsort(nearest.ravel(), kind="stable")
     limits = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
-    return [part // max(nearest.shape[1], 1) for part in np.split(order, limits)]
+    return [part // nearest.shape[1] for part in np.split(order, limits)]
 
 
 def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> IndexArray:
