@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import logging
+from pathlib import Path
 
 import pytest
+from commands import run_command
+from stored_datasets import make_items, stored
 
 from datumaro_clip import cli
 from datumaro_clip.errors import StoreNotFoundError
@@ -28,6 +31,28 @@ def test_no_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
     assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "spared"),
+    [
+        ([], {"numpy", "openvino", "datumaro"}),
+        (["model", "list"], {"cv2", "openvino", "datumaro"}),
+        (["inspect", "store"], {"cv2", "openvino", "datumaro"}),
+        (["verify", "store"], {"openvino", "pandas.core"}),
+        (["search", "store", "--item", "item 0"], {"openvino", "pandas.core"}),
+    ],
+)
+def test_a_command_loads_nothing_that_it_does_not_need(words: list[str], spared: set[str], tmp_path: Path):
+    """Else each would take a second before it begins."""
+    stored(tmp_path / "store", "clip_mmap", make_items(2))
+    code = (
+        "import sys; from datumaro_clip.cli import main\ntry: main(sys.argv[1:] or ['--help'])\nexcept SystemExit: pass"
+    )
+    done = run_command("python", "-c", f"{code}\nprint(*sys.modules)", *words, cwd=tmp_path)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "datumaro_clip.cli" in loaded
+    assert loaded & spared == set()
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)

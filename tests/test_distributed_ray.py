@@ -170,3 +170,18 @@ def test_no_cluster_is_told_in_one_line(catalogue: Path, ray_cluster: RayCluster
     done = run_command("datum-clip", "plan", "run", path, "--ray", "nonsense://x", **ray_cluster.env)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("datum-clip: no Ray cluster at nonsense://x: ")
+
+
+def test_without_an_address_no_cluster_of_before_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the last one was killed, its address still lies in Ray's folder."""
+    ray = pytest.importorskip("datumaro_clip.distributed.ray", reason="needs the extra 'ray'")
+    asked: list[str] = []
+    monkeypatch.setattr(ray.ray, "init", lambda **options: asked.append(options["address"]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    for address in (None, "10.0.0.1:6379"):
+        with ray.cluster(address):
+            pass
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    with ray.cluster(None):
+        pass
+    assert asked == ["local", "10.0.0.1:6379", "auto"]

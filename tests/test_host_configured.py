@@ -195,6 +195,6 @@ def test_many_failures_are_counted_once_and_three_are_named(tmp_path: Path, capl
 
 def test_decisions_made_by_a_command_take_the_tools_table(project: Path):
     (project / "datumaro-clip.toml").write_text('cache = "off"\n[clip_sample]\ncount = 7\n')
-    parsed = cli.make_parser("decisions").parse_args(["decisions", "make", "clip_sample", "data", "-o", "out"])
+    parsed = cli.make_parser(["decisions"]).parse_args(["decisions", "make", "clip_sample", "data", "-o", "out"])
     assert (parsed.count, parsed.cache) == (7, "off")
-    assert cli.make_parser("plan").parse_args(["plan", "run", "plan.json"]).cache == "off"
+    assert cli.make_parser(["plan"]).parse_args(["plan", "run", "plan.json"]).cache == "off"

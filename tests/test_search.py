@@ -49,7 +49,7 @@ def ids(hits: list[Hit]) -> list[str]:
 
 
 def parsed(arguments: list[str]) -> argparse.Namespace:
-    return make_parser().parse_args([command.NAME, *arguments])
+    return make_parser(["search"]).parse_args(["search", *arguments])
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Protocol
 
 from datumaro_clip import __version__
-from datumaro_clip.cli import doctor
 from datumaro_clip.cli.parsing import Parser
 from datumaro_clip.cli.printing import complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
-from datumaro_clip.host.configured import use_configured_model
+from datumaro_clip.system.configuration import find_configuration
 from datumaro_clip.system.notices import noticed_last
 from datumaro_clip.system.streams import open_missing_streams
 from datumaro_clip.system.terminal import printable_log
@@ -22,35 +21,35 @@ from datumaro_clip.system.terminal import printable_log
 FAILURE = 1
 INTERRUPTED = 130
 
-# Modules of this package, each one command.
-COMMANDS = (
-    "add",
-    "cache",
-    "catalogue",
-    "completion",
-    "decisions",
-    "demo",
-    "detector",
-    "doctor",
-    "embed",
-    "evaluate",
-    "explore",
-    "fetch",
-    "help",
-    "index",
-    "inspect",
-    "labels",
-    "merge",
-    "map",
-    "model",
-    "plan",
-    "remove",
-    "search",
-    "serve",
-    "store",
-    "table",
-    "verify",
-)
+# Modules of this package, each one command, and what it does.
+COMMANDS = {
+    "add": "add to a store what it lacks of a dataset, and replace what has changed",
+    "cache": "look at, check or empty the vector cache",
+    "catalogue": "draw a product catalogue with planted defects, as a COCO dataset",
+    "completion": "print a script that lets bash, zsh or fish complete commands and options",
+    "decisions": "let a tool decide, replay decisions on a dataset without a model, or compare two decisions files",
+    "demo": "draw a catalogue with known defects and run everything on it, printing each command",
+    "detector": "add, list and inspect detectors of objects",
+    "doctor": "versions, devices, defaults, models and caches here, and what is missing",
+    "embed": "embed a dataset, write it to a new store, and print the first items",
+    "evaluate": "train a classifier on raw, curated and as much random data: does curation help?",
+    "explore": "see, search and decide about the pictures of a store or a dataset in the browser",
+    "fetch": "fetch the pictures of a table of addresses, and keep them aligned with their rows",
+    "help": "print the options of a tool or a format (clip_dedup, clip_hdf5, …), by group, with examples",
+    "index": "build, fill, check or describe the index of a store",
+    "inspect": "print what a store holds: counts, vector space, dtype, and the first items",
+    "labels": "propose which labels of several datasets mean the same, with the evidence; a person accepts them",
+    "merge": "merge datasets: the same picture becomes one item, accepted names one label",
+    "map": "lay a store's vectors out in the plane, for the explorer",
+    "model": "export, list, inspect, verify and certify models",
+    "plan": "embed a dataset in shards: in a loop, on Slurm or on Ray",
+    "remove": "remove items from a store",
+    "search": "find the items of an embedding store most similar to a text, a picture or an item",
+    "serve": "answer searches over stores, show their pictures and take new ones in, over HTTP",
+    "store": "make one store of several",
+    "table": "write down how a table is to be read, or check every row of it",
+    "verify": "read a store whole: checksums, counts, items, and whether their pictures are there",
+}
 
 
 _JOBS = """\
@@ -69,9 +68,6 @@ What do you want to do?
 class Command(Protocol):
     """What a module of this package offers."""
 
-    NAME: str
-    HELP: str
-
     def configure(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments."""
 
@@ -79,20 +75,20 @@ class Command(Protocol):
         """Run it; the result is the exit status."""
 
 
-def make_parser(wanted: str | None = None) -> argparse.ArgumentParser:
-    """The parser of the command line: of all commands, or of all that ``wanted``, one of them, needs."""
+def make_parser(configured: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The parser of the command line, with the arguments of some commands; only their modules are loaded."""
     parser = Parser(prog="datum-clip", description=_JOBS, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
     _add_loudness(parser, False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        command: Command = import_module(f"{__name__}.{name}")
-        subparser = commands.add_parser(command.NAME, help=command.HELP, description=command.HELP)
-        if wanted in (None, name):
+    for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(name, help=summary, description=summary)
+        if name in configured:
+            command: Command = import_module(f"{__name__}.{name}")
             command.configure(subparser)
+            subparser.set_defaults(run=command.run)
         # What stands before the command counts where nothing stands after it.
         _add_loudness(subparser, argparse.SUPPRESS)
-        subparser.set_defaults(run=command.run)
     return parser
 
 
@@ -124,9 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     """Run the command; its own exit status, or that of what stopped it."""
     words = sys.argv[1:] if argv is None else list(argv)
-    wanted = next((word for word in words if word in COMMANDS), None)
+    wanted = [word for word in words if word in COMMANDS][:1]
     try:
-        if wanted != doctor.NAME:  # It tells what is wrong with the file that others refuse.
+        if wanted != ["doctor"] and find_configuration():  # It tells what is wrong with the file that others refuse.
+            # Here, since it loads what many commands do without.
+            from datumaro_clip.host.configured import use_configured_model
+
             use_configured_model()
         args = make_parser(wanted).parse_args(words)
     except OptionError as exc:

@@ -11,9 +11,6 @@ from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS, EmbeddingOpti
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import open_store
 
-NAME = "add"
-HELP = "add to a store what it lacks of a dataset, and replace what has changed"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

@@ -12,9 +12,6 @@ from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
 
-NAME = "cache"
-HELP = "look at, check or empty the vector cache"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

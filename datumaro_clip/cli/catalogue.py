@@ -12,9 +12,6 @@ from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.host.unfinished import filling
 from datumaro_clip.system.progress import progress
 
-NAME = "catalogue"
-HELP = "draw a product catalogue with planted defects, as a COCO dataset"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

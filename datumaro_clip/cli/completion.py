@@ -7,9 +7,6 @@ from pathlib import Path
 
 import shtab
 
-NAME = "completion"
-HELP = "print a script that lets bash, zsh or fish complete commands and options"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's argument."""

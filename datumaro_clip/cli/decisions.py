@@ -22,9 +22,6 @@ from datumaro_clip.curate.decisions import (
 )
 from datumaro_clip.curate.tools import MODULES
 
-NAME = "decisions"
-HELP = "let a tool decide, replay decisions on a dataset without a model, or compare two decisions files"
-
 _SHOWN = 50
 
 

@@ -9,9 +9,6 @@ from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.demo.tour import run_tour
 
-NAME = "demo"
-HELP = "draw a catalogue with known defects and run everything on it, printing each command"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

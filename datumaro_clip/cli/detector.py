@@ -11,9 +11,6 @@ from datumaro_clip.objects.directory import DetectorManifest, detectors_at_hand,
 from datumaro_clip.objects.heads import HEADS
 from datumaro_clip.objects.placement import COLOURS, PLACEMENTS
 
-NAME = "detector"
-HELP = "add, list and inspect detectors of objects"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

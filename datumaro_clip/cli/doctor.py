@@ -28,9 +28,6 @@ from datumaro_clip.store import kind_names
 from datumaro_clip.system.files import cache_root, folder_size
 from datumaro_clip.system.versions import library_version, library_versions
 
-NAME = "doctor"
-HELP = "versions, devices, defaults, models and caches here, and what is missing"
-
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints-export.txt"
 _REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")
 #: What each extra installs: the module to import, by the distribution's name.

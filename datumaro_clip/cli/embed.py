@@ -14,9 +14,6 @@ from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names, open_store
 
-NAME = "embed"
-HELP = "embed a dataset, write it to a new store, and print the first items"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

@@ -16,9 +16,6 @@ from datumaro_clip.evaluate.run import OPTIONS, evaluate
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.report import write_evaluation
 
-NAME = "evaluate"
-HELP = "train a classifier on raw and on curated data, and on random data of the same size: does curation help?"
-
 _log = logging.getLogger(__name__)
 _ROW = "{:<28} {:>9} {:>9}  {:<16} {:>9}  {:<16}"
 
@@ -36,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare, and print a table and a sentence a curated set."""
     given = vars(args)
-    values = read_options(OPTIONS, {option.python_name: given[option.python_name] for option in OPTIONS}, NAME)
+    values = read_options(OPTIONS, {option.python_name: given[option.python_name] for option in OPTIONS}, "evaluate")
     from datumaro_clip.host.evaluation import open_compared
 
     raw, *curated = open_compared(args.raw, args.curated)

@@ -10,9 +10,6 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.service.settings import from_environment
 from datumaro_clip.store.manifest import find_kind
 
-NAME = "explore"
-HELP = "see, search and decide about the pictures of a store or a dataset in the browser"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

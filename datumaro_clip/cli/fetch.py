@@ -14,9 +14,6 @@ from datumaro_clip.system.progress import progress
 from datumaro_clip.tables.fetch.run import FetchOptions, fetch_table
 from datumaro_clip.tables.options import TableOptions
 
-NAME = "fetch"
-HELP = "fetch the pictures of a table of addresses, and keep them aligned with their rows"
-
 _log = logging.getLogger(__name__)
 
 

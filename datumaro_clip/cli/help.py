@@ -10,9 +10,6 @@ from datumaro_clip.cli.printing import say_lines
 from datumaro_clip.errors import OptionError, did_you_mean
 from datumaro_clip.host.specs import PLUGINS, PluginSpec, store_plugins
 
-NAME = "help"
-HELP = "print the options of a tool or a format (clip_dedup, clip_hdf5, …), by group, with examples"
-
 # How Datumaro's commands take a plugin of each kind; its options follow the dashes.
 _USAGE = {
     "Transform": "datum transform -t {} -o OUT DATASET[:FORMAT] --",

@@ -11,9 +11,6 @@ from datumaro_clip.index import VectorIndex, open_index
 from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.store import open_store
 
-NAME = "index"
-HELP = "build, fill, check or describe the index of a store"
-
 _ENGINE = (
     "exact (the default), usearch, postgresql://USER@HOST:PORT/DATABASE[#SCHEMA], or OpenSearch's "
     "http(s)://[USER@]HOST:PORT/INDEX; the password is taken from DATUMARO_CLIP_ENGINE_PASSWORD, or from the file that "

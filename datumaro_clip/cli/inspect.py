@@ -14,9 +14,6 @@ from datumaro_clip.cli.arguments import add_json, at_least
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import VECTOR_GROUPS, Record, StoreReader, open_store
 
-NAME = "inspect"
-HELP = "print what a store holds: counts, vector space, dtype, and the first items"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

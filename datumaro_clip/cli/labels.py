@@ -8,9 +8,6 @@ from pathlib import Path
 from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 
-NAME = "labels"
-HELP = "propose which labels of several datasets mean the same, with the evidence; a person accepts them"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare ``propose``."""

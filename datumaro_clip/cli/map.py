@@ -9,9 +9,6 @@ from datumaro_clip.cli.printing import say
 from datumaro_clip.explorer.map import make_map, map_of
 from datumaro_clip.index import OBJECTS, PICTURES, open_index
 
-NAME = "map"
-HELP = "lay a store's vectors out in the plane, for the explorer"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

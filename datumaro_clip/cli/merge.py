@@ -10,9 +10,6 @@ from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 from datumaro_clip.system.files import write_text
 
-NAME = "merge"
-HELP = "merge datasets: the same picture becomes one item, accepted names one label"
-
 _SHOWN = 20
 
 

@@ -11,15 +11,11 @@ from typing import Any
 from datumaro_clip.cli.arguments import add_json, at_least
 from datumaro_clip.cli.printing import say, say_json, say_lines
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.samples import image_text_samples
 from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
 from datumaro_clip.model.loading import encoders_of_others
 from datumaro_clip.model.making.certificate import DEFAULT_REQUIREMENT, Certificate, Requirement, check_requirement
 from datumaro_clip.model.making.judged import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.model.resolve import at_hand, models_at_hand, resolve
-
-NAME = "model"
-HELP = "export, list, inspect, verify and certify models"
 
 DEFAULT_SAMPLES = 300
 
@@ -92,6 +88,8 @@ def _export(args: argparse.Namespace) -> int:
     model = resolve(args.model, local_files_only=args.local_files_only)
     trial = None
     if args.calibrate:
+        from datumaro_clip.host.samples import image_text_samples
+
         # As many again to judge on, which calibration does not see.
         samples = image_text_samples(args.calibrate, 2 * args.samples)
         trial = Trial.split(Path(args.calibrate).name, samples, args.samples)
@@ -109,6 +107,8 @@ def _required_of_export(args: argparse.Namespace) -> Requirement:
 
 
 def _certify(args: argparse.Namespace) -> int:
+    from datumaro_clip.host.samples import image_text_samples
+
     required = Requirement.parse(args.require)
     samples = image_text_samples(args.data, args.samples)
     trial = Trial(Path(args.data).name, [], samples, held_out=False)

@@ -21,8 +21,6 @@ from datumaro_clip.store import DTYPES, kind_names
 if TYPE_CHECKING:
     from datumaro_clip.distributed.making import PlannedWork
 
-NAME = "plan"
-HELP = "embed a dataset in shards: in a loop, on Slurm or on Ray"
 
 # States that are told shard by shard.
 _TOLD = ("failed", "silent", "slow", "running")

@@ -9,9 +9,6 @@ from pathlib import Path
 from datumaro_clip.cli.printing import say
 from datumaro_clip.curate.decisions import read_exceptions
 
-NAME = "remove"
-HELP = "remove items from a store"
-
 _NAMED = 3
 _log = logging.getLogger(__name__)
 

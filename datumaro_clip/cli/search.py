@@ -25,9 +25,6 @@ from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item
 from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
-NAME = "search"
-HELP = "find the items of an embedding store most similar to a text, a picture or an item"
-
 _log = logging.getLogger(__name__)
 
 

@@ -7,9 +7,6 @@ from typing import Any
 
 from datumaro_clip.service.settings import Option, options
 
-NAME = "serve"
-HELP = "answer searches over stores, show their pictures and take new ones in, over HTTP"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments: one for each setting of the service."""

@@ -8,9 +8,6 @@ from pathlib import Path
 from datumaro_clip.cli.printing import say
 from datumaro_clip.store import merge_stores
 
-NAME = "store"
-HELP = "make one store of several"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

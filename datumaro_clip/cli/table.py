@@ -11,9 +11,6 @@ from datumaro_clip.tables.dataset import TableDataset
 from datumaro_clip.tables.options import SETTINGS_FILE, TableOptions, add_table_options, write_settings
 from datumaro_clip.tables.rows import Refused
 
-NAME = "table"
-HELP = "write down how a table is to be read, or check every row of it"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare ``init`` and ``check``."""

@@ -9,9 +9,6 @@ from datumaro_clip.cli.arguments import add_json
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import open_store
 
-NAME = "verify"
-HELP = "read a store whole: checksums, counts, items, and whether their pictures are there"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""

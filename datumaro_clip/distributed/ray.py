@@ -44,16 +44,17 @@ def cluster(address: str | None) -> Iterator[None]:
     ClusterError
         If there is no cluster at the address.
     """
+    where = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
-            address=address,
-            include_dashboard=None if address else False,
+            # Else Ray would look for one that was started here before, and wait for it where it has ended.
+            address=where or "local",
+            include_dashboard=None if where else False,
             logging_level=logging.WARNING,
             # What becomes of each shard is told by us; what workers log is in Ray's own files.
             log_to_driver=log.isEnabledFor(logging.DEBUG),
         )
     except Exception as exc:  # Ray raises bare exceptions, too.
-        where = address or os.environ.get("RAY_ADDRESS")
         cure = f"; check the address{_TOKEN}" if where else "; start one with ray start --head, and name its address"
         raise ClusterError(f"no Ray cluster at {where or 'this machine'}: {in_one_line(exc)}{cure}") from exc
     try:

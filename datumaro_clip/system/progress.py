@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-
-from tqdm.auto import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
+from typing import TYPE_CHECKING
 
 from datumaro_clip.system.streams import is_notebook, is_terminal
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 @contextmanager
@@ -18,6 +19,10 @@ def progress(total: int | None, unit: str = "item", doing: str = "Embedding") ->
 
     While it is on a terminal, log lines are written above it.
     """
+    # Here, since it loads asyncio, which most commands do without.
+    from tqdm.auto import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
     on_terminal = is_terminal(sys.stderr)
     bar = tqdm(total=total, unit=unit, desc=doing, disable=not (on_terminal or is_notebook()), leave=False)
     with bar, logging_redirect_tqdm() if on_terminal else nullcontext():

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from datumaro.components.media import Table
 
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.store import MediaFolder, media_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Rows of a few tables may come in turns; more tables than this are read again.
 _REMEMBERED = 16
@@ -59,6 +61,9 @@ def _to_json(frame: pd.DataFrame) -> bytes:
 
 
 def _from_json(path: Path) -> pd.DataFrame:
+    # Here, since it takes a third of a second, and few stores hold tables.
+    import pandas as pd
+
     try:
         columns: list[dict[str, Any]] = json.loads(path.read_bytes())["columns"]
         series = {c["name"]: pd.Series(decode_value(c["values"]), dtype=c["dtype"]) for c in columns}
