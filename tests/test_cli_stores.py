@@ -13,7 +13,7 @@ from datumaro_clip.cli import inspect, main, verify
 from datumaro_clip.errors import (
     StoreCorruptError,
 )
-from datumaro_clip.store import append_to_store
+from datumaro_clip.store import append_to_store, merge_stores, open_store
 from datumaro_clip.vectors import ItemKey
 
 
@@ -52,6 +52,14 @@ def _arguments(command: Any, path: Path) -> Any:
     parser = argparse.ArgumentParser()
     command.configure(parser)
     return parser.parse_args([str(path)])
+
+
+def test_one_store_merged_alone_is_the_same_store(kind: str, tmp_path: Path) -> None:
+    path = stored(tmp_path / "store", kind, make_items(3))
+    assert merge_stores([path], tmp_path / "merged").items == 3
+    with open_store(path) as one, open_store(tmp_path / "merged") as other:
+        assert other.kind.name == kind
+        assert list(other.embedding_keys()) == list(one.embedding_keys())
 
 
 def test_merge_makes_one_store_and_says_of_what(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

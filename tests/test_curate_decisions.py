@@ -62,6 +62,8 @@ def test_what_is_written_is_read_back_and_is_the_same_bytes_each_time(tmp_path: 
         ("{}", "not a decisions file"),
         ("no json", "line 1 is not JSON"),
         ('{"format": "datumaro-clip decisions", "version": 9, "decisions": 0}', "version 9"),
+        ('{"format": "datumaro-clip decisions", "version": 2, "decisions": 0, "notes": 5}', "notes of its header is 5"),
+        ('{"format": "datumaro-clip decisions", "version": 2, "decisions": 0, "options": []}', "options of its header"),
         ('{"format": "datumaro-clip decisions", "version": 1, "decisions": 2}', "cut off"),
         ('{"format": "datumaro-clip decisions", "version": 1, "decisions": 1}\n{"id": "a"}', "line 2"),
         (

@@ -39,6 +39,16 @@ def test_as_many_different_rows_as_asked_for_and_the_same_each_time(pick, total:
     assert len(one) == len(set(one)) == min(total, count)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_most_unlike_the_first_comes_second(seed: int):
+    """The opposite, before what stands at a right angle."""
+    vectors = unit_rows([[1, 0], [-0.1, 1], [-1, 0], [0.1, -1]])
+    picks = pick_k_center(vectors, 2, seed)
+    first, second = picks.indices.tolist()
+    assert second == (first + 2) % 4
+    assert picks.scores.tolist() == pytest.approx([-1, vectors[first] @ vectors[second]])
+
+
 @pytest.mark.parametrize("pick", BY_VECTOR)
 def test_identical_rows_are_no_obstacle(pick):
     assert sorted(pick(np.repeat(rows(1), 9, axis=0), 9, 0).indices.tolist()) == list(range(9))

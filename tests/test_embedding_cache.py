@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from datumaro_clip.cli import cache as cache_command
 from datumaro_clip.cli.cache import configure
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.embedding import ImageRequest
+from datumaro_clip.embedding import ImageRequest, database
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.embedding.keys import content_digest, source_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
@@ -230,6 +231,47 @@ def test_a_file_that_is_no_database_is_set_aside(
     aside = [path for path in tmp_path.iterdir() if path.suffix == ".damaged"]
     assert len(aside) == ("set aside" in caplog.text) == bool(content)
     assert [path.read_bytes() for path in aside] == [content] * len(aside)
+
+
+def test_caches_of_earlier_releases_stay_usable(tmp_path: Path) -> None:
+    """Another number in its head, and each user's cache is refused."""
+    filled(tmp_path, 1).close()
+    with closing(sqlite3.connect(tmp_path / "vectors.sqlite")) as cache:
+        told = [cache.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+        assert [*told, cache.execute("PRAGMA journal_mode").fetchone()[0]] == [0x64636C69, 1, "wal"]
+
+
+class Locked:
+    """A connection to a database whose journal another process is just about to change, so many times."""
+
+    def __init__(self, times: int, said: str = "database is locked") -> None:
+        self.left, self._said = times, said
+
+    def execute(self, statement: str) -> None:
+        if "journal_mode" in statement:
+            self.left -= 1
+            if self.left >= 0:
+                raise sqlite3.OperationalError(self._said)
+
+
+def test_a_journal_that_is_busy_is_waited_for_and_a_full_disk_is_not() -> None:
+    waited = Locked(2)
+    database._use_write_ahead_log(waited)  # type: ignore[arg-type]
+    assert waited.left == -1
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        database._use_write_ahead_log(Locked(1, "database or disk is full"))  # type: ignore[arg-type]
+
+
+def test_a_damaged_database_that_cannot_be_set_aside_is_a_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    (tmp_path / "vectors.sqlite").write_bytes(b"no database at all")
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(CacheError, match=r"is damaged .*; delete it"):
+        filled(tmp_path, 1)
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

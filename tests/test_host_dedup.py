@@ -47,6 +47,21 @@ def test_dedup_uses_vectors_and_captions_where_it_may(encoder: FakeEncoder):
     assert encoder.pictures_computed > 0
 
 
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ({"keep": ["resolution"]}, False),
+        ({"keep": ["alignment"]}, True),
+        ({"keep": ["resolution"], "levels": ["semantic"], "redundant": "pictures"}, False),
+        ({"keep": ["resolution"], "levels": ["semantic"], "redundant": "texts"}, True),
+        ({"keep": ["resolution"], "levels": ["semantic"], "redundant": "both"}, True),
+    ],
+)
+def test_captions_are_embedded_where_they_decide(encoder: FakeEncoder, options: dict[str, object], wanted: bool):
+    list(ClipDedup(dataset(item("a", pixels(1), caption="red"), item("b", pixels(2), caption="blue")), **options))
+    assert (encoder.texts_computed > 0) is wanted
+
+
 def test_dedup_moves_and_marks():
     moved = copies().transform(ClipDedup, no_vectors=True, action="subset:copies")
     assert set(moved.subsets()) == {"train", "val", "copies"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,17 @@ def test_labels_are_renamed_joined_and_remember_their_names(tmp_path: Path):
     assert told.infos()["clip_labels"]["mapping"] == "m.yaml"
     assert len(told.infos()["clip_labels"]["sha256"]) == 64
     assert len(source.get("a", "train").annotations) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [([2], "clip_labels: nothing to rename; "), ([1, 1], "clip_labels: joined 2, sofa renamed 2; ")],
+)
+def test_what_was_renamed_is_told(labels: list[int], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    source = dataset(item("a", 1, *map(Label, labels), Label(0)), labels="couch sofa boat")
+    with caplog.at_level(logging.INFO):
+        list(ClipLabels(source, mapping=str(mapping_file(tmp_path / "m.yaml", ("sofa", "couch")))))
+    assert said in caplog.text
 
 
 def test_boxes_that_were_equal_before_stay(tmp_path: Path):

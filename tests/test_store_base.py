@@ -19,6 +19,7 @@ from datumaro_clip.store.base import (
     key_hash,
     key_hashes,
     subset_runs,
+    tags_of,
     to_line,
     to_lines,
 )
@@ -35,6 +36,22 @@ TEXTS = st.lists(AWKWARD | st.text(max_size=8), max_size=4).map("".join)
 )
 def test_class_names_are_those_of_the_label_categories(categories: dict[str, Any], names: list[str]) -> None:
     assert Header(space=None, categories=categories).class_names == names
+
+
+@pytest.mark.parametrize(
+    ("value", "tags"),
+    [
+        (None, []),
+        ({}, []),
+        ("", []),
+        (" a, b ,,c", ["a", "b", "c"]),
+        (["a", 2, None, ["b"]], ["a", "2"]),
+        ({"v": ["a"]}, ["a"]),
+        (7, []),
+    ],
+)
+def test_tags_are_a_list_or_a_text_with_commas(value: object, tags: list[str]) -> None:
+    assert tags_of(value) == tags
 
 
 @given(TEXTS, st.lists(TEXTS, max_size=6))

@@ -61,6 +61,16 @@ def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
         open_store(tmp_path / "store")
 
 
+def test_an_equal_export_replaces_files_that_were_damaged(tmp_path: Path) -> None:
+    """Files of the same sizes, but not of the same bytes, are not kept."""
+    path = TestMmap().write(tmp_path / "store", make_records(7))
+    file = next(path.glob("segment-*/embeddings.npy"))
+    file.write_bytes(file.read_bytes()[:-1] + b"\x55")
+    TestMmap().write(path, make_records(7), overwrite=True)
+    with open_store(path) as reader:
+        reader.check()
+
+
 def test_without_h5py_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sentence, and the other kind still works."""
     monkeypatch.setitem(sys.modules, "h5py", None)

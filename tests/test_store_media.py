@@ -53,6 +53,16 @@ def test_adopted_media_that_must_be_called_otherwise_are_told(tmp_path: Path) ->
     assert contents(ours, [renamed["media/a"], renamed["media/dir/a"], "media/a"]) == [b"2", b"deep", b"1"]
 
 
+@pytest.mark.parametrize("name", ["d/" * 1500 + "a.jpg", "n" * 3000 + ".jpg", "/", "..", "a/../../b.jpg"])
+def test_names_are_made_short_and_safe(name: str, tmp_path: Path) -> None:
+    """The whole path may have 4,096 bytes, each part of it 255, and none leads out of the store."""
+    reference = MediaFolder(tmp_path).add_bytes(b"x", name)
+    assert contents(tmp_path, [reference]) == [b"x"]
+    assert len(reference) <= 1040
+    assert (tmp_path / reference).resolve().is_relative_to(tmp_path.resolve() / "media")
+    assert reference.endswith(".jpg") is name.endswith(".jpg")
+
+
 def test_a_file_where_the_media_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "media").write_bytes(b"another's")
     with pytest.raises(StoreWriteError, match=r"media: .*it is in the way"):

@@ -178,7 +178,7 @@ class Prepared:
     is_kept: bool = False
 
 
-@dataclass(eq=False)
+@dataclass
 class Chunk:
     """Some parts of a picture, prepared together by one thread.
 

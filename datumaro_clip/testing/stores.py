@@ -304,10 +304,21 @@ class StoreContract:
             self.write(tmp_path / "store", [Record(ItemKey("a", "train"), {}, vector.astype(np.float32))])
         assert not (tmp_path / "store").exists()
 
+    def test_objects_of_the_first_item_come_too(self, tmp_path: Path) -> None:
+        """Each column of the objects has as many rows as there are objects."""
+        records = make_records(5)[1:]
+        with open_store(self.write(tmp_path / "store", records)) as reader:
+            (block,) = reader.objects()
+        rows = [row for row, record in enumerate(records) for _ in record.objects]
+        assert block.rows.tolist() == rows
+        assert rows[0] == 0
+        assert {len(column) for column in block} == {len(rows)}
+
     @pytest.mark.parametrize(
         "wrong",
         [
             *({"bbox": (5, 0, 4, 1)}, {"bbox": (0, math.nan, 1, 1)}, {"confidence": 1.5}, {"confidence": math.nan}),
+            {"confidence": -0.5},
             *({"source": "abc"}, {"annotation_index": -1}, {"vector": np.ones(8, np.float32)}),
         ],
     )
