@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import captions
-from datumaro_clip.curate.captions import CAPTION_REASONS, judge_caption
+from datumaro_clip.curate.captions import CAPTION_REASONS, _kind, judge_caption
 from datumaro_clip.curate.clean import PictureFacts, picture_findings, spread
 
 
@@ -121,3 +121,22 @@ def test_every_caption_reason_can_be_switched_off(off: str):
     checks = [reason for reason in CAPTION_REASONS if reason != off]
     found = judge_caption("<b>q#\x07z\ufffd@^ Ã©</b>" if off != "empty_caption" else "", 9, checks)
     assert found is None or found.reason != off
+
+
+@pytest.mark.parametrize(
+    ("char", "kind"),
+    [
+        ("a", "L"),
+        ("ß", "L"),
+        ("7", "D"),
+        ("½", "D"),
+        ("+", "+"),
+        (".", "P"),
+        ("…", "P"),
+        ("$", "S"),
+        ("€", "S"),
+        ("\u0301", ""),
+    ],
+)
+def test_characters_are_letters_digits_punctuation_symbols_or_themselves(char: str, kind: str):
+    assert _kind(char) == kind

@@ -170,3 +170,10 @@ def test_decisions_that_differ_in_what_they_do_are_told(
     assert main(["decisions", "diff", str(tmp_path / "one"), str(tmp_path / "other")]) == 1
     assert "label classified cat -> label classified" in capsys.readouterr().out
     assert main(["decisions", "diff", str(tmp_path / "one"), str(tmp_path / "one")]) == 0
+
+
+def test_a_notebook_shows_what_does_not_stay_or_all_that_does():
+    kept, dropped = (Decision(ItemKey(f"item {action}", "train"), action, "why") for action in ("keep", "drop"))
+    both = DecisionLog("it", {}, None, (kept, dropped))._repr_html_()
+    assert ("item drop" in both, "item keep" in both) == (True, False)
+    assert "item keep" in DecisionLog("it", {}, None, (kept,))._repr_html_()

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
 from datumaro_clip.curate.duplicates import Candidate, DuplicateRules, find_duplicates, keep_order, pixel_digest
-from datumaro_clip.curate.near import find_near
+from datumaro_clip.curate.near import find_near, rings
 from datumaro_clip.curate.near.photometry import WITHOUT_NOISE, fit_light
 from datumaro_clip.curate.near.pixels import match
 from datumaro_clip.curate.near.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
@@ -230,3 +230,12 @@ def test_a_vector_that_many_share_proposes_nothing():
 def decoded(path: Path) -> Image.Image:
     with Image.open(path) as picture:
         return picture.convert("RGB")
+
+
+def test_a_blur_moves_light_and_makes_none():
+    point = np.zeros((rings.SIDE, rings.SIDE, 3), np.float32)
+    point[40, 50] = 1
+    blurred = rings._blurred(point)
+    np.testing.assert_allclose(blurred.sum(axis=(0, 1)), 1, atol=1e-6)
+    np.testing.assert_allclose(256 * blurred[40, 48:53, 0], [6, 24, 36, 24, 6], atol=1e-4)
+    np.testing.assert_allclose(rings._blurred(np.full_like(point, 0.25)), 0.25, atol=1e-6)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 
-from datumaro_clip.curate.near.overlay import _NEARLY_WHOLE, _frame, _whole_frame
+from datumaro_clip.curate.near.overlay import _NEARLY_WHOLE, _correction, _frame, _opencv, _whole_frame
 
 TARGET, ABOVE = np.zeros((30, 40, 3), np.uint8), np.zeros((60, 80, 3), np.uint8)
 
@@ -46,3 +47,28 @@ def test_one_corner_too_far_off_is_enough(corner: tuple[int, int]) -> None:
     away[0] = [*step, 1.5 * _NEARLY_WHOLE - step @ corner]
     assert _whole_frame(in_pixels(np.eye(3) + away), TARGET, ABOVE) is None
     assert _whole_frame(in_pixels(np.eye(3) + away / 2), TARGET, ABOVE) is not None
+
+
+@pytest.mark.parametrize(
+    "moved", [np.eye(2, 3), [[1.004, 0, -0.3], [0, 1, 0]], [[1, 0.003, 0.2], [-0.002, 0.997, 0.1]]]
+)
+def test_a_correction_undoes_a_small_move(moved: list[list[float]]) -> None:
+    """Scaled, sheared and shifted, about the upper left corner: the other three are where they were, too."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (9, 12)).astype(np.float32)
+    target = cv2.resize(coarse, (160, 120), interpolation=cv2.INTER_CUBIC)
+    inverse = np.array(moved, np.float32)
+    laid = cv2.warpAffine(target, inverse, (160, 120), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    step, off = _correction(laid, target, np.ones((120, 160), np.uint8))
+    corners = np.array([[0, 0, 1], [160, 0, 1], [0, 120, 1], [160, 120, 1]], np.float64)
+    wanted = np.vstack([inverse, [0, 0, 1]])
+    np.testing.assert_allclose(corners @ step.T, corners @ wanted.T, atol=0.08)
+    assert off == pytest.approx(np.abs(corners @ (wanted - np.eye(3)).T).max(), abs=0.08)
+
+
+def test_a_part_is_resized_as_opencv_resizes_what_is_cut_out() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    same = _opencv(cv2.INTER_LINEAR)(picture, (32, 20), (8.0, 4.0, 40.0, 24.0))
+    np.testing.assert_array_equal(same, picture[4:24, 8:40])
+    larger = _opencv(cv2.INTER_LINEAR)(picture, (64, 60), (8.0, 4.0, 40.0, 24.0))
+    wanted = cv2.resize(picture[4:24, 8:40], (64, 60), interpolation=cv2.INTER_LINEAR)
+    assert np.abs(larger.astype(int) - wanted)[3:-3, 3:-3].max() <= 5

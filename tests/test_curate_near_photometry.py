@@ -35,6 +35,14 @@ def test_the_way_back_finds_the_level(curve: _Curve) -> None:
     np.testing.assert_allclose(curve.inverse(np.interp(levels, _LEVELS, curve._means)), levels, atol=1e-9)
 
 
+def test_without_enough_pixels_that_do_not_clip_nothing_is_changed() -> None:
+    white = np.ones((5000, 3), np.float32)
+    few = np.concatenate([white[:-3], 0.5 * white[-3:]])
+    for pixels in (white[:0], white, few):
+        unclipped = photometry._Unclipped(pixels, pixels, NOISY[0])
+        assert unclipped.exposed() == unclipped.solve() == (1.0, 0.0, 1.0)
+
+
 def test_without_noise_a_level_is_its_own_mean() -> None:
     [plain] = [curve for curve in _CURVES if not curve._noise]
     assert plain(np.array([-0.5, 0.25, 1.5])).tolist() == [0, 0.25, 1]

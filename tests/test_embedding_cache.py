@@ -164,6 +164,19 @@ def test_the_vectors_whose_last_use_is_longest_ago_go_first(tmp_path: Path) -> N
     assert all(held[-100:])
 
 
+def test_what_was_only_got_counts_as_used_for_a_later_process(tmp_path: Path) -> None:
+    keys, vectors = keys_of(600), vectors_of(600)
+    with VectorCache(tmp_path, max_bytes=1_000_000) as cache:
+        cache.put(keys[:100], vectors[:100])
+        cache.put(keys[100:200], vectors[100:200])
+    with VectorCache(tmp_path, max_bytes=1_000_000) as cache:
+        assert cache.get(keys[:1])[0] is not None
+    with VectorCache(tmp_path, max_bytes=1_000_000) as cache:
+        for start in range(200, 450, 50):
+            cache.put(keys[start : start + 50], vectors[start : start + 50])
+        assert [vector is not None for vector in cache.get(keys[:2])] == [True, False]
+
+
 def test_a_cache_smaller_than_one_batch_still_works(tmp_path: Path) -> None:
     with VectorCache(tmp_path, max_bytes=1) as cache:
         cache.put(keys_of(20), vectors_of(20))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     return clock
+
+
+def test_the_rates_that_decide_are_told(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        sizes_of(Pace(16, (8, 32)), clock, {8: 0.4, 16: 1.0, 32: 2.0}, 60)
+    assert "batches of 8 pictures from here on (16: 16/s, 8: 20/s, 32: 16/s)" in caplog.text
 
 
 @pytest.mark.parametrize("size", [1, 16])

@@ -173,6 +173,7 @@ def test_outliers_say_that_items_of_several_classes_are_not_judged():
     assert notes[0].startswith("1 items carry labels of several classes, which are not judged")
     assert "clip_align --against boxes" in notes[0]
     assert not any("several" in note for note in ClipOutliers(several(3)).decisions.notes)
+    assert not any("several" in note for note in ClipOutliers(dataset(*boxed), what="pictures").decisions.notes)
 
 
 def test_align_keeps_the_best_share_and_prints_the_distribution(caplog: pytest.LogCaptureFixture):

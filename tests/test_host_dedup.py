@@ -14,7 +14,7 @@ from small_datasets import copies, dataset, ids, item, pixels, several
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.apply import DecidedItems
+from datumaro_clip.host.apply import MERGED, DecidedItems
 from datumaro_clip.host.transform import (
     ClipDedup,
 )
@@ -82,6 +82,8 @@ def test_dedup_merges_what_dropped_items_had():
     notes = found.get("first", "val").annotations
     assert sorted(note.caption for note in notes if isinstance(note, Caption)) == ["a red cat", "first", "same"]
     assert sorted(note.label for note in notes if isinstance(note, Label)) == [0, 1]
+    told = {note.caption: note.attributes.get(MERGED) for note in notes if isinstance(note, Caption)}
+    assert told == {"first": None, "a red cat": True, "same": True}
 
 
 @pytest.mark.parametrize(("reason", "boxes"), [("exact_duplicate", 1), ("near_duplicate", 0)])

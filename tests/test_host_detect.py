@@ -77,6 +77,12 @@ def test_of_the_objects_of_a_picture_the_best_are_kept(detector: str):
     assert found.attributes["score"] == max(note.attributes["score"] for note in found_in(every))
 
 
+def test_formats_that_drop_the_score_are_told_once(detector: str, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.WARNING):
+        list(dataset(3).transform("clip_detect", detector=detector))
+    assert caplog.text.count("These formats drop the boxes' score") == 1
+
+
 def test_a_second_run_replaces_its_own_boxes_and_no_others(detector: str, toy_detectors: Path):
     once = dataset().transform("clip_detect", detector=detector)
     twice = dataset().transform("clip_detect", detector=detector).transform("clip_detect", detector=detector)

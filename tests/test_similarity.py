@@ -216,6 +216,16 @@ def test_principal_axes_are_orthonormal_and_hold_most_first() -> None:
     assert (np.diff(held) <= 1e-3).all()
 
 
+def test_what_columns_cost_is_their_number_and_what_passes() -> None:
+    assert narrow_module._cost(np.eye(8, dtype=np.float32), 0.5) == 8
+    alike = np.ones((8, 1), np.float32)
+    assert narrow_module._cost(alike, 0.5) == 1 + narrow_module._PAIR_COST
+
+
+def test_the_unit_error_is_that_of_float32() -> None:
+    assert NUMPY_SIEVE.unit_error == np.finfo(np.float32).eps / 2
+
+
 def test_the_bound_is_used_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
     """The widths are never found to pay, and each pair is multiplied whole."""
     monkeypatch.setattr(narrow_module, "_SAMPLE_ROWS", 1200)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from datumaro_clip.store.base import (
     to_line,
     to_lines,
 )
+from datumaro_clip.store.reader import _told_size
 from datumaro_clip.vectors import ItemKey
 
 # What could be taken for the end of an id, a record or a line, and what UTF-8 cannot encode.
@@ -92,3 +94,13 @@ def test_vectors_of_parts_are_told_apart_as_things_that_hold_arrays_must_be() ->
     one, other = (ObjectVector(0, np.ones(2, np.float32), (0, 0, 1, 1)) for _ in range(2))
     assert one in {one}
     assert one != other
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1 kB"), (1_234_567, "1.23 MB"), (5 * 10**9, "5 GB")],
+)
+def test_sizes_are_told_in_the_unit_that_fits(size: int, told: str, tmp_path: Path) -> None:
+    with (tmp_path / "file").open("wb") as file:
+        file.truncate(size)
+    assert _told_size(tmp_path) == told

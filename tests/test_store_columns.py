@@ -114,6 +114,17 @@ def test_a_block_of_another_checksum_is_refused_whichever_is_greater(by: int) ->
             read()
 
 
+@pytest.mark.parametrize("error", [OSError, RuntimeError, ValueError])
+def test_a_block_that_cannot_be_read_is_named_whatever_hdf5_raises(error: type[Exception]) -> None:
+    class Broken:
+        def __getitem__(self, rows: slice) -> Array:
+            raise error("inflate() failed")
+
+    column = columns.Column("rows", written([ROWS])[0].spec, Broken())
+    with pytest.raises(StoreCorruptError, match=r"block 2 of rows cannot be read: inflate\(\) failed"):
+        column.read(8, 9)
+
+
 def test_a_block_is_checked_when_it_is_first_read_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else reading a store in an order by chance costs its checksums again and again."""
     spec = written([ROWS])[0].spec

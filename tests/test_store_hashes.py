@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datumaro_clip.store.hashes import HashIndex, possible_rows
+from datumaro_clip.store.hashes import HashIndex, possible_rows, repeated_key
+from datumaro_clip.vectors import ItemKey
 
 # Few enough to repeat; the least, the greatest, and two that share their low bits.
 HASHES = st.lists(st.sampled_from([0, 1, 2**16, 2**16 + 1, 2**31, 2**32 - 2, 2**32 - 1]), max_size=12)
@@ -36,3 +37,10 @@ def test_no_wanted_row_is_passed_over(hashes: list[int], wanted: list[int]) -> N
 @pytest.mark.parametrize(("hashes", "wanted", "rows"), [([], [], []), ([5], [], []), ([5, 6, 5 + 2**16], [5], [0, 2])])
 def test_few_others_are_possible(hashes: list[int], wanted: list[int], rows: list[int]) -> None:
     assert possible_rows(np.array(hashes, np.uint32), wanted).tolist() == rows
+
+
+@pytest.mark.parametrize(("names", "wanted"), [("abc", None), ("aba", "a"), ("abb", None), ("aab", "a")])
+def test_keys_repeat_only_where_they_are_equal_and_not_where_their_hashes_are(names: str, wanted: str | None) -> None:
+    """Rows 0, 1 and 2 have the hashes 5, 5 and 7, or 5 each: a key is asked for only where another has its hash."""
+    found = repeated_key(np.array([5, 5, 7 if wanted is None else 5], np.uint32), lambda row: ItemKey(names[row], "t"))
+    assert found == (None if wanted is None else ItemKey(wanted, "t"))
