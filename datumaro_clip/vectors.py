@@ -19,6 +19,8 @@ FloatArray = npt.NDArray[np.float32]
 
 # Vectors that float16 storage has rounded still count as unit rows: |v| errs by at most 2**-11 relative.
 UNIT_TOLERANCE = 1e-3
+#: The attribute in which an item, or an annotation, carries its vector.
+EMBEDDING_ATTRIBUTE = "clip_embedding"
 
 
 class ItemKey(NamedTuple):

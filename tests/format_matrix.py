@@ -16,11 +16,11 @@ from datumaro.components.media import Image, MediaElement, PointCloud, TableRow
 from format_samples import EXPORT_OPTIONS, EXPORTERS, IMPORTERS, write_sample
 
 import datumaro_clip
-from datumaro_clip.host.carried_vectors import ATTRIBUTE, attach
+from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.images import image_request
 from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
-from datumaro_clip.vectors import Embedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "formats.md"
 HEADING = (
@@ -116,7 +116,7 @@ def try_format(name: str, folder: Path) -> Outcome:
         back = Dataset.import_from(str(folder / kind))
         outcome.through[kind] = [f"format {back.format}"] * (back.format != kind) + differences(back, carrying)
         for item in back:
-            item.attributes.pop(ATTRIBUTE, None)
+            item.attributes.pop(EMBEDDING_ATTRIBUTE, None)
         again = reexported(back, name, folder / f"{kind}-again")
         # A format that encodes pictures anew loses a little each time; what the store held as a file it copies.
         outcome.again[kind] = min(differences(again, once_more), differences(again, source), key=len)

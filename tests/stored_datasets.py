@@ -12,8 +12,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
 import datumaro_clip
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
-from datumaro_clip.vectors import Embedding, unit_rows
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, unit_rows
 
 datumaro_clip.register()
 
@@ -36,7 +35,7 @@ def make_items(count: int, **attributes: Any) -> list[DatasetItem]:
             subset=("train", "val")[i % 2],
             media=picture(i),
             annotations=[dm.Bbox(1, 2, 3, 4, label=0, id=i, attributes={"a": (i, None)}), dm.Caption(f"ü {i}")],
-            attributes={ATTRIBUTE: vector(i), "n": i, **attributes},
+            attributes={EMBEDDING_ATTRIBUTE: vector(i), "n": i, **attributes},
         )
         for i in range(count)
     ]

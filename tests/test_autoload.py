@@ -73,3 +73,15 @@ def test_hook_is_installed_once():
     autoload.install()
     autoload.install()
     assert sum(type(finder).__name__ == "_Finder" for finder in sys.meta_path) == 1
+
+
+def test_datumaros_own_commands_load_little_of_this_package():
+    code = """
+import atexit, sys
+from datumaro.cli.__main__ import main
+atexit.register(lambda: print(*(name for name in sys.modules if name.startswith("datumaro_clip."))))
+main(["--help"])
+"""
+    loaded = run_python(code).splitlines()[-1].split()
+    assert "datumaro_clip.host.datum_main" in loaded
+    assert [name for name in loaded if name.split(".")[1] in ("embedding", "images", "model", "store")] == []

@@ -16,8 +16,8 @@ from reports import report_data
 
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.testing import FakeEncoder
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 pytestmark = pytest.mark.usefixtures("encoder")
 
@@ -124,7 +124,7 @@ def test_decisions_name_the_item_and_the_annotation_and_the_report_draws_the_box
 
 def test_vectors_that_boxes_carry_are_used(encoder: FakeEncoder):
     [embedded] = Dataset.from_iterable([scene(RED, BLUE)], categories=["thing"]).transform("clip_embed", objects=True)
-    assert ATTRIBUTE in embedded.annotations[0].attributes
+    assert EMBEDDING_ATTRIBUTE in embedded.annotations[0].attributes
     computed = encoder.pictures_computed
     run("clip_search", embedded, query="blue", k=1, cache="off")
     assert encoder.pictures_computed == computed

@@ -15,11 +15,10 @@ from datumaro.components.media import Image
 
 from datumaro_clip.errors import OptionError, StoreNotFoundError, StoreWriteError
 from datumaro_clip.host import embed as embed_module
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.embed import ClipEmbed
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
-from datumaro_clip.vectors import Embedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 pytestmark = pytest.mark.usefixtures("encoder")
 
@@ -42,7 +41,7 @@ def test_every_item_carries_its_vector_and_the_rest_is_untouched():
     embedded = dataset("a", "b").transform("clip_embed")
     assert len(embedded) == 2
     for item in embedded:
-        vector = item.attributes.pop(ATTRIBUTE)
+        vector = item.attributes.pop(EMBEDDING_ATTRIBUTE)
         assert isinstance(vector, Embedding)
         assert item == source.get(item.id, item.subset)
 
@@ -62,7 +61,7 @@ def test_store_holds_items_vectors_and_captions(tmp_path: Path, kind: str):
     with open_store(tmp_path / "s") as reader:
         for row, item in enumerate(embedded):
             record = reader.record(row)
-            np.testing.assert_array_equal(record.embedding, item.attributes[ATTRIBUTE].vector)
+            np.testing.assert_array_equal(record.embedding, item.attributes[EMBEDDING_ATTRIBUTE].vector)
             assert len(record.captions) == 1
 
 
@@ -101,8 +100,8 @@ def test_embedded_datasets_compare_merge_and_patch():
 
 
 def test_pictures_that_changed_get_another_vector():
-    before = next(iter(dataset("a").transform("clip_embed"))).attributes[ATTRIBUTE]
-    after = next(iter(dataset("a", value=99).transform("clip_embed"))).attributes[ATTRIBUTE]
+    before = next(iter(dataset("a").transform("clip_embed"))).attributes[EMBEDDING_ATTRIBUTE]
+    after = next(iter(dataset("a", value=99).transform("clip_embed"))).attributes[EMBEDDING_ATTRIBUTE]
     assert before != after
 
 
@@ -142,7 +141,7 @@ def test_store_is_written_once_however_often_a_transform_behind_looks(
     source.transform("clip_search", item="b", k=2, report=str(tmp_path / "report"))
     hits = list(source)
     assert hits[0].id == "b"
-    assert all(ATTRIBUTE in hit.attributes for hit in hits)
+    assert all(EMBEDDING_ATTRIBUTE in hit.attributes for hit in hits)
     assert written == [tmp_path / "s"]
     with open_store(tmp_path / "s") as reader:
         assert len(reader) == 3

@@ -18,9 +18,9 @@ from embeddings import with_embeddings
 from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError, TextError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE, attach
+from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.testing import FakeEncoder
-from datumaro_clip.vectors import Embedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)  # BGR, as Datumaro holds pictures
 
@@ -52,7 +52,7 @@ def test_second_run_takes_vectors_from_the_items_and_loads_no_model(
     items = [attach(found.item, found.embedding) for found in with_embeddings([picture("a")], options)]
     monkeypatch.setattr(module, "load_model", lambda *args, **kwargs: pytest.fail("a model was loaded"))
     [found] = with_embeddings(items, options)
-    assert found.embedding is items[0].attributes[ATTRIBUTE]
+    assert found.embedding is items[0].attributes[EMBEDDING_ATTRIBUTE]
 
 
 def test_second_run_takes_vectors_from_the_cache(encoder: FakeEncoder, options: EmbeddingOptions):
@@ -214,11 +214,11 @@ def test_attribute_compares_copies_pickles_and_serialises(encoder: FakeEncoder, 
         assert twin == embedding
         assert hash(twin) == hash(embedding)
         assert not twin.vector.flags.writeable
-    assert attach(picture("a"), embedding).attributes == {ATTRIBUTE: embedding}
+    assert attach(picture("a"), embedding).attributes == {EMBEDDING_ATTRIBUTE: embedding}
 
 
 def test_an_attribute_that_is_no_vector_is_named_with_its_item(options: EmbeddingOptions):
-    odd = DatasetItem("odd", subset="train", attributes={ATTRIBUTE: 3})
+    odd = DatasetItem("odd", subset="train", attributes={EMBEDDING_ATTRIBUTE: 3})
     with pytest.raises(InvalidVectorError, match=r"item 'odd' \(subset 'train'\): clip_embedding holds int"):
         list(with_embeddings([odd], options))
 
@@ -230,7 +230,7 @@ def test_general_formats_keep_the_vector_to_the_last_bit(
     items = [attach(found.item, found.embedding) for found in with_embeddings([picture("a")], options)]
     Dataset.from_iterable(items).export(str(tmp_path / "out"), name, save_media=True)
     [back] = Dataset.import_from(str(tmp_path / "out"), name)
-    assert Embedding.from_attribute(back.attributes[ATTRIBUTE]) == items[0].attributes[ATTRIBUTE]
+    assert Embedding.from_attribute(back.attributes[EMBEDDING_ATTRIBUTE]) == items[0].attributes[EMBEDDING_ATTRIBUTE]
 
 
 def test_what_is_set_for_speed_changes_no_vector():

@@ -29,9 +29,9 @@ from datumaro_clip.errors import (
     StoreWriteError,
 )
 from datumaro_clip.host import formats
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 
 def test_a_dataset_comes_back_whole(kind: str, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_vectors_are_kept_as_asked(kind: str, tmp_path: Path, dtype: str) -> Non
         assert reader.matrix().dtype == dtype
         header = reader.header
         assert (header.dtype, header.precision, header.space) == (dtype, "f32", vector(0).vector_space)
-    back = read(path).get("item 1", "val").attributes[ATTRIBUTE]
+    back = read(path).get("item 1", "val").attributes[EMBEDDING_ATTRIBUTE]
     wanted = vector(1).vector.astype(dtype).astype(np.float32)
     np.testing.assert_array_equal(back.vector, wanted)
 
@@ -176,19 +176,19 @@ def test_each_vector_keeps_its_precision(kind: str, tmp_path: Path) -> None:
     """One space, two precisions, in one write and across two."""
     items = make_items(4)
     for i, item in enumerate(items):
-        item.attributes[ATTRIBUTE] = vector(i, precision=("f32", "int8")[i % 2])
+        item.attributes[EMBEDDING_ATTRIBUTE] = vector(i, precision=("f32", "int8")[i % 2])
     path = stored(tmp_path / "store", kind, items[:3])
     dataset = read(path)
     dataset.put(items[3])
     dataset.save(no_embed=True)
-    found = {item.id: item.attributes[ATTRIBUTE].precision for item in read(path)}
+    found = {item.id: item.attributes[EMBEDDING_ATTRIBUTE].precision for item in read(path)}
     assert found == {f"item {i}": ("f32", "int8")[i % 2] for i in range(4)}
     assert open_store(path).header.precision == "int8"
 
 
 def test_vectors_of_two_spaces_are_refused(kind: str, tmp_path: Path) -> None:
     items = make_items(3)
-    items[2].attributes[ATTRIBUTE] = vector(2, space="sha256:" + "8" * 64)
+    items[2].attributes[EMBEDDING_ATTRIBUTE] = vector(2, space="sha256:" + "8" * 64)
     with pytest.raises(SpaceMismatchError, match="item 2@train"):
         stored(tmp_path / "store", kind, items)
     assert not (tmp_path / "store").exists()
@@ -196,7 +196,7 @@ def test_vectors_of_two_spaces_are_refused(kind: str, tmp_path: Path) -> None:
 
 def test_an_attribute_that_is_no_vector_is_named(kind: str, tmp_path: Path) -> None:
     items = make_items(2)
-    items[1].attributes[ATTRIBUTE] = [1, 2, 3]
+    items[1].attributes[EMBEDDING_ATTRIBUTE] = [1, 2, 3]
     with pytest.raises(InvalidVectorError, match=r"item 'item 1' \(subset 'val'\)"):
         stored(tmp_path / "store", kind, items)
 

@@ -15,9 +15,9 @@ from datumaro.components.media import Image
 from stored_datasets import SPACE, make_dataset, read, stored, vector
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreCorruptError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE, box_of
+from datumaro_clip.host.carried_vectors import box_of
 from datumaro_clip.store import ArchiveMember, ObjectVector, Record, append_to_store, open_store
-from datumaro_clip.vectors import ItemKey, ObjectEmbedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ItemKey, ObjectEmbedding
 
 SOURCE = "ab" * 32
 
@@ -25,7 +25,7 @@ SOURCE = "ab" * 32
 def of(annotation: dm.Annotation, seed: int, space: str = SPACE) -> dm.Annotation:
     """The annotation with a vector of its box."""
     found = vector(seed, space)
-    annotation.attributes[ATTRIBUTE] = ObjectEmbedding(
+    annotation.attributes[EMBEDDING_ATTRIBUTE] = ObjectEmbedding(
         found.vector, found.space, found.model, found.precision, box_of(annotation), SOURCE
     )
     return annotation
@@ -51,7 +51,7 @@ def test_an_objects_vector_comes_back(annotation: dm.Annotation, kind: str, tmp_
     path = stored(tmp_path / "store", kind, [item(dm.Caption("a"), of(annotation.wrap(), 3))])
     (found,) = read(path)
     assert found.attributes == {"tags": ["a", "b"], "clip_added": "2026-03-01T09:30:00Z"}
-    embedding = found.annotations[1].attributes[ATTRIBUTE]
+    embedding = found.annotations[1].attributes[EMBEDDING_ATTRIBUTE]
     np.testing.assert_array_equal(embedding, vector(3).vector)
     assert (embedding.bbox, embedding.source, embedding.space) == (box_of(annotation), SOURCE, SPACE)
 
@@ -108,7 +108,7 @@ def test_objects_of_another_space_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_object_vector_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidVectorError, match=r"item 'i'.*annotation 0"):
-        stored(tmp_path / "store", "clip_mmap", [item(dm.Bbox(0, 0, 1, 1, attributes={ATTRIBUTE: 5}))])
+        stored(tmp_path / "store", "clip_mmap", [item(dm.Bbox(0, 0, 1, 1, attributes={EMBEDDING_ATTRIBUTE: 5}))])
 
 
 def test_a_vector_of_no_annotation_is_corrupt(tmp_path: Path) -> None:
@@ -157,8 +157,9 @@ def test_an_object_embedding_is_copied_whole() -> None:
     """Copies, pickles and comparisons know box and source."""
     import pickle
 
-    embedding = of(detected(), 3).attributes[ATTRIBUTE]
+    embedding = of(detected(), 3).attributes[EMBEDDING_ATTRIBUTE]
     copied = pickle.loads(pickle.dumps(embedding))
     assert (copied, copied.bbox, copied.source) == (embedding, embedding.bbox, SOURCE)
     assert embedding != vector(3)
-    assert make_dataset([item(of(detected(), 3))]).get("i", "train").annotations[0].attributes[ATTRIBUTE] == embedding
+    [box] = make_dataset([item(of(detected(), 3))]).get("i", "train").annotations
+    assert box.attributes[EMBEDDING_ATTRIBUTE] == embedding

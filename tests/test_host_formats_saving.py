@@ -13,9 +13,9 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 from stored_datasets import make_items, picture, read, stored, vector
 
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import open_store
 from datumaro_clip.testing.records import files_of
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 
 def test_saving_in_place_writes_what_changed(kind: str, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_saving_in_place_writes_what_changed(kind: str, tmp_path: Path) -> None:
     dataset = read(path)
     changed = dataset.get("item 4", "train")
     dataset.put(changed.wrap(attributes={**changed.attributes, "n": "new"}))
-    dataset.put(DatasetItem("added", subset="test", media=picture(99), attributes={ATTRIBUTE: vector(99)}))
+    dataset.put(DatasetItem("added", subset="test", media=picture(99), attributes={EMBEDDING_ATTRIBUTE: vector(99)}))
     dataset.remove("item 7", "val")
     dataset.save(save_media=True, no_embed=True)
     after = files_of(path)
@@ -35,7 +35,7 @@ def test_saving_in_place_writes_what_changed(kind: str, tmp_path: Path) -> None:
     assert len(back) == 30
     assert back.get("item 7", "val") is None
     assert back.get("item 4", "train").attributes["n"] == "new"
-    assert back.get("added", "test").attributes[ATTRIBUTE] == vector(99)
+    assert back.get("added", "test").attributes[EMBEDDING_ATTRIBUTE] == vector(99)
     for item in items[8:]:
         assert back.get(item.id, item.subset) == item
     assert [len(segment.live) for segment in open_store(path).segments] == [28, 2]
@@ -84,7 +84,7 @@ def test_saving_where_everything_changed_writes_anew(kind: str, tmp_path: Path) 
     dataset = read(path)
     dataset.transform("remap_labels", mapping={"cat": "tiger"})
     for i, item in enumerate(dataset):
-        item.attributes[ATTRIBUTE] = vector(i, space="sha256:" + "8" * 64)
+        item.attributes[EMBEDDING_ATTRIBUTE] = vector(i, space="sha256:" + "8" * 64)
     dataset.save(no_embed=True)
     with open_store(path) as reader:
         reader.check()

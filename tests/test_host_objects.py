@@ -23,12 +23,11 @@ from hypothesis import strategies as st
 from datumaro_clip.cli import main
 from datumaro_clip.curate import run_model
 from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.objects import objects_of
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
-from datumaro_clip.vectors import ObjectEmbedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ObjectEmbedding
 
 pytestmark = pytest.mark.usefixtures("encoder")
 
@@ -52,7 +51,7 @@ def embedded(*items: DatasetItem, **options: Any) -> list[DatasetItem]:
 def vectors_in(found: DatasetItem) -> dict[int, ObjectEmbedding]:
     """By the annotation's place."""
     notes = enumerate(found.annotations)
-    return {n: note.attributes[ATTRIBUTE] for n, note in notes if ATTRIBUTE in note.attributes}
+    return {n: note.attributes[EMBEDDING_ATTRIBUTE] for n, note in notes if EMBEDDING_ATTRIBUTE in note.attributes}
 
 
 def of_part(left: int, top: int, right: int, bottom: int, seed: int = 0) -> np.ndarray:
@@ -66,7 +65,7 @@ BOX = Bbox(10, 20, 30, 40, label=0)
 def test_a_dataset_without_objects_is_embedded_as_before():
     [found] = embedded(item(Label(0), Caption("a cat")))
     assert vectors_in(found) == {}
-    assert ATTRIBUTE in found.attributes
+    assert EMBEDDING_ATTRIBUTE in found.attributes
 
 
 def test_a_box_carries_the_vector_of_its_part_of_the_picture():
@@ -240,7 +239,7 @@ def test_over_any_edits_each_object_carries_the_vector_of_exactly_its_picture_an
         for note in found.annotations:
             x1, y1, x2, y2 = map(int, note.points)
             expected = of_part(x1, y1, x2, y2, seed=state["picture"])
-            np.testing.assert_allclose(note.attributes[ATTRIBUTE].vector, expected, atol=1e-6)
+            np.testing.assert_allclose(note.attributes[EMBEDDING_ATTRIBUTE].vector, expected, atol=1e-6)
 
 
 # Stores and formats
@@ -378,9 +377,10 @@ def test_integrity_finds_each_planted_fault_of_objects():
     assert kinds(moved) == {"VectorOfAnotherBox": 1}
     assert kinds(sound.wrap(media=Image.from_numpy(pixels(5)))) == {"VectorOfAnotherPicture": 1}
     assert kinds(sound, margin=0.5) == {"VectorOfAnotherPicture": 1}
-    assert kinds(changed(sound, **{ATTRIBUTE: {**told, "vector": vector.vector * 3}})) == {"VectorNotUnitLength": 1}
-    assert kinds(changed(sound, **{ATTRIBUTE: {**told, "vector": vector.vector * np.nan}})) == {"NonFiniteVector": 1}
-    assert kinds(sound, changed(sound.wrap(id="b"), **{ATTRIBUTE: other})) == {"MixedVectorSpaces": 1}
+    for factor, kind in ((3, "VectorNotUnitLength"), (np.nan, "NonFiniteVector")):
+        scaled = {EMBEDDING_ATTRIBUTE: {**told, "vector": vector.vector * factor}}
+        assert kinds(changed(sound, **scaled)) == {kind: 1}
+    assert kinds(sound, changed(sound.wrap(id="b"), **{EMBEDDING_ATTRIBUTE: other})) == {"MixedVectorSpaces": 1}
     assert kinds(changed(sound, score=1.5)) == {"BadConfidence": 1}
     assert kinds(changed(sound, clip_detector="yolo")) == {"BadDetector": 1}
     assert kinds(sound.wrap(annotations=[sound.annotations[0].wrap(x=12)]), no_decode=True) == {"VectorOfAnotherBox": 1}

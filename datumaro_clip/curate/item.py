@@ -13,10 +13,7 @@ from datumaro_clip.errors import ImageError, InvalidVectorError
 from datumaro_clip.images import Box, ImageLike
 from datumaro_clip.images.regions import Mask
 from datumaro_clip.texts import fill_prompt
-from datumaro_clip.vectors import Embedding, FloatArray, ItemKey, ObjectEmbedding
-
-#: The attribute in which an item carries its vector.
-EMBEDDING_ATTRIBUTE = "clip_embedding"
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, FloatArray, ItemKey, ObjectEmbedding
 
 
 class ItemCaption(NamedTuple):

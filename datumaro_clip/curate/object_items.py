@@ -11,14 +11,14 @@ import numpy as np
 
 from datumaro_clip.curate.decisions import Decision, Scalar
 from datumaro_clip.curate.embedder import Embedder
-from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item, ItemBox, ItemLabel
+from datumaro_clip.curate.item import Item, ItemBox, ItemLabel
 from datumaro_clip.curate.objects import CropOptions, Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.images import ImageLike, Region
 from datumaro_clip.images.decoding import decoded
 from datumaro_clip.images.regions import Cutter, require_size
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ItemKey
 
 # Behind an item's id, before the number of the object's annotation.
 _SIGN = "#"

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, Item, ItemBox, ItemCaption, ItemLabel
+from datumaro_clip.curate.item import Item, ItemBox, ItemCaption, ItemLabel
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.service.described import class_of, describe
 from datumaro_clip.service.pictures import NotServedError, Pictures
 from datumaro_clip.store import StoreReader
-from datumaro_clip.vectors import Embedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 
 def store_items(store: StoreReader, rows: Iterable[int], pictures: Pictures) -> list[Item]:

@@ -16,7 +16,6 @@ from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.items import ItemEncoder, describe_dataset
@@ -25,7 +24,7 @@ from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.storing import ItemStorer, MediaOptions, refuse_another_size, store_embedded, tell_no_items
 from datumaro_clip.store import Header, StoreReader, append_to_store, create_store, open_store
 from datumaro_clip.store.base import ADDED, from_line, to_line
-from datumaro_clip.vectors import ItemKey
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ItemKey
 
 log = logging.getLogger(__name__)
 
@@ -187,7 +186,7 @@ def _changed(dataset: Dataset, reader: StoreReader, encoder: ItemEncoder, done: 
             item = item.wrap(attributes={**item.attributes, ADDED: added})
         if stored is None:
             done.added += 1
-        elif _as_stored(key, encoder.encode(item, frozenset({ATTRIBUTE}))) == _without_precision(stored):
+        elif _as_stored(key, encoder.encode(item, frozenset({EMBEDDING_ATTRIBUTE}))) == _without_precision(stored):
             done.left += 1
             continue
         else:

@@ -8,19 +8,18 @@ import numpy as np
 from datumaro.components.annotation import Annotation, Bbox
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.curate.item import EMBEDDING_ATTRIBUTE, carried_embedding, carried_object
+from datumaro_clip.curate.item import carried_embedding, carried_object
 from datumaro_clip.errors import InvalidVectorError
 from datumaro_clip.store import ObjectVector
-from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, ItemKey, ObjectEmbedding
 
-ATTRIBUTE = EMBEDDING_ATTRIBUTE
 #: Attributes of a detector's annotations: its confidence, and its fingerprint.
 SCORE, DETECTOR = "score", "clip_detector"
 
 
 def attach(item: DatasetItem, embedding: Embedding) -> DatasetItem:
     """A copy of an item that carries a vector in its attribute ``clip_embedding``."""
-    return item.wrap(attributes={**item.attributes, ATTRIBUTE: embedding})
+    return item.wrap(attributes={**item.attributes, EMBEDDING_ATTRIBUTE: embedding})
 
 
 def carried_vector(item: DatasetItem) -> Embedding | None:
@@ -59,7 +58,7 @@ def carried_objects(item: DatasetItem) -> Iterator[tuple[int, Annotation, Object
     """
     for index, annotation in enumerate(item.annotations):
         try:
-            embedding = carried_object(annotation.attributes.get(ATTRIBUTE), index)
+            embedding = carried_object(annotation.attributes.get(EMBEDDING_ATTRIBUTE), index)
         except InvalidVectorError as exc:
             raise InvalidVectorError(f"item '{item.id}' (subset '{item.subset}'), {exc}") from exc
         if embedding is not None:

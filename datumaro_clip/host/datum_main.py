@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 
 from datumaro_clip.host.causes import PLACE_OF_OVERWRITE, SHOWN_BY, OneLine, in_one_line
-from datumaro_clip.host.configured import use_configured_model
 from datumaro_clip.host.losses import telling_losses
 from datumaro_clip.host.sources import watched_imports
 from datumaro_clip.host.unfinished import take_up
@@ -41,6 +40,9 @@ def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None)
     with printable_log():
         try:
             if is_ours:
+                # Here, since it loads what Datumaro's own commands do without.
+                from datumaro_clip.host.configured import use_configured_model
+
                 use_configured_model()
             with noticed_last(), telling_losses(" before the dataset" if takes_format_early else ""):
                 if not is_ours:

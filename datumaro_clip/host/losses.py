@@ -14,10 +14,10 @@ from typing import Any
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.causes import in_one_line
 from datumaro_clip.host.specs import PLUGINS, store_plugins
 from datumaro_clip.system.notices import notice
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 Kind = tuple[str, str]
 _ITEM = "item"
 # A store and the cache have the vectors; COCO numbers pictures by ``id``, which is a source's own.
-_UNTOLD = frozenset({ATTRIBUTE, "id"})
+_UNTOLD = frozenset({EMBEDDING_ATTRIBUTE, "id"})
 # Outlines come back as either.
 _SAME = {"mask": "polygon", "polygon": "mask"}
 

@@ -14,9 +14,10 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro_clip.curate.item import ItemBox
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.errors import ImageError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE, DETECTOR, SCORE, box_of
+from datumaro_clip.host.carried_vectors import DETECTOR, SCORE, box_of
 from datumaro_clip.images.regions import Mask as Pixels
 from datumaro_clip.objects.detector import same_name
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 #: Attribute of a detector's box: what the detector said, by which it is known whether somebody changed the box since.
 DETECTED = "clip_detected"
@@ -70,7 +71,7 @@ def _object(
         angle,
         tuple(tuple(map(float, part.points)) for part in parts if isinstance(part, Polygon)),
         partial(_pixels, masks) if masks else None,
-        note.attributes.get(ATTRIBUTE),
+        note.attributes.get(EMBEDDING_ATTRIBUTE),
         corners,
         str(note.attributes.get(DETECTOR, "")) if note.attributes.get(DETECTED) == _told(label, corners) else "",
         note.attributes.get(DETECTOR),
@@ -113,9 +114,9 @@ def with_objects(
     for index, note in enumerate(item.annotations):
         if detected is not None and _is_of(note, detector, classes):
             continue
-        if objects is not None and (index in vectors or ATTRIBUTE in note.attributes):
-            others = {name: value for name, value in note.attributes.items() if name != ATTRIBUTE}
-            own = {ATTRIBUTE: vectors[index]} if index in vectors else {}
+        if objects is not None and (index in vectors or EMBEDDING_ATTRIBUTE in note.attributes):
+            others = {name: value for name, value in note.attributes.items() if name != EMBEDDING_ATTRIBUTE}
+            own = {EMBEDDING_ATTRIBUTE: vectors[index]} if index in vectors else {}
             note = note.wrap(attributes={**others, **own})
         annotations.append(note)
     return item.wrap(annotations=[*annotations, *(_box(found, detector, numbers) for found in detected or ())])
@@ -136,7 +137,7 @@ def _box(found: ItemBox, detector: str, numbers: Mapping[str, int]) -> Bbox:
     corners = box_of(note)
     attributes[DETECTED] = _told(label, corners)
     if found.embedding is not None:
-        attributes[ATTRIBUTE] = found.embedding
+        attributes[EMBEDDING_ATTRIBUTE] = found.embedding
     return note.wrap(attributes=attributes)
 
 

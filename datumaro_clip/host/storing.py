@@ -12,18 +12,18 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import SpaceMismatchError, StoreNotFoundError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE, carried_objects, carried_vector, object_vector
+from datumaro_clip.host.carried_vectors import carried_objects, carried_vector, object_vector
 from datumaro_clip.host.codec.items import ItemEncoder
 from datumaro_clip.host.embedding import Embedder, ItemEmbedding
 from datumaro_clip.host.items import key_of
 from datumaro_clip.store import ObjectVector, Record, StoreWriter, already_there, open_store
 from datumaro_clip.system.notices import notice, notice_counts
-from datumaro_clip.vectors import Embedding, ItemKey, Provenance
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
 
 # The store keeps the vector in its own column.
-_KEPT_ELSEWHERE = frozenset({ATTRIBUTE})
+_KEPT_ELSEWHERE = frozenset({EMBEDDING_ATTRIBUTE})
 
 _LOSSES = {
     "missing": "%d media were to be saved, but are not there; the store keeps where they were, if in files",

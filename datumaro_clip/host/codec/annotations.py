@@ -32,11 +32,11 @@ from datumaro.components.annotation import (
 )
 from datumaro.components.media import Image
 
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.codec.masks import decode_mask, decode_rle, encode_mask
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 ANNOTATIONS: dict[str, Any] = {
     kind.__name__: kind
@@ -130,7 +130,7 @@ def _plain_fields(kind: str, annotation: Annotation, known: dict[str, Any]) -> d
             continue
         value = getattr(annotation, field)
         if field == "attributes":
-            value = {key: part for key, part in value.items() if key != ATTRIBUTE}
+            value = {key: part for key, part in value.items() if key != EMBEDDING_ATTRIBUTE}
         if field not in _DEFAULTS or type(value) is not type(_DEFAULTS[field]) or value != _DEFAULTS[field]:
             encoded[name] = encode_value(value)
     return encoded

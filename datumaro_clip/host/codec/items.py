@@ -11,14 +11,13 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import MediaElement, MediaType
 
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.host.codec.annotations import decode_annotation, encode_annotation
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 from datumaro_clip.host.codec.media_reader import MediaReader
 from datumaro_clip.host.codec.media_writer import MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.store import Header, MediaFolder, Record, StoreReader
-from datumaro_clip.vectors import Embedding, ItemKey, ObjectEmbedding, VectorSpace
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, ItemKey, ObjectEmbedding, VectorSpace
 
 # What a damaged or foreign payload can make the constructors of Datumaro raise.
 _NONSENSE = (
@@ -123,14 +122,14 @@ def attach_vectors(item: DatasetItem, record: Record, space: VectorSpace | None,
         return
     if record.embedding is not None:
         of_item = str(record.payload.get("precision", precision))
-        item.attributes[ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, of_item)
+        item.attributes[EMBEDDING_ATTRIBUTE] = Embedding(record.embedding, space.fingerprint, space.model, of_item)
     of_objects = str(record.payload.get("object_precision", precision))
     for found in record.objects:
         if found.annotation_index >= len(item.annotations):
             raise StoreCorruptError(
                 f"item {record.key} has a vector of annotation {found.annotation_index}, but no such annotation"
             )
-        item.annotations[found.annotation_index].attributes[ATTRIBUTE] = ObjectEmbedding(
+        item.annotations[found.annotation_index].attributes[EMBEDDING_ATTRIBUTE] = ObjectEmbedding(
             found.vector, space.fingerprint, space.model, of_objects, found.bbox, found.source
         )
 

@@ -11,9 +11,9 @@ from datumaro.components.annotation import AnnotationType, Caption, Label, Label
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image
 
-from datumaro_clip.host.carried_vectors import ATTRIBUTE
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.records import Record, Said
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
 #: The attribute of a caption or label that names the column it came from.
 COLUMN = "column"
@@ -65,5 +65,5 @@ def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record,
             lost["annotations"] += 1
             continue
         lost["attributes"] += sum(name != COLUMN for name in note.attributes)
-    attributes = {str(name): value for name, value in item.attributes.items() if name != ATTRIBUTE}
+    attributes = {str(name): value for name, value in item.attributes.items() if name != EMBEDDING_ATTRIBUTE}
     return Record(str(item.id), str(item.subset), None, tuple(captions), tuple(labels), attributes), lost
