@@ -62,6 +62,15 @@ def test_one_store_merged_alone_is_the_same_store(kind: str, tmp_path: Path) -> 
         assert list(other.embedding_keys()) == list(one.embedding_keys())
 
 
+@pytest.mark.parametrize("on_repeat", ["first", "last"])
+def test_the_repeated_row_is_left_out_wherever_it_is(kind: str, on_repeat: str, tmp_path: Path) -> None:
+    items = make_items(5)
+    parts = [items[0], items[1], items[2]], [items[3], items[4], items[1]]
+    paths = [stored(tmp_path / name, kind, part) for name, part in zip("ab", parts, strict=True)]
+    assert merge_stores(paths, tmp_path / "merged", on_repeat=on_repeat)[1:] == (5, 1)
+    assert sorted(item.id for item in read(tmp_path / "merged")) == [f"item {n}" for n in range(5)]
+
+
 def test_merge_makes_one_store_and_says_of_what(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Pictures, annotations and vectors of both; which of two items with one id stays is to be said."""
     paths = [stored(tmp_path / name, kind, make_items(4)[part]) for name, part in (("a", slice(3)), ("b", slice(2, 4)))]

@@ -16,6 +16,7 @@ from datumaro_clip.curate.outliers import (
     isolation,
     lower_fence,
     neighbour_count,
+    neighbour_votes,
     unlike_any_class,
     unlike_captions,
 )
@@ -95,6 +96,11 @@ def test_isolation_is_the_exact_score_of_the_kth_neighbour_or_of_the_last(
 def test_few_or_identical_pictures_have_no_outlier(count: int):
     scores = isolation(np.repeat(clusters()[0][:1], count, axis=0))
     assert not (scores < lower_fence(scores)).any()
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_without_neighbours_nobody_votes(count: int):
+    assert neighbour_votes(clusters()[0][:count], [0] * count, 3).tolist() == [[0, 0, 0]] * count
 
 
 def test_a_small_foreign_group_is_found_and_nothing_else():

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from datumaro_clip.cli import main
 from datumaro_clip.curate import run_model
 from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
+from datumaro_clip.host.carried_vectors import object_vector
 from datumaro_clip.host.integrity import ClipIntegrityValidator
 from datumaro_clip.host.objects import objects_of
 from datumaro_clip.store import open_store
@@ -417,3 +418,12 @@ def seal(store: Path, column: str) -> None:
     rest = json.dumps(values, separators=(",", ":"))[1:].encode() + b"\n"
     digest = hashlib.sha256(rest).hexdigest().encode()
     manifest.write_bytes(re.sub(rb"[0-9a-f]{64}", digest, first) + b"\n" + rest)
+
+
+@pytest.mark.parametrize(
+    ("score", "kept"), [(0, 0.0), (0.5, 0.5), (1, 1.0), (-0.1, None), (1.1, None), ("0.5", None), (None, None)]
+)
+def test_a_confidence_is_a_share_or_is_not_kept(score: object, kept: float | None):
+    note = Bbox(1, 2, 3, 4, attributes={"score": score})
+    embedding = ObjectEmbedding(np.eye(1, 8, dtype=np.float32)[0], "name:test", "test", "f32", (1, 2, 4, 6))
+    assert object_vector(0, note, embedding, []).confidence == kept

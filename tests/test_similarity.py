@@ -222,6 +222,14 @@ def test_what_columns_cost_is_their_number_and_what_passes() -> None:
     assert narrow_module._cost(alike, 0.5) == 1 + narrow_module._PAIR_COST
 
 
+def test_errors_grow_with_the_queries_length_and_with_what_rounding_takes() -> None:
+    queries = np.array([[1, 0], [0, 2]], np.float32)
+    np.testing.assert_allclose(NUMPY_SIEVE.errors(queries), [NUMPY_SIEVE.error(2), 2 * NUMPY_SIEVE.error(2)])
+    lost = 2.0**-12
+    [error] = HALF_SIEVE.errors(np.array([[1 + lost, 0]], np.float32))
+    assert error == pytest.approx(HALF_SIEVE.error(2) + lost, rel=2e-3)
+
+
 def test_the_unit_error_is_that_of_float32() -> None:
     assert NUMPY_SIEVE.unit_error == np.finfo(np.float32).eps / 2
 

@@ -98,3 +98,8 @@ def test_a_store_keeps_its_lock_when_a_write_fails(tmp_path: Path, kind: str) ->
     with pytest.raises(StoreWriteError, match="already"):
         fail_to_write(tmp_path, kind)
     assert files_of(tmp_path) == before
+
+
+def test_the_directories_above_a_store_are_made(tmp_path: Path, kind: str) -> None:
+    write(tmp_path / "several" / "above" / "store", kind)
+    assert (tmp_path / "several/above/store" / f"{kind}.json").is_file()
