@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,19 @@ from hypothesis import strategies as st
 from PIL import Image as Pictures
 
 from datumaro_clip.curate import integrity
-from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Text, Whole, add_options, read_options
+from datumaro_clip.curate.options import (
+    Choice,
+    Flag,
+    Kind,
+    Number,
+    Option,
+    Several,
+    Share,
+    Text,
+    Whole,
+    add_options,
+    read_options,
+)
 from datumaro_clip.curate.run import options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
 from datumaro_clip.errors import OptionError
@@ -287,3 +300,13 @@ def test_the_reference_in_the_docs_is_that_of_the_tables(tools: Path):
     import option_reference
 
     assert option_reference.PAGE.read_text(encoding="utf-8") == option_reference.page()
+
+
+@pytest.mark.parametrize(("kind", "said"), [(Whole(), "must be a whole number"), (Share(), "must be a number")])
+def test_what_is_no_number_is_told_which_is_wanted(kind: Kind, said: str):
+    assert [kind.problem(wrong) for wrong in ("7", True, None, [1])] == [said] * 4
+
+
+def test_an_option_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        Option("k", Whole(), 1, "hits").default = 2  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def test_no_source_and_one_propose_nothing():
 
 def test_boxes_that_coincide_propose_names_that_look_nothing_alike():
     assert told(source("A", "couch", "couch couch"), source("B", "sofa", "sofa sofa")) == [("sofa", "same", "couch")]
+
+
+def test_boxes_of_different_pictures_say_nothing():
+    here, there = source("A", "couch", "couch couch"), source("B", "sofa", "sofa sofa")
+    assert told(here, replace(there, pictures={b"another": there.pictures[b"picture"]})) == []
+
+
+def test_a_proposal_says_what_the_boxes_told_where_they_did():
+    [found] = propose([source("A", "couch", "couch couch"), source("B", "sofa", "sofa sofa")])
+    assert found.evidence["boxes"] == {"shared pictures": 1, "coincide": 2, "agreement": [1.0, 1.0]}
+    [found] = propose([source("A", "dining_table"), source("B", "DiningTable")])
+    assert "boxes" not in found.evidence
 
 
 def test_the_name_that_more_sources_have_stays():
@@ -130,6 +143,7 @@ HEAD = "format: datumaro-clip mapping\nversion: 1\n"
             "cannot be both 'b' and 'c'",
         ),
         (HEAD + "labels: [{from: a, to: b, accept: yes}, {from: b, to: a, accept: yes}]\n", "goes round in a circle"),
+        (HEAD + "attributes: [a, b]\n", "attributes must be a list of entries"),
         (HEAD + "attributes: [{from: a, type: date}]\n", "type must be one of text, int"),
     ],
 )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.embedding.cache import VectorCache
-from datumaro_clip.embedding.workers import Workers
+from datumaro_clip.embedding.workers import Ordered, Workers
 from datumaro_clip.errors import CacheError, ImageError, InferenceError, OptionError, TextError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import PixelBatch
@@ -389,3 +389,18 @@ def test_openvino_gives_through_the_pipeline_what_it_gives_alone(random_clip: Pa
     np.testing.assert_array_equal(vectors(results), alone)
     np.testing.assert_array_equal(vectors(again), vectors(results))
     assert {result.source for result in again} == {"cache"}
+
+
+def test_what_nobody_has_begun_is_given_up() -> None:
+    asked: list[Future[int]] = []
+
+    def submit(task: int) -> Future[int]:
+        asked.append(Future())
+        if task == 0:
+            asked[-1].set_result(7)
+        return asked[-1]
+
+    results = Ordered(submit, range(9), 4, lambda task: 1)
+    assert next(results) == 7
+    results.close()
+    assert [future.cancelled() for future in asked] == [False, True, True, True]

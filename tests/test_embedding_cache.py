@@ -226,6 +226,11 @@ def test_threads_that_read_do_not_disturb_one_that_writes(tmp_path: Path) -> Non
     assert not failures
 
 
+def test_a_key_without_a_vector_is_refused(tmp_path: Path) -> None:
+    with VectorCache(tmp_path) as cache, pytest.raises(ValueError, match="shorter"):
+        cache.put(keys_of(2), vectors_of(1))
+
+
 def test_a_closed_cache_opens_again(tmp_path: Path) -> None:
     cache = filled(tmp_path, 1)
     cache.close()

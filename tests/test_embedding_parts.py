@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -198,3 +199,16 @@ def test_a_box_alone_and_among_others_has_one_vector():
     [alone] = embed_images([ImageRequest(noise(1), part.box)], FakeEncoder())
     [found] = embed_parts([PartsRequest(ImageRequest(noise(1)), [None, part])], FakeEncoder())
     np.testing.assert_array_equal(found.results[1].vector, alone.vector)
+
+
+def test_a_part_says_where_it_comes_from_whether_there_is_a_cache_or_not(tmp_path: Path):
+    request = PartsRequest(ImageRequest(noise(1)), [None, *boxes(2)])
+    with VectorCache(tmp_path / "cache") as cache:
+        [cached], [plain] = (list(embed_parts([request], FakeEncoder(), cache=each)) for each in (cache, None))
+    assert [part.origin for part in plain.results] == [part.origin for part in cached.results]
+    assert len({part.origin for part in plain.results}) == 3
+
+
+def test_a_request_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        ImageRequest(noise(1)).box = (0, 0, 1, 1)  # type: ignore[misc]

@@ -255,3 +255,10 @@ def write_voc_copy(coco: Path, out: Path) -> None:
         boxes = [Bbox(*thing.box.box, label=labels.index(name)) for thing, name in things if name in labels]
         items.append(DatasetItem(each.id, subset=each.subset, media=each.media, annotations=boxes))
     Dataset.from_iterable(items, categories=labels).export(str(out), "voc_detection", save_media=True)
+
+
+def test_ten_names_of_a_dataset_are_told_where_none_is_near(tmp_path: Path):
+    names = " ".join(f"n{number}" for number in range(12))
+    path = str(mapping_file(tmp_path / "m.yaml", ("zebra", "couch")))
+    with pytest.raises(OptionError, match=r"no label 'zebra'; it has n0, n1, n2, n3, n4, n5, n6, n7, n8, n9 \("):
+        list(ClipLabels(dataset(labels=names), mapping=path))

@@ -126,3 +126,12 @@ def test_a_dry_run_tells_and_changes_nothing(source: Dataset, caplog: pytest.Log
 def test_what_is_no_rule_is_refused(source: Dataset):
     with pytest.raises(OptionError):
         list(ClipNormalize(source, captions=["nope"]))
+
+
+def test_of_many_values_that_stay_ten_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    mapping = "format: datumaro-clip mapping\nversion: 1\nattributes: [{from: W, type: int}]\n"
+    (tmp_path / "m.yaml").write_text(mapping)
+    items = [DatasetItem(str(n), attributes={"W": "many"}) for n in range(12)]
+    list(ClipNormalize(Dataset.from_iterable(items, media_type=Image), mapping=str(tmp_path / "m.yaml")))
+    assert caplog.text.count("'many' is no int") == 10
+    assert "and 2 more values that stay as they are" in caplog.text

@@ -96,3 +96,20 @@ def test_thumbnails_are_not_held_while_duplicates_are_sought(monkeypatch: pytest
     items = [DatasetItem(str(number), media=Image.from_numpy(pixels)) for number, pixels in enumerate(noise)]
     assert len(Dataset.from_iterable(items).transform("clip_dedup", no_vectors=True)) == len(items)
     assert held[0] <= 2
+
+
+@pytest.mark.parametrize(
+    ("media", "size"),
+    [
+        (Image.from_numpy(np.zeros((1, 5, 3), np.uint8), size=(1, 5)), (5, 1)),
+        (Image.from_file("nowhere.jpg", size=(3, 1)), (1, 3)),
+        (Image.from_file("nowhere.jpg"), None),
+    ],
+)
+def test_a_size_is_width_and_height_where_it_is_known(media: Image, size: tuple[int, int] | None) -> None:
+    assert neutral(DatasetItem("a", media=media), []).size == size
+
+
+def test_encoded_bytes_are_passed_on_as_they_are() -> None:
+    data = cv2.imencode(".png", np.zeros((4, 4, 3), np.uint8))[1].tobytes()
+    assert neutral(DatasetItem("a", media=Image.from_bytes(data)), []).request().fetch() == data

@@ -293,3 +293,15 @@ def test_real_clip_vectors_pair_up_with_their_altered_copies(shared: Path) -> No
     left, right = slow_pairs(matrix, 0.9)
     np.testing.assert_array_equal(pairs.left, left)
     np.testing.assert_array_equal(pairs.right, right)
+
+
+@pytest.mark.parametrize(
+    ("rows", "threads", "parts"), [(0, 4, [0]), (10, 4, [10]), (100, 4, [33, 34, 33]), (999, 2, [499, 500])]
+)
+def test_no_part_is_too_small_for_its_thread(
+    rows: int, threads: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topk_module, "PART_ROWS", 30)
+    found = topk_module._parts(rows, threads)
+    assert sorted(map(len, found)) == sorted(parts)
+    assert [row for part in found for row in part] == list(range(rows))

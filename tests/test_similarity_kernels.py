@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from datumaro_clip.similarity import kernels
 from datumaro_clip.similarity.kernels import half_products, squared_lengths, widened
 
 
@@ -48,3 +49,10 @@ def test_lengths_of_no_rows_are_none_and_of_a_damaged_row_not_finite(dtype: type
     rows[1, 0] = np.nan
     rows[2, 0] = np.inf
     assert np.isfinite(squared_lengths(rows)).tolist() == [True, False, False]
+
+
+def test_float32_is_accumulated_in_float64_without_numkong_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "numkong", None)
+    rows = np.array([[1e8, 1, -1e8]], np.float32)
+    assert kernels.row_dots(rows, np.ones_like(rows)).tolist() == [1]
+    assert kernels.row_dots(rows[:0], rows[:0]).tolist() == []

@@ -24,6 +24,7 @@ from datumaro_clip.store.base import (
     to_line,
     to_lines,
 )
+from datumaro_clip.store.manifest import Manifest
 from datumaro_clip.store.reader import _told_size
 from datumaro_clip.vectors import ItemKey
 
@@ -104,3 +105,8 @@ def test_sizes_are_told_in_the_unit_that_fits(size: int, told: str, tmp_path: Pa
     with (tmp_path / "file").open("wb") as file:
         file.truncate(size)
     assert _told_size(tmp_path) == told
+
+
+def test_a_new_manifest_counts_nothing() -> None:
+    new = Manifest("clip_mmap", Header(space=None))
+    assert (new.items, new.embeddings, new.captions, new.objects) == (0, 0, 0, 0)

@@ -63,6 +63,18 @@ def test_names_are_made_short_and_safe(name: str, tmp_path: Path) -> None:
     assert reference.endswith(".jpg") is name.endswith(".jpg")
 
 
+def test_what_leads_out_of_the_other_store_is_passed_over_and_nothing_behind_it(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for name in ("a.jpg", "c.jpg"):
+        theirs.mkdir(exist_ok=True)
+        MediaFolder(theirs).add_bytes(name.encode(), name)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (theirs / "media" / "b.jpg").symlink_to(tmp_path / "secret")
+    ours.mkdir()
+    assert MediaFolder(ours).adopt(theirs, link=False) == {}
+    assert sorted(path.name for path in (ours / "media").iterdir()) == ["a.jpg", "c.jpg"]
+
+
 def test_a_file_where_the_media_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "media").write_bytes(b"another's")
     with pytest.raises(StoreWriteError, match=r"media: .*it is in the way"):
