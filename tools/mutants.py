@@ -3,9 +3,10 @@
     python tools/mutants.py [--again]
 
 `make mutants` runs it in a clone, `build/mutants`, as a module is changed where it lies. Cosmic Ray makes the mutants
-and keeps the results, so a run that was killed goes on. `mutants.toml` says what is drawn, and which tests each has.
-With `--again`, mutants that survived are tried once more, with the tests of the project's last commit. Prints each
-survivor and, for each part, how many mutants were caught. Remove `build/mutants` to draw from a newer commit.
+and keeps the results, so a run that was killed goes on. `mutants.toml` says what is drawn, and which tests each has;
+of these, those that reach the changed statement are run, which `reaching.py` notes beforehand. With `--again`, mutants
+that survived are tried once more, with the tests of the project's last commit. Prints each survivor and, for each part,
+how many mutants were caught. Remove `build/mutants` to draw from a newer commit.
 """
 
 from __future__ import annotations
