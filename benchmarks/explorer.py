@@ -1,4 +1,4 @@
-"""The explorer's page in Chromium without a graphics card: frames of the map and the gallery, first paint, clicks.
+"""The explorer's page in Chromium without a graphics card: frames, first paint, clicks, decisions.
 
 ``python -m benchmarks explorer``; needs the extras ``serve`` and ``test-browser``, and Debian's Chromium. The pictures
 are 300 drawn ones; the vectors and the places of 100,000 and of 1,000,000 items are drawn around theirs. Frames are the
@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.chromium import opened_browser
 from benchmarks.figures import Figure
+from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
 from datumaro_clip.explorer.map import keep_map
 from datumaro_clip.index import PICTURES, open_index
 from datumaro_clip.similarity.layout import Points, lay_out
@@ -69,11 +70,16 @@ _CLICKED = """async (selector) => {
 }"""
 
 
+_SELECT_ALL = ".bar .toggle[title=a]"
+_CHANGED = "(before) => document.querySelectorAll('.top > button')[1].innerText !== before"
+
+
 def run(work: Path) -> Iterator[Figure]:
     """Measure both sizes."""
     drawn = _drawn(work)
     for count in SIZES:
         store = _store(work / f"store-{count}", drawn, count)
+        _propose(store)
         with _served(store, work / "catalogue") as address:
             yield from _seen(address, count)
         shutil.rmtree(store)
@@ -104,13 +110,41 @@ def _seen(address: str, count: int) -> Iterator[Figure]:
             yield figure(
                 f"a frame, {kind}, 95th percentile", float(np.quantile(frames, 0.95)), _LONGEST if is_many else None
             )
+        page.wait_for_timeout(3000)
         for name, selector in (
             ("a filter", ".facet input[type=checkbox]"),
             ("a picture", ".tile"),
-            ("another order", ".bar .toggle"),
+            ("a switch", ".bar .toggle[aria-pressed]"),
+            ("select all", _SELECT_ALL),
         ):
             found = [page.evaluate(_CLICKED, selector) for _ in range(8)]
             yield figure(f"click on {name} to paint, median", float(np.median(found)), 100)
+        for place, room in enumerate(("Duplicates", "Review", "Statistics", "Compare"), start=2):
+            found = []
+            for _ in range(5):
+                found.append(page.evaluate(_CLICKED, f".rooms button:nth-child({place})"))
+                page.wait_for_timeout(500)
+                page.evaluate(_CLICKED, ".rooms button:first-child")
+                page.wait_for_timeout(500)
+            yield figure(f"click on the room {room} to paint, median", float(np.median(found)), 100)
+        yield from (figure(name, took) for name, took in _decided(page))
+
+
+def _decided(page: Any) -> Iterator[tuple[str, float]]:
+    """Milliseconds until decisions are shown, each of which the service has written down by then."""
+    button = page.locator(".top > button").nth(1)
+    for name, selector, key in (
+        ("one picture is dropped", ".tile", "x"),
+        ("that is undone", None, "u"),
+        ("all are dropped", _SELECT_ALL, "x"),
+        ("all are undone", None, "u"),
+    ):
+        if selector:
+            page.locator(selector).first.click()
+        before, begin = button.inner_text(), time.perf_counter()
+        page.keyboard.press(key)
+        page.wait_for_function(_CHANGED, arg=before, timeout=600_000)
+        yield f"until {name}", (time.perf_counter() - begin) * 1000
 
 
 @contextmanager
@@ -171,6 +205,21 @@ def _store(path: Path, drawn: _Drawn, count: int) -> Path:
     width = float(np.ptp(drawn.places[:, 0]))
     keep_map(snapshot, (drawn.places[of[order]] + rng.normal(0, _APART * width, (count, 2))).astype(np.float32))
     return path
+
+
+def _propose(store: Path) -> None:
+    """What waits for a person: 2,500 groups of three, and 6,000 outliers, drawn with seed 1."""
+    reader = open_store(store)
+    keys = [reader.key(row) for row in np.random.default_rng(1).choice(len(reader), 13_500, replace=False)]
+    copies = [Decision(key, "keep", group=group) for group, key in enumerate(keys[:2500])]
+    for at, key in enumerate(keys[2500:7500]):
+        keeper = copies[at % 2500].key
+        copies.append(Decision(key, "drop", "near_duplicate", group=at % 2500, representative=keeper, score=0.97))
+    outliers = [Decision(key, "drop", "outlier", score=0.2, threshold=0.45) for key in keys[7500:]]
+    folder = store.with_name(f"{store.name}-decisions")
+    folder.mkdir()
+    for tool, told in (("clip_dedup", copies), ("clip_outliers", outliers)):
+        write_decisions(folder / f"proposals-{tool}.jsonl", DecisionLog(tool, {}, None, tuple(told)))
 
 
 def main() -> None:

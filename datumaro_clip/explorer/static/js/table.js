@@ -164,13 +164,25 @@ export function applyFilters(table, filters, others) {
   return { passed, count, without };
 }
 
+/** @type {WeakMap<Column, WeakMap<Uint8Array, Uint32Array>>} */
+const counted = new WeakMap();
+
 /**
- * How many rows of a mask have each value.
+ * How many rows of a mask have each value; counted once, since neither changes.
  * @param {Table} table
  * @param {Column} column
  * @param {Uint8Array} mask
  */
 export function countValues(table, column, mask) {
+  const known = counted.get(column) ?? new WeakMap();
+  counted.set(column, known);
+  const counts = known.get(mask) ?? count(table, column, mask);
+  known.set(mask, counts);
+  return counts;
+}
+
+/** @param {Table} table @param {Column} column @param {Uint8Array} mask */
+function count(table, column, mask) {
   const counts = new Uint32Array(column.values.length);
   for (let row = 0; row < table.count; row++) {
     if (!mask[row]) continue;

@@ -7,6 +7,7 @@ import { withValue } from "../fields.js";
 import { data, everything, remainingRows, sayWrong } from "../state.js";
 import { Table } from "../table.js";
 import { say } from "../words.js";
+import { usePainted } from "./painted.js";
 import { charts, Coverage } from "./statistics.js";
 
 export function Compare() {
@@ -26,9 +27,10 @@ function AfterDecisions() {
     for (const row of rows) mask[row] = 1;
     return mask;
   }, [rows]);
+  const isPainted = usePainted();
   const table = withoutDecisions(data.table);
   return html`<p class="legend"><i class="all"></i> ${say("named", { x: say("before"), n: data.table.count })} <i class="now"></i> ${say("named", { x: say("after"), n: rows.length })}</p>
-    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${charts({ table, mask: everything() }, { table, mask: after })}</div>`;
+    <div class="cards wide"><${Coverage} rows=${rows} what=${say("after")} none=${say("coverageOfAfter")} />${isPainted ? charts({ table, mask: everything() }, { table, mask: after }) : null}</div>`;
 }
 
 /** @type {WeakMap<Table, Table>} */

@@ -149,7 +149,7 @@ function Entry({ group, place }) {
   return html`<li><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
     ${rows.slice(0, 2).map((row) => html`<${Thumbnail} key=${row} row=${row} />`)}
     <span class="said"><b>${reasonOf(group)}</b><small>${subsets.length > 1 ? subsets.join(" → ") : say("pictures", { n: rows.length })}</small></span>
-    <span class=${judged ? (refused ? "kept" : "dropped") : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
+    <span class=${judged ? "kept" : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
   </button></li>`;
 }
 
@@ -308,13 +308,13 @@ function Why({ member, one, two }) {
 
 /** What would be lost or mended: a copy in two subsets is a leak, of two classes a conflict; what is only similar is neither. @param {{keeper: number, other: number, one: any, two: any, isCopy: boolean}} props */
 function Stake({ keeper, other, one, two, isCopy }) {
-  const [mine, its] = [classesOf(keeper), classesOf(other)].map((names) => names.join(", ") || say("none"));
+  const [mine, its] = [classesOf(keeper), classesOf(other)].map((names) => names.join(", "));
   const [here, there] = [subsetOf(keeper), subsetOf(other)];
   const texts = [one, two].map((item) => (item?.captions ?? []).map((/** @type {any} */ caption) => caption.text));
   const only = texts[1].filter((/** @type {string} */ text) => !texts[0].includes(text));
   return html`<section class="card"><h3>${say("stake")}</h3><dl>
-    <dt>${say("labels")}</dt><dd>${mine === its ? say("theSame", { x: mine }) : isCopy ? html`<b class="warn">${say("differ", { x: mine, y: its })}</b>` : say("differ", { x: mine, y: its })}</dd>
-    <dt>${say("subsets")}</dt><dd>${here === there ? here : isCopy ? html`<b class="warn">${say("leak", { x: here, y: there })}</b>` : `${here} → ${there}`}</dd>
+    <dt>${say("labels")}</dt><dd>${mine === its ? (mine ? say("theSame", { x: mine }) : say("none")) : html`<span class=${isCopy ? "warn" : ""}>${say("differ", { x: mine || say("none"), y: its || say("none") })}</span>`}</dd>
+    <dt>${say("subsets")}</dt><dd>${here === there ? here : isCopy ? html`<span class="warn">${say("leak", { x: here, y: there })}</span>` : `${here} → ${there}`}</dd>
     <dt>${say("captions")}</dt><dd>${texts[0].length} · ${texts[1].length}${only.length ? html`<br />+ ${only.join(" · ")}` : ""}</dd>
   </dl></section>`;
 }

@@ -9,16 +9,18 @@ import { colouring, css } from "../palette.js";
 import { data, everything, narrowed, state, update } from "../state.js";
 import { countValues, extent, histogram, isCategory } from "../table.js";
 import { count, say } from "../words.js";
+import { usePainted } from "./painted.js";
 
 const SHOWN = 9;
 const BINS = 24;
 
 export function Facets() {
+  const isPainted = usePainted();
   return html`<aside class="facets" aria-label=${say("filters")}>
     <${Chips} />
     <label class="words"><span>${say("wordsInCaptions")}</span>
       <input type="search" value=${state.words} onChange=${withValue(act.searchCaptions)} /></label>
-    ${shownColumns().map((column) =>
+    ${isPainted && shownColumns().map((column) =>
       isCategory(column)
         ? column.values.length ? html`<${Values} key=${column.name} column=${column} />` : null
         : html`<${Range} key=${column.name} column=${column} />`,
@@ -61,7 +63,7 @@ function rangeText(column, { from, to }) {
 function Values({ column }) {
   const [open, setOpen] = useState(false);
   const found = narrowed();
-  const counts = useMemo(() => countValues(data.table, column, found.without(column.name)), [found, column]);
+  const counts = countValues(data.table, column, useMemo(() => found.without(column.name), [found, column]));
   const filter = state.filters.get(column.name);
   const chosen = filter && "values" in filter ? filter.values : new Set();
   const order = [...counts.keys()].sort((a, b) => counts[b] - counts[a] || a - b);

@@ -5,7 +5,7 @@ import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
 import { known, need } from "../items.js";
-import { choiceAbout, idOf, reviewable, state, subsetOf, update } from "../state.js";
+import { choiceAbout, derived, idOf, reviewable, state, subsetOf, update } from "../state.js";
 import { count, say, score, spoken } from "../words.js";
 import { Frames } from "./frames.js";
 import { Picture, Thumbnail } from "./pictures.js";
@@ -16,14 +16,24 @@ const [BEFORE, AFTER] = [4, 12];
 /** Which of the proposals are shown: those of one tool for one reason, or all. */
 let kind = "";
 
-/** @param {import("../state.js").Proposal} proposal */
-function kindOf({ tool, reason }) {
-  return `${tool}: ${spoken(reason)}`;
-}
+/** The proposals of each tool for each reason. */
+const kinds = derived(
+  () => [reviewable()],
+  () => {
+    /** @type {Map<string, import("../state.js").Proposal[]>} */
+    const found = new Map();
+    for (const proposal of reviewable()) {
+      const name = `${proposal.tool}: ${proposal.reason}`;
+      const held = found.get(name);
+      if (held) held.push(proposal);
+      else found.set(name, [proposal]);
+    }
+    return found;
+  },
+);
 
 function shownProposals() {
-  const found = reviewable().filter((proposal) => kindOf(proposal) === kind);
-  return found.length ? found : reviewable();
+  return kinds().get(kind) ?? reviewable();
 }
 
 function current() {
@@ -73,7 +83,7 @@ export function Review() {
   return html`<main class="room reviewing">
     <header><b>${say("proposalOf", { n: place + 1, all: found.length })}</b><progress max=${found.length} value=${judged} aria-label=${say("reviewed", { n: judged })}></progress>
       <small>${waiting.length ? say("reviewed", { n: judged }) : say("allReviewed")}</small></header>
-    <${Kinds} all=${all} />
+    <${Kinds} />
     <${Card} key=${place} proposal=${proposal} />
     <footer class="judge">
       <button class="primary" onClick=${review.accept}>${say("accept")} <kbd>a</kbd></button>
@@ -91,19 +101,16 @@ export function Review() {
   </main>`;
 }
 
-/** What was proposed by whom for which reason, and how often; one of them alone. @param {{all: import("../state.js").Proposal[]}} props */
-function Kinds({ all }) {
-  /** @type {Map<string, number>} */
-  const kinds = new Map();
-  for (const proposal of all) kinds.set(kindOf(proposal), (kinds.get(kindOf(proposal)) ?? 0) + 1);
-  if (!kinds.has(kind)) kind = "";
+/** What was proposed by whom for which reason, and how often; one of them alone. */
+function Kinds() {
+  if (!kinds().has(kind)) kind = "";
   /** @param {string} name */
   const show = (name) => {
     kind = name;
     update({ current: 0 });
   };
-  return html`<div class="chips"><button class="chip" aria-pressed=${!kind} onClick=${() => show("")}>${say("all")} ${count(all.length)}</button>
-    ${[...kinds].map(([name, n]) => html`<button key=${name} class="chip" aria-pressed=${kind === name} onClick=${() => show(name)}>${name} ${count(n)}</button>`)}</div>`;
+  return html`<div class="chips"><button class="chip" aria-pressed=${!kind} onClick=${() => show("")}>${say("all")} ${count(reviewable().length)}</button>
+    ${[...kinds()].map(([name, [one, ...others]]) => html`<button key=${name} class="chip" aria-pressed=${kind === name} onClick=${() => show(name)}>${one.tool}: ${spoken(one.reason)} ${count(1 + others.length)}</button>`)}</div>`;
 }
 
 /** @param {{proposal: import("../state.js").Proposal}} props */

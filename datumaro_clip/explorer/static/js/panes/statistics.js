@@ -7,6 +7,7 @@ import { numberText, title, unit, valueName } from "../columns.js";
 import { data, everything, narrowed, ordered, sayWrong } from "../state.js";
 import { countValues, extent, histogram, isCategory } from "../table.js";
 import { count, isSaid, percent, say, score } from "../words.js";
+import { usePainted } from "./painted.js";
 
 const BARS = 12;
 const BINS = 40;
@@ -17,9 +18,10 @@ const BINS = 40;
  */
 
 export function Statistics() {
+  const isPainted = usePainted();
   const all = { table: data.table, mask: everything() };
   return html`<main class="room sheets" tabindex="0"><p class="legend"><i class="all"></i> ${say("named", { x: say("whole"), n: data.table.count })} <i class="now"></i> ${say("named", { x: say("matching"), n: narrowed().count })}</p>
-    <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} none=${say("coverageOfAll")} />${charts(all, { table: data.table, mask: narrowed().passed })}</div></main>`;
+    <div class="cards wide"><${Overlap} /><${Coverage} rows=${ordered()} what=${say("whatMatches", { n: ordered().length })} none=${say("coverageOfAll")} />${isPainted ? charts(all, { table: data.table, mask: narrowed().passed }) : null}</div></main>`;
 }
 
 /**
