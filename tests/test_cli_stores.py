@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from datumaro.components.dataset_base import DatasetItem
 from stored_datasets import SPACE, make_items, read, stored
@@ -13,7 +14,7 @@ from datumaro_clip.cli import inspect, main, verify
 from datumaro_clip.errors import (
     StoreCorruptError,
 )
-from datumaro_clip.store import append_to_store, merge_stores, open_store
+from datumaro_clip.store import StoreReader, append_to_store, merge_stores, open_store
 from datumaro_clip.vectors import ItemKey
 
 
@@ -60,6 +61,14 @@ def test_one_store_merged_alone_is_the_same_store(kind: str, tmp_path: Path) -> 
     with open_store(path) as one, open_store(tmp_path / "merged") as other:
         assert other.kind.name == kind
         assert list(other.embedding_keys()) == list(one.embedding_keys())
+
+
+def test_items_whose_hashes_alone_are_equal_are_merged(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [stored(tmp_path / str(n), kind, make_items(4)[2 * n : 2 * n + 2]) for n in range(2)]
+    monkeypatch.setattr(StoreReader, "key_hashes", property(lambda self: np.zeros(len(self), np.uint32)))
+    assert merge_stores(paths, tmp_path / "merged")[1:] == (4, 0)
 
 
 @pytest.mark.parametrize("on_repeat", ["first", "last"])

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from datumaro_clip.curate.near import find
 from datumaro_clip.curate.near.find import _grouped
+from datumaro_clip.curate.near.pixels import NO_MATCH
 from datumaro_clip.curate.near.proposals import codes_of
 
 NOTHING = np.empty(0, np.int64)
@@ -80,3 +82,13 @@ def test_members_of_a_group_that_changes_hands_are_tested_anew() -> None:
 def test_groups_that_do_not_change_end_it() -> None:
     assert grouped([], {}, Referee([])) == []
     assert grouped(range(3), {(0, 1): ()}, Referee([])) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("alone", "odds"), [(True, find.ALONE), (False, find.CONFIRMED)])
+def test_the_odds_that_were_asked_are_those_of_a_pair_alone_or_of_one_confirmed(
+    alone: bool, odds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find, "is_copy", lambda found: alone)
+    groups = find.NearGroups(np.zeros(2, np.int64), {(0, 1): NO_MATCH}, 1, {})
+    assert groups.verdict(1, 0) == (NO_MATCH, odds)
+    assert find.ALONE != find.CONFIRMED

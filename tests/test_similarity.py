@@ -19,7 +19,7 @@ from datumaro_clip.similarity import pairs as pairs_module
 from datumaro_clip.similarity import threads as threads_module
 from datumaro_clip.similarity import topk as topk_module
 from datumaro_clip.similarity.narrow import narrow
-from datumaro_clip.similarity.scores import HALF_SIEVE, NUMPY_SIEVE, FloatArray, Matrix, Sieve
+from datumaro_clip.similarity.scores import HALF_SIEVE, NUMPY_SIEVE, FloatArray, Matrix, SelectedRows, Sieve
 from datumaro_clip.vectors import unit_rows
 
 
@@ -305,3 +305,11 @@ def test_no_part_is_too_small_for_its_thread(
     found = topk_module._parts(rows, threads)
     assert sorted(map(len, found)) == sorted(parts)
     assert [row for part in found for row in part] == list(range(rows))
+
+
+def test_some_rows_of_a_matrix_are_searched_as_their_copy_is() -> None:
+    matrix, rows = random_rows(50, 8), np.arange(0, 50, 3)
+    for mine, theirs in zip(
+        top_k(matrix[:4], SelectedRows(matrix, rows), 5), top_k(matrix[:4], matrix[rows], 5), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)

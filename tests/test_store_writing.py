@@ -11,6 +11,7 @@ import pytest
 from datumaro_clip.errors import InvalidVectorError, StoreWriteError
 from datumaro_clip.store import CaptionVector, Header, Record, StoreWriter, create_store, kind_names, open_store
 from datumaro_clip.store import hdf5 as module
+from datumaro_clip.store.columns import BLOCK_BYTES
 from datumaro_clip.testing.records import files_of
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
@@ -26,6 +27,19 @@ def keys(count: int, subset: str = "train") -> list[ItemKey]:
 def add_and_commit(writer: StoreWriter, subset: str, rows: np.ndarray) -> None:
     writer.add_rows(keys(len(rows), subset), rows)
     writer.commit()
+
+
+@pytest.mark.parametrize("kind", kind_names())
+def test_a_row_that_is_wider_than_a_block_has_a_block_of_its_own(tmp_path: Path, kind: str) -> None:
+    width = BLOCK_BYTES // 2 + 1
+    space = VectorSpace("name:wide", width)
+    header = Header(space=space, dtype="float16").computed_by(Provenance(space, "f32", "CPU"))
+    rows = np.eye(3, width, dtype=np.float16)
+    with create_store(tmp_path / "s", kind, header) as writer:
+        writer.add_rows(keys(3), rows)
+    with open_store(tmp_path / "s") as reader:
+        reader.check()
+        np.testing.assert_array_equal(reader.matrix(), rows)
 
 
 @pytest.mark.parametrize("kind", kind_names())
