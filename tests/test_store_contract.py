@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import MissingDependencyError, OptionError, StoreFormatError, StoreWriteError
-from datumaro_clip.store import create_store, open_store, store_kind
+from datumaro_clip.store import MediaFolder, create_store, open_store, store_kind
 from datumaro_clip.testing.records import HEADER, make_records
 from datumaro_clip.testing.stores import StoreContract
 
@@ -59,6 +59,23 @@ def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
     (tmp_path / "store/clip_hdf5.json").write_text("{}")
     with pytest.raises(StoreFormatError, match="move one of them"):
         open_store(tmp_path / "store")
+
+
+def test_a_store_that_was_adopted_in_part_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong half-way leaves the write without an end but to be given up."""
+
+    def full(self: MediaFolder, store: Path, *, link: bool) -> dict[str, str]:
+        raise OSError(28, "No space left on device")
+
+    path = TestMmap().write(tmp_path / "one", make_records(3))
+    monkeypatch.setattr(MediaFolder, "adopt", full)
+    with open_store(path) as store, create_store(tmp_path / "two", "clip_mmap", HEADER) as writer:
+        with pytest.raises(StoreWriteError, match="No space left"):
+            writer.adopt(store)
+        with pytest.raises(StoreWriteError, match="nothing of this write"):
+            writer.add(make_records(4)[3])
+        writer.abort()
+    assert not (tmp_path / "two").exists()
 
 
 def test_an_equal_export_replaces_files_that_were_damaged(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,14 +229,28 @@ def test_offsets_that_point_outside_are_found(tmp_path: Path) -> None:
     """A file that lies, with a checksum that agrees, still reads nothing outside."""
     with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
         writer.add(RECORDS[0])
-    import zlib
-
     offsets = np.array([0, 2**63], "<u8")
     file = tmp_path / "s/segment-000001/item_offsets.npy"
     file.write_bytes(file.read_bytes()[:128] + offsets.tobytes())
     crc = [zlib.crc32(offsets.tobytes())]
     rewrite(tmp_path / "s", "clip_mmap", lambda b: b["segments"][0]["columns"]["item_offsets"].update(crc32=crc))
     with pytest.raises(StoreCorruptError, match="outside"):
+        read_all(tmp_path / "s")
+
+
+@pytest.mark.parametrize("rows", [[-1, 0, 1], [0, 1, 3], [0, 0, 1], [1, 0, 2]])
+def test_vectors_of_items_that_are_not_there_are_found(rows: list[int], tmp_path: Path) -> None:
+    """With a checksum that agrees: below the first item, behind the last, of one item twice, out of order."""
+    sound = [record for record in RECORDS if record.embedding is not None][:3]
+    with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
+        for record in sound:
+            writer.add(record)
+    file = tmp_path / "s/segment-000001/embedding_item.npy"
+    forged = np.array(rows, "<i8").tobytes()
+    file.write_bytes(file.read_bytes()[:128] + forged)
+    crc = [zlib.crc32(forged)]
+    rewrite(tmp_path / "s", "clip_mmap", lambda b: b["segments"][0]["columns"]["embedding_item"].update(crc32=crc))
+    with pytest.raises(StoreCorruptError, match=r"embedding_item of .* does not fit its items"):
         read_all(tmp_path / "s")
 
 
