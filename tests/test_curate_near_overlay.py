@@ -8,7 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from datumaro_clip.curate.near.overlay import _NEARLY_WHOLE, _correction, _frame, _opencv, _whole_frame
+from datumaro_clip.curate.near.overlay import (
+    _NEARLY_WHOLE,
+    _RESIZES,
+    _correction,
+    _frame,
+    _opencv,
+    _whole_frame,
+    resized,
+)
 
 TARGET, ABOVE = np.zeros((30, 40, 3), np.uint8), np.zeros((60, 80, 3), np.uint8)
 
@@ -72,3 +80,11 @@ def test_a_part_is_resized_as_opencv_resizes_what_is_cut_out() -> None:
     larger = _opencv(cv2.INTER_LINEAR)(picture, (64, 60), (8.0, 4.0, 40.0, 24.0))
     wanted = cv2.resize(picture[4:24, 8:40], (64, 60), interpolation=cv2.INTER_LINEAR)
     assert np.abs(larger.astype(int) - wanted)[3:-3, 3:-3].max() <= 5
+
+
+@pytest.mark.parametrize("number", range(len(_RESIZES)))
+def test_the_filter_that_a_picture_was_made_smaller_by_is_found_whatever_the_light(number: int) -> None:
+    above = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    smaller = _RESIZES[number](above, (64, 48), (0, 0, 120, 90))
+    for target in (smaller, (0.7 * smaller + 20).round().astype(np.uint8)):
+        np.testing.assert_array_equal(resized(above, target), smaller)

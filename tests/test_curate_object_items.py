@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from reports import report_data
 
 from datumaro_clip.curate.decisions import read_decisions
+from datumaro_clip.curate.item import ItemBox
 from datumaro_clip.errors import OptionError
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
@@ -40,6 +41,11 @@ def run(tool: str, *items: DatasetItem, labels: tuple[str, ...] = ("thing",), **
 
 def left(items: list[DatasetItem]) -> dict[str, list[int]]:
     return {item.id: [note.id for note in item.annotations] for item in items}
+
+
+def test_the_far_corner_of_a_box_is_where_its_sides_end():
+    assert ItemBox((1, 2, 30, 40), "thing", None, 0).bbox == (1, 2, 31, 42)
+    assert ItemBox((1, 2, 30, 40), "thing", None, 0, corners=(0.5, 2, 31, 42)).bbox == (0.5, 2, 31, 42)
 
 
 @pytest.mark.parametrize("tool", ["clip_outliers", "clip_dedup", "clip_classify"])

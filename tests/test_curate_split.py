@@ -51,6 +51,19 @@ def encoded(picture: Image.Image, form: str, **options: int) -> bytes:
     return out.getvalue()
 
 
+def test_drawn_copies_are_one_group_and_what_is_no_picture_is_its_own():
+    """The same bytes, the same pixels in another file, and the picture encoded anew and smaller."""
+    coarse = [np.random.default_rng(seed).integers(0, 255, (6, 8, 3)).astype(np.uint8) for seed in range(2)]
+    one, other = (Image.fromarray(each).resize((240, 180), Image.Resampling.BICUBIC) for each in coarse)
+    files = [
+        *(encoded(one, "PNG"), encoded(other, "PNG"), encoded(one, "PNG"), encoded(one, "BMP")),
+        *(encoded(one, "JPEG", quality=70), encoded(one.resize((120, 90)), "PNG"), b"no picture"),
+    ]
+    items = [Item.of(str(number), file) for number, file in enumerate(files)]
+    assert copy_groups(items).tolist() == [0, 1, 0, 0, 0, 0, 6]
+    assert copy_groups(items, near=False).tolist() == [0, 1, 0, 0, 4, 5, 6]
+
+
 def test_exact_and_altered_copies_are_one_group(shared: Path):
     """The same file, the same pixels in another file, and the picture encoded anew; and items without a picture."""
     names = sorted((shared / "data" / "neardup" / "images").iterdir())
