@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.figures import Figure
 from benchmarks.vectors import clip_covariance_rows, text_like_rows
-from datumaro_clip.index import Filter, VectorIndex, make_engine
+from datumaro_clip.index import Filter, VectorIndex, make_engine, remote
 from datumaro_clip.index.usearch import UsearchEngine
 from datumaro_clip.similarity import top_k
 from datumaro_clip.store import Header, Record, create_store, open_store
@@ -219,7 +219,7 @@ def _remote(data: Data, work: Path, url: str, server: Any, **options: Any) -> Bu
     seconds = cpu_seconds((process,)) - seconds
 
     def effort(count: int) -> None:
-        index.index.engine.remote.least_asked = count  # type: ignore[attr-defined]
+        remote._LEAST_ASKED = count
 
     return Built(index.search, seconds, 0.0, (process,), effort)
 

@@ -77,8 +77,6 @@ class OpenSearchRemote:
         If the URL cannot be used.
     """
 
-    least_asked = 100
-
     def __init__(
         self,
         url: str,
