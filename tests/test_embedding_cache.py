@@ -152,13 +152,15 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
 
 def test_the_vectors_whose_last_use_is_longest_ago_go_first(tmp_path: Path) -> None:
     """New vectors push out what was just used, or the size is not kept."""
-    keys, vectors = keys_of(600), vectors_of(600)
+    keys, vectors, sizes = keys_of(600), vectors_of(600), []
     with VectorCache(tmp_path, max_bytes=1_000_000) as cache:
         for start in range(0, 600, 20):
             cache.put(keys[start : start + 20], vectors[start : start + 20])
             assert cache.get(keys[:1])[0] is not None
-            assert cache.info().bytes <= 1_000_000
+            sizes.append(cache.info().bytes)
         held = [vector is not None for vector in cache.get(keys)]
+    assert max(sizes) <= 1_000_000
+    assert min(sizes[25:]) < 930_000, "a full cache is emptied to nine tenths, not at each put again"
     assert held[0]
     assert not held[1]
     assert all(held[-100:])

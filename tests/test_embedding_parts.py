@@ -155,6 +155,13 @@ def test_objects_that_are_found_are_embedded_behind_what_was_asked_for(count: in
         np.testing.assert_allclose([part.vector for part in found.results] or expected, expected, atol=1e-6)
 
 
+def test_objects_are_found_in_a_picture_of_another_size_than_its_boxes_are_about():
+    """What was found is where it was found; only what was asked for may lie elsewhere."""
+    request = PartsRequest(ImageRequest(noise(1)), boxes(2), finder(3), size=(64, 32))
+    [found] = embed_parts([request], FakeEncoder())
+    assert [part.source for part in found.results] == ["failed"] * 2 + ["computed"] * 3
+
+
 def test_a_detector_that_fails_on_a_picture_is_that_pictures_error():
     def find(picture: Image.Image) -> Detections:
         raise InferenceError("out of memory")
