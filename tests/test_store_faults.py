@@ -217,6 +217,8 @@ def test_hostile_manifests_are_refused(store: Path) -> None:
         lambda body: body.update(subsets={"train": 10**9}),
         lambda body: body.pop("header"),
         lambda body: body["header"].update(dtype="object"),
+        lambda body: body["header"].update(dtype="float16" if body["header"]["dtype"] == "float32" else "float32"),
+        lambda body: body["header"]["space"].update(dimension=7),
         lambda body: body["header"].update(space={"fingerprint": "x"}),
     ):
         rewrite(store, kind, change)
