@@ -89,12 +89,6 @@ def test_the_outline_goes_with_its_box():
     assert left(run("clip_dedup", with_things("a", 1), outlined)) == {"a": [0], "b": []}
 
 
-def test_outlines_of_no_group_stay():
-    ungrouped = with_things("b", 1)
-    ungrouped.annotations = [*ungrouped.annotations, Polygon([0, 0, 50, 0, 50, 50], id=9)]
-    assert left(run("clip_dedup", with_things("a", 1), ungrouped)) == {"a": [0], "b": [9]}
-
-
 def test_sampled_objects_are_marked_and_items_without_any_dropped():
     items = [scene(RED, BLUE, id="a"), scene(RED, GREEN, id="b"), scene(RED, id="c"), DatasetItem("d", subset="train")]
     found = run("clip_sample", *items, strategy="k_center", count=3)
