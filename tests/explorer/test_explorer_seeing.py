@@ -131,6 +131,19 @@ def test_a_pair_of_which_one_picture_is_gone_says_so(browser: Any, shown: Served
     path.unlink()
 
 
+def test_a_picture_without_a_place_has_no_ring_on_the_map(browser: Any, shown: Served, made: Path):
+    items = Dataset.import_from(str(made / "catalogue"), "coco")
+    gone = next(item for item in items if not (item.media and item.media.has_data))
+    page = Page(browser, shown)
+    page.tab.locator(".tile").first.click()
+    page.tab.locator(".focusRing").wait_for()
+    page.tab.goto(f"{shown.address}/explore?focus={gone.id}@{gone.subset}")
+    page.tab.locator(".detail").get_by_text(f"{gone.id} · {gone.subset}").wait_for()
+    page.tab.locator(".mapLabel").first.wait_for()
+    sync_api.expect(page.tab.locator(".focusRing")).to_have_count(0)
+    page.close()
+
+
 def test_what_is_only_similar_is_neither_a_leak_nor_a_conflict(browser: Any, shown: Served, made: Path):
     keys = keys_of(made / "store")
     pair = [next(key for key in keys if key.subset == subset) for subset in ("train", "val")]

@@ -211,7 +211,8 @@ export function MapPane() {
     move();
   };
   const inFocus = plane ? pointInFocus(plane) : -1;
-  const place = plane && inFocus >= 0 && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
+  // A picture without a vector has no place: NaN.
+  const place = plane && inFocus >= 0 && !Number.isNaN(plane.grid.x[inFocus]) && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
   return html`<section class="mapPane" aria-label=${say("map")}>
     <div class=${`map ${tool}`} ref=${holder} tabindex="0" role="application" aria-label=${say("mapLabel")} onKeyDown=${keyed}>
       <canvas hidden=${!plane} onPointerDown=${pressed} onPointerMove=${dragged} onPointerUp=${released} onPointerCancel=${released} onPointerLeave=${() => setHover(null)}></canvas>
