@@ -62,6 +62,19 @@ def test_each_object_of_an_item_has_its_own(tmp_path: Path):
     assert failures == {}
 
 
+def test_an_item_and_its_captions_share_one_picture_as_large_as_any_may_be(tmp_path: Path):
+    rng = np.random.default_rng(4)
+    Image.fromarray(rng.integers(0, 255, (300, 400, 3), np.uint8)).save(tmp_path / "a.png")
+    item = Item.of("a", tmp_path / "a.png", captions=["one", "two"], boxes=[((10, 10, 50, 50), "x")])
+    limits = {None: 2_000, 0: 8_000, 1: 20_000, 2: 6_000}
+    found, _ = thumbnails_of([item], {Subject(item.key, 0, part): limit for part, limit in limits.items()})
+    box = next(box.annotation for box in item.boxes)
+    whole = {found[Subject(item.key, 0, part)] for part in limits if part != box}
+    assert len(whole) == 1
+    assert 8_000 < len(whole.pop()) <= 20_000
+    assert len(found[Subject(item.key, 0, box)]) <= limits[box]
+
+
 def test_the_place_at_which_look_alikes_differ_is_enlarged():
     picture = np.full((300, 400, 3), 200, np.uint8)
     picture[100:110, 200:210] = 20

@@ -66,12 +66,15 @@ def _small_pictures(
     item: Item, request: ImageRequest, wanted: Mapping[Subject, int]
 ) -> Iterator[tuple[Subject, bytes]]:
     boxes = {box.annotation: box.bbox for box in item.boxes}
+    # A caption has no place of its own: it shows its item's picture, so that a page holds that once.
+    whole = [subject for subject in wanted if not isinstance(subject.part, tuple) and subject.part not in boxes]
     # Where a box is drawn or a place is cut out, the picture's own size has to be known.
-    exact = any(isinstance(subject.part, tuple) or subject.part in boxes for subject in wanted)
-    picture = decode(request.fetch(), target=None if exact else LARGEST_SIDE)
+    picture = decode(request.fetch(), target=LARGEST_SIDE if len(whole) == len(wanted) else None)
+    if whole:
+        limit = max(wanted[subject] for subject in whole)
+        yield from dict.fromkeys(whole, small_picture(picture, limit=limit)).items()
     for subject, limit in wanted.items():
         if isinstance(subject.part, tuple):
             yield subject, enlarged(picture, subject.part, limit)
-        else:
-            drawn = [boxes[subject.part]] if subject.part is not None and subject.part in boxes else []
-            yield subject, small_picture(picture, drawn, limit)
+        elif subject.part in boxes:
+            yield subject, small_picture(picture, [boxes[subject.part]], limit)
