@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -129,6 +129,8 @@ def test_whatever_is_cut_has_pixels_or_is_refused(region: Region):
 
 
 @given(regions, regions)
+@example(Region((0.0, 5.0, 1.0, 1.0)), Region((-0.0, 5.0, 1.0, 1.0)))
+@example(Region((0.0, 5.0, 1.0, 1.0), margin=0.5), Region((-0.0, 5.0, 1.0, 1.0), margin=0.5))
 def test_parts_that_differ_have_other_identities(one: Region, other: Region):
     def told(part: Region) -> tuple[object, ...]:
         return (part.box, part.angle, part.margin, part.outline, part.max_side)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -53,13 +53,13 @@ class Region:
 
         The mask, if there is one, is made for it.
         """
-        numbers = np.asarray(self.box, "<f8").tobytes()
+        numbers = _number_bytes(self.box)
         if self.angle == self.margin == 0 and not self.outline and self.mask is None and self.max_side is None:
             return numbers
         state = hashlib.blake2b(numbers, digest_size=32, person=b"region")
-        state.update(np.array([self.angle, self.margin, self.max_side or 0, len(self.outline)], "<f8").tobytes())
+        state.update(_number_bytes([self.angle, self.margin, self.max_side or 0, len(self.outline)]))
         for polygon in self.outline:
-            state.update(len(polygon).to_bytes(8, "little") + np.asarray(polygon, "<f8").tobytes())
+            state.update(len(polygon).to_bytes(8, "little") + _number_bytes(polygon))
         if self.mask is not None:
             mask = self.mask()
             state.update(repr(mask.shape).encode() + np.packbits(mask).tobytes())
@@ -130,6 +130,11 @@ class Region:
             wanted, got = f"{size[0]}x{size[1]}", "x".join(map(str, mask.shape[::-1]))
             raise ImageError("unreadable", f"its mask is of {got} pixels, the picture of {wanted}")
         return mask
+
+
+def _number_bytes(numbers: Sequence[float]) -> bytes:
+    """Numbers as little-endian float64; those that are equal have equal bytes, also 0 and -0."""
+    return (np.asarray(numbers, "<f8") + 0.0).tobytes()
 
 
 class Cutter:
