@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -37,8 +37,10 @@ def test_every_exact_score_lies_within_its_bounds(seed: int, dimension: int, dty
 
 
 @given(arrays(np.float32, (3, 7), elements=st.floats(-1, 1, width=32)))
+@example(np.full((3, 7), 1.2e-25, np.float32))
+@example(np.full((3, 7), 1e-45, np.float32))
 def test_bounds_hold_for_queries_of_any_length(queries: np.ndarray):
-    """Also for a query of zeros."""
+    """Also for a query of zeros, and for numbers whose squares, or whose scale, would be zeros."""
     rows = unit_rows(np.random.default_rng(0).standard_normal((20, 7)))
     lower, upper = bounds(encode_queries(queries), encode(rows, centre_of(rows)))
     exact = np.stack([exact_scores(query, rows) for query in queries])

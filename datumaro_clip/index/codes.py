@@ -91,8 +91,10 @@ def encode(rows: Matrix, centre: FloatArray) -> Codes:
 def encode_queries(queries: Matrix) -> CodedQueries:
     """The codes of queries (Q, D) of float32 or float16."""
     vectors = as_float32(queries)
-    codes, scale, lost = _quantised(rotated(vectors.astype(np.float64)))
-    return CodedQueries(vectors, codes, scale, lost * _UP, np.linalg.norm(vectors, axis=1) * _UP)
+    # In float32 the squares of numbers below 1e-23 are 0.
+    exact = vectors.astype(np.float64)
+    codes, scale, lost = _quantised(rotated(exact))
+    return CodedQueries(vectors, codes, scale, lost * _UP, np.linalg.norm(exact, axis=1).astype(np.float32) * _UP)
 
 
 def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
@@ -165,7 +167,9 @@ def _signs(dimension: int) -> Doubles:
 def _quantised(rows: Doubles) -> tuple[ByteArray, FloatArray, FloatArray]:
     """The codes and scale of each row, and the length of what is lost."""
     peaks = np.abs(rows).max(axis=1, initial=0.0)
-    scale = np.where(peaks > 0, peaks / _LARGEST, 1.0).astype(np.float32)
+    scale = (peaks / _LARGEST).astype(np.float32)
+    # Numbers too small for a scale in full precision are lost as a whole.
+    scale[scale < np.finfo(np.float32).tiny] = 1
     codes = np.clip(np.rint(rows / scale[:, None]), -_LARGEST, _LARGEST)
     lost = np.linalg.norm(rows - codes * scale[:, None].astype(np.float64), axis=1)
     return codes.astype(np.int8), scale, lost.astype(np.float32)
