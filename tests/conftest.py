@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # On a busy machine an example takes as long as it takes.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+# CI judges a change by the same examples each time; whoever runs the tests looks at new ones (--hypothesis-profile=ci).
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 # For mutants (tools/mutants.py) it is enough that an example fails: the same ones each time, none of them made simpler.
 settings.register_profile(
     "mutants", deadline=None, max_examples=20, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]

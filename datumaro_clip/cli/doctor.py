@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from datumaro_clip.model.openvino import core
 from datumaro_clip.model.resolve import models_at_hand
 from datumaro_clip.store import kind_names
 from datumaro_clip.system.files import cache_root, folder_size
+from datumaro_clip.system.processors import available_processors
 from datumaro_clip.system.versions import library_version, library_versions
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints-export.txt"
@@ -182,13 +184,19 @@ def _missing() -> Iterator[str]:
     required = [name for name in _REQUIRED if library_version(name) is None]
     if required:
         yield f"{', '.join(required)}: pip install --force-reinstall datumaro-clip"
-    lacking = []
-    for extra, modules in EXTRAS.items():
-        absent = [name for name, module in modules.items() if not _is_installed(module)]
-        if absent:
-            lacking.append(extra)
-            yield f"{extra} (optional): {', '.join(absent)} not installed"
-        elif fault := _fault(list(modules.values())):
+    absent = {
+        extra: [name for name, module in modules.items() if not _is_installed(module)]
+        for extra, modules in EXTRAS.items()
+    }
+    lacking = [extra for extra, names in absent.items() if names]
+    installed = [extra for extra in EXTRAS if extra not in lacking]
+    with ThreadPoolExecutor(available_processors()) as pool:
+        found = pool.map(_fault, [list(EXTRAS[extra].values()) for extra in installed])
+        faults = dict(zip(installed, found, strict=True))
+    for extra, names in absent.items():
+        if names:
+            yield f"{extra} (optional): {', '.join(names)} not installed"
+        elif fault := faults[extra]:
             yield f"{extra} (optional): {fault}; pip install --force-reinstall 'datumaro-clip[{extra}]'"
     if lacking:
         yield f"to have what is optional: pip install 'datumaro-clip[{','.join(lacking)}]'"
