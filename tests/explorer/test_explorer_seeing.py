@@ -172,7 +172,7 @@ def test_the_group_that_is_judged_is_in_view_in_a_long_list_and_the_last_is_reac
     page.tab.get_by_text("Group 31 of 40").wait_for()
     sync_api.expect(page.tab.locator(".entry[aria-current]")).to_be_in_viewport(ratio=0.95)
     page.tab.locator(".groups .scroll").evaluate("(node) => node.scrollTo(0, node.scrollHeight)")
-    page.tab.locator(".groups li:last-child .entry").click()
+    page.tab.locator(".groups li[aria-posinset='40'][aria-setsize='40'] .entry").click()
     page.tab.get_by_text("Group 40 of 40").wait_for()
     page.close()
     path.unlink()

@@ -136,17 +136,17 @@ function List({ found }) {
     node.style.paddingTop = `${first * TALL}px`;
     node.style.height = `${found.length * TALL}px`;
   };
-  return html`<div class="scroll" ref=${scroller}><ol ref=${put}>${shown.map((group, at) => html`<${Entry} key=${group.group} group=${group} place=${first + at} />`)}</ol></div>`;
+  return html`<div class="scroll" ref=${scroller}><ol ref=${put}>${shown.map((group, at) => html`<${Entry} key=${group.group} group=${group} place=${first + at} all=${found.length} />`)}</ol></div>`;
 }
 
-/** @param {{group: Group, place: number}} props */
-function Entry({ group, place }) {
+/** @param {{group: Group, place: number, all: number}} props */
+function Entry({ group, place, all }) {
   const rows = rowsOf(group);
   const subsets = subsetsOf(rows);
   const chosen = choiceOf();
   const judged = isJudged(group);
   const refused = judged && group.members.every((member) => chosen.get(member.row)?.action !== "drop");
-  return html`<li><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
+  return html`<li aria-posinset=${place + 1} aria-setsize=${all}><button class="entry" aria-current=${place === state.current ? "true" : undefined} onClick=${() => update({ current: place })}>
     ${rows.slice(0, 2).map((row) => html`<${Thumbnail} key=${row} row=${row} />`)}
     <span class="said"><b>${reasonOf(group)}</b><small>${subsets.length > 1 ? subsets.join(" → ") : say("pictures", { n: rows.length })}</small></span>
     <span class=${judged ? "kept" : "proposed"} aria-hidden="true">${judged ? (refused ? "≠" : "✓") : "◌"}</span>
