@@ -122,24 +122,28 @@ def build_exact(data: Data, work: Path) -> Built:
 
 def build_usearch(data: Data, work: Path) -> Built:
     """usearch as the extra ``ann`` offers it."""
-    engine = UsearchEngine(least_rows=1)
-    built = _local(data, work, engine, "usearch")
+    built = _local(data, work, UsearchEngine(least_rows=1), "usearch")
+    timed = built.search.__self__  # type: ignore[attr-defined]
 
     def effort(count: int) -> None:
-        for target in built.search.__self__.snapshot.targets.values():  # type: ignore[attr-defined]
-            if hasattr(target.searcher, "_expansion"):
-                target.searcher._expansion = 2 * count
+        engine = UsearchEngine(expansion_search=2 * count, least_rows=1)
+        timed.index = VectorIndex(data.store, engine, _cache(work, engine, data))
 
     return Built(built.search, built.seconds, built.megabytes, effort=effort)
 
 
 def _local(data: Data, work: Path, engine: Any, kind: str) -> Built:
-    index = _Timed(VectorIndex(data.store, engine, work / f"cache-{engine.name}-{len(data.rows)}"))
+    cache = _cache(work, engine, data)
+    index = _Timed(VectorIndex(data.store, engine, cache))
     seconds = cpu_seconds(())
     index.index.sync()
     seconds = cpu_seconds(()) - seconds
-    files = (work / f"cache-{engine.name}-{len(data.rows)}").rglob(f"pictures-{kind}*/*.npy")
+    files = cache.rglob(f"pictures-{kind}*/*.npy")
     return Built(index.search, seconds, sum(file.stat().st_size for file in files) / 1e6)
+
+
+def _cache(work: Path, engine: Any, data: Data) -> Path:
+    return work / f"cache-{engine.name}-{len(data.rows)}"
 
 
 class _Timed:

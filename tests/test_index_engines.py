@@ -133,6 +133,32 @@ def test_of_a_graph_only_the_rows_that_a_query_reached_are_taken(tmp_path: Path,
     assert_finds_the_truth(index, store)
 
 
+@pytest.mark.parametrize(("given", "looked_at"), [(None, {29, 20}), (400, {400})])
+def test_the_larger_a_graph_the_more_of_it_is_looked_at(
+    given: int | None, looked_at: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Of 150 items 135 have vectors, of 40 items 36."""
+    library = pytest.importorskip("usearch.index", reason="needs the extra 'ann'")
+    monkeypatch.setattr(usearch, "_EXPANSION", 20)
+    seen, real = set(), library.Index.search
+
+    def noted(graph: Any, *args: Any, **options: Any) -> Any:
+        seen.add(graph.expansion_search)
+        return real(graph, *args, **options)
+
+    for count in (150, 40):
+        index = VectorIndex(
+            write_items(tmp_path / f"store-{count}", make_items(count)),
+            UsearchEngine(least_rows=8, expansion_search=given),
+            tmp_path / f"cache-{count}",
+        )
+        index.sync()
+        with monkeypatch.context() as patch:
+            patch.setattr(library.Index, "search", noted)
+            index.search(np.ones(8, np.float32), 1)
+    assert seen == looked_at
+
+
 def test_a_graph_that_many_threads_make_reaches_each_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Of usearch alone, a few rows of most such graphs are never found."""
     pytest.importorskip("usearch", reason="needs the extra 'ann'")
