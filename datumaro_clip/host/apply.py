@@ -208,6 +208,8 @@ def _transferable(item: DatasetItem, reason: str) -> list[Annotation]:
 
 def _missing_from(item: DatasetItem, lost: Sequence[Annotation]) -> Iterator[Annotation]:
     """Those annotations that neither the item nor an earlier one of ``lost`` has."""
+    if not lost:
+        return
     known = {_content(annotation) for annotation in item.annotations}
     for annotation in lost:
         if _content(annotation) not in known:
