@@ -14,8 +14,9 @@ from datumaro_clip.testing import FakeEncoder
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "service-api.md"
 _HEAD = """# The service's endpoints
 
-Made from the service's own OpenAPI by `python tools/make_service_api.py`; `/docs` shows the same, and lets one try it.
-[The service](service.md) says what they mean. Errors are of one shape, described there.
+Every endpoint of `datum-clip serve` with its fields. [The service](service.md) explains them, and how errors look.
+`python tools/make_service_api.py` writes this page from the service's OpenAPI. A running service
+shows the same at `/docs`, where you can try each endpoint.
 """
 
 
@@ -37,28 +38,27 @@ def _operation(method: str, path: str, operation: dict[str, Any], told: dict[str
     yield ""
     yield f"{operation['summary']}."
     rows = [
-        _row(each["name"], each["schema"], each.get("description", ""), each.get("required", False))
+        _row(each["name"], {**each["schema"], **each}, each.get("required", False))
         for each in operation.get("parameters", ())
     ]
-    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+    for content in operation.get("requestBody", {}).get("content", {}).values():
         schema = _resolved(content["schema"], told)
         wanted = schema.get("required", ())
         fields = schema.get("properties", {}).items()
-        rows += [_row(name, field, kind.partition("/")[2], name in wanted) for name, field in fields]
+        rows += [_row(name, field, name in wanted) for name, field in fields]
     if rows:
         yield ""
-        yield "| field | type | default | |"
+        yield "| field | type | default | meaning |"
         yield "| --- | --- | --- | --- |"
         yield from rows
-    answers = ", ".join(code for code in operation["responses"])
+    codes = ", ".join(sorted(operation["responses"]))
     yield ""
-    yield f"Answers: {answers}."
+    yield f"Status codes: {codes}."
 
 
-def _row(name: str, schema: dict[str, Any], where: str, is_required: bool) -> str:
+def _row(name: str, schema: dict[str, Any], is_required: bool) -> str:
     default = "**required**" if is_required else _shown(schema.get("default"))
-    told = schema.get("description") or where
-    return f"| `{name}` | {_type(schema)} | {default} | {told} |"
+    return f"| `{name}` | {_type(schema)} | {default} | {schema.get('description', '')} |"
 
 
 def _shown(value: Any) -> str:

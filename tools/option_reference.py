@@ -15,10 +15,13 @@ from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
 _HEAD = """# Options of the curation tools
 
-Written by `python tools/option_reference.py` from the tables that also make the command line and the checks. In
-Python an option is a keyword, its dashes underscores (`--except` is `except_file`, `--no-self-check` is
-`self_check=False`). What an option cannot be is refused before a picture is read. How the tools decide is in
-[Curation](curation.md)."""
+Every option of every curation tool; `datum-clip help clip_dedup` prints those of one tool. [Curation](curation.md)
+explains how the tools decide.
+
+In Python an option is a keyword with underscores for dashes; `--except` is `except_file`, `--no-self-check` is
+`self_check=False`. Invalid values are refused before a picture is read.
+
+`python tools/option_reference.py` writes this page from the tables that also make the command line and the checks."""
 # Names that a cell of a table has room for.
 _ROOM = 6
 
@@ -50,9 +53,13 @@ def page() -> str:
     parts += ["## clip_integrity", reference(integrity.OPTIONS)]
     parts += ["## All curation transforms", reference(COMMON_OPTIONS)]
     with_objects = ", ".join(f"`{name}`" for name in MODULES if tool_named(name).takes_objects)
-    parts += ["## Tools that work on objects", f"{with_objects}: with `--objects`.", reference(TOOL_OPTIONS)]
+    parts += [
+        "## Tools that work on objects",
+        f"{with_objects} work on objects with `--objects`.",
+        reference(TOOL_OPTIONS),
+    ]
     with_model = ", ".join(f"`{name}`" for name in MODULES if not tool_named(name).uses_model)
-    parts += ["## Vectors", f"All but {with_model}.", reference(VECTOR_OPTIONS)]
+    parts += ["## Vectors", f"All tools but {with_model} have these options.", reference(VECTOR_OPTIONS)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -15,7 +15,7 @@ from datumaro_clip.store import open_store
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a store")
-    parser.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to add")
+    parser.add_argument("dataset", metavar="DATASET[:FORMAT]", help="dataset to add")
     saving = parser.add_mutually_exclusive_group()
     saving.add_argument("--save-media", action="store_true", default=None, help="keep pictures in the store")
     saving.add_argument("--no-save-media", dest="save_media", action="store_false", help="default: as the store does")

@@ -18,10 +18,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "action",
         choices=("info", "clear", "verify"),
-        help="show what is in it; remove everything; read every vector",
+        help="show its path and size; remove all vectors; read all vectors and remove damaged ones",
     )
     add_configured_options(parser, [option for option in VECTOR_OPTIONS if option.name == "cache"])
-    parser.add_argument("--json", action="store_true", help="print what info tells as JSON")
+    parser.add_argument("--json", action="store_true", help="print info as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

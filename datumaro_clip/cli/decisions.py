@@ -29,21 +29,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare ``make``, ``apply`` and ``diff``."""
     # A tool's own option is called action.
     actions = parser.add_subparsers(dest="step", metavar="ACTION", required=True)
-    make = actions.add_parser("make", help="let a tool decide about a dataset, and write the decisions; on Ray, too")
+    make = actions.add_parser("make", help="run a tool on a dataset, on Ray if you like, and write its decisions")
     tools = make.add_subparsers(dest="tool", metavar="TOOL", required=True, parser_class=_ToolParser)
     for name in MODULES:
-        tools.add_parser(name, help=f"datum-clip help {name} says what it does", description=f"let {name} decide")
-    apply = actions.add_parser("apply", help="write the dataset as the decisions leave it")
+        tools.add_parser(name, help=f"datum-clip help {name} says what it does", description=f"run {name}")
+    apply = actions.add_parser("apply", help="apply a decisions file to a dataset, without a model")
     apply.add_argument("file", help="decisions.jsonl, as --report writes it")
     apply.add_argument("dataset", help="PATH[:FORMAT]")
-    apply.add_argument("-o", "--output", required=True, metavar="DIR", help="where to write")
+    apply.add_argument("-o", "--output", required=True, metavar="DIR", help="a new or empty directory")
     apply.add_argument("-f", "--format", help="format to write (default: the source's)")
     apply.add_argument("--except", dest="except_file", metavar="FILE", help="items never to drop, id@subset a line")
     apply.add_argument("--save-media", action="store_true", help="copy the pictures too")
-    diff = actions.add_parser("diff", help="items that two files decide differently")
+    diff = actions.add_parser("diff", help="compare two decisions files")
     diff.add_argument("before")
     diff.add_argument("after")
-    diff.add_argument("--json", action="store_true", help="print one JSON object for each, for programs")
+    diff.add_argument("--json", action="store_true", help="print one JSON object per difference")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,8 +61,8 @@ class _ToolParser(Parser):
             from datumaro_clip.curate.tools import tool_named
             from datumaro_clip.host.configured import add_configured_options
 
-            self.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to decide about, as a store")
-            self.add_argument("-o", "--output", required=True, metavar="FILE", help="the decisions to write")
+            self.add_argument("dataset", metavar="DATASET[:FORMAT]", help="dataset or store to decide about")
+            self.add_argument("-o", "--output", required=True, metavar="FILE", help="decisions file to write")
             add_ray(self)
             name = self.prog.split()[-1]
             add_configured_options(self, options_of(tool_named(name)), name)

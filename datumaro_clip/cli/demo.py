@@ -13,7 +13,7 @@ from datumaro_clip.demo.tour import run_tour
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--items", type=at_least(FEWEST_ITEMS), default=300, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the catalogue (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="where to work (default: a new temporary directory)")
 
 

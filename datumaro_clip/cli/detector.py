@@ -15,10 +15,10 @@ from datumaro_clip.objects.placement import COLOURS, PLACEMENTS
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _configure_add(actions.add_parser("add", help="make a network known by a name, with its labels"))
-    listing = actions.add_parser("list", help="detectors that have been added")
+    _configure_add(actions.add_parser("add", help="add a network under a name, with its labels"))
+    listing = actions.add_parser("list", help="list the detectors that were added")
     listing.set_defaults(action=_list)
-    info = actions.add_parser("info", help="what a detector is; compares its files with their digests")
+    info = actions.add_parser("info", help="describe a detector, and compare its files with their checksums")
     info.add_argument("detector", help="a detector's directory, or a name that `detector list` shows")
     info.set_defaults(action=_info)
 
@@ -32,16 +32,16 @@ def run(args: argparse.Namespace) -> int:
 def _configure_add(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("network", type=Path, metavar="FILE", help=".onnx, or .xml with its .bin beside it")
-    add("--labels", type=Path, required=True, metavar="FILE", help="names of its classes: a line each, or a JSON list")
-    add("--kind", choices=HEADS, help="default: told by its shapes, where only one fits")
-    add("--name", help="default: the file's name")
-    add("--size", type=int, nargs=2, metavar=("H", "W"), help="of its input, where the network does not fix it")
-    add("--placement", choices=PLACEMENTS, help="of the picture in the input (default: the kind's)")
+    add("--labels", type=Path, required=True, metavar="FILE", help="names of its classes: one per line, or a JSON list")
+    add("--kind", choices=HEADS, help="kind of network (default: found from its shapes)")
+    add("--name", help="name of the detector (default: the file's name)")
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="size of the input, where the network has none")
+    add("--placement", choices=PLACEMENTS, help="place of the picture in the input (default: the kind's)")
     add("--colour", choices=COLOURS, help="order of the channels (default: the kind's)")
-    add("--scale", type=float, help="factor of the values 0 to 255 (default: the kind's)")
-    add("--mean", type=float, nargs=3, metavar="M", help="of the channels, taken off after the scale (default: 0)")
-    add("--std", type=float, nargs=3, metavar="S", help="of the channels, divided by at last (default: 1)")
-    add("-o", "--output-dir", type=Path, metavar="DIR", help="default: among the detectors that `detector list` shows")
+    add("--scale", type=float, help="factor for pixel values 0 to 255 (default: the kind's)")
+    add("--mean", type=float, nargs=3, metavar="M", help="subtract this from each channel after scaling (default: 0)")
+    add("--std", type=float, nargs=3, metavar="S", help="divide each channel by this last (default: 1)")
+    add("-o", "--output-dir", type=Path, metavar="DIR", help="where to write it (default: where `detector list` looks)")
     add("--overwrite", action="store_true", help="replace a detector of that name")
     parser.set_defaults(action=_add)
 

@@ -17,21 +17,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="STORE|DATASET[:FORMAT]",
-        help="a dataset is embedded first, into the cache; several are compared on the page",
+        help="a store, or a dataset, which is embedded first; several can be compared",
     )
-    parser.add_argument("--model", help="model of a dataset's vectors, or of queries; the store's own where omitted")
-    parser.add_argument(
-        "--report", type=Path, metavar="DIR", help="a tool's report on the first, whose proposals are to be reviewed"
-    )
+    parser.add_argument("--model", help="model of the vectors and queries (default: the model of the store)")
+    parser.add_argument("--report", type=Path, metavar="DIR", help="a tool's report, to review its proposals")
     parser.add_argument(
         "--decisions",
         type=Path,
         metavar="DIR",
-        help="where decisions are kept, of several each in its own folder there (default: SOURCE-decisions)",
+        help="where decisions are kept, for several sources one folder each (default: SOURCE-decisions)",
     )
-    parser.add_argument("--media-root", type=Path, action="append", metavar="DIR", help="folder of pictures not saved")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on; any free one where omitted")
-    parser.add_argument("--no-browser", action="store_true", help="print the address, and open nothing")
+    parser.add_argument(
+        "--media-root",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder of pictures that are not in the store",
+    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
 def run(args: argparse.Namespace) -> int:

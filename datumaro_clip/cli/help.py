@@ -20,7 +20,7 @@ _USAGE = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's argument."""
-    parser.add_argument("tool", nargs="?", help="its name; where omitted, all are listed")
+    parser.add_argument("tool", nargs="?", help="its name (default: list all)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -28,10 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         subparser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
         subparser.add_argument("--engine", default="exact", help=_ENGINE)
         subparser.add_argument(
-            "--cache", type=Path, metavar="DIR", help="where the index's files are; default: in the cache directory"
+            "--cache", type=Path, metavar="DIR", help="where the index is (default: in the cache directory)"
         )
         subparser.add_argument(
-            "--time-limit", type=float, metavar="S", help="seconds that a server may take (default: 30)"
+            "--time-limit", type=float, metavar="S", help="most seconds that a server may take (default: 30)"
         )
         subparser.set_defaults(action=action, overwrite=False)
         if name in ("create", "push"):
@@ -39,14 +39,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
                 "--ef-construction",
                 type=at_least(8),
                 metavar="N",
-                help="candidates looked at for each vector of a graph; more find more and take longer (default: 128, "
-                "of OpenSearch 512)",
+                help="candidates considered when the graph is built: more find more and take longer (default: 128; "
+                "OpenSearch: 512)",
             )
     create = actions.choices["create"]
     create.add_argument("--overwrite", action="store_true", help="empty an index that is there")
-    create.add_argument("--shards", type=at_least(1), metavar="N", help="of OpenSearch (default: 2)")
+    create.add_argument("--shards", type=at_least(1), metavar="N", help="shards of an OpenSearch index (default: 2)")
     create.add_argument(
-        "--replicas", type=at_least(0), metavar="N", help="of OpenSearch (default: 1; 0 on a single node)"
+        "--replicas",
+        type=at_least(0),
+        metavar="N",
+        help="of OpenSearch (default: 1; 0 on a single node)",
     )
 
 
@@ -109,8 +112,8 @@ def _info(index: VectorIndex, args: argparse.Namespace) -> int:
 
 
 _ACTIONS = {
-    "create": (_create, "make the index: of a server an empty one, else of all that the store holds"),
-    "push": (_push, "index what the store holds and the index does not, on a server too; goes on where it was stopped"),
-    "verify": (_verify, "compare the index with the store; status 1 and the first differences where they do not agree"),
+    "create": (_create, "create the index: on a server an empty one, otherwise of all that the store holds"),
+    "push": (_push, "index what the store holds and the index lacks; continues where it was stopped"),
+    "verify": (_verify, "compare the index with the store; status 1 and the first differences if they differ"),
     "info": (_info, "print what the store and the index hold"),
 }

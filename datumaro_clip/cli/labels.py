@@ -12,11 +12,11 @@ from datumaro_clip.errors import OptionError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare ``propose``."""
     actions = parser.add_subparsers(dest="action", required=True)
-    propose = actions.add_parser("propose", help="write a mapping in which nothing is accepted yet")
-    propose.add_argument("datasets", nargs="+", metavar="PATH[:FORMAT]")
+    propose = actions.add_parser("propose", help="write a mapping with proposals to accept")
+    propose.add_argument("datasets", nargs="+", metavar="PATH[:FORMAT]", help="datasets to compare")
     propose.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the mapping, as YAML")
-    propose.add_argument("--model", help="compare the names as this model's text encoder sees them, too")
-    propose.add_argument("--crops", action="store_true", help="and what is in the boxes; needs --model")
+    propose.add_argument("--model", help="also compare the names with the text encoder of this model")
+    propose.add_argument("--crops", action="store_true", help="also compare what is in the boxes; needs --model")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,9 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
     parser.add_argument("--target", choices=(PICTURES, OBJECTS), default=PICTURES, help="default: %(default)s")
-    parser.add_argument(
-        "--again", action="store_true", help="lay all out anew; without it, what is on the map keeps its place"
-    )
+    parser.add_argument("--again", action="store_true", help="compute the whole map again, not only new points")
 
 
 def run(args: argparse.Namespace) -> int:

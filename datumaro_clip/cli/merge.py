@@ -16,14 +16,14 @@ _SHOWN = 20
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("datasets", nargs="+", metavar="PATH[:FORMAT]", help="the first one's items come first")
+    add("datasets", nargs="+", metavar="PATH[:FORMAT]", help="datasets to merge, in order of precedence")
     add("-o", "--output-dir", type=Path, required=True, metavar="DIR", help="a new or empty directory")
     add("-f", "--format", required=True, help="format to write")
-    add("--mapping", metavar="FILE", help="of labels, as 'datum-clip labels propose' writes it")
-    add("--near", action="store_true", help="altered copies are the same picture, too; takes longer")
-    add("--subset-of", metavar="NAME", help="the source whose subset items of several sources get (default: the first)")
+    add("--mapping", metavar="FILE", help="mapping of labels, from 'datum-clip labels propose'")
+    add("--near", action="store_true", help="also merge altered copies of a picture; takes longer")
+    add("--subset-of", metavar="NAME", help="source whose subsets count (default: the first)")
     add("--save-media", action="store_true", help="copy the pictures too")
-    add("--report", type=Path, metavar="FILE", help="write all that was joined, renamed and in conflict, as JSON")
+    add("--report", type=Path, metavar="FILE", help="write merges, renames and conflicts as JSON")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -23,18 +23,18 @@ DEFAULT_SAMPLES = 300
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _configure_export(actions.add_parser("export", help="write a model directory, in a precision"))
-    listing = actions.add_parser("list", help="models at hand: bundled, and exported before")
+    _configure_export(actions.add_parser("export", help="convert a model to a model directory"))
+    listing = actions.add_parser("list", help="list the models on this machine")
     add_json(listing)
     listing.set_defaults(action=_list)
-    info = actions.add_parser("info", help="what a model is, and what its precision costs")
+    info = actions.add_parser("info", help="describe a model, with its certificate")
     info.add_argument("model", help="a model directory, or a name that `model list` shows")
     add_json(info)
     info.set_defaults(action=_info)
-    verify = actions.add_parser("verify", help="compare each file with its digest in the manifest")
+    verify = actions.add_parser("verify", help="compare each file with its checksum")
     verify.add_argument("model", help="a model directory, or a name that `model list` shows")
     verify.set_defaults(action=_verify)
-    _configure_certify(actions.add_parser("certify", help="measure what a precision costs, on your data"))
+    _configure_certify(actions.add_parser("certify", help="measure on your data what a precision costs"))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,30 +47,30 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", help="directory, bundled name or Hugging Face id")
     add("-o", "--output-dir", type=Path, required=True, help="a new or empty directory")
-    add("--precision", choices=WEIGHTS, help="default: the model's own, which is f32 for a checkpoint")
-    add("--calibrate", metavar="DATASET[:FORMAT]", help="pictures and captions to calibrate int8 on, and to judge on")
+    add("--precision", choices=WEIGHTS, help="of the weights (default: the model's own, f32 for a checkpoint)")
+    add("--calibrate", metavar="DATASET[:FORMAT]", help="dataset to calibrate int8 with, and to judge the result on")
     add(
         "--require",
         metavar=DEFAULT_REQUIREMENT,
-        help="what the certificate must say, or nothing is written (default: just that)",
+        help="write nothing unless the certificate reaches this (default: what is shown here)",
     )
-    add("--accept-loss", action="store_true", help="keep the model although it misses what is required")
-    add("--local-files-only", action="store_true", help="never ask a model hub")
+    add("--accept-loss", action="store_true", help="write the model although it misses --require")
+    add("--local-files-only", action="store_true", help="download no model")
     _add_shared(parser)
     parser.set_defaults(action=_export)
 
 
 def _configure_certify(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("directory", type=Path, metavar="DIR", help="the model directory to judge")
+    add("directory", type=Path, metavar="DIR", help="model directory to judge")
     add("--reference", required=True, metavar="REF", help="the same model in f32: a directory or a name, as --model")
-    add("--data", required=True, metavar="DATASET[:FORMAT]", help="your pictures, captions and labels")
+    add("--data", required=True, metavar="DATASET[:FORMAT]", help="dataset with pictures, captions and labels")
     add("--precision", default="auto", choices=("auto", *WEIGHTS), help="default: %(default)s")
     add(
         "--require",
         default="",
         metavar=DEFAULT_REQUIREMENT,
-        help="what the certificate must say, or the exit status is 1",
+        help="end with status 1 unless the certificate reaches this",
     )
     _add_shared(parser)
     parser.set_defaults(action=_certify)
@@ -79,7 +79,13 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
 def _add_shared(parser: argparse.ArgumentParser) -> None:
     """Options of both export and certify."""
     add = parser.add_argument
-    add("--samples", type=at_least(1), default=DEFAULT_SAMPLES, metavar="N", help="default: %(default)s")
+    add(
+        "--samples",
+        type=at_least(1),
+        default=DEFAULT_SAMPLES,
+        metavar="N",
+        help="how many pictures (default: %(default)s)",
+    )
     add("--device", default="CPU", help="the device that will run the model (default: %(default)s)")
 
 

@@ -20,7 +20,7 @@ def add_ray(parser: Any, workers: str = "one a processor") -> None:
         nargs="?",
         const="",
         metavar="ADDRESS",
-        help="run on a Ray cluster, as auto or HOST:PORT (default: RAY_ADDRESS, else this machine)",
+        help="run on a Ray cluster: auto or HOST:PORT (default: RAY_ADDRESS, else this machine)",
     )
     parser.add_argument("--workers", type=at_least(1), metavar="N", help=f"with --ray (default: {workers})")
 

@@ -17,10 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("store", type=Path, help="directory of a store")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--ids", type=Path, metavar="FILE", help="the items to remove, id@subset a line")
-    which.add_argument(
-        "--except", dest="kept", type=Path, metavar="FILE", help="remove all but these, id@subset a line"
-    )
+    which.add_argument("--ids", type=Path, metavar="FILE", help="items to remove, a line id@subset each")
+    which.add_argument("--except", dest="kept", type=Path, metavar="FILE", help="items to keep; all others are removed")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,16 +14,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     text = "make one store of several, in their order; nothing is computed"
     merge = actions.add_parser("merge", help=text, description=text)
-    merge.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="of one kind, model, dtype and categories")
+    merge.add_argument(
+        "stores", type=Path, nargs="+", metavar="STORE", help="stores of one kind, model, dtype and categories"
+    )
     merge.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the store to write")
     merge.add_argument(
         "--on-repeat",
         choices=("refuse", "first", "last"),
         default="refuse",
-        help="which stays of items with the same id and subset (default: %(default)s)",
+        help="which of several items with the same id and subset to keep (default: %(default)s)",
     )
     merge.add_argument("--overwrite", action="store_true", help="replace a store of the same kind that is there")
-    merge.add_argument("--copy", action="store_true", help="copy files, where else both stores share them")
+    merge.add_argument("--copy", action="store_true", help="copy files instead of sharing them by hard links")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,12 +15,12 @@ from datumaro_clip.tables.rows import Refused
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare ``init`` and ``check``."""
     actions = parser.add_subparsers(dest="action", required=True)
-    init = actions.add_parser("init", help=f"write {SETTINGS_FILE} beside a table; the importer clip_table reads it")
-    init.add_argument("file", type=Path, help="the table, or the directory of tables")
+    init = actions.add_parser("init", help=f"write {SETTINGS_FILE} beside a table, for the importer clip_table")
+    init.add_argument("file", type=Path, help="a table, or a directory of tables")
     init.add_argument("--overwrite", action="store_true", help=f"replace the {SETTINGS_FILE} that is there")
     add_table_options(init)
-    check = actions.add_parser("check", help="read every row; 1 if there are any that are refused")
-    check.add_argument("file", type=Path, help="the table, or the directory of tables")
+    check = actions.add_parser("check", help="read every row; status 1 if a row is refused")
+    check.add_argument("file", type=Path, help="a table, or a directory of tables")
 
 
 def run(args: argparse.Namespace) -> int:

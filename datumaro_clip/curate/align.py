@@ -33,19 +33,19 @@ _AS_GOOD = 0.5
 _LEAST_LENGTH = 1e-4
 
 OPTIONS = (
-    Option("against", Choice(names=("captions", "labels", "boxes")), "captions", "texts to compare"),
-    Option("captions-score", Choice(names=COMBINATIONS), "max", "an item's score, of those of its texts"),
-    Option("min-score", Cosine(), None, "cosine similarity below which to drop"),
+    Option("against", Choice(names=("captions", "labels", "boxes")), "captions", "what to compare pictures with"),
+    Option("captions-score", Choice(names=COMBINATIONS), "max", "how an item's score is made from those of its texts"),
+    Option("min-score", Cosine(), None, "drop below this cosine similarity"),
     Option(
         "min-margin",
         Number(metavar="DEVIATIONS"),
         None,
-        "standard deviations above a stranger's similarity, below which to drop",
-        unset="where the fewest are judged wrongly",
+        "drop below this margin: standard deviations above other items' texts",
+        unset="found from the data",
     ),
-    Option("keep-top", Share(above=True), None, "keep the best share, as 0.3"),
-    Option("per-class", Flag(), False, "apply --keep-top to each class of labels by itself"),
-    Option("drop-captions", Flag(), False, "remove weak captions or boxes, never items"),
+    Option("keep-top", Share(above=True), None, "keep this share of the items, the best ones"),
+    Option("per-class", Flag(), False, "apply --keep-top to each class separately"),
+    Option("drop-captions", Flag(), False, "remove single captions or boxes, never whole items"),
     PROMPT_OPTION,
 )
 
@@ -138,11 +138,11 @@ TOOL = Tool(
     "clip_align",
     find_mismatches,
     OPTIONS,
-    "Scores how well each picture goes with its captions, with its labels through a prompt, or each box's crop with "
-    "the box's label, and drops what does not.\n\n"
-    "Without '--min-score', '--min-margin' and '--keep-top', texts are compared with other items' pictures, and those "
-    "that fit their own no better than a stranger's are dropped. '--drop-captions' removes only the weak caption (or "
-    "box).",
+    "Scores how well each picture fits its captions or labels, or each box fits its label, and drops what does not "
+    "fit.\n\n"
+    "Without '--min-score', '--min-margin' and '--keep-top', the tool finds a threshold: it drops items whose texts "
+    "fit their picture no better than the texts of other items do. '--drop-captions' removes only the caption or box "
+    "that does not fit.",
     ("--keep-top 0.3 --report REPORT",),
     vectors=lambda values: str(values.against),
     check=_check,

@@ -34,16 +34,16 @@ OPTIONS = (
         "labels",
         Several(of=Text(metavar="NAME", check=_name_problem, wrong=("", " "))),
         (),
-        "classes",
+        "names of the classes",
         unset="the dataset's categories",
     ),
     Option(
         "templates",
         Several(of=Text(metavar="TEXT", check=_template_problem, wrong=("a photo",))),
         DEFAULT_TEMPLATES,
-        "prompts, {} for the name",
+        "prompts; {} stands for the class",
     ),
-    Option("min-probability", Share(), 0.0, "of the class, by softmax over all", former="min-confidence"),
+    Option("min-probability", Share(), 0.0, "least softmax probability to label", former="min-confidence"),
 )
 
 
@@ -82,9 +82,9 @@ TOOL = Tool(
     propose_labels,
     OPTIONS,
     "Labels each picture with the class whose prompts it resembles most, without training.\n\n"
-    "Classes are the dataset's label categories, or '--labels'; new ones are added to the categories. Labels below "
-    "'--min-probability' are not added. '--action mark' writes the attributes 'clip_label' and 'clip_confidence' "
-    "instead of a label.",
+    "The classes are the dataset's own, or those of '--labels', which are added to the dataset. A picture gets no "
+    "label where the best class is less probable than '--min-probability'. '--action mark' writes the attributes "
+    "'clip_label' and 'clip_confidence' instead of a label.",
     ("--labels cat dog --min-probability 0.6",),
     check_items=_check_items,
     new_classes=lambda values: [] if values.action == "mark" else values.labels,

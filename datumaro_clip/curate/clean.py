@@ -31,13 +31,13 @@ _SPREAD_SIDE = 48
 REASONS = (*PICTURE_REASONS, *CAPTION_REASONS, "no_caption")
 
 OPTIONS = (
-    Option("min-side", Whole(at_least=0, metavar="PIXELS"), 32, "shorter side of a picture"),
-    Option("max-aspect", Number(at_least=1, metavar="RATIO"), 5.0, "longer side over shorter side"),
-    Option("min-spread", Number(at_least=0, at_most=255, metavar="LEVELS"), BLANK_SPREAD, "grey levels of a picture"),
-    Option("min-words", Whole(at_least=0, metavar="N"), 1, "words of a caption"),
+    Option("min-side", Whole(at_least=0, metavar="PIXELS"), 32, "least length of a picture's shorter side"),
+    Option("max-aspect", Number(at_least=1, metavar="RATIO"), 5.0, "greatest ratio of longer to shorter side"),
+    Option("min-spread", Number(at_least=0, at_most=255, metavar="LEVELS"), BLANK_SPREAD, "least range of grey levels"),
+    Option("min-words", Whole(at_least=0, metavar="N"), 1, "fewest words of a caption"),
     Option("skip", Several(of=Choice(names=REASONS)), (), "checks to leave out"),
-    Option("require-picture", Flag(), False, "drop items without a picture, as point clouds, videos, tables"),
-    Option("require-caption", Flag(), False, "drop items that have no caption, or none that is good"),
+    Option("require-picture", Flag(), False, "drop items without a picture, such as point clouds"),
+    Option("require-caption", Flag(), False, "drop items that have no good caption"),
 )
 #: The values of the options where nothing is given.
 DEFAULTS = read_options(OPTIONS, {}, "clip_clean")
@@ -102,8 +102,8 @@ TOOL = Tool(
     drop_broken,
     OPTIONS,
     "Finds broken, tiny, oddly shaped and blank pictures, and captions that say nothing.\n\n"
-    "A picture that is no good takes its item with it; a caption that is no good goes alone ('--require-caption' "
-    "drops items that are left without any). Each reason can be switched: '--skip blank short_caption'.",
+    "A bad picture removes its item; a bad caption is removed alone ('--require-caption' also drops items that are "
+    "left without a caption). '--skip blank short_caption' leaves out these two checks.",
     ("--min-side 64 --report REPORT",),
     vectors=lambda values: "none",
     uses_model=False,

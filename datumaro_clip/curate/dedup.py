@@ -49,29 +49,29 @@ _NO_GAIN = (
 )
 
 OPTIONS = (
-    Option("levels", Several(of=Choice(names=LEVELS)), DuplicateRules.levels, "of duplicates to look for"),
-    Option("threshold", Cosine(), DuplicateRules.threshold, "from which vectors propose near pairs"),
-    Option("keep", Several(of=Choice(names=KEEP)), KEEP, "who stays, what decides first named first"),
+    Option("levels", Several(of=Choice(names=LEVELS)), DuplicateRules.levels, "which kinds of duplicates to look for"),
+    Option("threshold", Cosine(), DuplicateRules.threshold, "compare the pixels of pairs at least this similar"),
+    Option("keep", Several(of=Choice(names=KEEP)), KEEP, "which copy stays, most important criterion first"),
     Option("keep-ratio", Share(above=True), DuplicateRules.keep_ratio, "share that the semantic level keeps"),
     Option(
         "semantic-threshold",
         Cosine(),
         None,
-        "similarity at which the semantic level lets go",
-        unset="as --keep-ratio says",
+        "semantic level: drop what is this similar to what stays",
+        unset="--keep-ratio decides",
     ),
-    Option("redundant", Choice(names=REDUNDANT), "pictures", "in what semantic duplicates must be alike"),
+    Option("redundant", Choice(names=REDUNDANT), "pictures", "what must be alike in semantic duplicates"),
     Option(
         "clusters",
         Whole(at_least=1, metavar="N"),
         None,
-        "of the semantic level",
+        "clusters of the semantic level",
         unset="about the square root of the items",
     ),
-    Option("seed", Whole(at_least=0, metavar="N"), 0, "of the clusters"),
-    Option("merge-annotations", Flag(), False, "give what stays the labels and captions of what goes"),
-    Option("approximate", Flag(), False, "look for near pairs inside each item's two nearest clusters only"),
-    Option("no-vectors", Flag(), False, "load no model: descriptors propose, pixels decide"),
+    Option("seed", Whole(at_least=0, metavar="N"), 0, "random seed of the clusters"),
+    Option("merge-annotations", Flag(), False, "give the item that stays the labels and captions of its duplicates"),
+    Option("approximate", Flag(), False, "faster, incomplete: compare items of the same clusters only"),
+    Option("no-vectors", Flag(), False, "load no model: compare pixels only"),
 )
 
 
@@ -307,11 +307,12 @@ TOOL = Tool(
     "clip_dedup",
     drop_duplicates,
     OPTIONS,
-    "Finds pictures that repeat others: the same file or pixels (exact), altered copies (near), and, where asked for, "
-    "pictures that stand for one another (semantic).\n\n"
-    "CLIP vectors and picture descriptors only propose near pairs; their pixels decide, so that look-alikes stay. Each "
-    "group keeps one item: that whose captions fit best, then the one with most annotations, the largest, the first "
-    "('--keep' gives another order). Copies across subsets and copies labelled differently are reported.",
+    "Finds duplicate pictures: the same file or pixels (exact), altered copies (near) and, if asked for, pictures "
+    "that resemble one another (semantic).\n\n"
+    "CLIP vectors and picture descriptors propose near pairs, and the pixels decide, so that pictures which only look "
+    "alike stay. Of each group one item stays: the one whose captions fit best; then the one with most annotations; "
+    "the largest; the first ('--keep' changes this order). Copies across subsets and copies with different labels are "
+    "reported.",
     ("--protect val --report REPORT",),
     vectors=_wanted,
     check=_check,

@@ -41,7 +41,7 @@ SEVERITIES = {
 }
 
 OPTIONS = (
-    Option("subsets", Several(of=Text(metavar="NAME")), None, "names that subsets may have", unset="any"),
+    Option("subsets", Several(of=Text(metavar="NAME")), None, "allowed names of subsets", unset="any"),
     Option("no-decode", Flag(), False, "do not decode the pictures"),
     *CROP_OPTIONS,
 )

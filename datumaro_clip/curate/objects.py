@@ -24,32 +24,32 @@ MASKS = ("keep", "grey")
 _cut = partial(Option, group="objects")
 #: What decides which part of a picture an object's vector is of.
 CROP_OPTIONS = (
-    _cut("min-side", Number(at_least=0, metavar="PIXELS"), 8, "objects that are narrower get no vector"),
-    _cut("margin", Number(at_least=0, at_most=10, metavar="SHARE"), 0.0, "of width and height, added on each side"),
-    _cut("mask", Choice(names=MASKS), "keep", "what surrounds an object's outline or mask: keep it, or make it grey"),
+    _cut("min-side", Number(at_least=0, metavar="PIXELS"), 8, "narrower objects get no vector"),
+    _cut("margin", Number(at_least=0, at_most=10, metavar="SHARE"), 0.0, "widen boxes by this share on each side"),
+    _cut("mask", Choice(names=MASKS), "keep", "keep what surrounds the polygon or mask, or grey it"),
     _cut("max-side", Whole(at_least=1, metavar="PIXELS"), None, "reduce pictures to it first", unset="full resolution"),
 )
 OBJECTS_OPTION = _cut("objects", Flag(), False, "embed each object too, cut out of the picture at full resolution")
 #: Of the tools.
 TOOL_OPTIONS = (
-    _cut("objects", Flag(), False, "work on the objects in the pictures: boxes, polygons, masks"),
+    _cut("objects", Flag(), False, "work on the objects (boxes, polygons, masks) instead of the pictures"),
     *CROP_OPTIONS,
 )
 
 _find = partial(Option, group="detector")
 #: What decides which objects a detector finds.
 DETECTION_OPTIONS = (
-    _find("detector", Text(metavar="NAME|DIR"), None, "a detector that datum-clip detector knows", unset="none"),
-    _find("min-confidence", Share(), 0.25, "of the objects that it finds"),
-    _find("classes", Several(of=Text(metavar="NAME")), (), "of the objects that it finds", unset="all that it knows"),
+    _find("detector", Text(metavar="NAME|DIR"), None, "name or directory of a detector", unset="none"),
+    _find("min-confidence", Share(), 0.25, "least confidence of an object"),
+    _find("classes", Several(of=Text(metavar="NAME")), (), "classes to keep", unset="all of the detector"),
     _find("iou", Share(), 0.65, "boxes of one class that overlap more are one object"),
-    _find("max-objects", Whole(at_least=1, metavar="N"), 100, "a picture, the best first"),
+    _find("max-objects", Whole(at_least=1, metavar="N"), 100, "most objects of a picture"),
     _find(
         "tile",
         Whole(at_least=LEAST_TILE, metavar="PIXELS"),
         None,
-        "look at overlapping tiles of that side, too",
-        unset="at the whole picture only",
+        "also look at overlapping tiles of this size, for small objects",
+        unset="the whole picture only",
     ),
 )
 #: What has whatever embeds datasets with their texts and objects.

@@ -36,17 +36,17 @@ _BLOCK_SCORES = 1 << 23
 _DEFENDED = 0.5
 
 OPTIONS = (
-    Option("what", Choice(names=("pictures", "labels", "both")), "both", "outliers to look for"),
+    Option("what", Choice(names=("pictures", "labels", "both")), "both", "what to look for"),
     Option(
         "neighbours",
         Whole(at_least=1, metavar="K"),
         None,
         "compare each picture with its K-th nearest",
-        unset="the 10th, or 2 percent of the items",
+        unset="10, or 2 percent of more than 500 items",
     ),
-    Option("min-similarity", Cosine(), None, "with that neighbour", unset="far below the others'"),
-    Option("min-doubt", Share(), 0.5, "of a label, from which it counts as wrong"),
-    Option("no-texts", Flag(), False, "let the neighbours alone judge labels"),
+    Option("min-similarity", Cosine(), None, "least similarity to that neighbour", unset="found from the data"),
+    Option("min-doubt", Share(), 0.5, "doubt from which a label counts as wrong, from 0 to 1"),
+    Option("no-texts", Flag(), False, "judge labels by the neighbours alone"),
 )
 
 
@@ -161,9 +161,9 @@ TOOL = Tool(
     find_outliers,
     OPTIONS,
     "Finds pictures that resemble no others, and labels that both the nearest neighbours and the text encoder "
-    "contradict; the label that fits better is proposed.\n\n"
-    "A wrong label is marked, or removed with the item, as '--action' says; the report ranks them by doubt. A picture "
-    "that fits neither its label nor its captions (or, without captions, any other class) is an outlier too.",
+    "contradict, and proposes the label that fits better.\n\n"
+    "'--action' says whether an item with a wrong label is dropped or marked; the report sorts them by doubt. A "
+    "picture that fits neither its label nor its captions (without captions: no class at all) is an outlier too.",
     ("--action mark --report REPORT",),
     lambda values: "pictures" if values.no_texts else "captions",
     takes_objects=True,

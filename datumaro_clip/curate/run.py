@@ -55,7 +55,7 @@ COMMON_OPTIONS = (
         "action",
         Text(metavar="{drop,mark,subset:NAME}", check=_action_problem, wrong=("eat", "subset:")),
         "drop",
-        "what becomes of what is found",
+        "what to do with what is found",
     ),
     _option("subset", Several(of=Text(metavar="NAME")), (), "work on these subsets only"),
     _option("protect", Several(of=Text(metavar="NAME")), (), "never drop from these subsets"),
@@ -64,11 +64,11 @@ COMMON_OPTIONS = (
         "report-items",
         Whole(at_least=1, metavar="N"),
         None,
-        "decisions that the page shows, at most",
+        "most decisions to show in report.html",
         unset="all",
         changes="report",
     ),
-    _option("except", File(), None, "items never to drop, id@subset a line", keyword="except_file"),
+    _option("except", File(), None, "file of items never to drop, a line id@subset each", keyword="except_file"),
 )
 
 

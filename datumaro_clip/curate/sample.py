@@ -49,10 +49,10 @@ OPTIONS = (
     Option("strategy", Choice(names=METHODS), "k_center", "how to choose"),
     Option("count", Whole(at_least=0, metavar="N"), None, "items to keep"),
     Option("ratio", Share(), None, "share of the items to keep"),
-    Option("seed", Whole(at_least=0, metavar="N"), 0, "of everything that is drawn"),
-    Option("query", Text(metavar="TEXT"), None, "for --strategy query"),
-    Option("by", Choice(names=("pictures", "captions")), "pictures", "what vectors are of; captions need no picture"),
-    Option("per-subset", Flag(), False, "count or ratio of each subset"),
+    Option("seed", Whole(at_least=0, metavar="N"), 0, "random seed"),
+    Option("query", Text(metavar="TEXT"), None, "what to look for, for --strategy query"),
+    Option("by", Choice(names=("pictures", "captions")), "pictures", "what to compare; captions need no pictures"),
+    Option("per-subset", Flag(), False, "apply the count or ratio to each subset separately"),
     Option(
         "start-from",
         Several(of=Text(metavar="SUBSET")),
@@ -63,7 +63,7 @@ OPTIONS = (
         "clusters",
         Whole(at_least=1, metavar="N"),
         None,
-        "for cluster_random",
+        "number of clusters, for cluster_random",
         unset="about the square root of the items",
     ),
 )
@@ -152,10 +152,9 @@ TOOL = Tool(
     pick_sample,
     OPTIONS,
     "Chooses a part of a dataset: at random, by class, or by what pictures show.\n\n"
-    "'k_center' covers what there is with as few pictures as possible, 'centroid' and 'typical' take the middle of "
-    "clusters, 'cluster_random' anything from each, 'query' what resembles a text. '--start-from train' keeps a subset "
-    "that you already have, and picks what adds most to it. '--per-subset' applies the count or ratio to each subset "
-    "by itself.",
+    "'k_center' picks pictures that differ most from those picked before, 'centroid' and 'typical' the middle of each "
+    "cluster, 'cluster_random' any picture of each cluster, 'query' what resembles a text. '--start-from train' keeps "
+    "a subset that you already have, and 'k_center' adds what it lacks.",
     ("--strategy k_center --count 100",),
     vectors=lambda values: "none" if values.strategy in _BLIND or values.by == "captions" else "pictures",
     check=_check,

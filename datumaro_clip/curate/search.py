@@ -16,11 +16,11 @@ from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
 OPTIONS = (
-    Option("query", Text(metavar="TEXT"), None, "a text"),
-    Option("image", File(), None, "a picture"),
-    Option("item", Text(metavar="ID[@SUBSET]"), None, "an item of the dataset"),
-    Option("k", Whole(at_least=1, metavar="K"), 10, "hits, at most"),
-    Option("min-score", Cosine(), -1.0, "cosine similarity, at least"),
+    Option("query", Text(metavar="TEXT"), None, "search for this text"),
+    Option("image", File(), None, "search for pictures like this one"),
+    Option("item", Text(metavar="ID[@SUBSET]"), None, "search for pictures like this item of the dataset"),
+    Option("k", Whole(at_least=1, metavar="K"), 10, "most hits"),
+    Option("min-score", Cosine(), -1.0, "least similarity of a hit"),
 )
 
 
@@ -81,7 +81,7 @@ TOOL = Tool(
     find_similar,
     OPTIONS,
     "Keeps the pictures most similar to a text, to a picture, or to an item of the dataset, best first.\n\n"
-    "Each hit carries its cosine similarity in the attribute 'clip_score' and its place in 'clip_rank'.",
+    "Each hit has its cosine similarity in the attribute 'clip_score' and its rank in 'clip_rank'.",
     ('--query "a dog on a beach" -k 20',),
     check=_check,
     check_items=_check_items,

@@ -59,43 +59,45 @@ VECTOR_OPTIONS = (
         "model",
         Model(),
         None,
-        "model directory, Hugging Face id, bundled name or another package's encoder",
+        "model directory, Hugging Face id, bundled name, or another package's encoder",
         unset="openai/clip-vit-base-patch32",
         variable="DATUMARO_CLIP_MODEL",
     ),
-    _option("device", Text(), "CPU", "OpenVINO device, as CPU, GPU.0, NPU, AUTO:GPU,CPU"),
-    _option("precision", Choice(names=PRECISIONS), "auto", "of the model's arithmetic"),
-    _count("batch-size", help="pictures a batch", unset="auto, by measurement"),
-    _count("streams", help="batches computed at a time", unset="auto"),
-    _count("threads", help="threads that decode", unset="auto, one a processor"),
-    _option("on-error", Choice(names=ON_ERROR), "keep", "items whose picture fails"),
+    _option("device", Text(), "CPU", "OpenVINO device, such as CPU, GPU.0, NPU, AUTO:GPU,CPU"),
+    _option("precision", Choice(names=PRECISIONS), "auto", "precision of the model's arithmetic"),
+    _count("batch-size", help="pictures per batch", unset="auto, by measurement"),
+    _count("streams", help="batches computed at the same time", unset="auto"),
+    _count("threads", help="threads that read and decode", unset="auto, one per processor"),
+    _option("on-error", Choice(names=ON_ERROR), "keep", "what to do with an item whose picture fails"),
     _option(
         "cache",
         Cache(metavar="DIR|off"),
         None,
-        "vector cache",
+        "where computed vectors are kept",
         unset="the platform's cache directory",
         changes="speed",
         variable="DATUMARO_CLIP_CACHE",
     ),
-    _option("exact-decode", Flag(), False, "decode large JPEGs whole, not scaled"),
-    _option("local-files-only", Flag(), False, "never ask a model hub"),
+    _option("exact-decode", Flag(), False, "decode large JPEGs at full resolution"),
+    _option("local-files-only", Flag(), False, "download no model"),
     _option(
         "no-self-check",
         Flag(),
         True,
-        "do not test the device on known inputs",
+        "do not check the device with known inputs",
         keyword="self_check",
         changes="speed",
     ),
-    _option("recompute", Flag(), False, "compute again where an item has another model's vector", former="overwrite"),
+    _option(
+        "recompute", Flag(), False, "compute again where an item has a vector of another model", former="overwrite"
+    ),
 )
-TEXTS_OPTION = _option("texts", Choice(names=TEXTS), "none", "texts to embed too")
+TEXTS_OPTION = _option("texts", Choice(names=TEXTS), "none", "also embed these texts")
 PROMPT_OPTION = _option(
     "prompt",
     Text(check=_prompt_problem, wrong=("no place", "{} and {}")),
     DEFAULT_PROMPT,
-    "what a label's name stands in",
+    "sentence around a label's name",
 )
 #: What has whatever embeds datasets with their texts.
 EMBEDDING_OPTIONS = (*VECTOR_OPTIONS, TEXTS_OPTION, PROMPT_OPTION)

@@ -51,7 +51,7 @@ OPTIONS = (
         "0.2",
         "the test set: a share of the items, a subset, or a file with lines id@subset",
     ),
-    Option("copies", Choice(names=("near", "exact")), "near", "what counts as a copy when items are split"),
+    Option("copies", Choice(names=("near", "exact")), "near", "copies that must not lie on both sides of the split"),
     Option(
         "features",
         Choice(names=("pictures", "texts", "both")),
@@ -59,12 +59,12 @@ OPTIONS = (
         "what the classifier sees",
         unset="both where most items have captions",
     ),
-    Option("seeds", Whole(at_least=1, metavar="N"), 5, "how often parts are drawn"),
+    Option("seeds", Whole(at_least=1, metavar="N"), 5, "number of random draws"),
     Option(
         "sizes",
         Several(of=Number(at_least=0, at_most=1, above=True, metavar="SHARE")),
         (0.05, 0.2, 0.5, 1.0),
-        "parts of each training set, for the curve",
+        "shares of each training set to train on, for the curve",
     ),
     Option("min-items", Whole(at_least=2, metavar="N"), 2, "leave out classes with fewer items in RAW"),
     Option("report", File(metavar="DIR"), None, "write report.html, evaluation.json and test.txt there"),

@@ -32,9 +32,8 @@ class ClipDetect(DeclaredTransform):
     """
     Finds objects with a detector on OpenVINO, and adds a box for each, with its class and score.|n
     |n
-    Boxes carry the detector's fingerprint in the attribute 'clip_detector': a later run of the same detector replaces
-    them, and no others. Classes that the dataset lacks are added to its labels. Detectors are made known with
-    'datum-clip detector add'.|n
+    The attribute 'clip_detector' of a box names the detector: a later run of the same detector replaces its own boxes
+    only. Classes that the dataset lacks are added to its labels. Add a detector with 'datum-clip detector add'.|n
     |n
     Example:|n
     |s|sdatum transform -t clip_detect -o OUT path/to/images:image_dir -- --detector yolox_nano --min-confidence 0.4

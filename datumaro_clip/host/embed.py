@@ -33,11 +33,10 @@ class ClipEmbed(DeclaredTransform):
     Embeds each item's picture with CLIP on OpenVINO, and keeps the vector in the item's attribute
     'clip_embedding'.|n
     |n
-    Items that carry a vector of the same model keep it; vectors computed before come from the cache. With '--store'
-    the items, their vectors, and those of captions or labels ('--texts'), are written to an embedding store too.
-    With '--objects' each box, polygon and mask gets a vector of its own part of the picture, and with '--detector' the
-    objects that a detector finds are added first. With '--vectors' the vectors come from a file, and no model is
-    needed.|n
+    An item that has a vector of the same model keeps it; vectors computed before come from the cache. '--store' also
+    writes the items and vectors to a store, '--texts' embeds captions or labels too, '--objects' gives each box,
+    polygon and mask a vector of its own, '--detector' first adds the objects that a detector finds. '--vectors' takes
+    the vectors from a file; then no model is needed.|n
     |n
     Examples:|n
     |s|sdatum transform -t clip_embed -o OUT path/to/coco:coco -- --model tiny --store STORE|n
@@ -53,11 +52,11 @@ class ClipEmbed(DeclaredTransform):
         store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
         return (
             *EMBEDDED_OPTIONS,
-            store("store", File(metavar="DIR"), None, "write an embedding store there too"),
-            store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "the kind of store"),
-            elsewhere("vectors", File(metavar="FILE.npy"), None, "vectors, (N, D)"),
-            elsewhere("keys", File(), None, "which items they belong to: .csv or .parquet, a row a vector"),
-            elsewhere("space", Text(metavar="NAME"), None, "a name for their vector space"),
+            store("store", File(metavar="DIR"), None, "also write a store here"),
+            store("store-format", Choice(names=tuple(kind_names())), "clip_hdf5", "kind of the store"),
+            elsewhere("vectors", File(metavar="FILE.npy"), None, "file of vectors computed elsewhere, shape (N, D)"),
+            elsewhere("keys", File(), None, "table that names the item of each vector, .csv or .parquet"),
+            elsewhere("space", Text(metavar="NAME"), None, "name of their vector space"),
         )
 
     @classmethod

@@ -21,15 +21,17 @@ from datumaro_clip.host.label_names import FORMER, Renaming, without_doubles
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    Option("mapping", File(), None, "the accepted mapping", unset="required"),
-    Option("ignore-unknown", Flag(), False, "pass over names that the dataset does not have, as of other sources"),
+    Option("mapping", File(), None, "mapping whose accepted entries are applied", unset="required"),
+    Option("ignore-unknown", Flag(), False, "skip names that the dataset does not have"),
 )
 
 
 class ClipLabels(DeclaredTransform):
     """
-    Renames and joins labels as a mapping says that a person has accepted; the former name stays in the attribute
-    'clip_label_was', boxes that became equal are one, colours and skeletons follow.|n
+    Renames and merges labels by the accepted entries of a mapping.|n
+    |n
+    The former name stays in the attribute 'clip_label_was'. Boxes that become equal are merged; mask colours and
+    skeletons follow their label.|n
     |n
     Example:|n
     |s|sdatum transform -t clip_labels -o OUT path/to/voc:voc -- --mapping mapping.yaml

@@ -24,11 +24,11 @@ from datumaro_clip.tables.delimited import write_delimited
 log = logging.getLogger(__name__)
 
 OPTIONS = (
-    Option("captions", Several(of=Choice(names=CAPTION_RULES)), (), "rules for captions"),
-    Option("labels", Choice(names=tuple(LABEL_CASES)), "keep", "case of labels"),
-    Option("mapping", File(), None, "with names and types of attributes", unset="they stay"),
-    Option("dry-run", Flag(), False, "say what would change, and change nothing"),
-    Option("report", File(), None, "write each change there, as CSV", changes="report"),
+    Option("captions", Several(of=Choice(names=CAPTION_RULES)), (), "rules to apply to captions"),
+    Option("labels", Choice(names=tuple(LABEL_CASES)), "keep", "case of label names"),
+    Option("mapping", File(), None, "mapping with names and types of attributes", unset="they stay"),
+    Option("dry-run", Flag(), False, "only log what would change"),
+    Option("report", File(), None, "write each change to this CSV file", changes="report"),
 )
 _COLUMNS = ("id", "subset", "kind", "rule", "before", "after")
 _NAMED = 10
@@ -36,8 +36,8 @@ _NAMED = 10
 
 class ClipNormalize(DeclaredTransform):
     """
-    Makes metadata alike: captions cleaned by rules, labels of one case, attributes of the names and types that a
-    mapping gives. The log has a table of what changed.|n
+    Normalises metadata: cleans captions by rules, changes the case of labels, and renames and types attributes by a
+    mapping. The log has a table of what changed.|n
     |n
     Example:|n
     |s|sdatum transform -t clip_normalize -o OUT path/to/coco:coco -- --captions clean --labels lower

@@ -60,22 +60,29 @@ class Filters(BaseModel):
     """What items must be; filters of several fields must all hold, values of one list are alternatives."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
-    yolo_classes: Names = Field(default=[], description="an object or label of one of these classes")
+    yolo_classes: Names = Field(default=[], description="items with an object or label of one of these classes")
     min_confidence: Certainty | None = Field(
-        default=None, description="the same object is at least so sure, from 0 to 1; a box that a person drew is"
+        default=None,
+        description="least confidence of that object, from 0 to 1; a box drawn by a person has 1",
     )
-    subsets: Names = Field(default=[], description="one of these subsets")
-    tags: Names = Field(default=[], description="one of these tags")
-    date_range: DateRange | None = None
+    subsets: Names = Field(default=[], description="items in one of these subsets")
+    tags: Names = Field(default=[], description="items with one of these tags")
+    date_range: DateRange | None = Field(default=None, description="items added in this range (from, to)")
     attributes: dict[Name, Value | list[Value]] = Field(
-        default_factory=dict, max_length=100, description="each attribute has this value, or one of these"
+        default_factory=dict,
+        max_length=100,
+        description="items with all these attributes; a list allows several values",
     )
-    alignment: NumberRange | None = Field(default=None, description="score of the best caption")
-    width: NumberRange | None = Field(default=None, description="pixels")
-    height: NumberRange | None = Field(default=None, description="pixels")
-    annotated: Truth | None = Field(default=None, description="whether it has an annotation beside captions")
+    alignment: NumberRange | None = Field(
+        default=None, description="items whose best caption scores in this range (from, to)"
+    )
+    width: NumberRange | None = Field(default=None, description="items of this width in pixels (from, to)")
+    height: NumberRange | None = Field(default=None, description="items of this height in pixels (from, to)")
+    annotated: Truth | None = Field(
+        default=None, description="items with (false: without) annotations other than captions"
+    )
     text: Annotated[str, Field(max_length=2000)] | None = Field(
-        default=None, description="its id, title or a caption contains this"
+        default=None, description="items whose id, title or caption contains this"
     )
 
     @property

@@ -45,13 +45,29 @@ class Form(Generic[M]):
 
 
 _FIELDS: dict[str, dict[str, Any]] = {
-    "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10},
-    "target": {"type": "string", "enum": ["pictures", "captions", "objects"], "default": "pictures"},
-    "caption": {"type": "array", "items": {"type": "string", "maxLength": 2000}, "maxItems": 20},
-    "tags": {"type": "string", "maxLength": 2000, "description": "separated by commas"},
-    "subset": {"type": "string", "minLength": 1, "maxLength": 200, "default": "ingested"},
-    "store": {"type": "string", "description": "the first where left out"},
-    "vectors": {"type": "boolean", "default": False},
+    "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10, "description": "most hits"},
+    "target": {
+        "type": "string",
+        "enum": ["pictures", "captions", "objects"],
+        "default": "pictures",
+        "description": "what to compare with the query",
+    },
+    "caption": {
+        "type": "array",
+        "items": {"type": "string", "maxLength": 2000},
+        "maxItems": 20,
+        "description": "a caption of the picture; may be repeated",
+    },
+    "tags": {"type": "string", "maxLength": 2000, "description": "tags, separated by commas"},
+    "subset": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 200,
+        "default": "ingested",
+        "description": "subset of the new item",
+    },
+    "store": {"type": "string", "description": "store to add it to; the first if omitted"},
+    "vectors": {"type": "boolean", "default": False, "description": "also return the vectors"},
 }
 
 

@@ -27,10 +27,18 @@ def _some(text: object) -> object:
 Text: TypeAlias = Annotated[
     str,
     BeforeValidator(_some),
-    Field(min_length=1, max_length=MOST_LETTERS, pattern=_VISIBLE, examples=["lampe torche étanche"]),
+    Field(
+        min_length=1,
+        max_length=MOST_LETTERS,
+        pattern=_VISIBLE,
+        examples=["lampe torche étanche"],
+        description="the text to search for",
+    ),
 ]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_HITS, description="answers at most")]
-TargetName: TypeAlias = Literal["pictures", "captions", "objects"]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_HITS, description="most hits")]
+TargetName: TypeAlias = Annotated[
+    Literal["pictures", "captions", "objects"], Field(description="what to compare with the query")
+]
 Id: TypeAlias = Annotated[str, Field(max_length=4000, description="an image_id, or the item's own id")]
 
 
@@ -39,7 +47,9 @@ class Wanted(Filters):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     top_k: Annotated[Count, BeforeValidator(number)] = 10
-    stores: Annotated[list[Name], Field(max_length=100)] | None = Field(default=None, description="all where left out")
+    stores: Annotated[list[Name], Field(max_length=100)] | None = Field(
+        default=None, description="stores to search; all if omitted"
+    )
 
 
 class SearchRequest(Wanted):
@@ -53,7 +63,7 @@ class ObjectSearchRequest(Wanted):
     """A search for objects by text."""
 
     query: Text
-    group: Truth = Field(default=True, description="one answer a picture, with the objects in it; false: one an object")
+    group: Truth = Field(default=True, description="one hit per picture, with its objects; false: one hit per object")
 
 
 class HybridRequest(Wanted):
@@ -67,8 +77,8 @@ class SimilarRequest(Wanted):
     """A search by an item, or by one of its objects."""
 
     id: Id
-    store: Name | None = None
-    subset: Name | None = None
+    store: Name | None = Field(default=None, description="store of the item, where several have the id")
+    subset: Name | None = Field(default=None, description="subset of the item, where several have the id")
     annotation: Annotated[int, Field(ge=0), BeforeValidator(number)] | None = Field(
         default=None, description="index of a box among the item's annotations"
     )
@@ -141,10 +151,10 @@ class IngestAnswer(BaseModel):
     image_url: str | None
     num_detections: int
     processing_time: float = Field(description="seconds")
-    created: bool = Field(description="false: the store had these bytes already, and was not changed")
+    created: bool = Field(description="false: the store already holds these bytes, and is unchanged")
     alignment: float | None
-    reasons: list[str] = Field(description="what clip_clean would say of it")
-    duplicate_of: str | None = Field(description="image_id of a picture that this one shows again")
+    reasons: list[str] = Field(description="defects that clip_clean would find")
+    duplicate_of: str | None = Field(description="image_id of the picture that it is a copy of")
     vector: list[float] | None = None
     objects: list[FoundObject] | None = None
 
@@ -169,7 +179,7 @@ class Analysis(BaseModel):
     size: list[int] = Field(description="height and width, pixels")
     vector: list[float]
     objects: list[AnalyzedObject]
-    reasons: list[str] = Field(description="what clip_clean would say of it")
+    reasons: list[str] = Field(description="defects that clip_clean would find")
     space: str
     precision: str
     processing_time: float

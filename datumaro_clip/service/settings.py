@@ -47,35 +47,35 @@ class Settings:
         If a value makes no sense, or the service would be open to a network without a token.
     """
 
-    model: Annotated[str | None, Told("model of the queries (default: the one that the stores' vectors are of)")] = None
+    model: Annotated[str | None, Told("model of the queries (default: the model of the stores)")] = None
     device: Annotated[str, Told("OpenVINO device")] = "CPU"
     precision: Annotated[str, Told("auto, f32, bf16, f16 or int8")] = "auto"
-    detector: Annotated[
-        str | None, Told("detector of new pictures: a name that was added, or its directory", "NAME|DIR")
-    ] = None
+    detector: Annotated[str | None, Told("detector for new pictures: its name or directory", "NAME|DIR")] = None
     engine: Annotated[str | None, Told("search engine (default: the embedded index)", "URL")] = None
     host: Annotated[str, Told("address to listen on; any but a loopback address needs a token")] = "127.0.0.1"
     port: Annotated[int, Told("port to listen on; 0 for a free one")] = 8000
     root_path: Annotated[str, Told("serve everything below this prefix", "PREFIX")] = ""
-    public_url: Annotated[str | None, Told("what image_url begins with (default: the request's own)", "URL")] = None
-    trusted_proxy: Annotated[tuple[str, ...], Told("address whose X-Forwarded headers count", "ADDRESS")] = ()
-    allowed_host: Annotated[tuple[str, ...], Told("name by which this service may be called", "NAME")] = ()
-    cors_origin: Annotated[tuple[str, ...], Told("origin whose pages may ask", "ORIGIN")] = ()
+    public_url: Annotated[str | None, Told("beginning of each image_url (default: that of the request)", "URL")] = None
+    trusted_proxy: Annotated[tuple[str, ...], Told("proxy whose X-Forwarded headers are trusted", "ADDRESS")] = ()
+    allowed_host: Annotated[tuple[str, ...], Told("host name by which the service may be called", "NAME")] = ()
+    cors_origin: Annotated[tuple[str, ...], Told("origin whose pages may send requests", "ORIGIN")] = ()
     allow_fetch: Annotated[tuple[str, ...], Told("host from which pictures may be fetched for embeddings", "HOST")] = ()
-    media_root: Annotated[tuple[Path, ...], Told("folder below which pictures are served, too", "DIR")] = ()
+    media_root: Annotated[tuple[Path, ...], Told("folder with pictures that may be served, too", "DIR")] = ()
     token_file: Annotated[Path | None, Told("file with lines 'read TOKEN' and 'write TOKEN'", "FILE")] = None
-    create: Annotated[bool, Told("make stores that are not there, to be filled by what is taken in")] = False
+    create: Annotated[bool, Told("create stores that do not exist yet, empty")] = False
     read_only: Annotated[bool, Told("refuse ingest, delete and decisions")] = False
-    ingest_policy: Annotated[str, Told("what becomes of new pictures with defects: accept, flag or refuse")] = "accept"
-    decisions: Annotated[Path | None, Told("folder of the journals (default: STORE-decisions)", "DIR")] = None
+    ingest_policy: Annotated[str, Told("what to do with new pictures that have defects: accept, flag or refuse")] = (
+        "accept"
+    )
+    decisions: Annotated[Path | None, Told("folder of decisions (default: STORE-decisions)", "DIR")] = None
     max_upload: Annotated[int, Told("largest picture, bytes")] = 20 << 20
-    max_batch: Annotated[int, Told("most pictures of one ingest")] = 64
-    threads: Annotated[int, Told("threads that compute; 0 for one a processor")] = 0
-    queue: Annotated[int, Told("requests of one kind that may wait")] = 256
-    text_cache: Annotated[int, Told("texts whose vectors are kept")] = 1000
-    reload_interval: Annotated[float, Told("seconds between looks for what another process wrote")] = 1.0
-    stall_timeout: Annotated[float, Told("seconds after which a body that does not arrive is given up")] = 20.0
-    stop_timeout: Annotated[float, Told("seconds that requests have to end after SIGTERM")] = 30.0
+    max_batch: Annotated[int, Told("most pictures in one ingest request")] = 64
+    threads: Annotated[int, Told("threads that compute; 0: one per processor")] = 0
+    queue: Annotated[int, Told("most requests of one kind that may wait")] = 256
+    text_cache: Annotated[int, Told("number of texts whose vectors are cached")] = 1000
+    reload_interval: Annotated[float, Told("seconds between checks for what another process wrote")] = 1.0
+    stall_timeout: Annotated[float, Told("seconds without data after which a request is dropped")] = 20.0
+    stop_timeout: Annotated[float, Told("seconds for running requests to end after SIGTERM")] = 30.0
     read_token: str | None = field(default=None, repr=False)
     write_token: str | None = field(default=None, repr=False)
 

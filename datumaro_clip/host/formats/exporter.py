@@ -46,8 +46,8 @@ class StoreExporter(Exporter):
     def describe(kind: str) -> str:
         """What the format's help says."""
         return f"""
-    Writes a dataset, without loss, and its CLIP vectors to {store_kind(kind).title}; vectors that items lack are
-    computed.|n
+    Writes a dataset without loss, and its CLIP vectors, to {store_kind(kind).title}. Computes the vectors that items
+    lack.|n
     |n
     Example:|n
     |s|sdatum export -i path/to/coco:coco -f {kind} -o STORE -- --model tiny --save-media
@@ -60,10 +60,10 @@ class StoreExporter(Exporter):
         add = parser.add_argument
         compressions = store_kind(cls.NAME).compressions
         if len(compressions) > 1:
-            add("--compression", choices=compressions, help="default: none, or as the store has it")
-        add("--dtype", choices=list(DTYPES), help="how vectors are kept (default: float32, or as the store has them)")
+            add("--compression", choices=compressions, help="compression (default: none, or that of the store)")
+        add("--dtype", choices=list(DTYPES), help="type of the stored vectors (default: float32, or that of the store)")
         add("--repeat", action="store_true", help=argparse.SUPPRESS)
-        add("--no-embed", action="store_true", help="keep the vectors that items carry; compute none")
+        add("--no-embed", action="store_true", help="store only the vectors that items have; compute none")
         add_configured_options(parser, EMBEDDING_OPTIONS, cls.NAME)
         return parser
 

@@ -54,8 +54,8 @@ class ClipTableExporter(Exporter):
         parser: argparse.ArgumentParser = super().build_cmdline_parser(**kwargs)
         add = parser.add_argument
         formats = sorted(set(FORMATS.values()))
-        add("--table-format", choices=formats, help="default: the one that the dataset came from, else csv")
-        add("--dialect", choices=DIALECTS, help="default: the one that the dataset came from, else auto")
+        add("--table-format", choices=formats, help="file format (default: that of the input, else csv)")
+        add("--dialect", choices=DIALECTS, help="layout (default: that of the input, else auto)")
         add_split_options(parser)
         add("--inline-media", action="store_true", help="put the pictures into the table (Parquet only)")
         return parser
@@ -155,7 +155,7 @@ class ClipWebdatasetExporter(ClipTableExporter):
         """Declare the size of the archives, and the split."""
         parser: argparse.ArgumentParser = super(ClipTableExporter, cls).build_cmdline_parser(**kwargs)
         add = parser.add_argument
-        add("--shard-size", type=int, default=SHARD_SIZE, help="items an archive (default: %(default)s)")
+        add("--shard-size", type=int, default=SHARD_SIZE, help="items per archive (default: %(default)s)")
         add_split_options(parser)
         return parser
 
@@ -183,9 +183,9 @@ class ClipWebdatasetExporter(ClipTableExporter):
 def add_split_options(parser: argparse.ArgumentParser) -> None:
     """Declare how a dataset is split."""
     add = parser.add_argument
-    add("--split", type=float, metavar="SHARE", help="make two subsets, copies of a picture on one side of them")
-    add("--seed", type=int, default=0, help="of the split (default: %(default)s)")
-    add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="default: train val")
+    add("--split", type=float, metavar="SHARE", help="split into two subsets without leaks")
+    add("--seed", type=int, default=0, help="random seed of the split (default: %(default)s)")
+    add("--split-names", nargs=2, default=SPLIT_NAMES, metavar="NAME", help="of the two subsets (default: train val)")
 
 
 def _report(counts: Counter[str], lost: Counter[str]) -> None:

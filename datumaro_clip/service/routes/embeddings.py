@@ -48,14 +48,16 @@ class EmbeddingRequest(BaseModel):
     """What to embed; ``input`` or ``messages``."""
 
     input: Input | Annotated[list[Input], Field(min_length=1, max_length=MOST_TEXTS)] | None = Field(
-        None, examples=["a red chair"]
+        None, examples=["a red chair"], description="a text, or a list of texts"
     )
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_PICTURES)] | None = None
-    model: str | None = Field(default=None, description="the service's own, or left out")
-    modality: Literal["text", "image"] = Field(default="text", description="image: input holds data URIs")
+    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_PICTURES)] | None = Field(
+        default=None, description="texts and pictures in the form of chat messages"
+    )
+    model: str | None = Field(default=None, description="the name of the service's model, or omitted")
+    modality: Literal["text", "image"] = Field(default="text", description="image: the input holds data URIs")
     encoding_format: Literal["float", "base64"] = Field(default="float", description="base64: little-endian float32")
-    dimensions: int | None = Field(default=None, description="the model's own, or left out")
-    user: str | None = Field(default=None, description="not used")
+    dimensions: int | None = Field(default=None, description="the dimension of the service's model, or omitted")
+    user: str | None = Field(default=None, description="ignored")
 
 
 class EmbeddingObject(BaseModel):
@@ -89,7 +91,7 @@ def routes(service: Service) -> APIRouter:
     names = {space.model, space.fingerprint} - {""}
     name = space.model or space.fingerprint
 
-    @router.get("/models", summary="The model that embeds")
+    @router.get("/models", summary="The model of the service")
     async def models() -> Response:
         model = {
             "id": name,

@@ -57,7 +57,7 @@ def routes(service: Service) -> APIRouter:
         response_model=IngestAnswer,
         responses=documented(404),
         openapi_extra=_body(*_FIELDS),
-        summary="Take a picture in; answered when it is stored and can be found",
+        summary="Add a picture; the answer comes once it is stored and searchable",
     )
     async def ingest_image(request: Request) -> Response:
         service.require_ready()
@@ -70,7 +70,7 @@ def routes(service: Service) -> APIRouter:
         response_model=list[IngestAnswer | IngestFailure],
         responses=documented(404),
         openapi_extra=_body(*_FIELDS, many=True),
-        summary="Take several pictures in; each has its own answer",
+        summary="Add several pictures; each has its own answer",
     )
     async def ingest_batch(request: Request) -> Response:
         service.require_ready()
@@ -89,7 +89,7 @@ def routes(service: Service) -> APIRouter:
         response_model=Analysis,
         responses=documented(),
         openapi_extra=_body(),
-        summary="What is in a picture; nothing is stored",
+        summary="Detect and embed a picture without storing it",
     )
     async def analyze(request: Request) -> Response:
         service.require_ready()

@@ -20,11 +20,11 @@ def routes(service: Service) -> APIRouter:
     router = APIRouter(tags=["operations"])
     prefix = service.settings.root_path
 
-    @router.get("/healthz", summary="Whether the process answers")
+    @router.get("/healthz", summary="Whether the process is alive")
     async def healthz() -> Response:
         return JSONAnswer({"status": "alive"})
 
-    @router.get("/readyz", responses=documented(), summary="Whether requests are answered at once")
+    @router.get("/readyz", responses=documented(), summary="Whether the service is ready for requests")
     async def readyz() -> Response:
         service.require_ready()
         return JSONAnswer({"status": "ready"})

@@ -23,26 +23,26 @@ from datumaro_clip.store import ArchiveMember, Record
 from datumaro_clip.system.files import sha256_file
 
 ItemPath = Annotated[str, Path(max_length=4000, description="an image_id, or the item's own id")]
-StoreQuery = Annotated[Name | None, Query(description="where several stores have the id")]
-SubsetQuery = Annotated[Name | None, Query(description="where several subsets have the id")]
+StoreQuery = Annotated[Name | None, Query(description="name of the store, where there are several")]
+SubsetQuery = Annotated[Name | None, Query(description="subset, where several have the id")]
 
 
 def routes(service: Service) -> APIRouter:
     """``/record``, ``/stats`` and ``/stores``."""
     router = APIRouter(tags=["items"])
 
-    @router.get("/record/{id:path}", responses=documented(404, 409), summary="One item for audit")
+    @router.get("/record/{id:path}", responses=documented(404, 409), summary="All that is stored of one item")
     async def record(
         request: Request,
         id: ItemPath,
         store: StoreQuery = None,
         subset: SubsetQuery = None,
-        vectors: Annotated[bool, Query(description="with its vectors")] = False,
+        vectors: Annotated[bool, Query(description="also return its vectors")] = False,
     ) -> Response:
         snapshot, row = await service.pool.run(service.collection.item, id, store, subset)
         return JSONAnswer(await service.pool.run(_audit, service, request, snapshot, row, vectors))
 
-    @router.delete("/record/{id:path}", responses=documented(404, 409), summary="Take an item out of its store")
+    @router.delete("/record/{id:path}", responses=documented(404, 409), summary="Remove an item from its store")
     async def delete(id: ItemPath, store: StoreQuery = None, subset: SubsetQuery = None) -> Response:
         service.require_ready()
         snapshot, row = await service.pool.run(service.collection.item, id, store, subset)
@@ -50,7 +50,7 @@ def routes(service: Service) -> APIRouter:
         await service.ingest[snapshot.name].remove(key)
         return JSONAnswer({"image_id": str(ImageId(snapshot.name, key)), "deleted": True})
 
-    @router.get("/stats", responses=documented(404), summary="Sizes, classes, alignment scores, spaces, segments")
+    @router.get("/stats", responses=documented(404), summary="Statistics of the stores")
     async def stats(store: StoreQuery = None) -> Response:
         snapshots = service.collection.some(None if store is None else [store])
         return JSONAnswer([await service.pool.run(statistics, snapshot) for snapshot in snapshots])

@@ -52,30 +52,30 @@ def routes(service: Service) -> APIRouter:
             vector = await service.embedding.text(text)
         return await by_vector(request, vector, wanted, target, kind, **more)
 
-    @router.post("/search", response_model=list[HitAnswer], responses=errors, summary="Pictures that fit a text")
+    @router.post("/search", response_model=list[HitAnswer], responses=errors, summary="Search by text")
     async def search(request: Request, wanted: SearchRequest) -> Response:
         return await by_text(request, wanted.query, wanted, wanted.target, "text")
 
-    @router.get("/search/text", response_model=list[HitAnswer], responses=errors, summary="Pictures that fit a text")
+    @router.get("/search/text", response_model=list[HitAnswer], responses=errors, summary="Search by text")
     async def search_text(
         request: Request,
-        q: Annotated[Text, Query(description="what to look for")],
+        q: Annotated[Text, Query(description="the text to search for")],
         k: Annotated[Count, Query()] = 10,
         target: Annotated[TargetName, Query()] = "pictures",
-        subset: Annotated[Name | None, Query(description="in this subset only")] = None,
-        store: Annotated[Name | None, Query(description="in this store only")] = None,
+        subset: Annotated[Name | None, Query(description="search this subset only")] = None,
+        store: Annotated[Name | None, Query(description="search this store only")] = None,
     ) -> Response:
         wanted = Wanted(top_k=k, subsets=[] if subset is None else [subset], stores=None if store is None else [store])
         return await by_text(request, q, wanted, target, "text")
 
     @router.post(
-        "/search/objects", response_model=list[HitAnswer], responses=errors, summary="Pictures by their best object"
+        "/search/objects", response_model=list[HitAnswer], responses=errors, summary="Search the objects in pictures"
     )
     async def search_objects(request: Request, wanted: ObjectSearchRequest) -> Response:
         return await by_text(request, wanted.query, wanted, "objects", "objects", group=wanted.group)
 
     @router.post(
-        "/search/hybrid", response_model=list[HitAnswer], responses=errors, summary="A text among what passes filters"
+        "/search/hybrid", response_model=list[HitAnswer], responses=errors, summary="Search by text with filters"
     )
     async def search_hybrid(request: Request, wanted: HybridRequest) -> Response:
         return await by_text(request, wanted.text_query, wanted, wanted.target, "hybrid")
@@ -85,7 +85,7 @@ def routes(service: Service) -> APIRouter:
         response_model=list[HitAnswer],
         responses=errors,
         openapi_extra={"requestBody": _SIMILAR_BODY},
-        summary="Pictures like an uploaded one, or like an item",
+        summary="Search by picture: an uploaded one, or an item",
     )
     async def search_similar(request: Request) -> Response:
         service.require_ready()
