@@ -20,7 +20,7 @@ from benchmarks.figures import Figure, seconds
 from benchmarks.models import ROOT
 from datumaro_clip.curate.near import find_near
 from datumaro_clip.curate.thumbnails import square_thumbnail
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 PHOTOS = ROOT.parent / "shared" / "data" / "neardup"
 PRODUCTS = PHOTOS.parent / "products" / "images"

@@ -95,7 +95,7 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from datumaro_clip.system.versions import library_version
+        from datumaro_clip.system.machine import library_version
 
         return library_version("datumaro-clip") or "unknown"
     if name not in _HOMES:

@@ -134,7 +134,7 @@ def _extend_main(module: "Any") -> None:
     builtin = module.main
 
     def main(args: "Sequence[str] | None" = None) -> int:
-        from datumaro_clip.system.streams import open_missing_streams
+        from datumaro_clip.system.terminal import open_missing_streams
 
         open_missing_streams()
         from datumaro_clip.host.datum_main import run

@@ -232,7 +232,7 @@ class ClusterError(DatumaroClipError, ConnectionError):
 
 
 def with_cure(error: BaseException) -> str:
-    """An error's message; of the file system's, a sentence with the file, what is wrong with it and the cure."""
+    """Return an error's message; for an error of the file system, the file, what is wrong with it and the cure."""
     if not isinstance(error, OSError) or isinstance(error, DatumaroClipError) or error.errno not in _CURES:
         return str(error)
     where = "" if error.filename is None else f"{error.filename}: "
@@ -240,6 +240,6 @@ def with_cure(error: BaseException) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of a message about a word that nobody knows: the name nearest to it, or nothing where none is near."""
+    """Return the end of a message about an unknown word: the known name nearest to it, or nothing if none is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -6,6 +6,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from PIL import Image
 
 from datumaro_clip.embedding import EmbedResult, ImageRequest, embed_images, embed_texts
 from datumaro_clip.embedding.cache import VectorCache
-from datumaro_clip.embedding.workers import Ordered, Workers
+from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import CacheError, ImageError, InferenceError, OptionError, TextError
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import PixelBatch
@@ -357,11 +358,13 @@ def test_boxes_of_one_picture_that_is_not_loaded_yet(tmp_path: Path) -> None:
 
 
 def test_workers_pass_on_what_their_function_raises() -> None:
-    workers: Workers[int, float] = Workers(lambda number: 1 / number, threads=2)
-    assert list(workers.map([1, 2, 4], ahead=2)) == [1, 0.5, 0.25]
-    with pytest.raises(ZeroDivisionError):
-        list(workers.map([1, 0], ahead=2))
-    workers.stop()
+    def inverses(*numbers: int) -> Workers[int, float]:
+        return Workers(lambda number: 1 / number, numbers, threads=2, ahead=2)
+
+    with closing(inverses(1, 2, 4)) as results:
+        assert list(results) == [1, 0.5, 0.25]
+    with pytest.raises(ZeroDivisionError), closing(inverses(1, 0)) as results:
+        list(results)
 
 
 @pytest.mark.parametrize(("cpus", "threads"), [(1, 2), (4, 4), (64, 16)])
@@ -371,7 +374,7 @@ def test_the_number_of_threads_follows_the_cpus(cpus: int, threads: int, monkeyp
     begun: list[int] = []
     workers = images.Workers
     monkeypatch.setattr(images, "available_processors", lambda: cpus)
-    monkeypatch.setattr(images, "Workers", lambda function, count: begun.append(count) or workers(function, count))
+    monkeypatch.setattr(images, "Workers", lambda *given: begun.append(given[2]) or workers(*given))
     assert len(list(embed_images(requests_of(3), FakeEncoder()))) == 3
     assert begun == [threads]
 
@@ -392,15 +395,21 @@ def test_openvino_gives_through_the_pipeline_what_it_gives_alone(random_clip: Pa
 
 
 def test_what_nobody_has_begun_is_given_up() -> None:
-    asked: list[Future[int]] = []
+    begun: list[int] = []
+    waits, goes_on = threading.Event(), threading.Event()
 
-    def submit(task: int) -> Future[int]:
-        asked.append(Future())
-        if task == 0:
-            asked[-1].set_result(7)
-        return asked[-1]
+    def work(task: int) -> int:
+        begun.append(task)
+        if task == 1:
+            waits.set()
+            assert goes_on.wait(60)
+        return task
 
-    results = Ordered(submit, range(9), 4, lambda task: 1)
-    assert next(results) == 7
-    results.close()
-    assert [future.cancelled() for future in asked] == [False, True, True, True]
+    before = set(threading.enumerate())
+    with closing(Workers(work, range(9), threads=1, ahead=4)) as results:
+        assert next(results) == 0
+        assert waits.wait(60)
+    goes_on.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert begun == [0, 1]

@@ -18,7 +18,7 @@ import datumaro_clip
 from datumaro_clip import Decision, Item, ItemKey, VectorSpace, functions
 from datumaro_clip.curate import decisions as decisions_module
 from datumaro_clip.errors import InvalidVectorError, MissingDependencyError, OptionError
-from datumaro_clip.system import streams
+from datumaro_clip.system import terminal
 from datumaro_clip.testing import FakeEncoder
 
 ODD = ["plain", "a/b", "<img src=x>", "with space ", "user@home", "line\nbreak", "caf\udce9", "東京", "{}", "#1"]
@@ -153,11 +153,11 @@ def test_a_notebook_is_told_what_a_log_would_say(monkeypatch: pytest.MonkeyPatch
     class IPython:
         get_ipython = staticmethod(Shell)
 
-    assert not streams.is_notebook()
+    assert not terminal.is_notebook()
     datumaro_clip.clean([])
     assert capsys.readouterr().out == ""
     monkeypatch.setitem(sys.modules, "IPython", IPython)
-    assert streams.is_notebook()
+    assert terminal.is_notebook()
     datumaro_clip.clean([])
     assert capsys.readouterr().out == "clip_clean: 0 items; nothing to decide\n"
     datumaro_clip.embed([], FakeEncoder())

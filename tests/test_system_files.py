@@ -5,14 +5,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datumaro_clip.curate.near.proposals import RingNeighbours
+from datumaro_clip.curate.nearest import Search
+from datumaro_clip.curate.thumbnails import ThumbnailFile
+from datumaro_clip.errors import ScratchError
 from datumaro_clip.system.files import (
     atomic_directory,
     atomic_path,
@@ -22,6 +29,7 @@ from datumaro_clip.system.files import (
     is_safe_relative,
     read_json,
     safe_file_name,
+    scratch_errors,
     sha256_file,
     write_text,
 )
@@ -165,3 +173,34 @@ def test_a_json_file_of_absurd_size_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     with pytest.raises(ValueError, match="larger than 256 MiB"):
         read_json(tmp_path / "a.json")
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not FULL.exists():
+        pytest.skip("not on this machine: needs /dev/full")
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: FULL.open("w+b"))
+
+
+def test_what_the_file_system_says_of_temporary_files_is_passed_on_with_a_cure() -> None:
+    with (
+        pytest.raises(ScratchError, match="No space left on device; make room there, or name another"),
+        scratch_errors(),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_thumbnails_that_find_no_room_say_so() -> None:
+    with pytest.raises(ScratchError, match="TMPDIR"), ThumbnailFile() as thumbnails:
+        thumbnails.append(np.zeros((96, 96, 3), np.uint8))
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_descriptions_that_find_no_room_say_so() -> None:
+    """Writing to a map of a file that the disk cannot hold would kill the process."""
+    with ThreadPoolExecutor(1) as pool, pytest.raises(ScratchError, match="TMPDIR"):
+        RingNeighbours(np.zeros((3, 96, 96, 3), np.uint8), pool, Search(pool))

@@ -15,8 +15,7 @@ from datumaro_clip.cli.printing import complain, run_while_read
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 from datumaro_clip.system.configuration import find_configuration
 from datumaro_clip.system.notices import noticed_last
-from datumaro_clip.system.streams import open_missing_streams
-from datumaro_clip.system.terminal import printable_log
+from datumaro_clip.system.terminal import open_missing_streams, printable_log
 
 FAILURE = 1
 INTERRUPTED = 130

@@ -27,8 +27,7 @@ from datumaro_clip.model.openvino import core
 from datumaro_clip.model.resolve import models_at_hand
 from datumaro_clip.store import kind_names
 from datumaro_clip.system.files import cache_root, folder_size
-from datumaro_clip.system.processors import available_processors
-from datumaro_clip.system.versions import library_version, library_versions
+from datumaro_clip.system.machine import available_processors, library_version, library_versions
 
 CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints-export.txt"
 _REQUIRED = ("datumaro", "openvino", "numpy", "pillow", "h5py", "tokenizers", "huggingface_hub")

@@ -32,7 +32,7 @@ from datumaro_clip.errors import OptionError, with_cure
 from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.system.notices import notice
-from datumaro_clip.system.streams import is_notebook
+from datumaro_clip.system.terminal import is_notebook
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 from datumaro_clip.errors import ImageError
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.system.streams import is_notebook
+from datumaro_clip.system.terminal import is_notebook
 
 log = logging.getLogger(__name__)
 

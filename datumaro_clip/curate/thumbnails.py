@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from datumaro_clip.curate.near.rings import SIDE, Thumbnail
-from datumaro_clip.system.scratch import scratch_errors
+from datumaro_clip.system.files import scratch_errors
 
 _BYTES = SIDE * SIDE * 3
 

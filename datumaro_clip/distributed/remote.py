@@ -11,7 +11,7 @@ from pathlib import Path
 import fsspec
 
 from datumaro_clip.errors import ClusterError, OptionError
-from datumaro_clip.system.scratch import scratch_errors
+from datumaro_clip.system.files import scratch_errors
 
 # Object stores have no rename, but an object appears whole.
 _ARCHIVE = ".tar"

@@ -1,4 +1,4 @@
-"""Looking for objects in pictures, however many there are."""
+"""Find objects in any number of pictures."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from datumaro_clip.objects.detections import Detections
 def find_objects(
     requests: Iterable[ImageRequest], find: Callable[[Image.Image], Detections], threads: int | None = None
 ) -> Iterator[Detections | ImageError]:
-    """Look for objects, one result a request, in the order of the requests; lazily, a few pictures ahead.
+    """Find the objects in each picture, in the order of the requests; lazy, a few pictures ahead.
 
     Parameters
     ----------
     requests : iterable of ImageRequest
-        Taken in the caller's thread; their boxes do not count.
+        Taken in the caller's thread; their boxes are ignored.
     find : callable
-        As :meth:`~datumaro_clip.objects.detector.Detector.find`, its options given; called in worker threads.
+        Finds the objects in a picture, as :meth:`~datumaro_clip.objects.detector.Detector.find` does; called in worker
+        threads.
     threads : int, optional
-        Threads that read, decode and look; one for each CPU that this process may use where omitted, from 2 to 16.
+        Threads that read, decode and call ``find``; by default one for each CPU of this process, from 2 to 16.
 
     Returns
     -------
     iterator of Detections or ImageError
-        In pixels of the picture; the error of a picture that cannot be decoded or looked at.
+        Boxes in pixels of the picture; an error for a picture that cannot be decoded, or on which ``find`` fails.
     """
     threads = default_threads() if threads is None else threads
 
@@ -45,9 +46,5 @@ def find_objects(
         except InferenceError as exc:
             return ImageError("inference", f"the detector fails on this picture: {exc}")
 
-    workers: Workers[ImageRequest, Detections | ImageError] = Workers(look, threads)
-    try:
-        with closing(workers.map(requests, 2 * threads)) as found:
-            yield from found
-    finally:
-        workers.stop()
+    with closing(Workers(look, requests, threads, 2 * threads)) as found:
+        yield from found

@@ -11,7 +11,6 @@ from functools import partial
 from itertools import chain
 from math import ceil
 from operator import attrgetter
-from typing import Any
 
 import numpy as np
 
@@ -27,12 +26,12 @@ from datumaro_clip.embedding.requests import (
     Prepared,
     chunks_of,
 )
-from datumaro_clip.embedding.workers import Ordered, Workers
+from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError, InferenceError, OptionError
 from datumaro_clip.images import Region
 from datumaro_clip.model.encoder import Encoder, PixelBatch
 from datumaro_clip.objects.detections import Detections
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 from datumaro_clip.vectors import FloatArray
 
 # At least two threads: one can read while the other decodes. Beyond 16, they keep any one device busy.
@@ -136,18 +135,13 @@ def _results(
     threads: int,
 ) -> Generator[PartsResult]:
     """The threads' lifetime around the results."""
-    workers: Workers[Chunk, Chunk] = Workers(preparation, threads)
-    keeper = Keeper(cache)
     chunks = chain.from_iterable(map(chunks_of, requests))
-    try:
-        with closing(workers.map(chunks, _BATCHES_AHEAD * pace.largest + threads, _weight)) as prepared:
-            yield from _Batching(encoder, keeper, pace).run(prepared)
-    finally:
-        workers.stop()
-        keeper.close()
-
-
-_weight = attrgetter("weight")
+    ahead = _BATCHES_AHEAD * pace.largest + threads
+    with (
+        closing(Keeper(cache)) as keeper,
+        closing(Workers(preparation, chunks, threads, ahead, attrgetter("weight"))) as prepared,
+    ):
+        yield from _Batching(encoder, keeper, pace).run(prepared)
 
 
 def _measured_pace(usual: int) -> Pace:
@@ -258,7 +252,7 @@ class _Batching:
         self._filling: list[_Slot] = []
         self._computing: list[_Batch] = []
 
-    def run(self, prepared: Ordered[Any, Chunk]) -> Iterator[PartsResult]:
+    def run(self, prepared: Workers[Chunk, Chunk]) -> Iterator[PartsResult]:
         """One result a request, in order; the device is waited for only where too many parts wait, and at the end."""
         gathering = _Gathering()
         for chunk in prepared:

@@ -13,7 +13,7 @@ from datumaro_clip.index.columns import Mask
 from datumaro_clip.index.rows import Found, VectorRows, rescored
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
 from datumaro_clip.similarity.threads import in_threads
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 #: Queries bounded in one pass over the codes.
 QUERY_ROWS = 256

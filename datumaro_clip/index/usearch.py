@@ -23,7 +23,7 @@ from datumaro_clip.index.snapshot import TARGETS, Searcher, Snapshot
 from datumaro_clip.similarity.scores import IndexArray, Matrix
 from datumaro_clip.store import StoreReader
 from datumaro_clip.store.columns import Column
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 _log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from datumaro_clip.service.serving import Service
 from datumaro_clip.service.settings import PREFIX, Settings, from_environment
 from datumaro_clip.store import Header, create_store, open_store
 from datumaro_clip.system.entry_points import load, offered
-from datumaro_clip.system.versions import library_versions
+from datumaro_clip.system.machine import library_versions
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 PREFIX = "DATUMARO_CLIP_SERVE_"
 POLICIES = ("accept", "flag", "refuse")

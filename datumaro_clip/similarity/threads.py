@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")

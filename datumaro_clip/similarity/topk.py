@@ -21,7 +21,7 @@ from datumaro_clip.similarity.scores import (
     sieve_for,
 )
 from datumaro_clip.similarity.threads import in_threads
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 #: Queries answered in one pass over the matrix.
 QUERY_ROWS = 256

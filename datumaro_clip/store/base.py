@@ -17,7 +17,7 @@ import numpy.typing as npt
 import orjson
 
 from datumaro_clip.errors import OptionError, StoreError, StoreWriteError, with_cure
-from datumaro_clip.system.versions import library_versions
+from datumaro_clip.system.machine import library_versions
 from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}

@@ -1,1 +1,1 @@
-"""What the operating system gives: whole files, safe names, temporary space, processors, library versions."""
+"""What the operating system provides: files, terminals, processors, library versions, entry points, addresses."""

@@ -1,4 +1,4 @@
-"""Which network addresses may be connected to, checked on the address itself and not on a name."""
+"""Decide which network addresses may be connected to, by the address itself and not by its name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from datumaro_clip.errors import AddressError, OptionError
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Prefixes whose addresses stand for IPv4 ones: RFC 6052 (NAT64), with the address in the last 32 bits.
+# Addresses with this prefix hold an IPv4 address in their last 32 bits: RFC 6052 (NAT64).
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def public_addresses(host: str, port: int, allowed: Sequence[Network] = ()) -> list[str]:
-    """The addresses of a host, looked up once, if all of them may be connected to.
+    """Look up the addresses of a host, and return them if all of them may be connected to.
 
-    Connect to one of these, not to the name: a second look-up may answer otherwise.
+    Connect to one of these, not to the name: a second look-up may give other addresses.
 
     Parameters
     ----------
@@ -27,12 +27,13 @@ def public_addresses(host: str, port: int, allowed: Sequence[Network] = ()) -> l
         A name, or an address as text.
     port : int
     allowed : sequence of network
-        That may be connected to although they are not public.
+        Networks that may be connected to although they are not public.
 
     Raises
     ------
     AddressError
-        If any of them is private, loopback, link-local, multicast, reserved or unspecified, or stands for such one.
+        If an address is private, loopback, link-local, multicast, reserved or unspecified, or embeds such an IPv4
+        address.
     OSError
         If the name has no address.
     """
@@ -48,17 +49,16 @@ def public_addresses(host: str, port: int, allowed: Sequence[Network] = ()) -> l
 
 
 def is_permitted(address: Address, allowed: Iterable[Network] = ()) -> bool:
-    """Whether an address is public, or in a network that is allowed."""
+    """Return whether an address is public, or in a network that is allowed."""
     if any(address in network for network in allowed):
         return True
-    inner = _embedded(address)
-    if inner is not None:
+    if (inner := _embedded(address)) is not None:
         return is_permitted(inner, allowed)
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 
 def _embedded(address: Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 one stands for."""
+    """Return the IPv4 address inside an IPv6 address; None if there is none."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in _NAT64:
@@ -67,7 +67,7 @@ def _embedded(address: Address) -> ipaddress.IPv4Address | None:
 
 
 def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """Networks as ``10.0.0.0/8`` or single addresses; :class:`OptionError` for anything else."""
+    """Parse networks such as ``10.0.0.0/8``, or single addresses; raise :class:`OptionError` for anything else."""
     try:
         return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
     except ValueError as exc:

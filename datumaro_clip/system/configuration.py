@@ -1,4 +1,4 @@
-"""The file with a project's defaults: ``datumaro-clip.toml``, or ``[tool.datumaro-clip]`` of ``pyproject.toml``."""
+"""The file with a project's defaults: ``datumaro-clip.toml``, or ``[tool.datumaro-clip]`` in ``pyproject.toml``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _SECTION = "datumaro-clip"
 
 @dataclass(frozen=True)
 class Configuration:
-    """What a file sets.
+    """The defaults of a configuration file.
 
     Attributes
     ----------
     path : Path
+        The file.
     values : mapping
-        As TOML has them; not checked.
+        Its values as TOML has them, unchecked.
     """
 
     path: Path
@@ -31,12 +32,12 @@ class Configuration:
 
 
 def find_configuration() -> Configuration | None:
-    """The nearest file with defaults, from the working directory upwards; None where there is none.
+    """Find the nearest file with defaults, from the working directory upwards; None where there is none.
 
     Raises
     ------
     OptionError
-        If the nearest file cannot be read, or is no TOML.
+        If the nearest file cannot be read, or is not TOML.
     """
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
@@ -44,7 +45,7 @@ def find_configuration() -> Configuration | None:
         if own.is_file():
             return Configuration(own, _read(own))
         project = folder / PROJECT_FILE
-        # Somebody else's file need not be sound, as long as it says nothing about us.
+        # A pyproject.toml without our section is not parsed, so it may be broken.
         if project.is_file() and _SECTION.encode() in project.read_bytes():
             section = _read(project).get("tool", {}).get(_SECTION)
             if isinstance(section, dict):

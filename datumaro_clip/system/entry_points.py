@@ -1,4 +1,4 @@
-"""What installed packages offer to this one, by entry point."""
+"""Entry points: encoders, kinds of store and pages that installed packages offer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 from datumaro_clip.errors import PluginError
 
-#: The group under which packages offer a kind of store (datumaro_clip.store.StoreKind).
+#: The group of entry points for kinds of store (datumaro_clip.store.StoreKind).
 STORES = "datumaro_clip.stores"
 
 
 def offered(group: str) -> dict[str, EntryPoint]:
-    """The entry points of a group, by name; this package's own are among them.
+    """Return the entry points of a group by name, this package's own among them.
 
     Raises
     ------
     PluginError
-        If two packages offer one name; names both.
+        If two packages offer the same name; names both packages.
     """
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):
@@ -30,12 +30,12 @@ def offered(group: str) -> dict[str, EntryPoint]:
 
 
 def load(entry: EntryPoint) -> Any:
-    """The object that an entry point names.
+    """Import the object that an entry point names.
 
     Raises
     ------
     PluginError
-        If it cannot be imported, however that fails; names its package.
+        If the import fails for any reason; names the package.
     """
     try:
         return entry.load()

@@ -9,12 +9,13 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from datumaro_clip.errors import ImageError
+from datumaro_clip.errors import ImageError, ScratchError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,7 +30,7 @@ _UNSAFE = re.compile(r"[^\w.\-]+")
 
 
 def cache_root() -> Path:
-    """The directory below which models and vectors are cached; it need not exist yet.
+    """Return the directory below which models and vectors are cached; it need not exist yet.
 
     ``DATUMARO_CLIP_CACHE`` where that is set, else ``datumaro-clip`` in the platform's cache directory:
     ``XDG_CACHE_HOME`` or ``~/.cache``, ``~/Library/Caches`` on macOS, ``LOCALAPPDATA`` on Windows.
@@ -44,16 +45,22 @@ def cache_root() -> Path:
 
 
 def temporary_sibling(path: Path) -> Path:
-    """A hidden name beside ``path`` that no other process chooses."""
+    """Return a hidden name beside ``path`` that no other process chooses."""
     return path.with_name(f".{_cut(path.name, _NAME_BYTES)}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
-    """A temporary sibling for a library to write to; it becomes ``path`` when the block ends well.
+    """Give a temporary sibling to write to; it becomes ``path`` when the block ends without an error.
 
-    Parents are made. On an error nothing is left behind, and what was at ``path`` before stays. ``durable`` waits
-    until the bytes are on the disk, so that a power cut leaves them, too; of thousands of files that costs minutes.
+    Makes the parent directories. After an error nothing is left behind, and what was at ``path`` before stays.
+
+    Parameters
+    ----------
+    path : path
+    durable : bool
+        Wait until the bytes are on the disk, so that they survive a power cut; for thousands of files this takes
+        minutes.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
     try:
-        with _told_of(target, temporary):
+        with _naming_target(target, temporary):
             yield temporary
             if durable:
                 _sync(temporary)
@@ -76,8 +83,8 @@ def atomic_path(path: str | os.PathLike[str], *, durable: bool = True) -> Iterat
 
 
 @contextmanager
-def _told_of(target: Path, temporary: Path) -> Iterator[None]:
-    """Let errors name the target: not the temporary, which nobody knows, nor nothing, as where a disk is full."""
+def _naming_target(target: Path, temporary: Path) -> Iterator[None]:
+    """Let errors name the target instead of the temporary file, or of no file, as the error of a full disk does."""
     try:
         yield
     except OSError as exc:
@@ -88,26 +95,26 @@ def _told_of(target: Path, temporary: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[BinaryIO]:
-    """A binary file, as :func:`atomic_path`; what is written to it is at ``path`` whole, or not at all."""
+    """Open a binary file whose contents appear at ``path`` whole, or not at all; as :func:`atomic_path`."""
     with atomic_path(path, durable=durable) as temporary, temporary.open("xb") as file:
         yield file
 
 
 def write_text(path: str | os.PathLike[str], text: str, *, durable: bool = True) -> None:
-    """Write a UTF-8 text file whole, with the line ends that ``text`` has; see :func:`atomic_path`."""
+    """Write a UTF-8 text file whole, line ends as in ``text``; as :func:`atomic_path`."""
     with atomic_write(path, durable=durable) as file:
         file.write(text.encode())
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises
     ------
     OSError
         If it cannot be read.
     ValueError
-        If it is not JSON, nested too deep, or larger than 256 MiB, which no file that belongs to a model is.
+        If it is not JSON, is nested too deep, or is larger than 256 MiB; no file of a model is that large.
     """
     if os.path.getsize(path) > _MOST_JSON:
         raise ValueError(f"it is larger than {_MOST_JSON >> 20} MiB")
@@ -118,7 +125,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a TOML file holds.
+    """Read a TOML file.
 
     Raises
     ------
@@ -136,17 +143,17 @@ def read_toml(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @contextmanager
 def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """An empty directory beside ``path`` that becomes it when the block ends without an error.
+    """Make an empty directory beside ``path`` that becomes ``path`` when the block ends without an error.
 
     Parameters
     ----------
     path : path
-        Where the directory shall be; an empty directory there is replaced.
+        An empty directory there is replaced.
 
     Raises
     ------
     FileExistsError
-        If something else is there; at once, before anything is done.
+        If anything else is there; raised before the block begins.
     """
     target = Path(path)
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
@@ -154,7 +161,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_sibling(target)
     try:
-        with _told_of(target, temporary):
+        with _naming_target(target, temporary):
             temporary.mkdir()
             yield temporary
             for file in filter(Path.is_file, temporary.rglob("*")):
@@ -184,27 +191,27 @@ def _sync_directory(path: Path) -> None:
 
 
 def folder_size(path: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the size in bytes of all files below a folder."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, 64 hexadecimal digits."""
     return _digest(path, hashlib.sha256()).hex()
 
 
 def blake2b_file(path: str | os.PathLike[str]) -> bytes:
-    """BLAKE2b-256 of a file's bytes, 32 bytes; faster than SHA-256, for keys of caches."""
+    """Return the BLAKE2b-256 of a file's bytes, 32 bytes; faster than SHA-256, for keys of caches."""
     return _digest(path, hashlib.blake2b(digest_size=32))
 
 
 def blake2b_bytes(data: bytes) -> bytes:
-    """BLAKE2b-256 of bytes in memory: equal to :func:`blake2b_file` of a file that holds them."""
+    """Return the BLAKE2b-256 of bytes in memory: equal to :func:`blake2b_file` of a file that holds them."""
     return hashlib.blake2b(data, digest_size=32).digest()
 
 
 def _digest(path: str | os.PathLike[str], state: hashlib._Hash | hashlib.blake2b) -> bytes:
-    """The digest of a file, read in blocks."""
+    """Digest a file, block by block."""
     with open(path, "rb") as file:
         while block := file.read(_BLOCK):
             state.update(block)
@@ -212,10 +219,10 @@ def _digest(path: str | os.PathLike[str], state: hashlib._Hash | hashlib.blake2b
 
 
 def is_safe_relative(name: str) -> bool:
-    """Whether a name read from a file may be joined to a directory without leaving it, on any system.
+    """Return whether a name read from a file stays inside the directory that it is joined to, on any system.
 
-    Refused are absolute names, drives, backslashes, control characters, parts that are empty or all dots, and
-    the device names of Windows.
+    Absolute names, drives, backslashes, control characters, parts that are empty or all dots, and the device names
+    of Windows do not.
     """
     parts = name.split("/")
     return (
@@ -228,15 +235,15 @@ def is_safe_relative(name: str) -> bool:
 
 
 def _is_reserved(part: str) -> bool:
-    """Whether Windows takes a file name for a device."""
+    """Return whether Windows takes a file name for a device."""
     return bool(re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d) *", part.partition(".")[0]))
 
 
 def safe_file_name(text: str) -> str:
-    """A file name made from any text: readable, at most 180 bytes, and another one for another text.
+    """Turn any text into a readable file name of at most 180 bytes; different texts get different names.
 
-    A text that is a good file name already stays as it is; any other gets eight hexadecimal digits of its
-    SHA-256 at its end.
+    A text that is a good file name already stays as it is; any other ends with eight hexadecimal digits of its
+    SHA-256.
     """
     name = _UNSAFE.sub("-", text).strip(".-")
     if name and name == text and len(name.encode()) <= _NAME_BYTES and not _is_reserved(name):
@@ -247,12 +254,12 @@ def safe_file_name(text: str) -> str:
 
 
 def _cut(name: str, size: int) -> str:
-    """The beginning of a name, in UTF-8 no longer than ``size`` bytes."""
+    """Cut a name to at most ``size`` bytes of UTF-8."""
     return name.encode(errors="surrogatepass")[:size].decode(errors="ignore")
 
 
 def copy_picture(source: Path, target: Path) -> None:
-    """Copy a picture's bytes, telling what cannot be read from what cannot be written.
+    """Copy a picture's bytes; a source that cannot be read and a target that cannot be written are two errors.
 
     Raises
     ------
@@ -274,7 +281,7 @@ def copy_picture(source: Path, target: Path) -> None:
 
 @contextmanager
 def reading_picture(source: object) -> Iterator[None]:
-    """Around what reads a picture's file: its failure is an :class:`ImageError` with a reason."""
+    """Turn errors of the file system, while a picture's file is read, into :class:`ImageError` with a reason."""
     try:
         yield
     except ImageError:
@@ -287,3 +294,15 @@ def reading_picture(source: object) -> Iterator[None]:
         raise ImageError("unreadable", f"{source}: it cannot be read ({exc.strerror}); check the disk") from exc
     except ValueError as exc:  # A name that no file can have.
         raise ImageError("unreadable", f"{source!r}: {exc}") from exc
+
+
+@contextmanager
+def scratch_errors() -> Iterator[None]:
+    """Turn errors of the file system, while a temporary file is written, into :class:`ScratchError` with the cure."""
+    try:
+        yield
+    except OSError as exc:
+        raise ScratchError(
+            f"the temporary directory {tempfile.gettempdir()} cannot be written: {exc.strerror or exc}; "
+            "make room there, or name another directory in TMPDIR"
+        ) from exc

@@ -1,4 +1,4 @@
-"""Records as a pandas table, where pandas is there."""
+"""Records as a pandas table, if pandas is installed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datumaro_clip.errors import MissingDependencyError
 
 
 def to_frame(records: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> Any:
-    """A ``pandas.DataFrame`` with a row a record; what a record does not say is missing in its row.
+    """Make a ``pandas.DataFrame`` with one row for each record; keys that a record lacks are missing in its row.
 
     Parameters
     ----------
     records : iterable of mapping
     columns : iterable of str
-        Those that the table has even where no record has them; others follow.
+        The first columns, there even if no record has them; further keys follow.
 
     Raises
     ------
@@ -26,6 +26,6 @@ def to_frame(records: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> An
         import pandas
     except ImportError as exc:
         raise MissingDependencyError("pandas", None, "a table of decisions") from exc
-    told = list(records)
-    names = dict.fromkeys([*columns, *(name for record in told for name in record)])
-    return pandas.DataFrame(told, columns=list(names))
+    rows = list(records)
+    names = dict.fromkeys([*columns, *(name for row in rows for name in row)])
+    return pandas.DataFrame(rows, columns=list(names))

@@ -1,4 +1,4 @@
-"""Warnings that are the last lines of a run, where nobody misses them."""
+"""Warnings that are held back until the end of a run, so that they are its last lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _waiting: ContextVar[list[_Notice] | None] = ContextVar("notices", default=None)
 
 
 def notice(log: logging.Logger, message: str, *values: object) -> None:
-    """Warn of something that was lost, or not there: at the end of the run, or at once where nothing tells notices."""
+    """Log a warning at the end of the run, or at once outside :func:`noticed_last`."""
     waiting = _waiting.get()
     if waiting is None:
         log.warning(message, *values)
@@ -21,16 +21,17 @@ def notice(log: logging.Logger, message: str, *values: object) -> None:
 
 
 def notice_counts(log: logging.Logger, counts: Mapping[str, int], messages: Mapping[str, str], others: str) -> None:
-    """As :func:`notice`, of what was counted by reason.
+    """Log warnings about counted reasons, as :func:`notice` does.
 
     Parameters
     ----------
     log : logging.Logger
     counts : mapping
+        Number of cases by reason.
     messages : mapping
-        By reason, with a place for its number.
+        The message for a reason, with a placeholder for its number.
     others : str
-        Said of all other reasons together, with places for their number and for each reason with its own.
+        One message for all other reasons, with placeholders for their total and for the list of reasons and numbers.
     """
     for reason, message in messages.items():
         if count := counts.get(reason, 0):
@@ -41,7 +42,7 @@ def notice_counts(log: logging.Logger, counts: Mapping[str, int], messages: Mapp
 
 @contextmanager
 def noticed_last() -> Iterator[None]:
-    """Around a run: what is noticed meanwhile is logged when it ends, however it ends."""
+    """Hold back the notices of a block, and log them when it ends, with or without an error."""
     notices: list[_Notice] = []
     token = _waiting.set(notices)
     try:

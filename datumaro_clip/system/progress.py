@@ -1,4 +1,4 @@
-"""A progress bar where somebody sees it."""
+"""A progress bar, shown only on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from datumaro_clip.system.streams import is_notebook, is_terminal
+from datumaro_clip.system.terminal import is_notebook, is_terminal
 
 if TYPE_CHECKING:
     from tqdm.auto import tqdm
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> Iterator[tqdm]:
-    """A progress bar on standard error, or in a notebook's cell; silent where neither is.
+    """Show a progress bar on standard error or in a notebook's cell, or nothing if there is neither.
 
-    While it is on a terminal, log lines are written above it.
+    On a terminal, log lines are written above the bar.
     """
-    # Here, since it loads asyncio, which most commands do without.
+    # Imported here because it loads asyncio, which most commands do not need.
     from tqdm.auto import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 

@@ -12,7 +12,7 @@ from commands import BIN, run_python
 from PIL import Image
 
 from datumaro_clip.system.progress import progress
-from datumaro_clip.system.streams import is_terminal
+from datumaro_clip.system.terminal import is_terminal
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_is_opened_later_does_not_become_standard_error(tmp_path: Path) -> 
     program = """
 import os
 os.close(2)
-from datumaro_clip.system.streams import open_missing_streams
+from datumaro_clip.system.terminal import open_missing_streams
 open_missing_streams()
 file = open("mine.txt", "w")
 os.write(2, b"a warning of some library")

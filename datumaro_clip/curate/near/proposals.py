@@ -19,7 +19,7 @@ from datumaro_clip.curate.near.rings import VIEWS, describe
 from datumaro_clip.curate.near.threads import Pool
 from datumaro_clip.curate.near.thumbnails import Thumbnails
 from datumaro_clip.curate.nearest import Search
-from datumaro_clip.system.scratch import scratch_errors
+from datumaro_clip.system.files import scratch_errors
 from datumaro_clip.vectors import FloatArray
 
 # What two views of copies have in common at least, whatever the noise, and how many neighbours are looked at.

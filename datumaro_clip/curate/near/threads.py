@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from datumaro_clip.curate.near.alignment import one_thread
 from datumaro_clip.embedding.workers import Workers
-from datumaro_clip.system.processors import available_processors
+from datumaro_clip.system.machine import available_processors
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
@@ -36,13 +36,9 @@ class _Threads:
         self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
     ) -> Iterator[_Result]:
         """Work that has not begun when the caller is interrupted is never begun."""
-        count = available_processors()
-        workers = Workers(work, count)
-        try:
-            with closing(workers.map(tasks, 2 * count)) as results:
-                yield from results
-        finally:
-            workers.stop()
+        threads = available_processors()
+        with closing(Workers(work, tasks, threads, 2 * threads)) as results:
+            yield from results
 
 
 @contextmanager

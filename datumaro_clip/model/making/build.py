@@ -29,7 +29,7 @@ from datumaro_clip.model.making.graphs import (
     takes_any_length,
 )
 from datumaro_clip.system.files import atomic_directory, write_text
-from datumaro_clip.system.versions import library_versions
+from datumaro_clip.system.machine import library_versions
 from datumaro_clip.texts import Tokenizer
 
 # Libraries whose version can decide a vector's last bits.

@@ -33,7 +33,7 @@ from datumaro_clip.model.making.build import golden_vectors
 from datumaro_clip.model.making.graphs import RawEncoders, save_graph
 from datumaro_clip.model.openvino import read_graph
 from datumaro_clip.system.files import atomic_directory
-from datumaro_clip.system.versions import library_versions
+from datumaro_clip.system.machine import library_versions
 from datumaro_clip.texts import Tokenizer
 
 # Half precision can be quantised, but nothing gives back what rounding took.

@@ -15,7 +15,7 @@ from PIL import Image
 from datumaro_clip.errors import AddressError, MissingDependencyError
 from datumaro_clip.images.decoding import MAX_PIXELS
 from datumaro_clip.system.addresses import Network, public_addresses
-from datumaro_clip.system.versions import library_version
+from datumaro_clip.system.machine import library_version
 
 try:
     import httpcore
