@@ -11,16 +11,13 @@ from datumaro_clip.curate.item import Item
 
 
 class Answers:
-    """Gives the vector of each text that it knows."""
+    """Gives the vector of each text that it knows, as a RunModel does."""
 
     def __init__(self, known: dict[str, np.ndarray]) -> None:
         self.known = known
 
     def text_vectors(self, texts: Sequence[str]) -> np.ndarray:
         return np.stack([self.known[text] for text in texts]).astype(np.float32)
-
-    def picture_vector(self, image: object) -> np.ndarray:
-        raise NotImplementedError
 
 
 def columns_of(

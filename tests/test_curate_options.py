@@ -41,11 +41,37 @@ TOOLS = [tool_named(name) for name in MODULES]
 # What a tool needs to be told before anything else can be.
 ENOUGH = {"clip_sample": {"count": 3}, "clip_search": {"query": "a red hat"}}
 
+# What the check of a text refuses, by the option's name.
+WRONG = {
+    "action": ("eat", "subset:"),
+    "labels": ("", " "),
+    "prompt": ("no place", "{} and {}"),
+    "templates": ("a photo",),
+}
+
+
+def refused(kind: Kind, name: str) -> tuple[object, ...]:
+    """Values that an option of a kind must refuse."""
+    if isinstance(kind, Several):
+        return (7, *([each] for each in refused(kind.of, name)))
+    if isinstance(kind, Flag):
+        return (1, "yes", None)
+    if isinstance(kind, Choice):
+        return ("none of them", 7, "")
+    if isinstance(kind, Number):
+        low, high, step = kind.at_least, kind.at_most, 1 if kind.whole else 0.001
+        beyond = [] if low is None else [low if kind.above else low - step]
+        beyond += [] if high is None else [high + step]
+        return (math.nan, math.inf, -math.inf, "much", True, [1], *beyond, *([0.5] if kind.whole else []))
+    is_checked = isinstance(kind, Text) and kind.check is not Text.check
+    return (7, ["a"], *(WRONG[name] if is_checked else ()))
+
+
 REFUSED = [
     (tool, option, value)
     for tool in TOOLS
     for option in options_of(tool)
-    for value in option.kind.refused()
+    for value in refused(option.kind, option.name)
     if not (value is None and option.default is None)
 ]
 

@@ -168,6 +168,7 @@ def test_texts_are_seen_where_they_are_asked_for():
         ({"min_items": 50}, "0 classes of at least 50 items by --target label \\(3 classes in all\\)"),
         ({"features": "texts"}, "no item has a caption: --features pictures"),
         ({"target": "labels"}, "--target must be label or attribute:NAME"),
+        ({"target": "attribute:"}, "--target must be label or attribute:NAME"),
         ({"sizes": [0]}, "--sizes must be above 0 and at most 1"),
     ],
 )

@@ -32,14 +32,14 @@ def _name_problem(text: str) -> str | None:
 OPTIONS = (
     Option(
         "labels",
-        Several(of=Text(metavar="NAME", check=_name_problem, wrong=("", " "))),
+        Several(of=Text(metavar="NAME", check=_name_problem)),
         (),
         "names of the classes",
         unset="the dataset's categories",
     ),
     Option(
         "templates",
-        Several(of=Text(metavar="TEXT", check=_template_problem, wrong=("a photo",))),
+        Several(of=Text(metavar="TEXT", check=_template_problem)),
         DEFAULT_TEMPLATES,
         "prompts; {} stands for the class",
     ),

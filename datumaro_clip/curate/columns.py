@@ -1,23 +1,23 @@
-"""A dataset in columns: what curation tools work on."""
+"""A dataset in columns: the input of the curation tools."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.item import Item
 from datumaro_clip.embedding import ImageRequest
-from datumaro_clip.images import ImageLike
 from datumaro_clip.texts import fill_prompt
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 if TYPE_CHECKING:
     from datumaro_clip.curate.near.threads import Crew
+    from datumaro_clip.curate.run_model import RunModel
 
 IntArray = npt.NDArray[np.int64]
 # Pictures that are sent to a worker together.
@@ -49,20 +49,8 @@ class Texts(NamedTuple):
 NO_TEXTS = Texts(np.empty((0, 0), np.float32), *(np.empty(0, np.int64),) * 2, np.empty(0))
 
 
-class Questions(Protocol):
-    """What gives the vectors of texts and pictures that are no items, in the space of the columns."""
-
-    def text_vectors(self, texts: Sequence[str]) -> FloatArray:
-        """One unit row a text, (T, D)."""
-        ...
-
-    def picture_vector(self, image: ImageLike) -> FloatArray:
-        """The unit vector (D,) of a picture; :class:`~datumaro_clip.errors.ImageError` if it cannot be decoded."""
-        ...
-
-
 def _threads() -> Crew:
-    # Imported here, since a command that only asks for its help would wait for it.
+    # Imported here: a command that only prints its help would wait for it.
     from datumaro_clip.curate.near.threads import workers
 
     return workers
@@ -84,19 +72,19 @@ class Columns:
         Shape (M,), int64, ascending: the item that each vector belongs to.
     texts : Texts
         Those that were asked for.
-    questions : Questions
-        For the vectors of classes and queries.
+    model : RunModel
+        Computes the vectors of classes and queries.
     protected : frozenset of str
         Subsets that lose nothing.
     crew : callable
-        Who looks at pictures.
+        Makes the pool that looks at pictures and compares them; threads where omitted.
     """
 
     items: Sequence[Item]
     classes: Sequence[str]
     vectors: FloatArray
     rows: IntArray
-    questions: Questions
+    model: RunModel
     texts: Texts = NO_TEXTS
     protected: frozenset[str] = field(default_factory=frozenset)
     crew: Crew = field(default_factory=_threads)
@@ -134,17 +122,17 @@ class Columns:
     def class_vectors(self, names: Sequence[str], templates: Sequence[str]) -> FloatArray:
         """One unit row a class, (C, D): the mean direction of its prompts, with ``{}`` for its name."""
         prompts = [fill_prompt(template, name) for name in names for template in templates]
-        embedded = self.questions.text_vectors(prompts)
+        embedded = self.model.text_vectors(prompts)
         return unit_rows(embedded.reshape(len(names), len(templates), -1).mean(axis=1))
 
 
 def map_pictures(
     items: Iterable[Item], look: Callable[[ImageRequest], _Seen], crew: Crew | None = None
 ) -> Iterator[_Seen]:
-    """What a function makes of each item's picture, in the items' order.
+    """Apply a function to each item's picture, in the pool that ``crew`` makes; the results in the items' order.
 
-    Pictures are asked for in the caller's thread, a few ahead, since a video is read in order by one reader; a request
-    for a picture that is not there raises where it is fetched. Threads look at them where no ``crew`` is named.
+    Pictures are requested in the caller's thread, a few ahead, since a video is read in order by one reader; a request
+    for a picture that is missing raises where it is fetched.
     """
     with (crew or _threads())() as pool:
         yield from pool.map(look, (item.request() for item in items), chunksize=_CHUNK)

@@ -1,9 +1,9 @@
-"""Asking for the vectors of items: from the item, else from the cache, else computed."""
+"""Find the vectors of items: those that they carry, else from the cache, else computed."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from datumaro_clip.curate.columns import NO_TEXTS, Columns, Texts
-from datumaro_clip.curate.item import Item, ItemBox, ItemText
+from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
@@ -27,6 +27,9 @@ from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 # Items whose texts are embedded together: enough to fill batches of each length, few enough to hold.
 _TEXT_WINDOW = 1024
 _Item = TypeVar("_Item")
+_Asker = TypeVar("_Asker")
+_Request = TypeVar("_Request")
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class ItemEmbedding(Generic[_Item]):
     Attributes
     ----------
     item : Item
-        Or what another house calls an item.
+        Or what an adapter makes of it, such as Datumaro's item.
     embedding : Embedding or None
         None for an item without a picture, or with one that could not be embedded.
     captions : tuple of CaptionVector
@@ -57,14 +60,38 @@ class ItemEmbedding(Generic[_Item]):
     detected: tuple[ItemBox, ...] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class _Asked:
-    """An item on its way: the vector that it carries, the objects to embed, and whether anything was asked for."""
+def answered(
+    asked: Iterable[tuple[_Asker, _Request | None]], run: Callable[[Iterator[_Request]], Iterator[_Answer]]
+) -> Iterator[tuple[_Asker, _Answer | None]]:
+    """Pair whoever asks with the answer to its request, in order; with None where it has no request.
 
-    item: Item
-    carried: Embedding | None
-    boxes: tuple[ItemBox, ...]
-    is_asked: bool
+    Parameters
+    ----------
+    asked : iterable of (asker, request)
+        Taken a few ahead, as ``run`` takes requests.
+    run : callable
+        Gives an answer to each request, in order, lazily; not called before there is a request.
+    """
+    rest = iter(asked)
+    waiting: deque[tuple[_Asker, bool]] = deque()
+
+    def requests(first: _Request) -> Iterator[_Request]:
+        yield first
+        for asker, request in rest:
+            waiting.append((asker, request is not None))
+            if request is not None:
+                yield request
+
+    for asker, request in rest:
+        if request is None:
+            yield asker, None
+            continue
+        waiting.append((asker, True))
+        for answer in run(requests(request)):
+            while not waiting[0][1]:
+                yield waiting.popleft()[0], None
+            yield waiting.popleft()[0], answer
+    yield from ((asker, None) for asker, _ in waiting)
 
 
 class Embedder:
@@ -116,82 +143,60 @@ class Embedder:
         self.model.flush()
         summary.log()
 
-    def _with_images(self, items: Iterable[Item]) -> Iterator[ItemEmbedding[Item]]:
-        """Pass on what needs no model; load one at the first item that does."""
-        rest = iter(items)
-        for item in rest:
-            carried = self.model.kept(item)
-            if item.picture is not None and ((carried is None and self._has_pictures) or self._objects_of(item)):
-                yield from self._computed(chain([item], rest))
-                return
-            yield self._known(item, carried)
-
     @property
     def _has_pictures(self) -> bool:
         """Whether the pictures' own vectors are wanted."""
         return self.objects is None or self.objects.has_pictures
 
-    def _objects_of(self, item: Item) -> bool:
-        """Whether objects of an item are wanted, those included that a detector may find."""
-        wanted = self.objects
-        return wanted is not None and (wanted.detector is not None or bool(item.boxes))
+    def _with_images(self, items: Iterable[Item]) -> Iterator[ItemEmbedding[Item]]:
+        """Embed pictures and objects; a model is loaded at the first item that needs one."""
+        for (item, carried, boxes), found in answered(map(self._asked, items), self.model.embed_parts):
+            if found is None:
+                self.model.summary.sources["kept" if carried else "no picture"] += 1
+                yield ItemEmbedding(item, carried)
+            else:
+                yield self._made(item, carried, boxes, found)
 
-    def _computed(self, items: Iterable[Item]) -> Iterator[ItemEmbedding[Item]]:
-        waiting: deque[_Asked] = deque()
-        for result in self.model.embed_parts(self._requests(items, waiting)):
-            yield from self._known_first(waiting)
-            yield self._made(waiting.popleft(), result)
-        yield from self._known_first(waiting)
-
-    def _requests(self, items: Iterable[Item], waiting: deque[_Asked]) -> Iterator[PartsRequest]:
-        for item in items:
-            carried = self.model.kept(item)
-            boxes = () if item.picture is None else tuple(self._large_enough(item))
-            request = self._request(item, carried, boxes)
-            is_asked = item.picture is not None and bool(request.parts or request.find)
-            waiting.append(_Asked(item, carried, boxes, is_asked))
-            if is_asked:
-                yield request
-
-    def _request(self, item: Item, carried: Embedding | None, boxes: Sequence[ItemBox]) -> PartsRequest:
-        """Ask for an item's picture and objects, but for the vectors that it carries."""
-        whole: list[Region | None] = [None] if carried is None and self._has_pictures else []
-        if self.objects is None:
-            return PartsRequest(item.request(), whole)
+    def _asked(self, item: Item) -> tuple[tuple[Item, Embedding | None, list[ItemBox]], PartsRequest | None]:
+        """The item, the vector that it carries, its objects that are large enough; and what to embed, if anything."""
+        carried, wanted = self.model.kept(item), self.objects
+        if item.picture is None:
+            return (item, carried, []), None
+        parts: list[Region | None] = [None] if carried is None and self._has_pictures else []
+        if wanted is None:
+            return (item, carried, []), PartsRequest(item.request(), parts) if parts else None
+        among = wanted.among(item.boxes)
+        shown = [(box, region) for box in among if (region := wanted.crop.region(box)) is not None]
+        boxes = [box for box, _ in shown]
+        self.model.summary.objects["too_small"] += len(among) - len(boxes)
         kept = [each for box in boxes if (each := self.model.kept_object(item, box)) is not None]
-        return PartsRequest(
+        request = PartsRequest(
             item.request(),
-            [*whole, *map(self.objects.crop.region, boxes)],
-            None if self.objects.detector is None else self.objects.find,
-            self.objects.crop.region_of,
+            [*parts, *(region for _, region in shown)],
+            None if wanted.detector is None else wanted.find,
+            wanted.crop.region_of,
             {each.source: each.vector for each in kept},
             item.size,
         )
+        return (item, carried, boxes), request if request.parts or request.find else None
 
-    def _known_first(self, waiting: deque[_Asked]) -> Iterator[ItemEmbedding[Item]]:
-        while waiting and not waiting[0].is_asked:
-            asked = waiting.popleft()
-            yield self._known(asked.item, asked.carried)
-
-    def _known(self, item: Item, carried: Embedding | None) -> ItemEmbedding[Item]:
-        self.model.summary.sources["kept" if carried else "no picture"] += 1
-        return ItemEmbedding(item, carried)
-
-    def _made(self, asked: _Asked, found: PartsResult) -> ItemEmbedding[Item]:
-        item, results, error = asked.item, deque(found.results), None
-        embedding = asked.carried
-        if embedding is None and self._has_pictures:
-            whole = results.popleft()
-            self.model.summary.sources[whole.source] += 1
-            embedding = None if whole.vector is None else self.model.embedding_of(whole.vector)
-            error = None if embedding is not None else named(whole.error, item)
-        elif self._has_pictures:
-            self.model.summary.sources["kept"] += 1
-        objects = [self._object(item, box, results.popleft(), error) for box in asked.boxes]
+    def _made(
+        self, item: Item, carried: Embedding | None, boxes: Sequence[ItemBox], found: PartsResult
+    ) -> ItemEmbedding[Item]:
+        results, embedding, error = deque(found.results), carried, None
+        if self._has_pictures:
+            source = "kept"
+            if carried is None:
+                whole = results.popleft()
+                source = whole.source
+                embedding = None if whole.vector is None else self.model.embedding_of(whole.vector)
+                error = None if embedding is not None else named(whole.error, item)
+            self.model.summary.sources[source] += 1
+        objects = [self._object(item, box, results.popleft(), error) for box in boxes]
         detected = None
         if self.objects is not None and found.found is not None:
-            boxes = self.objects.boxes_of(found.found)
-            detected = tuple(self._object(item, box, results.popleft(), error) for box in boxes)
+            places = self.objects.boxes_of(found.found)
+            detected = tuple(self._object(item, box, results.popleft(), error) for box in places)
         able = tuple(box for box in objects if box.embedding is not None)
         return ItemEmbedding(item, embedding, error=error, objects=able, detected=detected)
 
@@ -212,31 +217,23 @@ class Embedder:
             self.model.summary.count_object(error, is_named=of_picture is None)
         return box._replace(carried=None)
 
-    def _large_enough(self, item: Item) -> list[ItemBox]:
-        """The objects of an item that shall get a vector; those that are too small are counted."""
-        if self.objects is None:
-            return []
-        boxes = self.objects.among(item.boxes)
-        large = [box for box in boxes if self.objects.crop.region(box) is not None]
-        self.model.summary.objects["too_small"] += len(boxes) - len(large)
-        return large
-
     def _with_texts(self, found: Iterator[ItemEmbedding[Item]]) -> Iterator[ItemEmbedding[Item]]:
+        """Add the vectors of the items' texts, and each one's cosine similarity with the item's picture."""
         if self.options.texts == "none":
             yield from found
         while window := list(islice(found, _TEXT_WINDOW)):
-            yield from self._embed_texts(window)
-
-    def _embed_texts(self, window: list[ItemEmbedding[Item]]) -> Iterator[ItemEmbedding[Item]]:
-        texts = [found.item.texts(self.options.texts, self.options.prompt) for found in window]
-        for found, of_item in zip(window, texts, strict=True):
-            _require_texts(of_item, found.item)
-        flat = [text.text for of_item in texts for text in of_item if text.vector is None]
-        rows = iter(self.model.text_vectors(flat) if flat else ())
-        for found, of_item in zip(window, texts, strict=True):
-            known = ((text, next(rows) if text.vector is None else text.vector) for text in of_item)
-            vectors = tuple(_caption(found.embedding, text, row) for text, row in known)
-            yield replace(found, captions=vectors)
+            texts = [each.item.texts(self.options.texts, self.options.prompt) for each in window]
+            for each, of_item in zip(window, texts, strict=True):
+                try:
+                    require_texts([text.text for text in of_item])
+                except TextError as exc:
+                    key = each.item.key
+                    raise TextError(f"item '{key.id}' (subset '{key.subset}'): {exc}") from exc
+            flat = [text.text for of_item in texts for text in of_item if text.vector is None]
+            rows = iter(self.model.text_vectors(flat) if flat else ())
+            for each, of_item in zip(window, texts, strict=True):
+                known = ((text.annotation, next(rows) if text.vector is None else text.vector) for text in of_item)
+                yield replace(each, captions=tuple(_scored(each.embedding, *text) for text in known))
 
 
 def embed_columns(
@@ -262,9 +259,10 @@ def embed_columns(
     failed : dict
         Those items, and the reason of each.
     """
+    bare = Columns(items, classes, np.empty((0, 0), np.float32), np.empty(0, np.int64), model, protected=protected)
     if wanted == "none":
-        return Columns(items, classes, *_NO_VECTORS, model, NO_TEXTS, protected), {}
-    found = list(_boxes(items, model) if wanted == "boxes" else _pictures(items, wanted, model))
+        return bare, {}
+    found = list(_boxes(items, model) if wanted == "boxes" else embed_all(items, model, texts=wanted))
     failed: dict[ItemKey, str] = {}
     if model.options.on_error == "skip":
         able = {id(each.item) for each in found if each.error is None}
@@ -275,29 +273,27 @@ def embed_columns(
     place = {id(item): row for row, item in enumerate(items)}
     have = [(each, each.embedding.vector) for each in found if each.embedding is not None]
     if not have:
-        return Columns(items, classes, *_NO_VECTORS, model, NO_TEXTS, protected), failed
+        return replace(bare, items=items), failed
     rows = np.array([place[id(each.item)] for each, _ in have], np.int64)
-    vectors = np.stack([vector for _, vector in have])
     told = [(owner, text) for owner, (each, _) in enumerate(have) for text in each.captions]
     texts = NO_TEXTS
     if told:
         texts = Texts(
-            np.stack([text.vector for _, text in told]).astype(np.float32),
+            np.stack([text.vector for _, text in told]),
             np.array([owner for owner, _ in told], np.int64),
             np.array([text.annotation_index for _, text in told], np.int64),
             np.array([text.score for _, text in told], np.float64),
         )
-    return Columns(items, classes, vectors, rows, model, texts, protected), failed
+    return replace(bare, items=items, vectors=np.stack([row for _, row in have]), rows=rows, texts=texts), failed
 
 
-_NO_VECTORS = (np.empty((0, 0), np.float32), np.empty(0, np.int64))
-
-
-def _pictures(items: Sequence[Item], wanted: str, model: RunModel) -> Iterator[ItemEmbedding[Item]]:
-    """Every item, those that failed too, unless the run is to fail then."""
-    texts = "none" if wanted == "pictures" else wanted
+def embed_all(
+    items: Sequence[Item], model: RunModel, *, texts: str = "none", objects: Objects | None = None
+) -> Iterator[ItemEmbedding[Item]]:
+    """Embed items, those included that fail, unless the run is to fail then; ``texts`` as of :func:`embed_columns`."""
     on_error = "fail" if model.options.on_error == "fail" else "keep"
-    return Embedder(replace(model.options, texts=texts, on_error=on_error), model).run(items)
+    options = replace(model.options, texts="none" if texts == "pictures" else texts, on_error=on_error)
+    return Embedder(options, model, objects).run(items)
 
 
 def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Item]]:
@@ -320,7 +316,7 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
         model.summary.sources[result.source] += 1
         if result.vector is not None:
             crop = model.embedding_of(result.vector)
-            yield ItemEmbedding(item, crop, (_caption(crop, ItemText(box.annotation, ""), texts[str(box.label)]),))
+            yield ItemEmbedding(item, crop, (_scored(crop, box.annotation, texts[str(box.label)]),))
             continue
         error = named(result.error, item)
         if model.options.on_error == "fail":
@@ -331,18 +327,9 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
     model.summary.log()
 
 
-def _require_texts(texts: Sequence[ItemText], item: Item) -> None:
-    """Raise TextError, naming the item, unless the tokenizer can take its texts."""
-    try:
-        require_texts([text.text for text in texts])
-    except TextError as exc:
-        raise TextError(f"item '{item.key.id}' (subset '{item.key.subset}'): {exc}") from exc
-
-
-def _caption(image: Embedding | None, text: ItemText, row: FloatArray) -> CaptionVector:
-    """A text's vector, scored by its cosine similarity with the item's picture."""
-    score = None if image is None else float(image.vector @ row)
-    return CaptionVector(text.annotation, row, score)
+def _scored(image: Embedding | None, annotation: int, vector: FloatArray) -> CaptionVector:
+    """A text's vector with its cosine similarity with the picture."""
+    return CaptionVector(annotation, vector, None if image is None else float(image.vector @ vector))
 
 
 def named(error: ImageError | None, item: Item, box: ItemBox | None = None) -> ImageError:

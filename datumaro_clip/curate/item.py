@@ -17,7 +17,7 @@ from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, FloatArray, It
 
 
 class ItemCaption(NamedTuple):
-    """A caption, the index of its annotation, and its unit vector (D,) where that is known already."""
+    """A caption, or a class in a prompt; the index of its annotation; its unit vector (D,) where that is known."""
 
     text: str
     annotation: int
@@ -101,14 +101,6 @@ class ItemBox(NamedTuple):
         """``(x1, y1, x2, y2)`` of the upright box around the object, in pixels."""
         x, y, w, h = self.box
         return self.corners or (x, y, x + w, y + h)
-
-
-class ItemText(NamedTuple):
-    """A text about an item, the index of the annotation that it comes from, and its vector where that is known."""
-
-    annotation: int
-    text: str
-    vector: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +243,7 @@ class Item:
         captions = (caption.text for caption in self.captions if caption.annotation == annotation)
         return next(captions, self.label_of(annotation) or "")
 
-    def texts(self, kind: str, prompt: str) -> list[ItemText]:
+    def texts(self, kind: str, prompt: str) -> list[ItemCaption]:
         """The texts of one kind, in the order of the annotations.
 
         Parameters
@@ -262,12 +254,12 @@ class Item:
             With ``{}`` for the class's name.
         """
         if kind == "captions":
-            return [ItemText(each.annotation, each.text, each.vector) for each in self.captions]
+            return list(self.captions)
         first: dict[str, int] = {}
         for label in self.labels if kind == "labels" else ():
             if isinstance(label.name, str):
                 first.setdefault(label.name, label.annotation)
-        return [ItemText(annotation, fill_prompt(prompt, name)) for name, annotation in first.items()]
+        return [ItemCaption(fill_prompt(prompt, name), annotation) for name, annotation in first.items()]
 
 
 def carried_embedding(key: ItemKey, attributes: Mapping[str, Any]) -> Embedding | None:

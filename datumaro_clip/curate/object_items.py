@@ -10,7 +10,7 @@ from itertools import groupby
 import numpy as np
 
 from datumaro_clip.curate.decisions import Decision, Scalar
-from datumaro_clip.curate.embedder import Embedder
+from datumaro_clip.curate.embedder import embed_all
 from datumaro_clip.curate.item import Item, ItemBox, ItemLabel
 from datumaro_clip.curate.objects import CropOptions, Objects
 from datumaro_clip.curate.run_model import RunModel
@@ -56,7 +56,11 @@ class ObjectItems:
         made: dict[ItemKey, tuple[Item, ItemBox]] = {}
         parts: list[Item] = []
         bare = []
-        for item, boxes in _with_vectors(items, crop, model) if model else ((item, item.boxes) for item in items):
+        able: Iterable[tuple[Item, Sequence[ItemBox]]] = ((item, item.boxes) for item in items)
+        if model is not None:
+            embedded = embed_all(items, model, objects=Objects(crop, has_pictures=False))
+            able = ((found.item, found.objects) for found in embedded)
+        for item, boxes in able:
             shown = [(box, region) for box in boxes if (region := crop.region(box)) is not None]
             if not shown or item.picture is None:
                 bare.append(item)
@@ -111,17 +115,6 @@ class ObjectItems:
         yield Decision(item.key, "keep", rank=best.rank, attributes=best.attributes)
         for one in chosen:
             yield replace(self._told(one), attributes={"clip_reason": one.reason, **one.attributes})
-
-
-def _with_vectors(
-    items: Sequence[Item], crop: CropOptions, model: RunModel
-) -> Iterator[tuple[Item, Sequence[ItemBox]]]:
-    """Each item with those of its objects that have a vector."""
-    on_error = "fail" if model.options.on_error == "fail" else "keep"
-    options = replace(model.options, texts="none", on_error=on_error)
-    embedder = Embedder(options, model, Objects(crop, has_pictures=False))
-    for found in embedder.run(items):
-        yield found.item, found.objects
 
 
 def _as_item(item: Item, box: ItemBox, region: Region) -> Item:

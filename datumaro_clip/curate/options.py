@@ -1,4 +1,4 @@
-"""Options, each declared once: from the table come the command line, Python's keywords, the checks and the docs."""
+"""Options, each declared once in a table: the command line, Python's keywords, the checks and the docs read it."""
 
 from __future__ import annotations
 
@@ -20,49 +20,41 @@ Values = SimpleNamespace
 
 @dataclass(frozen=True)
 class Kind:
-    """What values an option takes; a subclass says which.
+    """The kind of values that an option takes; a subclass says which.
 
     Attributes
     ----------
     metavar : str or None
-        What stands for the value on the command line.
+        Placeholder for the value in the help of the command line.
     """
 
     metavar: str | None = None
 
     def parse(self, text: str) -> Any:
-        """The value that a word of the command line stands for; :class:`ValueError` if it stands for none."""
+        """Parse a word of the command line; raise :class:`ValueError` if it is no such value."""
         return text
 
     def problem(self, value: Any) -> str | None:
-        """What a value has to be, as ``must be at least 1``, if it is not; None for one that can be used."""
+        """Return what is wrong with a value, as ``must be at least 1``; None for one that can be used."""
         return None if isinstance(value, str) else "must be a text"
 
     def describe(self) -> dict[str, Any]:
-        """The kind as JSON: ``type``, and what bounds it."""
+        """Describe the kind as JSON: ``type`` and bounds."""
         return {"type": "text"}
 
     def located(self, value: Any, folder: Path) -> Any:
-        """What a value means that a file in a folder has: paths are taken from there."""
+        """Resolve a value that a file in a folder names: a relative path starts from that folder."""
         return value
-
-    def refused(self) -> Sequence[Any]:
-        """Some values that must be refused, for tests."""
-        return (7, ["a"])
 
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """A text; ``check`` may say what is wrong with it."""
+    """A text; ``check`` returns what is wrong with it, or None."""
 
     check: Callable[[str], str | None] = lambda text: None
-    wrong: Sequence[str] = ()
 
     def problem(self, value: Any) -> str | None:
         return super().problem(value) or self.check(value)
-
-    def refused(self) -> Sequence[Any]:
-        return (7, ["a"], *self.wrong)
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class File(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A finite number in a range; with ``above``, the least value itself is not in it."""
+    """A finite number in a range; ``above`` excludes the lower bound itself."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -107,12 +99,6 @@ class Number(Kind):
         bound = "exclusiveMinimum" if self.above else "minimum"
         bounds = {bound: self.at_least, "maximum": self.at_most}
         return {"type": "integer" if self.whole else "number"} | {k: v for k, v in bounds.items() if v is not None}
-
-    def refused(self) -> Sequence[Any]:
-        step = 1 if self.whole else 0.001
-        low = () if self.at_least is None else (self.at_least if self.above else self.at_least - step,)
-        high = () if self.at_most is None else (self.at_most + step,)
-        return (math.nan, math.inf, -math.inf, "much", True, [1], *low, *high, *((0.5,) if self.whole else ()))
 
     def _range(self) -> str:
         low, high = self.at_least, self.at_most
@@ -166,22 +152,16 @@ class Choice(Kind):
     def describe(self) -> dict[str, Any]:
         return {"type": "choice", "choices": list(self.names)}
 
-    def refused(self) -> Sequence[Any]:
-        return ("none of them", 7, "")
-
 
 @dataclass(frozen=True)
 class Flag(Kind):
-    """True or False; on the command line the option's name alone turns the default round."""
+    """True or False; on the command line the option's name alone inverts the default."""
 
     def problem(self, value: Any) -> str | None:
         return None if isinstance(value, bool) else "must be True or False"
 
     def describe(self) -> dict[str, Any]:
         return {"type": "flag"}
-
-    def refused(self) -> Sequence[Any]:
-        return (1, "yes", None)
 
 
 @dataclass(frozen=True)
@@ -201,9 +181,6 @@ class Several(Kind):
     def describe(self) -> dict[str, Any]:
         return {"type": "list", "items": self.of.describe()}
 
-    def refused(self) -> Sequence[Any]:
-        return (7, *([each] for each in self.of.refused()))
-
 
 @dataclass(frozen=True)
 class Option:
@@ -222,15 +199,15 @@ class Option:
     unset : str
         What happens where the default is None.
     changes : str
-        What a user sees change: ``result``, ``speed``, or ``report`` (files and log lines, not decisions).
+        What the option changes: ``result``, ``speed``, or ``report`` (files and log lines, not decisions).
     former : str
-        A name that it had before and that is taken for it, with a warning.
+        An earlier name of the option, which is accepted with a warning.
     keyword : str
         Its name in Python; ``name`` with underscores where empty.
     group : str
-        Heading that it stands under in the help.
+        Its heading in the help.
     variable : str
-        A variable of the environment that whoever uses the option asks where it is not given.
+        The environment variable that is read where the option is not given.
     """
 
     name: str
@@ -246,26 +223,26 @@ class Option:
 
     @property
     def python_name(self) -> str:
-        """The keyword that stands for it in Python."""
+        """Its keyword in Python."""
         return self.keyword or self.name.replace("-", "_")
 
     @property
     def flag(self) -> str:
-        """How the command line writes it."""
+        """Its spelling on the command line."""
         return f"-{self.name}" if len(self.name) == 1 else f"--{self.name}"
 
     @property
     def told_default(self) -> str:
-        """The default as the help and the docs say it; empty for a flag."""
+        """The default as the help and the docs show it; empty for a flag."""
         return self._told(self.default)
 
     def checked(self, value: Any) -> Any:
-        """The value as the tool gets it: lists as tuples, one value of a list as a list of one.
+        """Check a value and return it as the tool gets it: lists and single values of a list as tuples.
 
         Raises
         ------
         OptionError
-            If it cannot be used; the message names the option, what it must be, and what it got.
+            If it cannot be used; the message names the option, what it must be, and the value.
         """
         if value is None and self.default is None:
             return None
@@ -276,7 +253,7 @@ class Option:
         return value
 
     def add_to(self, parser: Any, defaults: Mapping[str, Any]) -> None:
-        """Declare it on an :class:`argparse.ArgumentParser`, or on a group of one; see :func:`add_options`."""
+        """Add it to an :class:`argparse.ArgumentParser`, or to a group of one; see :func:`add_options`."""
         default = defaults.get(self.name, self.default)
         told = f"{self.help} (default: {self._told(default)})" if self._told(default) else self.help
         names = (self.flag, f"--{self.former}") if self.former else (self.flag,)
@@ -293,11 +270,11 @@ class Option:
     def _told(self, default: Any) -> str:
         if isinstance(self.kind, Flag):
             return ""
-        values = default if isinstance(default, tuple) else (default,)
-        return self.unset if default in (None, ()) else " ".join(_quoted(value) for value in values)
+        values = map(str, default if isinstance(default, tuple) else (default,))
+        return self.unset if default in (None, ()) else " ".join(f"'{one}'" if " " in one else one for one in values)
 
     def describe(self) -> dict[str, Any]:
-        """The option as JSON, for forms: name, keyword, kind, default, help."""
+        """Describe the option as JSON, for forms: name, keyword, kind, default, help."""
         default = list(self.default) if isinstance(self.default, tuple) else self.default
         told = {"name": self.name, "keyword": self.python_name, "default": default, "help": self.help}
         return told | {"unset": self.unset, "changes": self.changes, "group": self.group, **self.kind.describe()}
@@ -316,7 +293,7 @@ def read_options(
     owner : str
         Whose options they are, for the message.
     warn : callable
-        Told of a former name.
+        Called with a message where a former name is used.
 
     Raises
     ------
@@ -339,14 +316,14 @@ def read_options(
 def add_options(
     parser: argparse.ArgumentParser, table: Sequence[Option], defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Declare a table's options on a parser, those of one group together.
+    """Add a table's options to a parser, each under its group.
 
     Parameters
     ----------
     parser : argparse.ArgumentParser
     table : sequence of Option
     defaults : mapping
-        By the option's name, as ``min-score``, values that go before the table's own defaults.
+        By the option's name, as ``min-score``: values that replace the table's own defaults.
     """
     groups: dict[str, Any] = {"options": parser}
     for option in table:
@@ -356,7 +333,7 @@ def add_options(
 
 
 class _Renamed(argparse.Action):
-    """Takes an option, or a flag, under its former name, too, and says so."""
+    """Accept an option or a flag under its former name too, with a warning."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if option_string not in (None, self.option_strings[0]):
@@ -366,7 +343,7 @@ class _Renamed(argparse.Action):
 
 
 def _argument(kind: Kind) -> Callable[[str], Any]:
-    """The kind's ``parse`` with a message that argparse passes on."""
+    """Wrap the kind's ``parse`` so that argparse shows what was wanted."""
 
     def parse(text: str) -> Any:
         try:
@@ -377,7 +354,3 @@ def _argument(kind: Kind) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f"wanted {wanted}{more}, got {text!r}") from exc
 
     return parse
-
-
-def _quoted(value: Any) -> str:
-    return f"'{value}'" if isinstance(value, str) and " " in value else str(value)

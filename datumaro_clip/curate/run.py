@@ -53,7 +53,7 @@ _option = partial(Option, group="decisions")
 COMMON_OPTIONS = (
     _option(
         "action",
-        Text(metavar="{drop,mark,subset:NAME}", check=_action_problem, wrong=("eat", "subset:")),
+        Text(metavar="{drop,mark,subset:NAME}", check=_action_problem),
         "drop",
         "what to do with what is found",
     ),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-
-import numpy as np
+from typing import Any, TypeVar
 
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.summary import EmbeddingSummary
@@ -25,9 +24,11 @@ from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.vectors import Embedding, FloatArray, ObjectEmbedding, VectorSpace
 
+_Embedding = TypeVar("_Embedding", bound=Embedding)
+
 
 class RunModel:
-    """Found once in a run, and only if something needs it; every vector of the run is of its space.
+    """Loads the model on first use. All vectors of a run belong to its vector space.
 
     Attributes
     ----------
@@ -45,9 +46,20 @@ class RunModel:
 
     @property
     def encoder(self) -> Encoder:
-        """The model, found on first use."""
+        """The model, loaded on first use: the one named, else that of the items' own vectors, else the default."""
         if self._encoder is None:
-            self._encoder = self._load()
+            options, space = self.options, self.fingerprint or ""
+            encoder = load_model(
+                options.model or (space if space.startswith("sha256:") else None),
+                device=options.device,
+                precision=options.precision,
+                local_files_only=options.local_files_only,
+                self_check=options.self_check,
+                streams=options.streams,
+            )
+            self._require_space(encoder.space, "the model computes vectors of")
+            self.summary.computed_by(encoder)
+            self._encoder = encoder
         return self._encoder
 
     @property
@@ -73,7 +85,7 @@ class RunModel:
             self._cache.flush()
 
     def fix_space(self, items: Iterable[Item]) -> None:
-        """Before the first item: the space of the model that was named, else of the vectors among the items.
+        """Set the space of the run: that of the model that was named, else of the vectors among the items.
 
         Items before the first that carries a vector then get theirs from the same model; where items come one by one
         and are not a sequence, the first one decides.
@@ -86,70 +98,55 @@ class RunModel:
             self._space = self._space or next(found, None)
 
     def kept(self, item: Item) -> Embedding | None:
-        """The vector that an item carries and keeps; None where one has to be computed.
+        """Return the vector that an item carries and keeps; None where one has to be computed.
 
         Raises
         ------
         SpaceMismatchError
             If it is of another space than the run's.
         """
-        embedding = item.embedding
-        if embedding is None or (self.options.recompute and self._space not in (None, embedding.vector_space)):
-            return None
-        self._require_space(
-            embedding.vector_space, f"item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
-        )
-        return embedding
+        return self._kept(item.embedding, f"item '{item.key.id}' (subset '{item.key.subset}')")
 
     def kept_object(self, item: Item, box: ItemBox) -> ObjectEmbedding | None:
-        """The vector that an object carries, which stays if it is of this picture and box; as :meth:`kept`."""
+        """Return the vector that an object carries, which stays if it is of this picture and box; as :meth:`kept`."""
+        who = f"item '{item.key.id}' (subset '{item.key.subset}')"
         try:
             embedding = box.embedding
         except InvalidVectorError as exc:
-            raise InvalidVectorError(f"item '{item.key.id}' (subset '{item.key.subset}'), {exc}") from exc
-        if embedding is None or not embedding.source:
+            raise InvalidVectorError(f"{who}, {exc}") from exc
+        own = embedding if embedding is not None and embedding.source else None
+        return self._kept(own, f"annotation {box.annotation} of {who}")
+
+    def _kept(self, embedding: _Embedding | None, who: str) -> _Embedding | None:
+        if embedding is None or (self.options.recompute and self._space not in (None, embedding.vector_space)):
             return None
-        if self.options.recompute and self._space not in (None, embedding.vector_space):
-            return None
-        who = f"annotation {box.annotation} of item '{item.key.id}' (subset '{item.key.subset}') carries a vector of"
-        self._require_space(embedding.vector_space, who)
+        self._require_space(embedding.vector_space, f"{who} carries a vector of")
         return embedding
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What the run's options say of how pictures are embedded."""
+        names = ("batch_size", "threads", "exact_decode")
+        return {"cache": self.cache, **{name: getattr(self.options, name) for name in names}}
 
     def embed(self, requests: Iterable[ImageRequest]) -> Iterator[EmbedResult]:
         """Embed pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_images`."""
-        options = self.options
-        return embed_images(
-            requests,
-            self.encoder,
-            cache=self.cache,
-            batch_size=options.batch_size,
-            threads=options.threads,
-            exact_decode=options.exact_decode,
-        )
+        return embed_images(requests, self.encoder, **self._how)
 
     def embed_parts(self, requests: Iterable[PartsRequest]) -> Iterator[PartsResult]:
         """Embed parts of pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_parts`."""
-        options = self.options
-        return embed_parts(
-            requests,
-            self.encoder,
-            cache=self.cache,
-            batch_size=options.batch_size,
-            threads=options.threads,
-            exact_decode=options.exact_decode,
-        )
+        return embed_parts(requests, self.encoder, **self._how)
 
     def text_vectors(self, texts: Sequence[str]) -> FloatArray:
         """One unit row a text, (T, D), float32; texts that are cut are counted in the summary."""
-        found = embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
-        return np.asarray(found, np.float32)
+        return embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
 
     def picture_vector(self, image: ImageLike) -> FloatArray:
         """The unit vector (D,) of a picture, float32; :class:`ImageError` if it cannot be decoded."""
         (result,) = self.embed([ImageRequest(image)])
         if result.vector is None:
             raise result.error or ImageError("unreadable", "no vector was computed")
-        return np.asarray(result.vector, np.float32)
+        return result.vector
 
     def embedding_of(self, vector: FloatArray) -> Embedding:
         """A vector that this run computed, with the space and the precision that it is of."""
@@ -161,25 +158,6 @@ class RunModel:
         assert result.vector is not None
         whole = self.embedding_of(result.vector)
         return ObjectEmbedding(whole.vector, whole.space, whole.model, whole.precision, box.bbox, result.origin)
-
-    def _load(self) -> Encoder:
-        options = self.options
-        encoder = load_model(
-            options.model or self._model_of_items(),
-            device=options.device,
-            precision=options.precision,
-            local_files_only=options.local_files_only,
-            self_check=options.self_check,
-            streams=options.streams,
-        )
-        self._require_space(encoder.space, "the model computes vectors of")
-        self.summary.computed_by(encoder)
-        return encoder
-
-    def _model_of_items(self) -> str | None:
-        """The space that the items' own vectors are of, by which their model is found; None where they have none."""
-        space = self._space
-        return space.fingerprint if space is not None and space.fingerprint.startswith("sha256:") else None
 
     def _require_space(self, space: VectorSpace, who: str) -> None:
         if self._space is None:

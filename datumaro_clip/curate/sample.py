@@ -109,7 +109,7 @@ def _by_captions(columns: Columns) -> Columns:
     said = [(row, caption.text) for row, item in enumerate(columns.items) for caption in item.captions]
     if not said:
         return columns
-    vectors = columns.questions.text_vectors([text for _, text in said])
+    vectors = columns.model.text_vectors([text for _, text in said])
     rows, owner = np.unique([row for row, _ in said], return_inverse=True)
     sums = np.zeros((len(rows), vectors.shape[1]), np.float32)
     np.add.at(sums, owner, vectors)
@@ -124,7 +124,7 @@ def _pick_blind(strata: IntArray, count: int, options: Values) -> Picks:
 
 def _pick(columns: Columns, vectors: FloatArray, start: FloatArray, count: int, options: Values) -> Picks:
     if options.strategy == "query" and len(vectors):
-        return pick_query(vectors, columns.questions.text_vectors([options.query])[0], count)
+        return pick_query(vectors, columns.model.text_vectors([options.query])[0], count)
     if options.strategy == "centroid":
         return pick_centroid(vectors, count, options.seed)
     if options.strategy == "cluster_random":

@@ -48,9 +48,9 @@ def find_similar(columns: Columns, options: Values) -> Verdicts:
 def _question(columns: Columns, options: Values) -> FloatArray:
     """The vector (D,) that is asked for."""
     if options.query is not None:
-        return np.asarray(columns.questions.text_vectors([options.query])[0])
+        return np.asarray(columns.model.text_vectors([options.query])[0])
     if options.image is not None:
-        return columns.questions.picture_vector(options.image)
+        return columns.model.picture_vector(options.image)
     row = _row_of(options.item, columns.items)
     if not columns.has_vector[row]:
         raise OptionError(f"item {options.item!r} has no picture to search with")

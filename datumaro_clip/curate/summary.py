@@ -1,4 +1,4 @@
-"""What a run tells at its end: one summary."""
+"""The summary that a run logs at its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datumaro_clip.system.terminal import is_notebook
 
 log = logging.getLogger(__name__)
 
-#: Failures that are named one by one; the others are counted, and named where the log takes what is for debugging.
+#: Failures that are logged as warnings; the others are counted, and logged for debugging.
 NAMED_FAILURES = 3
 
 
@@ -76,38 +76,25 @@ class EmbeddingSummary:
             log.warning("Texts longer than the model reads, and cut: %d", self.cut_texts)
 
     def __str__(self) -> str:
-        parts = [
-            f"embedded {self.sources['computed']}",
-            f"from the cache {self.sources['cache']}",
-            f"kept {self.sources['kept']}",
-            f"without a picture {self.sources['no picture']}",
-            f"failed {self.failures.total()}{self._reasons()}",
-        ]
-        return "; ".join([", ".join(parts), *self._of_objects(), *self._computer()])
-
-    def _of_objects(self) -> list[str]:
-        if not self.objects.total():
-            return []
-        failed = {reason.partition(" ")[2]: n for reason, n in sorted(self.objects.items()) if " " in reason}
-        reasons = ", ".join(f"{reason} {count}" for reason, count in failed.items())
-        parts = [
-            f"objects: embedded {self.objects['computed']}",
-            f"from the cache {self.objects['cache']}",
-            f"kept {self.objects['kept']}",
-            f"too small {self.objects['too_small']}",
-            f"failed {sum(failed.values())}" + (f" ({reasons})" if reasons else ""),
-        ]
-        return [", ".join(parts)]
-
-    def _reasons(self) -> str:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(self.failures.items()))
         more = "; clip_clean names each" if self.failures.total() > NAMED_FAILURES else ""
-        return f" ({reasons}{more})" if reasons else ""
+        told = [
+            f"embedded {self.sources['computed']}, from the cache {self.sources['cache']}, "
+            f"kept {self.sources['kept']}, without a picture {self.sources['no picture']}, "
+            f"failed {_counted(self.failures, more)}"
+        ]
+        if self.objects.total():
+            failed = Counter({name.partition(" ")[2]: n for name, n in self.objects.items() if " " in name})
+            told.append(
+                f"objects: embedded {self.objects['computed']}, from the cache {self.objects['cache']}, "
+                f"kept {self.objects['kept']}, too small {self.objects['too_small']}, failed {_counted(failed)}"
+            )
+        if self._encoder is not None:
+            rate = self.sources["computed"] / max(time.monotonic() - self._started, 1e-9)
+            told.append(f"{self._encoder.provenance}" + (f", {rate:.1f} images/s" if rate else ""))
+        return "; ".join(told)
 
-    def _computer(self) -> list[str]:
-        if self._encoder is None:
-            return []
-        computed = self.sources["computed"]
-        rate = computed / max(time.monotonic() - self._started, 1e-9)
-        speed = f", {rate:.1f} images/s" if computed else ""
-        return [f"{self._encoder.provenance}{speed}"]
+
+def _counted(failures: Counter[str], more: str = "") -> str:
+    """The number of failures, then the number of each reason."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(failures.items()))
+    return f"{failures.total()} ({reasons}{more})" if reasons else str(failures.total())

@@ -95,7 +95,7 @@ VECTOR_OPTIONS = (
 TEXTS_OPTION = _option("texts", Choice(names=TEXTS), "none", "also embed these texts")
 PROMPT_OPTION = _option(
     "prompt",
-    Text(check=_prompt_problem, wrong=("no place", "{} and {}")),
+    Text(check=_prompt_problem),
     DEFAULT_PROMPT,
     "sentence around a label's name",
 )

@@ -41,7 +41,7 @@ def _target_problem(text: str) -> str | None:
 OPTIONS = (
     Option(
         "target",
-        Text(metavar="{label,attribute:NAME}", check=_target_problem, wrong=("class", _ATTRIBUTE)),
+        Text(metavar="{label,attribute:NAME}", check=_target_problem),
         "label",
         "what the classifier learns",
     ),

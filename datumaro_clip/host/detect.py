@@ -9,7 +9,7 @@ from typing import Any
 
 from datumaro.components.dataset_base import DatasetItem
 
-from datumaro_clip.curate.finder import Finder
+from datumaro_clip.curate.finder import find_in_items
 from datumaro_clip.curate.objects import DETECTION_OPTIONS, CropOptions, Objects, detection_options, load_detector
 from datumaro_clip.curate.options import Option, Values
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
@@ -72,10 +72,15 @@ class ClipDetect(DeclaredTransform):
         assert detector is not None
         numbers = class_numbers(classes, detector.labels)
         warned = False
-        finder = Finder(self._objects, self.values.threads, self.values.on_error)
         items = (neutral(item, classes) for item in self._extractor)
-        for found in finder.run(items, len(self._extractor)):
-            if found.detected and not warned:
+        for item, detected in find_in_items(
+            items,
+            self._objects,
+            threads=self.values.threads,
+            on_error=self.values.on_error,
+            total=len(self._extractor),
+        ):
+            if detected and not warned:
                 log.warning("These formats drop the boxes' score: %s", ", ".join(DROP_SCORE))
                 warned = True
-            yield with_objects(found.item.origin, None, found.detected, detector.fingerprint, numbers)
+            yield with_objects(item.origin, None, detected, detector.fingerprint, numbers)
