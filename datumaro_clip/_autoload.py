@@ -180,7 +180,7 @@ def _widen_merged_masks(module: "Any") -> None:
 
 def _spare_others(module: "Any") -> None:
     """Let a picture that is a link out of its dataset's folder be its own failure, where a command of ours reads."""
-    from datumaro_clip.host.links import sparing_others
+    from datumaro_clip.host.repairs import sparing_others
 
     module.join_within_base = sparing_others(module.join_within_base)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datumaro_clip.host.requirements import require_libraries
+from datumaro_clip.host.registration import require_libraries
 
 require_libraries("yaml")
 

@@ -16,8 +16,8 @@ from datumaro.components.media import Image, MediaElement, PointCloud, TableRow
 from format_samples import EXPORT_OPTIONS, EXPORTERS, IMPORTERS, write_sample
 
 import datumaro_clip
-from datumaro_clip.host.carried_vectors import attach
-from datumaro_clip.host.images import image_request
+from datumaro_clip.host.embedding import attach
+from datumaro_clip.host.items import image_request
 from datumaro_clip.store import kind_names
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding

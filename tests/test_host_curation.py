@@ -24,7 +24,7 @@ from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, OptionError
 from datumaro_clip.host.apply import Replay
-from datumaro_clip.host.carried_vectors import attach
+from datumaro_clip.host.embedding import attach
 from datumaro_clip.host.transform import (
     ClipAlign,
     ClipClassify,

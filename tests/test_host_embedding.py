@@ -18,7 +18,7 @@ from embeddings import with_embeddings
 from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import ImageError, InvalidVectorError, OptionError, SpaceMismatchError, TextError
-from datumaro_clip.host.carried_vectors import attach
+from datumaro_clip.host.embedding import attach
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 

@@ -15,7 +15,7 @@ from datumaro.components.media import Image
 from stored_datasets import SPACE, make_dataset, read, stored, vector
 
 from datumaro_clip.errors import InvalidVectorError, SpaceMismatchError, StoreCorruptError
-from datumaro_clip.host.carried_vectors import box_of
+from datumaro_clip.host.objects import box_of
 from datumaro_clip.store import ArchiveMember, ObjectVector, Record, append_to_store, open_store
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ItemKey, ObjectEmbedding
 

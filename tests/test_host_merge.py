@@ -28,9 +28,9 @@ from datumaro_clip import cli
 from datumaro_clip.curate.mapping import NameMapping
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.items import label_names
-from datumaro_clip.host.label_names import FORMER, instances_of
-from datumaro_clip.host.labels import ClipLabels
-from datumaro_clip.host.merge import SOURCES, Named, merge
+from datumaro_clip.host.labels import FORMER, ClipLabels, instances_of
+from datumaro_clip.host.merge import SOURCES, merge
+from datumaro_clip.host.sources import Named
 
 HEAD = "format: datumaro-clip mapping\nversion: 1\nlabels:\n"
 

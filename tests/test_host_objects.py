@@ -23,9 +23,8 @@ from hypothesis import strategies as st
 from datumaro_clip.cli import main
 from datumaro_clip.curate import run_model
 from datumaro_clip.errors import ImageError, OptionError, SpaceMismatchError
-from datumaro_clip.host.carried_vectors import object_vector
 from datumaro_clip.host.integrity import ClipIntegrityValidator
-from datumaro_clip.host.objects import objects_of
+from datumaro_clip.host.objects import object_vector, objects_of
 from datumaro_clip.store import open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ObjectEmbedding

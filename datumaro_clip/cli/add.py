@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Add, with vectors of objects where the store has some, and say what was added, changed and left."""
-    from datumaro_clip.host.adding import add_to_store
     from datumaro_clip.host.sources import open_dataset
+    from datumaro_clip.host.storing import add_to_store
 
     with open_store(args.store) as reader:
         has_objects = reader.object_count > 0

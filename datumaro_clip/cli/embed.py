@@ -32,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Embed and store; print ids, shapes and norms."""
-    from datumaro_clip.host.adding import embed_to_store
     from datumaro_clip.host.sources import open_dataset
+    from datumaro_clip.host.storing import embed_to_store
 
     values = as_objects_need(vars(args))
     embed_to_store(

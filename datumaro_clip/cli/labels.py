@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.curate.run_model import RunModel
     from datumaro_clip.curate.synonyms import propose
     from datumaro_clip.curate.vector_options import EmbeddingOptions
-    from datumaro_clip.host.label_evidence import label_source, name_vectors
-    from datumaro_clip.host.merge import open_named
+    from datumaro_clip.host.labels import label_source, name_vectors
+    from datumaro_clip.host.sources import open_named
 
     if args.crops and not args.model:
         raise OptionError("--crops needs --model NAME")

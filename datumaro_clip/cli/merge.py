@@ -30,7 +30,8 @@ def run(args: argparse.Namespace) -> int:
     """Merge, write, and print what was done."""
     from datumaro_clip.curate.mapping import read_mapping
     from datumaro_clip.host.losses import write
-    from datumaro_clip.host.merge import merge, open_named
+    from datumaro_clip.host.merge import merge
+    from datumaro_clip.host.sources import open_named
     from datumaro_clip.host.unfinished import filling
 
     with filling(args.output_dir, vars(args)):
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         lost = write(merged, args.output_dir, args.format, save_media=args.save_media)
     lost.tell()
     if args.report:
-        write_text(args.report, json.dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n")
+        write_text(args.report, json.dumps(vars(report), ensure_ascii=False, indent=1) + "\n")
     for title, lines in (("one item", report.joined), ("renamed", report.renamed), ("conflict", report.conflicts)):
         for line in lines[:_SHOWN]:
             say(f"{title}: {line}")

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Remove, and say how many went; 1 where lines of the file name no item."""
-    from datumaro_clip.host.adding import remove_from_store
+    from datumaro_clip.host.storing import remove_from_store
 
     removed, unknown = remove_from_store(
         args.store, read_exceptions(args.ids or args.kept), others=args.kept is not None

@@ -18,7 +18,7 @@ from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
-from datumaro_clip.host.formats.base import stored_items
+from datumaro_clip.host.formats import stored_items
 from datumaro_clip.index import Filter, open_index
 from datumaro_clip.report import write_report
 from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item_vector, require_subsets, search_objects

@@ -20,9 +20,9 @@ from datumaro_clip.distributed.places import Place
 from datumaro_clip.distributed.plan import Plan, read_keys
 from datumaro_clip.distributed.records import BEAT_SECONDS, DONE, Record, Records, State, worker_name
 from datumaro_clip.errors import PlanError, SpaceMismatchError, with_cure
-from datumaro_clip.host.adding import embed_to_store
 from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset
+from datumaro_clip.host.storing import embed_to_store
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.vectors import ItemKey

@@ -10,21 +10,21 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.finder import find_in_items
-from datumaro_clip.curate.objects import DETECTION_OPTIONS, CropOptions, Objects, detection_options, load_detector
+from datumaro_clip.curate.objects import DETECTION_OPTIONS, Objects, wanted_objects
 from datumaro_clip.curate.options import Option, Values
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.declared import DeclaredTransform
 from datumaro_clip.host.embedding import with_detected_labels
 from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.objects import class_numbers, with_objects
+from datumaro_clip.host.transform import DeclaredTransform
 
 log = logging.getLogger(__name__)
 
 _SHARED = ("device", "threads", "on-error")
 OPTIONS = (*DETECTION_OPTIONS, *(option for option in VECTOR_OPTIONS if option.name in _SHARED))
 
-#: Datumaro's formats that keep boxes but not their attribute ``score``.
+#: Formats of Datumaro's that keep boxes, but not their attribute ``score``.
 DROP_SCORE = ("cvat", "icdar_text_localization", "mot_seq_gt", "vgg_face2", "wider_face", "yolo", "yolo_ultralytics")
 
 
@@ -43,7 +43,7 @@ class ClipDetect(DeclaredTransform):
 
     @classmethod
     def options(cls) -> Sequence[Option]:
-        """The detector's, and some of the common ones."""
+        """Return the detector's options, and some of the common ones."""
         return OPTIONS
 
     @classmethod
@@ -58,12 +58,12 @@ class ClipDetect(DeclaredTransform):
 
     @cached_property
     def _objects(self) -> Objects:
-        detector = load_detector(self.values.detector, self.values.device)
-        detector.indices_of(self.values.classes)
-        return Objects(CropOptions(), detector, detection_options(vars(self.values)))
+        objects = wanted_objects({**vars(self.values), "objects": True})
+        assert objects is not None
+        return objects
 
     def categories(self) -> Any:
-        """The dataset's categories, with the detector's classes that they lacked."""
+        """Return the dataset's categories, with the classes added that the detector may find."""
         return with_detected_labels(self._extractor.categories(), self._objects)
 
     def __iter__(self) -> Iterator[DatasetItem]:

@@ -16,13 +16,11 @@ from datumaro_clip.curate.objects import EMBEDDED_OPTIONS, Objects, as_objects_n
 from datumaro_clip.curate.options import Choice, File, Option, Text, Values
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
-from datumaro_clip.host.carried_vectors import attach
 from datumaro_clip.host.codec.items import describe_dataset
-from datumaro_clip.host.declared import DeclaredTransform
-from datumaro_clip.host.embedding import Embedder, ItemEmbedding, with_detected_labels
-from datumaro_clip.host.items import label_names
+from datumaro_clip.host.embedding import Embedder, attach, with_detected_labels
 from datumaro_clip.host.precomputed import PrecomputedVectors
-from datumaro_clip.host.storing import ItemStorer, MediaOptions, provenance_of, refuse_another_size
+from datumaro_clip.host.storing import ItemStorer, provenance_of, refuse_another_size
+from datumaro_clip.host.transform import DeclaredTransform
 from datumaro_clip.store import create_store, kind_names
 
 log = logging.getLogger(__name__)
@@ -48,7 +46,7 @@ class ClipEmbed(DeclaredTransform):
 
     @classmethod
     def options(cls) -> Sequence[Option]:
-        """The common ones, those of objects, and two groups; the kinds of store are those that are installed."""
+        """Return the table: the common options, those of objects, of the store, and of vectors computed elsewhere."""
         store, elsewhere = partial(Option, group="store"), partial(Option, group="vectors computed elsewhere")
         return (
             *EMBEDDED_OPTIONS,
@@ -61,7 +59,7 @@ class ClipEmbed(DeclaredTransform):
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Values:
-        """Check what was given by keyword, and what goes together."""
+        """Check what was given by keyword, one by one and together."""
         values = Values(**as_objects_need(vars(super().read(given))))
         if (values.vectors is None) != (values.keys is None):
             raise OptionError("--vectors and --keys go together: the vectors, and which items they belong to")
@@ -73,33 +71,31 @@ class ClipEmbed(DeclaredTransform):
 
     @cached_property
     def _objects(self) -> Objects | None:
-        """Whose vectors are wanted beside the pictures'; the detector, if there is one, is loaded."""
+        """The objects to embed beside the pictures; a detector is loaded on first use."""
         return wanted_objects(vars(self.values))
 
     def categories(self) -> Any:
-        """The dataset's categories, with the classes of the detector, if there is one, that they lacked."""
+        """Return the dataset's categories, with the classes added that a detector may find."""
         return with_detected_labels(self._extractor.categories(), self._objects)
 
     def __iter__(self) -> Iterator[DatasetItem]:
         embedder = Embedder(EmbeddingOptions.among(vars(self.values)), self.categories(), objects=self._objects)
+        values, source = self.values, self._extractor
+        if values.vectors is not None:
+            vectors = PrecomputedVectors(Path(values.vectors), Path(values.keys), values.space or "")
+            results = vectors.attached(source, values.on_error)
+        else:
+            # Of another transform, asking for the length may cost a pass over it.
+            results = embedder.run(source, None if isinstance(source, Transform) else len(source))
         with self._storer() as storer:
-            for found in self._found(embedder):
+            for found in results:
                 if storer is not None:
                     storer.add(found, provenance_of(found, embedder))
                 yield found.item if found.embedding is None else attach(found.item, found.embedding)
 
-    def _found(self, embedder: Embedder) -> Iterator[ItemEmbedding]:
-        values = self.values
-        if values.vectors is not None:
-            vectors = PrecomputedVectors(Path(values.vectors), Path(values.keys), values.space or "")
-            return vectors.attached(self._extractor, values.on_error)
-        # To count what another transform gives may cost a pass over it.
-        total = None if isinstance(self._extractor, Transform) else len(self._extractor)
-        return embedder.run(self._extractor, total)
-
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
-        """What adds items to the store; the store appears when the last item is in it, and is not written again."""
+        """Open the store, which appears when the block ends, and is not written again; None where there is none."""
         values, source, categories = self.values, self._extractor, self.categories()
         if values.store is None or self._stored:
             yield None
@@ -108,7 +104,7 @@ class ClipEmbed(DeclaredTransform):
         if not values.recompute and not isinstance(source, Transform):
             refuse_another_size(Path(values.store), len(source), values.on_error)
         with create_store(values.store, values.store_format, header, overwrite=values.recompute, repeat=True) as writer:
-            storer = ItemStorer(writer, MediaOptions(), label_names(categories))
+            storer = ItemStorer(writer, categories)
             yield storer
             storer.report()
         self._stored = True

@@ -13,10 +13,17 @@ from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.host.items import label_names, neutral, with_labels
-from datumaro_clip.host.objects import class_numbers, missing_labels, with_objects
+from datumaro_clip.host.objects import class_numbers, with_objects
+from datumaro_clip.objects.detector import same_name
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 #: An item of Datumaro's with what is known of its vectors.
 ItemEmbedding = embedder.ItemEmbedding[DatasetItem]
+
+
+def attach(item: DatasetItem, embedding: Embedding) -> DatasetItem:
+    """Return a copy of an item that carries a vector in its attribute ``clip_embedding``."""
+    return item.wrap(attributes={**item.attributes, EMBEDDING_ATTRIBUTE: embedding})
 
 
 class Embedder:
@@ -30,7 +37,7 @@ class Embedder:
     model : RunModel, optional
         The run's model, where it has other work too; else a new one.
     objects : Objects, optional
-        Whose vectors are wanted beside the pictures'; the items then carry them, and the boxes that were found.
+        The objects to embed beside the pictures; the items then carry their vectors, and the boxes that were found.
     """
 
     def __init__(
@@ -59,7 +66,10 @@ class Embedder:
 
 
 def with_detected_labels(categories: Any, objects: Objects | None) -> Any:
-    """A dataset's categories, with the classes of the detector, if there is one, that they lack."""
+    """Return a dataset's categories, with the labels added that the detector may give and that no class is called."""
     if objects is None or objects.detector is None:
         return categories
-    return with_labels(categories, missing_labels(label_names(categories), objects))
+    labels = objects.detector.labels
+    wanted = objects.detector.indices_of(objects.detection.classes) or range(len(labels))
+    known = {same_name(name) for name in label_names(categories)}
+    return with_labels(categories, [labels[index] for index in wanted if same_name(labels[index]) not in known])

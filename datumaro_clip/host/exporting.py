@@ -1,4 +1,4 @@
-"""From a dataset to a store, and from a store's items to a dataset of any of Datumaro's formats."""
+"""Writes a dataset to a store in the cache, and items of a store in any of Datumaro's formats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datumaro.components.environment import DEFAULT_ENVIRONMENT
 
 from datumaro_clip.host.causes import told_as_option_errors
 from datumaro_clip.host.items import key_of
-from datumaro_clip.host.losses import write
+from datumaro_clip.host.losses import with_items, write
 from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.manifest import find_kind
 from datumaro_clip.system.files import cache_root, safe_file_name
@@ -19,7 +19,7 @@ from datumaro_clip.vectors import ItemKey
 
 
 def export_formats() -> list[str]:
-    """The names of all formats that Datumaro writes here, ours included."""
+    """Return the names of all formats that Datumaro writes here, ours included."""
     return sorted(DEFAULT_ENVIRONMENT.exporters)
 
 
@@ -37,11 +37,8 @@ def export_items(store: Path, keys: Collection[ItemKey], format: str, path: Path
     """
     stored = Dataset.import_from(str(store), find_kind(store))
     wanted = frozenset(keys)
-    chosen = [item for item in stored if key_of(item) in wanted]
-    some = Dataset.from_iterable(
-        chosen, infos=stored.infos(), categories=stored.categories(), media_type=stored.media_type()
-    )
-    write(some, path, format, save_media=True).tell()
+    chosen = with_items(stored, [item for item in stored if key_of(item) in wanted])
+    write(chosen, path, format, save_media=True).tell()
 
 
 def store_dataset(spec: str, model: str | None = None) -> Path:

@@ -1,4 +1,7 @@
-"""What a format does not keep of a dataset: a few items that show all its kinds are written so, and read again."""
+"""Finds what a format does not keep of a dataset.
+
+A few items that have all kinds of annotations and attributes are written in the format, and read again.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +26,8 @@ log = logging.getLogger(__name__)
 
 #: A type of annotations or ``item``, and an attribute of it; an empty one is the annotation itself.
 Kind = tuple[str, str]
-_ITEM = "item"
-# A store and the cache have the vectors; COCO numbers pictures by ``id``, which is a source's own.
-_UNTOLD = frozenset({EMBEDDING_ATTRIBUTE, "id"})
+# Not counted: a store and the cache have the vectors; COCO numbers pictures by ``id``, which is a source's own.
+_NOT_COUNTED = frozenset({EMBEDDING_ATTRIBUTE, "id"})
 # Outlines come back as either.
 _SAME = {"mask": "polygon", "polygon": "mask"}
 
@@ -48,8 +50,9 @@ class Losses:
     problem: str = ""
 
     def __str__(self) -> str:
-        kinds = ", ".join(f"{_told(kind)} {count}" for kind, count in self.counts.items())
-        return f"{self.counts.total()} annotations and attributes ({kinds})" if self.counts else "nothing"
+        kinds = ((f"{name} of {kind}" if name else kind, count) for (kind, name), count in self.counts.items())
+        told = ", ".join(f"{kind} {count}" for kind, count in kinds)
+        return f"{self.counts.total()} annotations and attributes ({told})" if self.counts else "nothing"
 
     @property
     def in_short(self) -> str:
@@ -57,7 +60,7 @@ class Losses:
         return f"; {self.counts.total()} annotations and attributes lost" if self.counts else ""
 
     def tell(self, place: str = "") -> None:
-        """Warn of them, with what keeps them; ``place`` says where ``-f`` goes."""
+        """Warn of them, and name formats that keep them; ``place`` says where ``-f`` goes."""
         if self.problem:
             notice(log, "Not known what %s keeps of this: %s", self.format, self.problem)
         elif self.counts:
@@ -66,14 +69,14 @@ class Losses:
 
 
 def write(dataset: Dataset, path: Path, format: str, **options: Any) -> Losses:
-    """Export a dataset; what the format does not keep of it."""
+    """Export a dataset; return what the format does not keep of it."""
     dataset.export(str(path), format, **options)
     return losses_of(dataset, format, options)
 
 
 @contextmanager
 def telling_losses(place: str = "") -> Iterator[None]:
-    """Around a command of Datumaro's: what its exports lose is its last line, where it ends well.
+    """Around a command of Datumaro's: if it ends well, warn at its end of what its exports lose.
 
     ``place`` says where the command takes ``-f``.
     """
@@ -93,7 +96,7 @@ def telling_losses(place: str = "") -> Iterator[None]:
 
 
 def losses_of(dataset: Dataset, format: str, options: Mapping[str, Any]) -> Losses:
-    """What a format does not keep of a dataset.
+    """Find what a format does not keep of a dataset.
 
     Parameters
     ----------
@@ -116,60 +119,51 @@ def losses_of(dataset: Dataset, format: str, options: Mapping[str, Any]) -> Loss
         counts.update(kinds)
     if not counts:
         return Losses(format)
-    sent = _counted(samples)
+    sent = Counter(kind for item in samples for kind in _kinds(item))
     try:
-        found = _counted(_written_and_read(dataset, samples, format, options))
+        found = Counter(kind for item in _written_and_read(dataset, samples, format, options) for kind in _kinds(item))
     except Exception as exc:  # Of whatever plugin writes or reads the format.
         return Losses(format, problem=f"a few items in it cannot be read again ({in_one_line(exc)})")
-    lost = [kind for kind in counts if not _is_kept(kind, sent, found)]
-    # An annotation takes its attributes along.
-    return Losses(format, Counter({kind: counts[kind] for kind in lost if not (kind[1] and (kind[0], "") in lost)}))
+    lost: Counter[Kind] = Counter()
+    for (kind, name), count in counts.items():
+        as_other = (_SAME.get(kind, ""), name)
+        if not found[kind, name] and found[as_other] <= sent[as_other]:
+            lost[kind, name] = count
+    # An attribute is lost with its annotation, and not counted beside it.
+    return Losses(format, Counter({kind: n for kind, n in lost.items() if not (kind[1] and (kind[0], "") in lost)}))
 
 
 def _written_and_read(
     dataset: Dataset, samples: list[DatasetItem], format: str, options: Mapping[str, Any]
 ) -> list[DatasetItem]:
-    """Items as they come back from a format."""
-    some = Dataset.from_iterable(
-        samples,
-        infos=dataset.infos(),
-        categories=dataset.categories(),
-        media_type=dataset.media_type(),
-        env=dataset.env,
-    )
-    with _silence(), tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
-        # Without their pictures, many formats cannot be read.
-        some.export(folder, format, **{**options, "save_media": True})
-        # A format that is only written may be read as another.
-        return list(Dataset.import_from(folder, format if format in dataset.env.importers else None, env=dataset.env))
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Let nothing be logged; Datumaro's importers set what ``logging.disable`` says."""
+    """Return items as they come back from a format; nothing is logged meanwhile."""
+    some = with_items(dataset, samples)
+    # Datumaro's importers set what ``logging.disable`` says.
     handlers, logging.root.handlers = logging.root.handlers, [logging.NullHandler()]
     try:
-        yield
+        with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
+            # Without their pictures, many formats cannot be read.
+            some.export(folder, format, **{**options, "save_media": True})
+            # A format that is only written may be read as another.
+            read_as = format if format in dataset.env.importers else None
+            return list(Dataset.import_from(folder, read_as, env=dataset.env))
     finally:
         logging.root.handlers = handlers
 
 
 def _kinds(item: DatasetItem) -> Iterator[Kind]:
-    yield from ((_ITEM, name) for name in item.attributes if name not in _UNTOLD)
+    yield from (("item", name) for name in item.attributes if name not in _NOT_COUNTED)
     for note in item.annotations:
         yield note.type.name, ""
-        yield from ((note.type.name, name) for name in note.attributes if name not in _UNTOLD)
+        yield from ((note.type.name, name) for name in note.attributes if name not in _NOT_COUNTED)
 
 
-def _counted(items: Iterable[DatasetItem]) -> Counter[Kind]:
-    return Counter(kind for item in items for kind in _kinds(item))
-
-
-def _is_kept(kind: Kind, sent: Counter[Kind], found: Counter[Kind]) -> bool:
-    """Whether a kind comes back, as it is or as what it may be turned into."""
-    other = (_SAME.get(kind[0], ""), kind[1])
-    return found[kind] > 0 or found[other] > sent[other]
-
-
-def _told(kind: Kind) -> str:
-    return f"{kind[1]} of {kind[0]}" if kind[1] else kind[0]
+def with_items(dataset: Dataset, items: Iterable[DatasetItem]) -> Dataset:
+    """Return a dataset with the description of another, and these of its items."""
+    return Dataset.from_iterable(
+        items,
+        infos=dataset.infos(),
+        categories=dataset.categories(),
+        media_type=dataset.media_type(),
+        env=dataset.env,
+    )

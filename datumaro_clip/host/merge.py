@@ -1,4 +1,4 @@
-"""Several datasets as one: pictures that are the same become one item, names that mean the same one label."""
+"""Merges datasets: pictures that are the same become one item, names that mean the same become one label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from datumaro.components.annotation import Annotation, AnnotationType, Caption, LabelCategories
@@ -16,12 +15,11 @@ from datumaro.components.media import Image
 
 from datumaro_clip.curate.mapping import NameMapping
 from datumaro_clip.curate.split import copy_groups
-from datumaro_clip.curate.synonyms import COINCIDENT, LabelledBox, iou, matched
+from datumaro_clip.curate.synonyms import COINCIDENT, iou, matched
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.items import key_of, label_names, neutral
-from datumaro_clip.host.label_names import FORMER, Renaming, instances_of, without_doubles
-from datumaro_clip.host.labels import require_known, set_parents
-from datumaro_clip.host.sources import open_dataset
+from datumaro_clip.host.labels import FORMER, Renaming, instances_of, require_known, set_parents, without_doubles
+from datumaro_clip.host.sources import Named
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +27,9 @@ log = logging.getLogger(__name__)
 SOURCES = "clip_sources"
 
 
-class Named(NamedTuple):
-    """A dataset, and what to call it."""
-
-    name: str
-    dataset: Dataset
-
-
 @dataclass
 class MergeReport:
-    """What merging did.
+    """Counts and lists of what merging did; ``vars`` of it are JSON values.
 
     Attributes
     ----------
@@ -52,23 +43,6 @@ class MergeReport:
     joined: list[str] = field(default_factory=list)
     renamed: list[str] = field(default_factory=list)
     conflicts: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        told = {"joined": self.joined, "renamed": self.renamed, "conflicts": self.conflicts}
-        return {"counts": dict(self.counts), **told}
-
-
-def open_named(specs: Sequence[str]) -> list[Named]:
-    """Datasets of ``PATH:FORMAT`` or ``PATH``, each called after its path's end, equal ones with a mark."""
-    found: list[Named] = []
-    for spec in specs:
-        dataset = open_dataset(spec)
-        name = Path(dataset.data_path).name or "dataset"
-        while name in {each.name for each in found}:
-            name += "'"
-        found.append(Named(name, dataset))
-    return found
 
 
 def merge(
@@ -104,34 +78,39 @@ def merge(
 
 
 class _Part(NamedTuple):
-    """An item and the number of its source."""
+    """An item, its source's name, and the renaming of its source's labels, of which each source has its own."""
 
-    source: int
+    source: str
+    renaming: Renaming
     item: DatasetItem
 
 
 class _Merging:
     def __init__(self, sources: Sequence[Named], mapping: NameMapping, near: bool, subset_of: str | None) -> None:
-        self._sources, self._mapping, self._near, self._subset_of = sources, mapping, near, subset_of
+        self._mapping, self._near, self._subset_of = mapping, near, subset_of
+        self._sources = sources
         self._labels = LabelCategories()
         self._renamings = [Renaming(source.dataset.categories(), mapping.renames, self._labels) for source in sources]
         set_parents(self._labels, mapping)
-        self.report = MergeReport()
+        self._taken: set[tuple[str, str]] = set()
+        self._report = MergeReport()
 
     def run(self) -> tuple[Dataset, MergeReport]:
-        parts = [_Part(number, item) for number, source in enumerate(self._sources) for item in source.dataset]
-        classes = [label_names(source.dataset.categories()) for source in self._sources]
-        groups = copy_groups([neutral(part.item, classes[part.source]) for part in parts], near=self._near)
-        taken: set[tuple[str, str]] = set()
-        items = [self._item(cluster, taken) for cluster in _clusters(parts, groups.tolist())]
-        self.report.counts["items"] = len(items)
-        self.report.counts["items in the sources"] = len(parts)
+        parts, items = [], []
+        for source, renaming in zip(self._sources, self._renamings, strict=True):
+            classes = label_names(source.dataset.categories())
+            for item in source.dataset:
+                parts.append(_Part(source.name, renaming, item))
+                items.append(neutral(item, classes))
+        groups = copy_groups(items, near=self._near).tolist()
+        merged = [self._item(cluster) for cluster in _clusters(parts, groups)]
+        self._report.counts["items"] = len(merged)
+        self._report.counts["items in the sources"] = len(parts)
         infos = {"clip_labels": self._mapping.record()} if self._mapping.sha256 else {}
-        merged = Dataset.from_iterable(items, infos, self._categories(), media_type=Image)
-        return merged, self.report
+        return Dataset.from_iterable(merged, infos, self._categories(), media_type=Image), self._report
 
     def _categories(self) -> dict[Any, Any]:
-        """All categories: of one label's colours and skeletons, those of the first source that has any."""
+        """Return all categories; a label's colour and skeleton are those of the first source that has one."""
         told: dict[Any, Any] = {}
         for renaming in self._renamings:
             for kind, value in renaming.categories().items():
@@ -143,89 +122,80 @@ class _Merging:
                     told.setdefault(kind, value)
         return told
 
-    def _item(self, cluster: list[_Part], taken: set[tuple[str, str]]) -> DatasetItem:
+    def _item(self, cluster: list[_Part]) -> DatasetItem:
         first = cluster[0]
-        owner = next((part for part in cluster if self._sources[part.source].name == self._subset_of), first)
+        owner = next((part for part in cluster if part.source == self._subset_of), first)
         subset, identifier = str(owner.item.subset), str(first.item.id)
-        if (identifier, subset) in taken:
-            suffixed = f"{identifier}-{self._sources[first.source].name}"
-            while (suffixed, subset) in taken:
+        if (identifier, subset) in self._taken:
+            suffixed = f"{identifier}-{first.source}"
+            while (suffixed, subset) in self._taken:
                 suffixed += "'"
-            self.report.renamed.append(f"{identifier}@{subset} of {self._sources[first.source].name} is {suffixed}")
+            self._report.renamed.append(f"{identifier}@{subset} of {first.source} is {suffixed}")
             identifier = suffixed
-        taken.add((identifier, subset))
-        told = ", ".join(f"{self._sources[part.source].name}:{key_of(part.item)}" for part in cluster)
+        self._taken.add((identifier, subset))
+        told = ", ".join(f"{part.source}:{key_of(part.item)}" for part in cluster)
         attributes: dict[str, Any] = {}
         for part in reversed(cluster):
             # Numbers by which COCO knows pictures are a source's own.
             attributes.update({name: value for name, value in part.item.attributes.items() if name != "id"})
         if len(cluster) > 1:
-            self.report.joined.append(f"{identifier}@{subset}: {told}")
+            self._report.joined.append(f"{identifier}@{subset}: {told}")
         notes = self._annotations(cluster, f"{identifier}@{subset}")
         return first.item.wrap(
             id=identifier, subset=subset, annotations=notes, attributes={**attributes, SOURCES: told}
         )
 
     def _annotations(self, cluster: list[_Part], name: str) -> list[Annotation]:
-        """Those of the first part, and what the others have beyond it; ids are given anew by who writes them."""
+        """Return those of the first part, and what the others have beyond them; whoever writes them gives new ids."""
         names = [label.name for label in self._labels.items]
         kept: list[Annotation] = []
         for part in cluster:
-            renaming = self._renamings[part.source]
             group = max((note.group for note in kept), default=0)
             notes = without_doubles(
                 [
-                    renaming.annotation(note, id=0, group=note.group + group if note.group else 0)
+                    part.renaming.annotation(note, id=0, group=note.group + group if note.group else 0)
                     for note in part.item.annotations
                 ]
             )
-            self.report.counts["things in the sources"] += len(instances_of(notes, names))
+            self._report.counts["things in the sources"] += len(instances_of(notes, names))
             kept += self._beyond(kept, notes, names, name)
-        self.report.counts["things"] += len(instances_of(kept, names))
+        self._report.counts["things"] += len(instances_of(kept, names))
         return kept
 
     def _beyond(self, kept: list[Annotation], notes: list[Annotation], names: list[str], name: str) -> list[Annotation]:
-        """The annotations that are not there yet: a thing is there if one of its label is in its place."""
+        """Return the annotations that are not there yet: a thing is there if one of its label is in its place."""
         if not kept:
             return notes
-        have, new = instances_of(kept, names), instances_of(notes, names)
-        places = [each.box for each in have]
-        same = {id(right) for _, right in matched(places, [each.box for each in new], same_label=True)}
-        gone = {id(note) for each in new if id(each.box) in same for note in each.annotations}
-        for each in new:
-            if id(each.box) not in same:
-                self._tell_conflict(each.box, places, name)
-        shapes = {id(note) for each in new for note in each.annotations}
+        places, things = [each.box for each in instances_of(kept, names)], instances_of(notes, names)
+        same = {id(right) for _, right in matched(places, [each.box for each in things], same_label=True)}
+        is_there: dict[int, bool] = {}
+        for thing in things:
+            is_there.update((id(note), id(thing.box) in same) for note in thing.annotations)
+            box, label = thing.box
+            others = {one.label for one in places if one.label != label and iou(one.box, box) >= COINCIDENT}
+            if others and id(thing.box) not in same:
+                self._report.conflicts.append(f"{name}: {' or '.join(sorted(others))} is {label} elsewhere")
         said = {_content(note) for note in kept}
-        return [
-            note
-            for note in notes
-            if (id(note) in shapes and id(note) not in gone) or (id(note) not in shapes and _content(note) not in said)
-        ]
-
-    def _tell_conflict(self, box: LabelledBox, places: Sequence[LabelledBox], name: str) -> None:
-        others = {other.label for other in places if other.label != box.label and iou(other.box, box.box) >= COINCIDENT}
-        if others:
-            self.report.conflicts.append(f"{name}: {' or '.join(sorted(others))} is {box.label} elsewhere")
+        return [note for note in notes if not (is_there[id(note)] if id(note) in is_there else _content(note) in said)]
 
 
 def _clusters(parts: Sequence[_Part], groups: Sequence[int]) -> list[list[_Part]]:
-    """Parts of one picture, one of each source at most, in the order of their first ones."""
+    """Return the parts of each picture, one of each source at most, in the order of their first ones."""
     found: list[list[_Part]] = []
     by_group: dict[int, list[list[_Part]]] = {}
     for part, group in zip(parts, groups, strict=True):
-        open_ones = by_group.setdefault(group, [])
-        cluster = next((each for each in open_ones if part.source not in {one.source for one in each}), None)
+        own = by_group.setdefault(group, [])
+        cluster = next((each for each in own if all(part.renaming is not one.renaming for one in each)), None)
         if cluster is None:
             cluster = []
-            open_ones.append(cluster)
+            own.append(cluster)
             found.append(cluster)
         cluster.append(part)
     return found
 
 
 def _content(note: Any) -> str:
-    """What an annotation without a place says."""
+    """Return what an annotation without a place says, as text."""
     if isinstance(note, Caption):
         return f"caption {note.caption}"
     attributes = {key: value for key, value in note.attributes.items() if key != FORMER}

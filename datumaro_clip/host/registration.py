@@ -1,18 +1,29 @@
-"""Making the plugins known to a Datumaro environment."""
+"""Makes the plugins known to a Datumaro environment."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 from datumaro.components.environment import DEFAULT_ENVIRONMENT, Environment
 from datumaro.components.lazy_plugin import get_lazy_plugin
 
-from datumaro_clip.host.specs import PLUGINS, PluginSpec, store_plugins
+from datumaro_clip.errors import MissingDependencyError
+from datumaro_clip.host.specs import PLUGINS, store_plugins
 
 
 def lazy_plugins() -> list[Any]:
-    """Every plugin of this package, in the lazy form in which Datumaro keeps its own."""
-    return [_lazy_plugin(spec) for spec in (*PLUGINS, *store_plugins())]
+    """Return every plugin of this package, in the lazy form in which Datumaro keeps its own."""
+    return [
+        get_lazy_plugin(
+            spec.import_path,
+            spec.name,
+            spec.kind,
+            [],
+            {"file_extensions": list(spec.file_extensions)} if spec.kind == "Importer" else {},
+        )
+        for spec in (*PLUGINS, *store_plugins())
+    ]
 
 
 def register(env: Environment | None = None) -> Environment:
@@ -35,6 +46,17 @@ def register(env: Environment | None = None) -> Environment:
     return env
 
 
-def _lazy_plugin(spec: PluginSpec) -> Any:
-    metadata = {"file_extensions": list(spec.file_extensions)} if spec.kind == "Importer" else {}
-    return get_lazy_plugin(spec.import_path, spec.name, spec.kind, [], metadata)
+def require_libraries(*names: str) -> None:
+    """Raise unless each library can be imported.
+
+    Datumaro's scan of a plugin directory logs a ``ModuleNotFoundError`` at debug level only; any other error is a
+    warning that is seen.
+
+    Raises
+    ------
+    MissingDependencyError
+        Naming the first library that is missing.
+    """
+    for name in names:
+        if find_spec(name) is None:
+            raise MissingDependencyError(name, None, "this plugin")

@@ -1,14 +1,14 @@
-"""Datasets as a command line names them, and what importers leave of them without a word."""
+"""Opens datasets as a command line names them, and warns of pictures that importers leave out without a word."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datumaro.components.dataset import Dataset
 from datumaro.components.media import TableRow
@@ -16,7 +16,7 @@ from datumaro.util.image import IMAGE_EXTENSIONS, find_images
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.causes import in_one_line
-from datumaro_clip.host.links import one_link_fails_alone
+from datumaro_clip.host.repairs import one_link_fails_alone
 from datumaro_clip.system.notices import notice
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ _FORMAT = re.compile(r"\w+")
 
 
 def split_spec(spec: str) -> tuple[str, str | None]:
-    """The path and the format of ``PATH[:FORMAT]``; a path that exists as it is, colons and all, is a path."""
+    """Return the path and the format of ``PATH[:FORMAT]``; what exists as it is, colons and all, is a path."""
     path, _, name = spec.rpartition(":")
     is_named = bool(path) and bool(_FORMAT.fullmatch(name)) and not Path(spec).exists()
     return (path, name) if is_named else (spec, None)
 
 
 def open_dataset(spec: str) -> Dataset:
-    """The dataset of ``PATH`` or ``PATH:FORMAT``.
+    """Open the dataset of ``PATH`` or ``PATH:FORMAT``.
 
     Raises
     ------
@@ -53,9 +53,28 @@ def open_dataset(spec: str) -> Dataset:
         raise OptionError(f"{spec} cannot be read as a dataset: {in_one_line(exc)}{cure}") from exc
 
 
+class Named(NamedTuple):
+    """A dataset and its name."""
+
+    name: str
+    dataset: Dataset
+
+
+def open_named(specs: Sequence[str]) -> list[Named]:
+    """Open datasets of ``PATH[:FORMAT]``; each is named after its path's end, and equal names get a mark."""
+    found: list[Named] = []
+    for spec in specs:
+        dataset = open_dataset(spec)
+        name = Path(dataset.data_path).name or "dataset"
+        while name in {each.name for each in found}:
+            name += "'"
+        found.append(Named(name, dataset))
+    return found
+
+
 @contextmanager
 def watched_imports() -> Iterator[None]:
-    """Let a command of Datumaro's read its datasets as :func:`open_dataset` does."""
+    """While a command of Datumaro's runs, read its datasets as :func:`open_dataset` does."""
     builtin = Dataset.__dict__["import_from"]
 
     def import_from(cls: type[Dataset], /, path: str, format: str | None = None, **options: Any) -> Dataset:
@@ -69,13 +88,15 @@ def watched_imports() -> Iterator[None]:
 
 
 def _watched(import_from: Callable[..., Dataset], path: str, format: str | None, options: dict[str, Any]) -> Dataset:
-    """A dataset; what it leaves out of a folder, and that a table has no pictures, is told.
+    """Read a dataset; warn of pictures in its folder that it leaves out, and of a table read without pictures.
 
-    A folder of nothing but pictures is ``image_dir``: Datumaro finds that ``imagenet`` fits, too, and would refuse to
-    choose. A picture that is a link out of its folder fails alone.
+    A folder of nothing but pictures is read as ``image_dir``: Datumaro finds that ``imagenet`` fits, too, and would
+    refuse to choose. A picture that is a link out of its folder fails alone.
     """
-    if format is None and _holds_pictures_alone(Path(path)):
-        format = _FOLDERS[0]
+    if format is None and os.path.isdir(path):
+        endings = {entry.suffix.lower() for entry in Path(path).iterdir()}
+        if endings and endings <= _PICTURES:
+            format = _FOLDERS[0]
     with one_link_fails_alone():
         dataset = import_from(path, format, **options)
     if dataset.format in _FOLDERS:
@@ -85,11 +106,6 @@ def _watched(import_from: Callable[..., Dataset], path: str, format: str | None,
         told = "%s is read as a table without pictures; %s:clip_table has those that its columns name"
         notice(log, told, path, path)
     return dataset
-
-
-def _holds_pictures_alone(folder: Path) -> bool:
-    kinds = {entry.suffix.lower() for entry in folder.iterdir()} if folder.is_dir() else set()
-    return bool(kinds) and kinds <= _PICTURES
 
 
 def _tell_pictures_left(root: str, read: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The plugins, as Datumaro's own ``specs.json`` lists its built-in ones; imports none of them."""
+"""Lists the plugins, as Datumaro's own ``specs.json`` lists its built-in ones; imports none of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datumaro_clip.system.entry_points import STORES, offered
 
 
 class PluginSpec(NamedTuple):
-    """Where a plugin's class is, the name it goes by, and its kind."""
+    """Where a plugin's class is, its name, and its kind."""
 
     import_path: str
     name: str
@@ -22,7 +22,7 @@ _TABLE_ENDINGS = (".csv", ".tsv", ".tab", ".txt", ".jsonl", ".ndjson", ".json", 
 
 
 def class_name(plugin: str) -> str:
-    """The name of a plugin's class, as ``ClipAlign`` of ``clip_align``."""
+    """Return the name of a plugin's class, as ``ClipAlign`` of ``clip_align``."""
     return "".join(word.capitalize() for word in plugin.split("_"))
 
 
@@ -43,15 +43,10 @@ PLUGINS = (
 
 
 def store_plugins() -> tuple[PluginSpec, ...]:
-    """Three plugins for each kind of store that is installed, ours and others' alike."""
+    """Return three plugins for each kind of store that is installed, ours and others' alike."""
     roles = (("Base", "DatasetBase", ()), ("Exporter", "Exporter", ()), ("Importer", "Importer", (".json",)))
     return tuple(
-        PluginSpec(f"{_HOST}.formats.{format_class(store, role)}", store, kind, extensions)
+        PluginSpec(f"{_HOST}.formats.{class_name(store)}{role}", store, kind, extensions)
         for store in sorted(offered(STORES))
         for role, kind, extensions in roles
     )
-
-
-def format_class(store: str, role: str) -> str:
-    """The name of the class that is a kind of store's ``Base``, ``Exporter`` or ``Importer``, as ``ClipMmapBase``."""
-    return class_name(store) + role

@@ -11,9 +11,9 @@ from datumaro.components.annotation import Mask
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import ImageError, StoreCorruptError
-from datumaro_clip.host.carried_vectors import box_of, carried_objects, object_vector
 from datumaro_clip.host.codec.items import DatasetDescription, ItemDecoder, attach_vectors
 from datumaro_clip.host.items import label_names
+from datumaro_clip.host.objects import box_of, carried_objects, object_vector
 from datumaro_clip.store import ArchiveMember, ObjectVector, Record, StoreReader
 
 

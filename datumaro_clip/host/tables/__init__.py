@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from datumaro_clip.host.tables.base import ClipTableBase, ClipWebdatasetBase
-from datumaro_clip.host.tables.exporter import ClipTableExporter, ClipWebdatasetExporter
-from datumaro_clip.host.tables.importer import ClipTableImporter, ClipWebdatasetImporter
+from datumaro_clip.host.tables.reading import (
+    ClipTableBase,
+    ClipTableImporter,
+    ClipWebdatasetBase,
+    ClipWebdatasetImporter,
+)
+from datumaro_clip.host.tables.writing import ClipTableExporter, ClipWebdatasetExporter
 
 __all__ = [
     "ClipTableBase",
