@@ -49,5 +49,5 @@ def test_a_shift_is_found_of_a_picture_and_of_its_mirror_image(mirrored: bool) -
 
 def test_a_plain_picture_is_located_nowhere() -> None:
     plain = features(np.zeros((SIDE, SIDE, 3), np.uint8))
-    assert len(plain.places) == 0
+    assert len(plain.keypoints) == 0
     assert locate(plain, plain) is None

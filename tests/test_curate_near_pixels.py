@@ -69,6 +69,6 @@ def test_a_feature_is_where_the_thumbnail_has_it():
     middle = (SIDE - 1) / 2
     y, x = np.mgrid[:SIDE, :SIDE]
     disc = np.clip((8 - np.hypot(x - middle, y - middle)) * 80 + 128, 0, 255).astype(np.uint8)
-    places = features(np.repeat(disc[..., None], 3, axis=2)).places
+    places = features(np.repeat(disc[..., None], 3, axis=2)).keypoints
     assert len(places)
     assert np.abs(places - middle).max() < 0.25

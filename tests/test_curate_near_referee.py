@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -14,12 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
-from datumaro_clip.curate.near import find_near, progress, referee
+from datumaro_clip.curate.near import find_near, referee
 from datumaro_clip.curate.near import threads as near_threads
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.proposals import codes_of
 from datumaro_clip.curate.near.referee import Comparer, Referee
-from datumaro_clip.curate.near.rings import Thumbnail
+from datumaro_clip.curate.near.rings import VIEWS, Spectrum, Thumbnail, View
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.vectors import unit_rows
 
@@ -74,6 +75,48 @@ def test_what_was_prefetched_is_answered_as_if_it_were_not():
         assert [ahead.is_copy(*pair) for pair in everyone] == [asked.is_copy(*pair) for pair in everyone]
         assert ahead.compared == asked.compared == len(everyone)
         assert ahead.matches == asked.matches
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20])
+def test_descriptions_are_kept_while_there_is_room(room: int, monkeypatch: pytest.MonkeyPatch):
+    """Described again for each pair, the pictures take several times as long; kept without a bound, all memory."""
+    described: list[tuple[bytes, int]] = []
+    spectra = referee.spectra
+
+    def counted(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
+        described.append((thumbnail.tobytes(), len(views)))
+        return spectra(thumbnail, views)
+
+    def asked() -> Referee:
+        with ThreadPoolExecutor(1) as pool:
+            found = Referee(pictures()[:6], np.empty(0, np.int64), pool)
+            found.prefetch((one, other) for one in range(6) for other in range(one))
+        return found
+
+    expected = asked()
+    monkeypatch.setattr(referee, "spectra", counted)
+    monkeypatch.setattr(referee, "_DESCRIPTION_BYTES", room)
+    assert asked().matches == expected.matches
+    assert (max(Counter(described).values()) > 1) == (room == 0)
+
+
+def test_a_picture_is_read_once_while_there_is_room(monkeypatch: pytest.MonkeyPatch):
+    read: list[int] = []
+    thumbnails = pictures()[:4]
+
+    def picture(index: int) -> Thumbnail:
+        read.append(index)
+        return thumbnails[index]
+
+    def asked() -> list[int]:
+        read.clear()
+        with ThreadPoolExecutor(1) as pool:
+            Referee(thumbnails, np.empty(0, np.int64), pool, picture).prefetch([(0, 1), (0, 2), (0, 3)])
+        return read
+
+    assert sorted(asked()) == [0, 1, 2, 3]
+    monkeypatch.setattr(referee, "_PICTURE_BYTES", 0)
+    assert sorted(asked()) == [0, 0, 0, 1, 2, 3]
 
 
 def test_features_are_tried_on_the_pairs_that_vectors_proposed_alone(monkeypatch: pytest.MonkeyPatch):
@@ -140,8 +183,8 @@ def test_all_that_groups_ask_was_prefetched_and_changes_nothing(count: int, rand
 
 
 def test_a_long_run_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
-    monkeypatch.setattr(progress, "_FIRST", 0.0)
-    monkeypatch.setattr(progress, "_SECONDS", 0.0)
+    monkeypatch.setattr(near_threads, "_FIRST", 0.0)
+    monkeypatch.setattr(near_threads, "_SECONDS", 0.0)
     with caplog.at_level(logging.INFO, "datumaro_clip"):
         find_near(pictures(), range(12))
     assert "near duplicates: described 12 of 12" in caplog.text

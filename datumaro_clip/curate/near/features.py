@@ -1,4 +1,4 @@
-"""Alignment of a pair by local features: for copies cut out anywhere, and turned by any angle (OpenCV)."""
+"""Aligns thumbnails by local features, for copies that were cropped anywhere or turned by any angle; with OpenCV."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.near.rings import SIDE, Thumbnail
+from datumaro_clip.curate.near.rings import SIDE, Map, Thumbnail
 
-Map = npt.NDArray[Any]
-
-# SIFT finds little in 96 pixels; twice as many give it blobs of its smallest size.
+# SIFT finds few features in 96 pixels: its smallest blobs fit twice as many.
 _ENLARGE = 2
 _RATIO = 0.8
 _FEWEST_INLIERS = 8
@@ -20,19 +18,19 @@ _REACH = 3.0
 
 
 class Features(NamedTuple):
-    """Places (K, 2), float32, in pixels of the thumbnail, and their SIFT descriptors (K, 128), uint8."""
+    """Keypoints (K, 2), float32, in pixels of the thumbnail, and their SIFT descriptors (K, 128), uint8."""
 
-    places: npt.NDArray[np.float32]
+    keypoints: npt.NDArray[np.float32]
     descriptors: npt.NDArray[np.uint8]
 
     @property
     def nbytes(self) -> int:
-        """Bytes that both take."""
-        return self.places.nbytes + self.descriptors.nbytes
+        """Memory of both arrays, in bytes."""
+        return self.keypoints.nbytes + self.descriptors.nbytes
 
 
 def features(picture: Thumbnail) -> Features:
-    """SIFT features (Lowe, 2004) of a lightly blurred, enlarged thumbnail; the 300 strongest."""
+    """Find the 300 strongest SIFT features (Lowe, 2004) of a lightly blurred, enlarged thumbnail."""
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), 0.8)
     large = cv2.resize(grey, None, fx=_ENLARGE, fy=_ENLARGE, interpolation=cv2.INTER_CUBIC)
     sift: Any = cv2.SIFT.create(nfeatures=300, contrastThreshold=0.02)
@@ -40,26 +38,31 @@ def features(picture: Thumbnail) -> Features:
     if descriptors is None:
         return Features(np.empty((0, 2), np.float32), np.empty((0, 128), np.uint8))
     points = np.array([(point.pt[0] + 0.5, point.pt[1] + 0.5) for point in found])
-    # OpenCV gives whole numbers from 0 to 255 as floats of four times their size.
+    # OpenCV returns whole numbers from 0 to 255 as float32.
     return Features((points / _ENLARGE - 0.5).astype(np.float32), descriptors.astype(np.uint8))
 
 
 def tells(found: Features) -> bool:
-    """Whether there are enough of them to locate another picture by."""
-    return len(found.places) >= _FEWEST_INLIERS
+    """Whether there are enough features to locate another picture by."""
+    return len(found.keypoints) >= _FEWEST_INLIERS
 
 
 def locate(first: Features, second: Features, mirrored: bool = False) -> Map | None:
-    """A map (2, 3) from the first picture's pixels to the second's that eight or more features agree on.
+    """Find a map from the first picture's pixels to the second's that eight or more features agree on.
 
-    Matches that pass Lowe's ratio test vote; RANSAC finds the affine map. None where there is no such map.
+    RANSAC fits an affine map to the matches that pass Lowe's ratio test.
 
     Parameters
     ----------
     first, second : Features
-        Of the thumbnails; of the second's mirror image where ``mirrored``.
+        Of the two thumbnails; ``second`` of the mirror image where ``mirrored``.
     mirrored : bool
-        Turn the map back to the second picture as it is.
+        Convert the map to one to the second thumbnail as it is.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        Shape (2, 3), float32; None where there is no such map, or no plausible one.
     """
     if not (tells(first) and tells(second)):
         return None
@@ -68,28 +71,25 @@ def locate(first: Features, second: Features, mirrored: bool = False) -> Map | N
     good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < _RATIO * pair[1].distance]
     if len(good) < _FEWEST_INLIERS:
         return None
-    here = first.places[[found.queryIdx for found in good]]
-    there = second.places[[found.trainIdx for found in good]]
+    here = first.keypoints[[found.queryIdx for found in good]]
+    there = second.keypoints[[found.trainIdx for found in good]]
     where, inliers = cv2.estimateAffine2D(here, there, method=cv2.RANSAC, ransacReprojThreshold=_REACH)
     if where is None or inliers.sum() < _FEWEST_INLIERS or not _plausible(where):
         return None
-    return _mirror_back(where) if mirrored else np.asarray(where, np.float32)
+    found: Map = where.astype(np.float32)
+    if mirrored:
+        found[0] = -found[0]
+        found[0, 2] += SIDE - 1
+    return found
 
 
 def mirror(picture: Thumbnail) -> Thumbnail:
-    """Left and right exchanged."""
+    """Flip a thumbnail left to right."""
     return np.ascontiguousarray(picture[:, ::-1])
 
 
 def _plausible(where: npt.NDArray[Any]) -> bool:
-    """No mirroring, no squeeze beyond 2:1, no scale beyond 3."""
+    """Whether a map neither mirrors, nor squeezes beyond 2:1, nor scales beyond 3."""
     scales = np.linalg.svd(where[:, :2], compute_uv=False)
     upright = np.linalg.det(where[:, :2]) > 0
     return bool(upright and scales[0] < 2 * scales[1] and scales[1] > 1 / 3 and scales[0] < 3)
-
-
-def _mirror_back(where: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    back = np.array(where, dtype=np.float32)
-    back[0] = -back[0]
-    back[0, 2] += SIDE - 1
-    return back

@@ -1,4 +1,4 @@
-"""Groups of near duplicates out of thumbnails, and vectors where there are some."""
+"""Finds groups of near duplicates by thumbnails, and by vectors where there are some."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from datumaro_clip.curate.groups import IntArray, Neighbours, neighbour_lists, s
 from datumaro_clip.curate.near.alignment import roughness
 from datumaro_clip.curate.near.judge import Difference
 from datumaro_clip.curate.near.pixels import PixelMatch
-from datumaro_clip.curate.near.progress import Progress
 from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes_of
 from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
+from datumaro_clip.curate.near.rings import Thumbnails
 from datumaro_clip.curate.near.rules import ALONE, CONFIRMED, is_copy
-from datumaro_clip.curate.near.threads import Crew, workers
-from datumaro_clip.curate.near.thumbnails import OneAtATime, Thumbnails
+from datumaro_clip.curate.near.threads import Crew, OneAtATime, Progress, workers
 from datumaro_clip.curate.nearest import Search
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
@@ -31,16 +30,16 @@ class NearGroups:
     Attributes
     ----------
     representatives : numpy.ndarray
-        Shape (N,), int64: itself where an item is no copy.
+        Shape (N,), int64; an item that is no copy represents itself.
     matches : dict
-        What comparing (lower, higher) showed, for every pair that are copies, be it where a third vouches for them.
+        The match of (lower, higher), for the pairs that are copies, alone or confirmed by a third picture.
     compared : int
-        How many pairs were looked at.
+        How many pairs were compared.
     differences : dict
-        The largest difference between the full pictures of (lower, higher), for the pairs that thumbnails take for
+        The largest difference between the full pictures of (lower, higher), for the pairs whose thumbnails pass for
         copies; empty where there were no pictures.
     recall : dict
-        How many of how many neighbours by vectors and by descriptors were found, in a sample; empty where all were.
+        How many of how many neighbours by vectors and by descriptors were found, in a sample; empty if all were.
     """
 
     representatives: IntArray
@@ -51,16 +50,16 @@ class NearGroups:
 
     @property
     def edits(self) -> dict[Pair, Difference]:
-        """The pairs that look like copies and differ in a small place."""
+        """The pairs whose thumbnails pass for copies, but whose pictures differ in a small place."""
         return {pair: found for pair, found in self.differences.items() if found.is_edit}
 
     def difference(self, one: int, other: int) -> Difference | None:
-        """How two pictures differ at full resolution, where that was looked at; the place in ``one`` first."""
+        """Return how two pictures differ at full resolution, if that was judged; the place in ``one`` first."""
         found = self.differences.get((min(one, other), max(one, other)))
         return found if found is None or one < other else found._replace(boxes=found.boxes[::-1])
 
     def verdict(self, one: int, other: int) -> tuple[PixelMatch, float]:
-        """What comparing two pictures showed, and the log odds that were asked of it."""
+        """Return the match of two pictures, and the log odds that it had to reach."""
         found = self.matches[min(one, other), max(one, other)]
         return found, ALONE if is_copy(found) else CONFIRMED
 
@@ -76,25 +75,25 @@ def find_near(
     crew: Crew = workers,
     approximate: bool = False,
 ) -> NearGroups:
-    """Group altered copies: re-encoded, resized, cropped, turned, mirrored, brightened, noisy.
+    """Group altered copies: re-encoded, resized, cropped, rotated, mirrored, brightened, noisy.
 
     Parameters
     ----------
     thumbnails : sequence
         N thumbnails (96, 96, 3), uint8 RGB.
     order : sequence of int
-        A permutation of the N, those to keep first.
+        A permutation of the N; those to keep come first.
     vectors : numpy.ndarray, optional
-        Shape (M, D), float32 unit rows: proposes pairs that rings may miss.
+        Shape (M, D), float32 unit rows: propose pairs that thumbnails may miss.
     rows : sequence of int, optional
         The thumbnail that each vector belongs to; vector i to thumbnail i where omitted.
     threshold : float
         Cosine similarity from which vectors propose a pair.
     pictures : callable, optional
-        Gives the picture of each of the N, as ``images.decode`` takes it; called by several threads, for pairs that
-        thumbnails take for copies. Where omitted, thumbnails alone decide.
+        Returns the picture of each of the N, as ``images.decode`` takes it; called by several threads, for the pairs
+        whose thumbnails pass for copies. If omitted, thumbnails alone decide.
     crew : callable
-        Who describes and compares pictures; changes the time, never the answer.
+        Makes the pool that describes and compares pictures; changes the time, never the answer.
     approximate : bool
         Look for pairs only inside the two nearest clusters of each picture.
 
@@ -116,9 +115,9 @@ def find_near(
 
 
 def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = workers) -> list[Pair]:
-    """Every pair of altered copies, whoever represents whom, and in whatever order they come.
+    """Find every pair of altered copies, whatever the order of the pictures.
 
-    Groups leave out pairs that belong to two groups: which pairs those are hangs on the order.
+    Groups, in contrast, depend on the order: they leave out the pairs whose two pictures end in different groups.
 
     Parameters
     ----------
@@ -146,9 +145,9 @@ def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = work
 def _grouped(
     rings: RingNeighbours, referee: Referee, order: Sequence[int], proposed: IntArray
 ) -> tuple[IntArray, IntArray]:
-    """The representative of each, and the codes of the pairs that could be copies.
+    """Return the representative of each item, and the codes of all pairs that were proposed.
 
-    Those are the pairs that vectors proposed, and those that rings propose of what stands after each round.
+    Each round adds the pairs that descriptors propose among the representatives of the round before.
     """
     everything = representatives = np.arange(len(order), dtype=np.int64)
     pairs = proposed
@@ -165,7 +164,7 @@ def _grouped(
 
 
 def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
-    """Compare what will be asked for, and tell how far that has come."""
+    """Make a function that compares pairs ahead, and logs the progress."""
     progress = Progress("pairs compared:")
 
     def prefetch(pairs: Iterable[Pair]) -> None:
@@ -176,7 +175,7 @@ def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
 
 
 def _with_members(pairs: IntArray, representatives: IntArray) -> IntArray:
-    """The pairs, and each end with the members of the other: a group may change hands, its members are tested anew."""
+    """Add to the pairs each end with the members of the other's group, for when that gets another representative."""
     count = len(representatives)
     sizes = np.bincount(representatives, minlength=count)
     ends = np.stack(np.divmod(pairs, count), axis=1)
@@ -191,7 +190,7 @@ def _with_members(pairs: IntArray, representatives: IntArray) -> IntArray:
 
 
 def _adopt(representatives: IntArray, order: Sequence[int], neighbours: Neighbours, referee: Referee) -> IntArray:
-    """Let a lone item that is a copy of a group's member join, if it resembles the representative, too."""
+    """Let a single item join a group if it is a copy of a member, and that confirms it as one of the representative."""
     adopted: IntArray = np.array(representatives)
     sizes = np.bincount(representatives, minlength=len(representatives))
     for item in order:

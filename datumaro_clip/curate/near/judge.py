@@ -1,8 +1,8 @@
-"""Whether an accepted pair is a copy at full resolution, or one picture with a small place changed; with OpenCV.
+"""Judges at full resolution whether a pair are copies, or one of them has a small edit; with OpenCV.
 
-One picture is brought to the other's place, resolution and light; what then differs is measured place by place, less
-what encoding as a JPEG may have changed, and compared with what the pair shows of its own noise and resampling.
-``docs/copies.md`` explains it with figures.
+One picture is brought to the other's place, resolution and light. What still differs, and cannot come from JPEG
+encoding, is averaged over small squares, and each average compared with the noise and resampling that the pair shows
+elsewhere. ``docs/copies.md`` explains it with figures.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.near.alignment import Map, roughness
+from datumaro_clip.curate.near.alignment import roughness, slopes
 from datumaro_clip.curate.near.light import Change, find_change
 from datumaro_clip.curate.near.overlay import (
     Inside,
@@ -27,20 +27,22 @@ from datumaro_clip.curate.near.overlay import (
     lay,
     least_squares,
     scale_of,
-    slopes,
+    subsample,
 )
+from datumaro_clip.curate.near.rings import Map
 from datumaro_clip.vectors import FloatArray
 
-# How many times what the pair's own noise explains a difference may be in a copy (docs/copies.md has the figures).
-# Where each pixel of the one is a pixel of the other, or the whole was resized: some times the ratio that one place in
-# a thousand exceeds, within bounds; where one was turned or cropped askew, and edges are off by a pixel, one number.
+# The limit: how many times as large as the pair's own noise explains a difference may be in a copy (docs/copies.md has
+# the figures). If the pixels were taken as they are, or the whole picture was resized, it is a multiple of the ratio
+# that one place in a thousand exceeds, within bounds. If the picture was interpolated, so that edges may be off by a
+# pixel, it is one number.
 _TAIL, _LEAST_LIMIT, _MOST_LIMIT, _INTERPOLATED_LIMIT = 3.5, 4.0, 10.0, 12.5
 
 Box = tuple[int, int, int, int]
 
-# Two pictures of one scale are told apart as copy and original by how coarsely they are encoded.
+# Between this and its inverse two pictures have the same scale, and their encoding says which one is the copy.
 _SAME_SCALE = 0.95
-# Pixels of a side of the place that a report shows.
+# Side of the place that a report shows, in pixels.
 _SHOWN = 64
 _BLOCK = 8
 _EVEN = 2 * _BLOCK
@@ -58,12 +60,12 @@ class Difference(NamedTuple):
     Attributes
     ----------
     levels : float
-        How much is left there of the difference, in grey levels of 255, after the change of place, resolution, light
-        and encoding is taken away.
+        The difference there, in grey levels of 255, without what changes of place, resolution, light and encoding
+        explain.
     explained : float
-        How much the pair's own noise, resampling and edges explain at that place, in grey levels of 255.
+        The difference that the pair's own noise, resampling and edges explain there, in grey levels of 255.
     limit : float
-        How many times that the difference may be in a copy.
+        How many times as large as ``explained`` the difference may be in a copy.
     boxes : tuple
         The place in the first and in the second picture: ``(x, y, w, h)`` in whole pixels of the pictures as stored.
     """
@@ -75,7 +77,7 @@ class Difference(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times what is explained the difference is."""
+        """The difference as a multiple of what is explained."""
         return self.levels / self.explained
 
     @property
@@ -85,7 +87,7 @@ class Difference(NamedTuple):
 
     @property
     def is_edit(self) -> bool:
-        """Whether the pictures are no copies."""
+        """Whether the difference is too large for a copy."""
         return self.levels > self.allowed
 
     @property
@@ -95,26 +97,26 @@ class Difference(NamedTuple):
         return (x + w // 2, y + h // 2), (a + c // 2, b + d // 2)
 
 
-#: What is said of a picture that could not be read.
+#: Stands for the difference to a picture that could not be read.
 UNKNOWN = Difference(255.0, 1.0, 1.0, ((0, 0, 0, 0), (0, 0, 0, 0)))
 
 
 class _Scale(NamedTuple):
-    """A size of place: the side in pixels over which differences are averaged, and grey levels that nobody sees."""
+    """A square over which differences are averaged: its side in pixels, and the grey levels that nobody would see."""
 
     side: int
     signed: bool
     unseen: float
 
 
-# Thin strokes leave differences of either sign, which a root mean square keeps; noise averages out of a signed mean.
+# A root mean square keeps the differences of thin strokes, which have either sign; in a signed mean noise averages out.
 _SCALES = (_Scale(3, False, 2.5), _Scale(5, True, 1.4), _Scale(11, True, 1.0))
 
 
 def judge(first: Picture, second: Picture, where: Map) -> Difference:
-    """The largest difference between two pictures that thumbnails take for copies.
+    """Find the largest difference between two pictures whose thumbnails pass for copies.
 
-    They are compared at the resolution of the one that shows less of what both show, at most ``MOST_PIXELS``.
+    They are compared at the resolution of the coarser one.
 
     Parameters
     ----------
@@ -136,7 +138,7 @@ def judge(first: Picture, second: Picture, where: Map) -> Difference:
 
 
 def _laid(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Overlay:
-    """One picture laid on the other, seen in the light that it has where it is laid first."""
+    """Warp one picture to the other; the change of light is fitted once, after the first warp."""
     change: list[Change] = []
 
     def likeness(laid: Pixels, inside: Inside) -> FloatArray:
@@ -148,15 +150,15 @@ def _laid(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Over
 
 
 def _suits(picture: Picture) -> tuple[float, float]:
-    """What has the other laid on it, of two of one scale: what is encoded more coarsely, or else is smoother.
+    """Sort key for two pictures of the same scale: the higher one (coarser JPEG encoding, then smoother) is the target.
 
-    The mean step of the quantisation of lightness, 0 where nothing is known, and the negative roughness.
+    The mean quantisation step of lightness, 0 where it is not known, and the negative roughness.
     """
     return 0.0 if picture.tables is None else float(picture.tables.lightness.mean()), -roughness(picture.pixels)
 
 
 def _box(place: tuple[float, float], target: Picture, where: npt.NDArray[np.float64], picture: Picture) -> Box:
-    """The square around a place of the target, where a map shows it in a picture, inside that picture as stored."""
+    """Return the square around a place of the target, mapped to a picture and clipped to that picture as stored."""
     corners = np.array([[x, y, 1.0] for x in (-_SHOWN / 2, _SHOWN / 2) for y in (-_SHOWN / 2, _SHOWN / 2)])
     corners[:, :2] += place
     found = (corners @ where.T)[:, :2] * (np.array(picture.size) / picture.pixels.shape[1::-1])
@@ -166,9 +168,9 @@ def _box(place: tuple[float, float], target: Picture, where: npt.NDArray[np.floa
 
 
 def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, float, tuple[float, float]]:
-    """The difference that comes nearest to its limit or passes it farthest, what is explained there, and the place.
+    """Find the difference that is largest in proportion to its limit.
 
-    Levels, explained levels, limit, and (x, y) in the target.
+    Returns its levels, the levels that are explained there, the limit, and the place (x, y) in the target.
     """
     best = 0.0, 1.0, _LEAST_LIMIT, (target.pixels.shape[1] / 2, target.pixels.shape[0] / 2)
     lit = find_change(overlay.pixels, target.pixels, overlay.inside).lit(overlay.pixels, target.pixels)
@@ -203,26 +205,19 @@ def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, float, tu
 
 
 def _limit(ratio: FloatArray, inside: Inside) -> float:
-    """The ratio from which a place stands out of all others."""
-    thin, chosen = _thinned(inside)
+    """Return the ratio above which a place stands out from all others."""
+    thin, chosen = subsample(inside, _STATISTICS)
     if not chosen.any():
         return _MOST_LIMIT
     return float(np.clip(_TAIL * np.quantile(ratio[thin][chosen], 0.999), _LEAST_LIMIT, _MOST_LIMIT))
 
 
-def _thinned(inside: Inside) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
-    """Every so many rows and columns, enough for statistics, and which of those places are inside."""
-    stride = max(1, math.isqrt(inside.size // _STATISTICS))
-    thin = slice(stride // 2, None, stride), slice(stride // 2, None, stride)
-    return thin, inside[thin].astype(np.bool_)
-
-
 def _channels(
     target: Pixels, laid: Pixels | FloatArray, inside: Inside
 ) -> Iterator[tuple[FloatArray, FloatArray, Inside, int]]:
-    """Lightness, then the two axes of colour at half the size, of both pictures; where both show something; the scale.
+    """Yield lightness, then both chroma channels at half the size: of the target, of the other; the mask; the scale.
 
-    JPEG's own channels (ITU-R BT.601), of pictures widened to whole blocks, where nothing counts.
+    The channels are JPEG's own (ITU-R BT.601). Pictures are padded to whole blocks; the mask leaves the padding out.
     """
     more = (-target.shape[0] % _EVEN, -target.shape[1] % _EVEN)
     both = [
@@ -242,9 +237,9 @@ def _channels(
 
 
 def _sharpened(aim: FloatArray, laid: FloatArray, inside: Inside) -> FloatArray:
-    """A channel of the picture laid, with the sharpness, contrast and brightness of the target, the same everywhere.
+    """Give a channel of the warped picture the target's sharpness, contrast and brightness, the same everywhere.
 
-    The light was found before: a contrast that is still far off comes from an edit of something plain.
+    The light was matched before. If the contrast is still far off, an edit of a plain area causes it: it is not fitted.
     """
     blur = cv2.Laplacian(laid, cv2.CV_32F)
     terms = [np.ones_like(laid), blur, cv2.Laplacian(blur, cv2.CV_32F), laid]
@@ -259,7 +254,7 @@ def _sharpened(aim: FloatArray, laid: FloatArray, inside: Inside) -> FloatArray:
 
 
 def _left(difference: FloatArray, steps: FloatArray | None, inside: Inside) -> FloatArray:
-    """What of a difference rounding does not explain, inside."""
+    """Return the part of a difference that rounding does not explain, inside."""
     left: FloatArray = (difference if steps is None else _beyond_rounding(difference, steps)) * inside
     return left
 
@@ -270,9 +265,9 @@ _DCT[0] /= np.float32(math.sqrt(2))
 
 
 def _beyond_rounding(left: FloatArray, steps: FloatArray) -> FloatArray:
-    """The smallest change of a picture that has a JPEG encoder make the other one of it.
+    """Return the smallest change of the picture that would make a JPEG encoder produce the target.
 
-    A coefficient is rounded to a whole number of steps: up to half a step of a difference says nothing.
+    The encoder rounds each DCT coefficient to a whole number of steps: up to half a step of a difference is explained.
     """
     height, width = left.shape
     blocks = left.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).swapaxes(1, 2)
@@ -282,28 +277,28 @@ def _beyond_rounding(left: FloatArray, steps: FloatArray) -> FloatArray:
 
 
 def _root(squares: FloatArray) -> FloatArray:
-    """The root of means, which OpenCV's running sums let fall a little below 0."""
+    """Square root of means, which OpenCV's running sums may leave a little below 0."""
     return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
 
 def _steepness(channel: FloatArray) -> FloatArray:
-    """The squared change per pixel."""
+    """Squared gradient of a slightly blurred channel."""
     across, down = slopes(cv2.GaussianBlur(channel, (3, 3), 0.8))
     return np.asarray(across * across + down * down)
 
 
 class _Noise(NamedTuple):
-    """What the pair itself shows to be no difference, in grey levels.
+    """The differences that noise and resampling cause in a pair, as the pair itself shows them.
 
     Attributes
     ----------
     flat : float
-        What is left in the flattest two fifths of the picture, of nine places in ten.
+        The 0.9 quantile of the differences in the flattest two fifths of the picture, in grey levels.
     share : float
-        What is left at edges, more than that, as a share of their steepness: of a shift by part of a pixel, another
-        filter, rounding; of 19 places in 20.
+        The 0.95 quantile of how much more they are at edges, as a share of the edges' steepness: from a shift by part
+        of a pixel, another filter, rounding.
     most : float
-        The same in grey levels: rounding leaves no more at a steeper edge.
+        The same in grey levels: the most that a steep edge explains.
     """
 
     flat: float
@@ -312,8 +307,8 @@ class _Noise(NamedTuple):
 
     @classmethod
     def of(cls, size: FloatArray, steepness: FloatArray, inside: Inside) -> _Noise:
-        """Of the differences left and the steepness, both (H, W)."""
-        thin, chosen = _thinned(inside)
+        """Measure it, given the differences and the steepness, both (H, W)."""
+        thin, chosen = subsample(inside, _STATISTICS)
         if not chosen.any():
             return cls(math.inf, 0.0, 0.0)
         sizes, steep = size[thin][chosen], steepness[thin][chosen]
@@ -326,7 +321,7 @@ class _Noise(NamedTuple):
         return cls(flat, float(np.quantile(more / steep[edges], 0.95)), float(np.quantile(more, 0.95)))
 
     def ruler(self, steepness: FloatArray, unseen: float) -> FloatArray:
-        """What is explained at each place (H, W); ``unseen`` are levels that nobody sees."""
+        """Return what is explained at each place (H, W), and ``unseen`` levels, which nobody would see, on top."""
         ruler: FloatArray = np.minimum(np.float32(min(self.share, _MOST_MISFIT)) * steepness, np.float32(self.most))
         ruler += np.float32(self.flat + unseen)
         return ruler

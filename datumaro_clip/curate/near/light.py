@@ -1,20 +1,19 @@
-"""The change of light between two pictures at full resolution, one laid on the other; with OpenCV."""
+"""Finds the change of light between two aligned pictures at full resolution; with OpenCV."""
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from datumaro_clip.curate.near.overlay import Inside, Pixels
+from datumaro_clip.curate.near.overlay import Inside, Pixels, subsample
 from datumaro_clip.curate.near.photometry import fit_light
 from datumaro_clip.vectors import FloatArray
 
 _PLACES = 8_000
 _FEWEST = 50
-# A change of light has to explain clearly more than none does.
+# A change of light must reduce the error to this share of what it is without a change.
 _WORTHWHILE = 0.95
 _TRIMMED = 0.9
 _LEVELS, _FEWEST_OF_LEVEL = 32, 20
@@ -25,7 +24,7 @@ _UNIT = np.float32(1 / 255)
 
 
 class Change(NamedTuple):
-    """A change of light: gain, offset and saturation, clipped; or, where ``back``, what takes one away."""
+    """A change of light by gain, offset and saturation, with clipping; where ``back``, the inverse of one."""
 
     gain: float
     offset: float
@@ -33,7 +32,7 @@ class Change(NamedTuple):
     back: bool
 
     def of(self, picture: FloatArray) -> FloatArray:
-        """A picture (..., 3), float32 from 0 to 1, in the other light."""
+        """Apply the change to a picture (..., 3), float32 from 0 to 1."""
         gain, offset, saturation = map(np.float32, self[:3])
         if not self.back:
             picture = gain * picture + offset
@@ -45,9 +44,9 @@ class Change(NamedTuple):
         return np.asarray(np.clip(picture, 0, 1), np.float32)
 
     def lit(self, laid: Pixels, target: Pixels) -> Pixels | FloatArray:
-        """What was laid, in the target's light: floats from 0 to 255, or the same bytes where nothing changed.
+        """Return the warped picture in the target's light: floats from 0 to 255; itself where nothing changes.
 
-        Where it is clipped to white or black, what was there is lost: no difference beyond that counts.
+        Pixels that are clipped to white or black take the target's value where that lies beyond: theirs is lost.
         """
         if self == NO_CHANGE:
             return laid
@@ -61,18 +60,16 @@ NO_CHANGE = Change(1.0, 0.0, 1.0, False)
 
 
 def find_change(laid: Pixels, target: Pixels, inside: Inside) -> Change:
-    """The change of light, forth or back, that explains the target best by what was laid on it.
+    """Find the change of light, or the inverse of one, that brings the warped picture closest to the target.
 
     Parameters
     ----------
     laid, target : numpy.ndarray
-        Shape (H, W, 3), uint8 RGB.
+        Shape (H, W, 3), uint8 RGB: the warped picture, and the one it was warped to.
     inside : numpy.ndarray
         Shape (H, W), uint8: 1 where both show something.
     """
-    stride = max(1, math.isqrt(inside.size // _PLACES))
-    thin = (slice(stride // 2, None, stride),) * 2
-    shown = inside[thin].astype(np.bool_)
+    thin, shown = subsample(inside, _PLACES)
     if shown.sum() < _FEWEST:
         return NO_CHANGE
     one, two = (_UNIT * each[thin][shown].astype(np.float32) for each in (laid, target))
@@ -86,16 +83,17 @@ def find_change(laid: Pixels, target: Pixels, inside: Inside) -> Change:
 
 
 def _error(lit: FloatArray, target: FloatArray) -> float:
-    """The mean difference, without the largest tenth: an edit is no change of light."""
+    """Return the mean difference without the largest tenth, so that an edit does not count as a change of light."""
     differences = np.abs(lit - target).ravel()
     most = int(_TRIMMED * (len(differences) - 1))
     return float(np.partition(differences, most)[:most].mean())
 
 
 def _by_medians(source: FloatArray, aim: FloatArray, back: bool) -> list[Change]:
-    """Gain and offset by the median of what each of 32 levels became: text on white has few levels between.
+    """Fit gain and offset to the medians of what each of 32 levels became; no change where they do not suffice.
 
-    Least squares over places would take the ringing around letters, clipped at white, for a loss of contrast.
+    This is for text on white. Least squares over all pixels would take the ringing around letters, which is clipped at
+    white, for a loss of contrast.
     """
     values, wanted = source.ravel(), aim.ravel()
     levels = np.minimum((_LEVELS * values).astype(np.int64), _LEVELS - 1)

@@ -1,6 +1,6 @@
-"""One picture of a pair laid on the other at full resolution; with OpenCV.
+"""Warps one picture of a pair (*above*) to the other (the *target*) at full resolution; with OpenCV.
 
-The map between them is a 3×3 affine matrix from pixels of the picture below (the *target*) to pixels of the one above.
+The map between them is a 3×3 affine matrix from pixels of the target to pixels of the picture above.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from datumaro_clip.curate.near.alignment import Map
-from datumaro_clip.curate.near.rings import SIDE
+from datumaro_clip.curate.near.alignment import ecc, slopes
+from datumaro_clip.curate.near.rings import SIDE, Map
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.vectors import FloatArray
 
-#: Pictures of more pixels are compared at this many (2,000×2,000): at about half the size for a photo of 16 megapixels.
+#: Larger pictures are shrunk to this many pixels (2,000×2,000): a photo of 16 megapixels to about half its sides.
 MOST_PIXELS = 4_000_000
 
 Pixels = npt.NDArray[np.uint8]
-Matrix = npt.NDArray[np.float64]
+Matrix = npt.NDArray[Any]
 Inside = npt.NDArray[np.uint8]
 
-# A map this close to the whole frame, in sides, is first tried as the whole frame itself.
+# If no corner is farther off than this, in sides, the map is first tried as one of the whole frame.
 _NEARLY_WHOLE = 0.04
-# Pixels by which the farthest corner may be off.
+# How many pixels the farthest corner may be off.
 _PLACED = 0.05
 _ON_THE_GRID = 0.25
 _PLACED_ROUGHLY = 0.5
 _ROUNDS = 4
 _ECC_SIDE = 256
-_ECC_STEPS = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 40, 1e-4)
-# A grid needs to fit a little better than the whole frame, which is exact where it is true.
+# Resizing the whole frame is exact where it is right: it wins only if its error is at most this share of the affine
+# map's.
 _WORTHWHILE = 0.97
 _SAMPLE_SIDE = 384
 _EQUATIONS = 40_000
@@ -45,7 +45,7 @@ _CORNERS = np.array([[0, 0, 1], [0, 1, 1], [1, 0, 1], [1, 1, 1]], np.float64)
 
 
 class JpegTables(NamedTuple):
-    """How a JPEG rounds the DCT coefficients of 8×8 blocks: steps (8, 8), float32, of lightness and of colour."""
+    """Quantisation steps of a JPEG for the DCT coefficients of 8×8 blocks: (8, 8), float32, of lightness and colour."""
 
     lightness: FloatArray
     colour: FloatArray
@@ -54,14 +54,14 @@ class JpegTables(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """A picture as it is compared.
+    """A picture ready for comparison.
 
     Attributes
     ----------
     pixels : numpy.ndarray
-        Shape (H, W, 3), uint8 RGB; no more than ``MOST_PIXELS``.
+        Shape (H, W, 3), uint8 RGB; at most ``MOST_PIXELS``.
     tables : JpegTables, optional
-        Of a JPEG whose pixels these are, unshrunk.
+        Of a JPEG file; None if the picture is of another kind, or was shrunk.
     size : tuple of int
         Width and height as stored.
     """
@@ -72,11 +72,11 @@ class Picture(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the pixels take."""
+        """Memory of the pixels, in bytes."""
         return self.pixels.nbytes
 
     def shrunk(self, most_pixels: int) -> Picture:
-        """The same picture at no more than this many pixels."""
+        """Return the picture, shrunk if it has more pixels than this."""
         height, width = self.pixels.shape[:2]
         scale = math.sqrt(most_pixels / (height * width))
         if scale >= 1:
@@ -86,7 +86,7 @@ class Picture(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """The second picture as the target would show it.
+    """A picture warped to the target.
 
     Attributes
     ----------
@@ -95,8 +95,8 @@ class Overlay(NamedTuple):
     inside : numpy.ndarray
         Shape (H, W), uint8: 1 where both pictures show something.
     on_grid : bool
-        Whether each of its pixels is a pixel of the second picture, or that picture resized as a whole; elsewhere it
-        was interpolated, and edges may be off by a pixel.
+        Whether the pixels were taken as they are, or by resizing the whole picture. If not, they are interpolated, and
+        edges may be off by a pixel.
     where : numpy.ndarray
         Shape (3, 3): the map.
     """
@@ -108,12 +108,12 @@ class Overlay(NamedTuple):
 
 
 def read_picture(source: ImageLike) -> Picture:
-    """Decode a picture, and read how it was encoded.
+    """Decode a picture, and read the quantisation tables of a JPEG.
 
     Raises
     ------
     ImageError
-        Whatever is wrong with it; the reason says which.
+        If it cannot be decoded; ``reason`` says why.
     """
     picture = decode(source)
     whole = Picture(np.asarray(picture), _tables(source), picture.size)
@@ -121,7 +121,7 @@ def read_picture(source: ImageLike) -> Picture:
 
 
 def _tables(source: ImageLike) -> JpegTables | None:
-    """The quantisation tables in the header of a JPEG file; None for everything else."""
+    """Return the quantisation tables in the header of a JPEG file; None for everything else."""
     if not isinstance(source, str | bytes | PathLike):
         return None
     with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as header:
@@ -135,20 +135,24 @@ def _tables(source: ImageLike) -> JpegTables | None:
 
 
 def full_map(where: Map, first: Picture, second: Picture) -> Matrix:
-    """From a map (2, 3) of thumbnails to the map of the pictures: from pixels of the first to pixels of the second."""
+    """Convert a map (2, 3) between thumbnails to one between the pictures, from pixels of the first to the second's."""
     square = _frame((SIDE, SIDE))
     thumbnails = np.vstack([np.asarray(where, np.float64), [0, 0, 1]])
     fractions = square @ thumbnails @ np.linalg.inv(square)
-    return _matrix(np.linalg.inv(_frame(second.pixels.shape)) @ fractions @ _frame(first.pixels.shape))
+    full: Matrix = np.linalg.inv(_frame(second.pixels.shape)) @ fractions @ _frame(first.pixels.shape)
+    return full
 
 
 def scale_of(where: Matrix) -> float:
-    """How many pixels above lie on a pixel's side below."""
+    """Return how many pixels of the picture above correspond to one pixel of the target, along a side."""
     return math.sqrt(abs(float(np.linalg.det(where[:2, :2]))))
 
 
 def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels, Inside], FloatArray]) -> Overlay:
-    """Lay a picture on another one, from about the right place on.
+    """Warp a picture to another one, refining a map that is nearly right.
+
+    Two ways are tried, and the better one is kept: resizing the whole frame, where the map is close to that, and an
+    affine map that is refined until no corner is off by more than a twentieth of a pixel.
 
     Parameters
     ----------
@@ -157,7 +161,8 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
     start : numpy.ndarray
         Shape (3, 3): from pixels of the target to pixels above.
     likeness : callable
-        Lightness (H, W), float32, of what was laid, in the target's light, given also where it is inside.
+        From the warped pixels, and the mask of where they show something, to their lightness (H, W), float32, in the
+        target's light.
     """
     lightness = grey(target)
     whole = _whole_frame(start, target, above)
@@ -167,7 +172,7 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
         laid = resized(_turned(above, whole), target)
         everywhere = np.ones(target.shape[:2], np.uint8)
         lit = likeness(laid, everywhere)
-        start = _matrix(np.linalg.inv(_frame(above.shape)) @ whole @ _frame(target.shape))
+        start = np.linalg.inv(_frame(above.shape)) @ whole @ _frame(target.shape)
         _, off = _correction(lit, lightness, everywhere)
         found.append((float(cv2.absdiff(lit, lightness).mean()), Overlay(laid, everywhere, True, start)))
     if off > _PLACED:
@@ -177,7 +182,7 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
             step, off = _correction(likeness(laid, inside), lightness, inside)
             if off < _PLACED:
                 break
-            where = _matrix(where @ step)
+            where = where @ step
         where, on_grid = _on_grid(where, target.shape)
         laid, inside = _warped(above, where, target.shape)
         inside = _pixels(cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
@@ -188,24 +193,23 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
 
 
 def grey(pixels: npt.NDArray[Any]) -> FloatArray:
-    """Lightness (H, W), float32, 0 to 255, as JPEG weighs the channels (ITU-R BT.601)."""
+    """Return the lightness (H, W), float32, 0 to 255, as JPEG weights the channels (ITU-R BT.601)."""
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.float32)
 
 
-def slopes(picture: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Change per pixel, across and down."""
-    across, down = (cv2.Sobel(picture, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    return across, down
+def subsample(inside: Inside, count: int) -> tuple[tuple[slice, slice], npt.NDArray[np.bool_]]:
+    """Thin out an image for statistics: slices that take about ``count`` pixels, and which of those lie inside."""
+    stride = max(1, math.isqrt(inside.size // count))
+    thin = slice(stride // 2, None, stride), slice(stride // 2, None, stride)
+    return thin, inside[thin].astype(np.bool_)
 
 
 def least_squares(terms: list[FloatArray], wanted: FloatArray, inside: Inside) -> npt.NDArray[np.float64]:
-    """Weights (T,) by which the terms (H, W) sum to what is wanted, over places inside; what does not fit is left out.
+    """Fit weights (T,) so that the weighted terms (H, W) sum to what is wanted, over the pixels inside, robustly.
 
-    Three rounds, the later ones without what was off by more than three times the median: an edit has no say.
+    The second and third round leave out pixels with a residual above three times the median, such as those of an edit.
     """
-    stride = max(1, math.isqrt(inside.size // _EQUATIONS))
-    thin = (slice(stride // 2, None, stride),) * 2
-    chosen = inside[thin].astype(np.bool_)
+    thin, chosen = subsample(inside, _EQUATIONS)
     if chosen.sum() < 10 * len(terms):
         return np.zeros(len(terms))
     table = np.stack([term[thin][chosen] for term in terms], axis=1).astype(np.float64)
@@ -226,18 +230,14 @@ def _pixels(picture: Any) -> Pixels:
     return np.asarray(picture, np.uint8)
 
 
-def _matrix(values: Any) -> Matrix:
-    return np.asarray(values, np.float64)
-
-
 def _frame(shape: tuple[int, ...]) -> Matrix:
-    """The map from pixels' centres to fractions of the frame."""
+    """Return the map from the centres of pixels to fractions of the frame."""
     height, width = shape[:2]
     return np.array([[1 / width, 0, 0.5 / width], [0, 1 / height, 0.5 / height], [0, 0, 1.0]])
 
 
 def _whole_frame(where: Matrix, target: Pixels, above: Pixels) -> Matrix | None:
-    """The nearest map of the whole frame on the whole frame, in fractions: one of eight; None where none is near."""
+    """Return the one of the eight maps from whole frame to whole frame that is near, in fractions; None without one."""
     fractions = _frame(above.shape) @ where @ np.linalg.inv(_frame(target.shape))
     turn = np.rint(fractions[:2, :2])
     if sorted(np.abs(turn).ravel().tolist()) != [0, 0, 1, 1] or abs(np.linalg.det(turn)) < 0.5:
@@ -250,7 +250,7 @@ def _whole_frame(where: Matrix, target: Pixels, above: Pixels) -> Matrix | None:
 
 
 def _turned(above: Pixels, whole: Matrix) -> Pixels:
-    """The picture turned and mirrored as a map of whole frames says."""
+    """Turn and mirror the picture as a map of whole frames does."""
     turn = whole[:2, :2]
     if turn[0, 0] == 0:
         above, turn = above.swapaxes(0, 1), turn[::-1]
@@ -268,7 +268,7 @@ def _pillow(method: Image.Resampling) -> _Resize:
 
 
 def _opencv(method: int) -> _Resize:
-    """As ``cv2.resize``, which does not smooth what it shrinks."""
+    """Resize as ``cv2.resize`` does, which shrinks without smoothing."""
 
     def resize(picture: Pixels, size: tuple[int, int], box: _Box) -> Pixels:
         across, down = (box[2] - box[0]) / size[0], (box[3] - box[1]) / size[1]
@@ -287,7 +287,7 @@ _RESIZES = (
 
 
 def resized(above: Pixels, target: Pixels) -> Pixels:
-    """A picture at the target's size, by the filter that leaves least difference in the middle, whatever the light."""
+    """Resize a picture to the target's size, by the filter that fits the target's middle best, whatever the light."""
     height, width = target.shape[:2]
     if above.shape == target.shape:
         return above
@@ -308,17 +308,17 @@ def resized(above: Pixels, target: Pixels) -> Pixels:
 
 
 def _shrunk_alike(above: Pixels, where: Matrix) -> tuple[Pixels, Matrix]:
-    """The picture above shrunk to about the target's resolution, where it is finer by a fifth; and the map to that."""
+    """Shrink the picture above to the target's resolution, if it is finer by a fifth; also return the map to it."""
     scale = scale_of(where)
     if scale <= 1.2:
         return above, where
     size = max(1, round(above.shape[1] / scale)), max(1, round(above.shape[0] / scale))
     small = _pixels(cv2.resize(above, size, interpolation=cv2.INTER_AREA))
-    return small, _matrix(np.linalg.inv(_frame(small.shape)) @ _frame(above.shape) @ where)
+    return small, np.linalg.inv(_frame(small.shape)) @ _frame(above.shape) @ where
 
 
 def _warped(above: Pixels, where: Matrix, shape: tuple[int, ...]) -> tuple[Pixels, Inside]:
-    """A picture laid on a frame, and where it shows something there."""
+    """Warp a picture to a frame; also return the mask of where it shows something there."""
     small, where = _shrunk_alike(above, where)
     size = shape[1], shape[0]
     frame = np.zeros(small.shape[:2], np.uint8)
@@ -329,28 +329,25 @@ def _warped(above: Pixels, where: Matrix, shape: tuple[int, ...]) -> tuple[Pixel
 
 
 def _refined(above: Pixels, target: Pixels, start: Matrix) -> Matrix:
-    """The map refined on reduced pictures (ECC, Evangelidis & Psarakis, 2008)."""
+    """Refine the map on reduced pictures (ECC, Evangelidis & Psarakis, 2008)."""
     scale = min(1.0, _ECC_SIDE / max(target.shape[:2]))
     size = max(1, round(target.shape[1] * scale)), max(1, round(target.shape[0] * scale))
     low = _pixels(cv2.resize(target, size, interpolation=cv2.INTER_AREA))
     to_low = np.linalg.inv(_frame(low.shape)) @ _frame(target.shape)
-    high, where = _shrunk_alike(above, _matrix(start @ np.linalg.inv(to_low)))
+    high, where = _shrunk_alike(above, start @ np.linalg.inv(to_low))
     _, inside = _warped(high, where, low.shape)
-    begin = where[:2].astype(np.float32)
-    try:
-        _, found = cv2.findTransformECC(
-            grey(low) / 255, grey(high) / 255, begin, cv2.MOTION_AFFINE, _ECC_STEPS, inside, 5
-        )
-    except cv2.error:  # no convergence: the start is the best that there is
+    found = ecc(grey(low) / 255, grey(high) / 255, where[:2].astype(np.float32), inside, 40, 1e-4)
+    if found is None:
         return start
-    refined = np.vstack([found, [0, 0, 1]])
-    return _matrix(np.linalg.inv(_frame(above.shape)) @ _frame(high.shape) @ refined @ to_low)
+    to_above = np.linalg.inv(_frame(above.shape)) @ _frame(high.shape)
+    refined: Matrix = to_above @ np.vstack([found, [0, 0, 1]]) @ to_low
+    return refined
 
 
 def _correction(laid: FloatArray, target: FloatArray, inside: Inside) -> tuple[Matrix, float]:
-    """The affine map that moves what was laid to where the target has it, and by how many pixels it moves a corner.
+    """Find the affine map that aligns the warped picture with the target; also by how many pixels it moves a corner.
 
-    One step of Gauss and Newton (Lucas & Kanade, 1981), with a change of contrast and brightness beside it.
+    One Gauss-Newton step (Lucas & Kanade, 1981) that also fits contrast and brightness.
     """
     soft, aim = (cv2.GaussianBlur(each, (0, 0), 1.0) for each in (laid, target))
     across, down = slopes(soft)
@@ -366,7 +363,7 @@ def _correction(laid: FloatArray, target: FloatArray, inside: Inside) -> tuple[M
 
 
 def _on_grid(where: Matrix, shape: tuple[int, ...]) -> tuple[Matrix, bool]:
-    """The map moved to whole pixels, where it is as good as there: a crop, perhaps turned by a right angle."""
+    """Round the map to whole pixels, if it is nearly so already: a crop, perhaps turned by a right angle."""
     whole = np.rint(where)
     corners = _CORNERS * [shape[1], shape[0], 1]
     if np.abs(corners @ (where - whole).T).max() < _ON_THE_GRID and abs(abs(np.linalg.det(whole)) - 1) < 0.5:

@@ -1,4 +1,4 @@
-"""How one picture's brightness became another's: gain, offset, saturation, noise, and the clipping after each."""
+"""Fits the change of light between two thumbnails: gain, offset and saturation, with noise and clipping."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.float64]
 
-# Bounds of what still counts as the same picture in another light.
+# Within these bounds a pair counts as one picture in another light.
 _GAIN = (0.4, 2.2)
 _OFFSET = (-0.35, 0.35)
 _SATURATION = (0.5, 1.6)
 _NOISE = (0.0, 0.12, 0.22, 0.35)
-#: How many of the noises to try, the least first.
+#: How many noise levels to try, the lowest first.
 WITHOUT_NOISE, ALL_NOISES = 1, len(_NOISE)
 _MARGIN = 0.02
 _FEWEST = 12
 _LEVELS = np.linspace(-1.5, 2.5, 4001)
 _LEVELS_A_UNIT = (len(_LEVELS) - 1) / (_LEVELS[-1] - _LEVELS[0])
-# A change of light has to explain clearly more than no change does.
+# A change of light must reduce the error to this share of what it is without a change.
 _WORTHWHILE = 0.95
-# Three thousand neighbouring pixels say no more than every fifth of them.
+# Every fifth of some thousand neighbouring pixels is enough.
 _STRIDE = 5
 
 
@@ -39,22 +39,22 @@ class Light(NamedTuple):
 
     @property
     def change(self) -> float:
-        """How much the light changed, 0 where it did not: a brightness doubled, or raised by 0.7, gives 0.7."""
+        """How much the light changed: 0 for no change, 0.7 for a brightness that was doubled or raised by 0.7."""
         return abs(math.log(self.gain)) + abs(self.offset) + 0.3 * abs(math.log(self.saturation))
 
 
 def fit_light(source: Pixels, target: Pixels, noises: int = ALL_NOISES) -> Light:
-    """Explain the pixels of one picture by those of another.
+    """Fit the change of light that turns the pixels of one picture into those of another.
 
-    The model is ``target = E[clip(gain * source + offset + noise)]``, its noise one of a few levels: noise on white
-    can only darken, which makes the mean of many pixels a curve, not a line.
+    The model is ``target = E[clip(gain * source + offset + noise)]`` with one of a few levels of noise: noise on white
+    can only darken, so that the mean of many pixels is a curve, not a line.
 
     Parameters
     ----------
     source, target : numpy.ndarray
         Shape (P, 3), float32 from 0 to 1: RGB at the same places.
     noises : int
-        How many of the levels of noise to try.
+        How many of the levels of noise to try, the lowest first.
     """
     some, aim = np.ascontiguousarray(source[::_STRIDE]), np.ascontiguousarray(target[::_STRIDE])
     best, light = _error(some, aim), (1.0, 0.0, 1.0, _CURVES[0])
@@ -82,11 +82,11 @@ class _Curve:
         self.low, self.high = float(black) + _MARGIN, float(white) - _MARGIN
 
     def inverse(self, values: Pixels) -> Levels:
-        """The levels whose mean each value is."""
+        """Return the level that has each value as its mean."""
         return np.interp(values, self._means, _LEVELS)
 
     def __call__(self, levels: Pixels) -> Pixels:
-        """The means at the nearest of ``_LEVELS``: evenly spaced, so that a look-up needs no search."""
+        """Return the mean of each level, looked up at the nearest of the evenly spaced ``_LEVELS``."""
         if not self._noise:
             return np.asarray(np.clip(levels, 0, 1))
         places = np.subtract(levels, _LEVELS[0])
@@ -115,7 +115,7 @@ _CURVES = tuple(_Curve(noise) for noise in _NOISE)
 
 
 class _Unclipped:
-    """The pixels of a pair whose values a curve does not clip, as levels of light."""
+    """The pixels of a pair that a curve does not clip, as levels of light."""
 
     def __init__(self, source: Pixels, target: Pixels, curve: _Curve) -> None:
         self._source = source
@@ -124,7 +124,7 @@ class _Unclipped:
         self._levels[self._inside] = curve.inverse(target[self._inside])
 
     def exposed(self) -> tuple[float, float, float]:
-        """Gain alone, as of a longer exposure: by least squares over the values that are not clipped."""
+        """Fit the gain alone, as of a longer exposure, by least squares over the values that are not clipped."""
         x = self._source[self._inside]
         if len(x) < _FEWEST:
             return 1.0, 0.0, 1.0
@@ -132,13 +132,13 @@ class _Unclipped:
         return _within((x * y).sum() / ((x * x).sum() + 1e-5), *_GAIN), 0.0, 1.0
 
     def solve(self) -> tuple[float, float, float]:
-        """Gain, offset and saturation by least squares over the pixels that are not clipped."""
+        """Fit gain, offset and saturation by least squares over the pixels that are not clipped."""
         inside = self._inside[:, 0] & self._inside[:, 1] & self._inside[:, 2]
         x = self._source[inside]
         if len(x) < _FEWEST:
             return 1.0, 0.0, 1.0
         y = self._levels[inside]
-        grey_x, grey_y = _grey(x), _grey(y)
+        grey_x, grey_y = channel_mean(x), channel_mean(y)
         spread = grey_x - grey_x.mean()
         together = (spread * (grey_y - grey_y.mean())).mean()
         gain = _within(together / (grey_x.var() + 1e-5), *_GAIN)
@@ -148,9 +148,9 @@ class _Unclipped:
         return gain, offset, _within(colour / gain, *_SATURATION)
 
 
-def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Mean over the channels; adding three columns is ten times as fast as asking for it."""
-    grey: npt.NDArray[Any] = (pixels[:, 0] + pixels[:, 1] + pixels[:, 2]) / pixels.dtype.type(3)
+def channel_mean(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the mean over the three channels of floats (..., 3); ten times as fast as ``mean``."""
+    grey: npt.NDArray[Any] = (pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3)
     return grey
 
 
@@ -159,10 +159,10 @@ def _within(value: float, low: float, high: float) -> float:
 
 
 def _relit(source: Pixels, gain: float, offset: float, saturation: float) -> Pixels:
-    """The source in another light, neither clipped nor noisy."""
+    """Apply a change of light, without clipping or noise."""
     lit: Pixels = np.float32(gain) * source
     lit += np.float32(offset)
-    grey = _grey(lit)[:, None]
+    grey = channel_mean(lit)[:, None]
     lit -= grey
     lit *= np.float32(saturation)
     lit += grey

@@ -1,4 +1,4 @@
-"""Whether one picture is an altered copy of another, decided by their pixels; with OpenCV."""
+"""Compares the pixels of two thumbnails: what rules.py needs to tell altered copies from look-alikes; with OpenCV."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 
 from datumaro_clip.curate.near.alignment import (
-    Map,
     Mask,
     align_halves,
     best_alignment,
@@ -17,19 +16,20 @@ from datumaro_clip.curate.near.alignment import (
     halves_laid_on,
     laid_on,
     shared_region,
+    slopes,
 )
-from datumaro_clip.curate.near.photometry import ALL_NOISES, WITHOUT_NOISE, Light, fit_light
-from datumaro_clip.curate.near.rings import SIDE, Orientation, Thumbnail, frame_map
+from datumaro_clip.curate.near.photometry import ALL_NOISES, WITHOUT_NOISE, channel_mean, fit_light
+from datumaro_clip.curate.near.rings import SIDE, Map, Orientation, Thumbnail, frame_map
 from datumaro_clip.vectors import FloatArray
 
-# What a copy has at least; to look further costs ten times as much.
+# Copies have at least these; measuring the rest takes ten times as long.
 _LEAST_CORRELATION = 0.8
 _LEAST_DETAIL = 0.8
-#: The largest difference that a copy may have; of true ones in the collection of rules.py it was 0.11.
+#: The largest difference that a copy may have; the largest of the true copies in the collection of rules.py was 0.11.
 LARGEST_PEAK = 0.13
-# The same where noise was not thought of: of true ones it was 0.2.
+# The same where noise is not modelled: the largest of the true copies was 0.2.
 _HOPELESS_PEAK = 0.24
-# The same at half the size: of 1,300 altered copies none was below 0.8, once aligned, and three in four look-alikes.
+# Least detail at half the size: once aligned, none of 1,300 altered copies was below 0.8, and 3 of 4 look-alikes were.
 _LEAST_HALF_DETAIL = 0.75
 _SHIFT = 0.3
 # Five of 255 levels.
@@ -42,32 +42,32 @@ _STRUCTURE_CAP = 1e-2
 
 
 class PixelMatch(NamedTuple):
-    """What comparing the pixels of a pair showed, over what both show, the second laid on the first.
+    """Measures of a pair over the region that both pictures show, the second warped to the first.
 
     Attributes
     ----------
     correlation : float
-        Of the greys, from -1 to 1.
+        Of the grey levels, from -1 to 1.
     detail : float
-        Mean correlation in small windows, weighted by how much there is to see in them, from -1 to 1.
+        Mean correlation in small windows, weighted by their contrast, from -1 to 1.
     evidence : float
-        Share of the picture that its silhouette alone does not explain and the pair's likeness does, at most 1.
+        Share of what a two-coloured silhouette leaves unexplained that the other picture explains, at most 1.
     peak : float
         The largest smoothed difference that neither a change of light nor a third of a pixel's shift explains,
-        from 0 to 1: where an edit would be.
+        from 0 to 1: large where one picture was edited.
     colour_peak : float
-        The same of the colour alone, lightness left out.
+        The same of the colour alone, without lightness.
     grain : float
-        Standard deviation of the differences too fine for either: noise, compression, resampling.
+        Standard deviation of the differences that are finer: noise, compression, resampling.
     light : float
         How much the light changed: 0 where it did not.
     plainness : float
-        Share of the picture away from the outline of its silhouette, from 0 to 1; high for a plain thing on a
-        plain ground.
+        Share of the picture away from the outline of its silhouette, from 0 to 1; high for a plain object on a plain
+        background.
     unmoved : float
-        Share of the picture that is the same in both before any change of light is taken away, from 0 to 1.
+        Share of the picture that is the same in both before a change of light is removed, from 0 to 1.
     displaced : float
-        How far the farthest corner moves when the second is laid on the first, in sides: 0 in the same frame.
+        How far the map moves the farthest corner, in sides: 0 in the same frame.
     where : tuple of float
         The map (2, 3), row by row, from pixels of the smoother thumbnail to pixels of the other.
     """
@@ -89,7 +89,7 @@ NO_MATCH = PixelMatch(-1.0, -1.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
-    """Compare two pictures, once the second is laid on the first.
+    """Compare two pictures by a map between them.
 
     Parameters
     ----------
@@ -97,12 +97,17 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
         Shape (96, 96, 3), uint8 RGB.
     where : numpy.ndarray
         Shape (2, 3): maps pixels of the first to pixels of the second.
+
+    Returns
+    -------
+    PixelMatch
+        :data:`NO_MATCH` as soon as one measure rules a copy out.
     """
     inside = shared_region(where)
     if inside is None:
         return NO_MATCH
     one, two = _soft(first), _soft(laid_on(second, where))
-    grey_one, grey_two = _grey(one), _grey(two)
+    grey_one, grey_two = channel_mean(one), channel_mean(two)
     whole = correlation(grey_one[inside], grey_two[inside])
     if whole < _LEAST_CORRELATION:
         return NO_MATCH
@@ -110,16 +115,40 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     detail = _windowed_correlation(grey_one, grey_two, shown)
     if detail < _LEAST_DETAIL:
         return NO_MATCH
-    unexplained = _unexplained(one, two, shown)
-    if unexplained is None:
-        return NO_MATCH
-    return PixelMatch(whole, detail, *unexplained, _displacement(where), tuple(where.ravel().tolist()))
+    pixels_one, pixels_two = one[inside], two[inside]
+    # Without noise first: a quarter of the work, and enough to rule out most look-alikes.
+    for noises, largest in ((WITHOUT_NOISE, _HOPELESS_PEAK), (ALL_NOISES, LARGEST_PEAK)):
+        forth, back = fit_light(pixels_one, pixels_two, noises), fit_light(pixels_two, pixels_one, noises)
+        source, target, light = (one, two, forth) if forth.error <= back.error else (two, one, back)
+        predicted = target.copy()
+        predicted[inside] = light.predicted
+        left = target - predicted
+        smooth = shown.mean_near(left, 2.0)
+        peak = _peak(smooth, channel_mean(predicted)[..., None], shown)
+        if peak > largest:
+            return NO_MATCH
+    silhouette = _silhouette(source, inside)
+    cores = [cv2.erode(part.astype(np.uint8), _SQUARE, iterations=2).sum() for part in silhouette]
+    moved = _CORNERS @ where[:, :2].T + where[:, 2] - _CORNERS
+    return PixelMatch(
+        correlation=whole,
+        detail=detail,
+        evidence=_evidence(target, left, silhouette, shown),
+        peak=peak,
+        colour_peak=_peak(_colour(smooth), _colour(predicted), shown),
+        grain=float((left - smooth)[inside].std()),
+        light=light.change,
+        plainness=float(sum(cores) / max(inside.sum(), 1)),
+        unmoved=float((np.abs(one - two)[inside].max(axis=1) < _SAME).mean()),
+        displaced=float(np.linalg.norm(moved, axis=1).max() / SIDE),
+        where=tuple(where.ravel().tolist()),
+    )
 
 
 def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> PixelMatch:
-    """Align a pair from its orientation on, and compare it.
+    """Align a pair, starting from its orientation, and compare it.
 
-    Look-alikes are told apart at half the size, where aligning takes a quarter of the time: most pairs end there.
+    At half the size, where aligning takes a quarter of the time, most look-alikes are ruled out.
     """
     start = frame_map(orientation)
     one, two = half_grey(first), half_grey(second)
@@ -131,7 +160,7 @@ def match(first: Thumbnail, second: Thumbnail, orientation: Orientation) -> Pixe
 
 
 def _half_detail(one: FloatArray, two: FloatArray, where: Map) -> float:
-    """As ``PixelMatch.detail``, of pictures of half the size."""
+    """Return ``PixelMatch.detail`` for pictures of half the size."""
     inside = shared_region(where)
     if inside is None:
         return -1.0
@@ -140,16 +169,11 @@ def _half_detail(one: FloatArray, two: FloatArray, where: Map) -> float:
 
 
 def exchanged(found: PixelMatch) -> PixelMatch:
-    """The same match with the second picture first."""
+    """Return the same match with the second picture first."""
     if not found.where:
         return found
     inverse = cv2.invertAffineTransform(np.array(found.where).reshape(2, 3))
     return found._replace(where=tuple(inverse.ravel().tolist()))
-
-
-def _displacement(where: Map) -> float:
-    moved = _CORNERS @ where[:, :2].T + where[:, 2] - _CORNERS
-    return float(np.linalg.norm(moved, axis=1).max() / SIDE)
 
 
 def _soft(picture: Thumbnail) -> FloatArray:
@@ -157,14 +181,8 @@ def _soft(picture: Thumbnail) -> FloatArray:
     return soft
 
 
-def _grey(picture: FloatArray) -> FloatArray:
-    """Mean over the channels; adding them is ten times as fast as asking for it."""
-    grey: FloatArray = (picture[..., 0] + picture[..., 1] + picture[..., 2]) / np.float32(3)
-    return grey
-
-
 class _Shown:
-    """Where both pictures of a pair are to be trusted, and means over it."""
+    """The region that both pictures of a pair show, and weighted means over it."""
 
     def __init__(self, inside: Mask) -> None:
         self.inside = inside
@@ -180,7 +198,7 @@ class _Shown:
         return means
 
     def _weighing(self, reach: float, channels: int) -> tuple[FloatArray, FloatArray]:
-        """Weights, and what they come to around each pixel, for as many channels: broadcasting takes far longer."""
+        """Weights and their Gaussian means, repeated for each channel: broadcasting takes far longer."""
         if (reach, channels) not in self._planes:
             planes = self.weights, np.maximum(cv2.GaussianBlur(self.weights, (0, 0), reach), 0.3)
             self._planes[reach, 1] = planes
@@ -190,7 +208,7 @@ class _Shown:
 
 
 def _windowed_correlation(one: FloatArray, two: FloatArray, shown: _Shown, reach: float = 4.0) -> float:
-    """Correlation in windows of some ten pixels, weighted by the contrast of the richer picture, up to a cap."""
+    """Return the mean correlation in windows of about ten pixels, weighted by the larger contrast, up to a cap."""
     planes = cv2.merge([one, two, one * one, two * two, one * two])
     mean_one, mean_two, square_one, square_two, product = cv2.split(shown.mean_near(planes, reach))
     spread_one, spread_two = square_one - mean_one**2, square_two - mean_two**2
@@ -200,84 +218,30 @@ def _windowed_correlation(one: FloatArray, two: FloatArray, shown: _Shown, reach
     return float((np.clip(local, -1, 1) * weights).sum() / max(float(weights.sum()), 1e-9))
 
 
-class _Unexplained(NamedTuple):
-    evidence: float
-    peak: float
-    colour_peak: float
-    grain: float
-    light: float
-    plainness: float
-    unmoved: float
-
-
-def _unexplained(one: FloatArray, two: FloatArray, shown: _Shown) -> _Unexplained | None:
-    """What is left of the one picture when the other, in the best light, is taken away; None where that is too much."""
-    inside = shown.inside
-    # Without noise first, which is a quarter of the work, and far enough off for most look-alikes.
-    for noises, largest in ((WITHOUT_NOISE, _HOPELESS_PEAK), (ALL_NOISES, LARGEST_PEAK)):
-        source, target, light = _best_light(one, two, inside, noises)
-        predicted = target.copy()
-        predicted[inside] = light.predicted
-        left = target - predicted
-        smooth = shown.mean_near(left, 2.0)
-        peak = _peak(smooth, _grey(predicted)[..., None], shown)
-        if peak > largest:
-            return None
-    parts = _silhouette(source, inside)
-    return _Unexplained(
-        _evidence(target, left, parts, shown),
-        peak,
-        _peak(_colour(smooth), _colour(predicted), shown),
-        float((left - smooth)[inside].std()),
-        light.change,
-        _plainness(parts, inside),
-        float((np.abs(one - two)[inside].max(axis=1) < _SAME).mean()),
-    )
-
-
-def _best_light(one: FloatArray, two: FloatArray, inside: Mask, noises: int) -> tuple[FloatArray, FloatArray, Light]:
-    """The picture that explains the other better, the other, and how."""
-    pixels_one, pixels_two = one[inside], two[inside]
-    forth, back = fit_light(pixels_one, pixels_two, noises), fit_light(pixels_two, pixels_one, noises)
-    return (one, two, forth) if forth.error <= back.error else (two, one, back)
-
-
 def _colour(picture: FloatArray) -> FloatArray:
-    colour: FloatArray = picture - _grey(picture)[..., None]
+    colour: FloatArray = picture - channel_mean(picture)[..., None]
     return colour
 
 
 def _peak(smooth: FloatArray, picture: FloatArray, shown: _Shown) -> float:
-    """The largest difference, less what a shift by a third of a pixel makes at the picture's edges."""
-    slopes = [shown.mean_near(_slope(channel, shown), 2.0) ** 2 for channel in np.moveaxis(picture, -1, 0)]
-    sizes = np.sqrt(_grey(smooth**2))
-    return float(np.maximum(sizes - _SHIFT * np.sqrt(np.sum(slopes, axis=0)), 0)[shown.inside].max())
-
-
-def _slope(channel: FloatArray, shown: _Shown) -> FloatArray:
-    """Change per pixel."""
-    channel = np.ascontiguousarray(channel)
-    across, down = (cv2.Sobel(channel, cv2.CV_32F, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    slope: FloatArray = np.hypot(across, down) * shown.core
-    return slope
+    """Return the largest difference, less what a shift by a third of a pixel makes at the picture's edges."""
+    both = (slopes(np.ascontiguousarray(channel)) for channel in np.moveaxis(picture, -1, 0))
+    steepness = [shown.mean_near(np.hypot(*each) * shown.core, 2.0) ** 2 for each in both]
+    sizes = np.sqrt(channel_mean(smooth**2))
+    return float(np.maximum(sizes - _SHIFT * np.sqrt(np.sum(steepness, axis=0)), 0)[shown.inside].max())
 
 
 def _silhouette(picture: FloatArray, inside: Mask) -> tuple[Mask, Mask]:
-    """The light and the dark part of a picture, split where they part best (Otsu, 1979)."""
-    grey = (_grey(picture) * 255).astype(np.uint8)
+    """Split a picture into its light and its dark part (Otsu, 1979)."""
+    grey = (channel_mean(picture) * 255).astype(np.uint8)
     level, _ = cv2.threshold(grey[inside][:, None], 0, 255, cv2.THRESH_OTSU)
     return (grey > level) & inside, (grey <= level) & inside
 
 
 def _evidence(target: FloatArray, left: FloatArray, parts: tuple[Mask, Mask], shown: _Shown) -> float:
-    """One less the error of the pair's likeness over that of a silhouette filled with two colours."""
+    """Return 1 less the ratio of two errors: of the prediction, and of a silhouette filled with two colours."""
     light, dark = (target[part].mean(axis=0) if part.any() else _BLACK for part in parts)
     by_silhouette = target - np.where(parts[0][..., None], light, dark)
     without = (shown.mean_near(by_silhouette, 1.5)[shown.inside] ** 2).sum()
     with_likeness = (shown.mean_near(left, 1.5)[shown.inside] ** 2).sum()
     return float(1 - with_likeness / (without + 1e-6))
-
-
-def _plainness(parts: tuple[Mask, Mask], inside: Mask) -> float:
-    cores = [cv2.erode(part.astype(np.uint8), _SQUARE, iterations=2).sum() for part in parts]
-    return float(sum(cores) / max(inside.sum(), 1))

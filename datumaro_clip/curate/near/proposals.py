@@ -1,4 +1,4 @@
-"""Which pairs may be near duplicates: proposed by rings that rotation leaves alone, and by vectors.
+"""Proposes pairs that may be near duplicates, by descriptors that do not change with rotation, and by vectors.
 
 A pair (one, other), one < other, of N pictures is the code ``one * N + other``: a million pairs take 8 MB, and sets of
 them are sorted arrays.
@@ -14,20 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.curate.near.progress import Progress
-from datumaro_clip.curate.near.rings import VIEWS, describe
-from datumaro_clip.curate.near.threads import Pool
-from datumaro_clip.curate.near.thumbnails import Thumbnails
+from datumaro_clip.curate.near.rings import VIEWS, Thumbnails, describe
+from datumaro_clip.curate.near.threads import Pool, Progress
 from datumaro_clip.curate.nearest import Search
 from datumaro_clip.system.files import scratch_errors
 from datumaro_clip.vectors import FloatArray
 
-# What two views of copies have in common at least, whatever the noise, and how many neighbours are looked at.
+# The least similarity of two views of copies, whatever the noise, and how many neighbours are looked at.
 _RING_SIMILARITY = 0.9
 _RING_NEIGHBOURS = 12
 _VIEW_NEIGHBOURS = 4
 _VECTOR_NEIGHBOURS = 16
-# Neighbours kept beyond those: they move up where some of those no longer stand.
+# Neighbours kept beyond those, for when some of those are no representatives any more.
 _SPARE = 4
 _PICTURES_A_TASK = 32
 
@@ -37,7 +35,7 @@ _Mask = npt.NDArray[np.bool_]
 def by_vector(
     vectors: FloatArray | None, rows: Sequence[int] | None, threshold: float, count: int, search: Search
 ) -> IntArray:
-    """Pairs whose vectors are similar, of items that few others resemble: a vector like many tells none of them.
+    """Propose pairs with similar vectors; a vector that is similar to many others proposes none.
 
     Parameters
     ----------
@@ -50,7 +48,7 @@ def by_vector(
     count : int
         N pictures.
     search : Search
-        Who looks for neighbours.
+        Finds the neighbours.
 
     Returns
     -------
@@ -71,34 +69,34 @@ def by_vector(
 
 
 def codes_of(one: IntArray, other: IntArray, count: int) -> IntArray:
-    """Pairs as codes, ascending, each once, none of a picture with itself."""
+    """Return the codes of pairs, ascending, each once, without pairs of a picture with itself."""
     apart = one != other
     return np.unique(np.minimum(one, other)[apart] * count + np.maximum(one, other)[apart])
 
 
 class RingNeighbours:
-    """The pictures of which a view of another resembles the whole.
+    """Proposes pairs of which a view of one picture resembles the whole of the other.
 
-    What describes them, 6 KiB a picture, is kept in an unnamed temporary file.
+    The descriptors, 6 KiB a picture, are kept in an unnamed temporary file.
     """
 
     def __init__(self, thumbnails: Thumbnails, pool: Pool, search: Search) -> None:
         self._search = search
         self._described = _described(thumbnails, pool)
         self._whole = np.ascontiguousarray(self._described[:, 0])
-        self._nearest = [self._similar_to_all(view) for view in range(len(VIEWS))]
-
-    @property
-    def _everyone(self) -> IntArray:
-        return np.arange(len(self._whole), dtype=np.int64)
+        self._all = np.arange(len(self._whole), dtype=np.int64)
+        self._nearest = [self._similar(view, self._all, _SPARE) for view in range(len(VIEWS))]
+        for view, found in enumerate(self._nearest):
+            descriptors = self._described[:, view]
+            search.estimate("descriptors", descriptors, self._whole, found, _RING_SIMILARITY, found.shape[1])
 
     def pairs(self, standing: _Mask) -> IntArray:
-        """Codes of the pairs of standing pictures of which a view of the one resembles the whole of the other.
+        """Return the codes of the proposed pairs among some pictures.
 
         Parameters
         ----------
         standing : numpy.ndarray
-            Shape (N,), bool.
+            Shape (N,), bool: the pictures that still represent a group or themselves.
         """
         found = [self._pairs_by(view, standing) for view in range(len(VIEWS))]
         return np.unique(np.concatenate(found))
@@ -107,25 +105,17 @@ class RingNeighbours:
         nearest, wanted = self._nearest[view], _neighbours(view)
         there = standing[nearest] & (nearest >= 0) & standing[:, None]
         first = there & (np.cumsum(there, axis=1) <= wanted)
-        # A list that is not full holds everything similar; one with enough left needs no more.
+        # Search again for the pictures whose lists were full, and have too few neighbours left.
         short = standing & (nearest[:, -1] >= 0) & (there.sum(axis=1) < wanted)
         first[short] = False
         again = np.flatnonzero(short)
         fresh = self._similar(view, again, 0, np.flatnonzero(standing))
-        return np.union1d(self._codes(self._everyone, nearest, first), self._codes(again, fresh, fresh >= 0))
-
-    def _similar_to_all(self, view: int) -> npt.NDArray[np.int32]:
-        """The neighbours of every picture's view, and what share of them those are, where not all."""
-        found = self._similar(view, self._everyone, _SPARE)
-        self._search.estimate(
-            "descriptors", self._described[:, view], self._whole, found, _RING_SIMILARITY, found.shape[1]
-        )
-        return found
+        return np.union1d(self._codes(self._all, nearest, first), self._codes(again, fresh, fresh >= 0))
 
     def _similar(
         self, view: int, queries: IntArray, spare: int, among: IntArray | None = None
     ) -> npt.NDArray[np.int32]:
-        """The similar neighbours of some pictures' views (Q, K), nearest first, -1 where there are no more."""
+        """Find the similar neighbours of some pictures' views: (Q, K), nearest first, -1 where there are no more."""
         matrix = self._whole if among is None else self._whole[among]
         wanted = min(_neighbours(view) + spare, len(matrix))
         if not len(queries):
@@ -140,15 +130,15 @@ class RingNeighbours:
 
 
 def _neighbours(view: int) -> int:
-    """How many neighbours are looked at, each picture itself among them."""
+    """Return how many neighbours are looked at, the picture itself included."""
     return (_VIEW_NEIGHBOURS if view else _RING_NEIGHBOURS) + 1
 
 
 def _described(thumbnails: Thumbnails, pool: Pool) -> FloatArray:
-    """Descriptions of all views (N, V, D)."""
+    """Describe all views of all pictures: (N, V, D)."""
     first = describe(thumbnails[0])
     with scratch_errors(), tempfile.TemporaryFile() as file:
-        # A full disk refuses what is written, but kills who writes to a map of what was not.
+        # Writing to a full disk raises an error; writing to a map of a file without blocks on disk kills the process.
         file.writelines(bytes(first.nbytes) for _ in range(len(thumbnails)))
         file.flush()
         rows = np.memmap(file, np.float32, "r+", shape=(len(thumbnails), *first.shape))
@@ -161,6 +151,6 @@ def _described(thumbnails: Thumbnails, pool: Pool) -> FloatArray:
 
 
 def _describe_some(thumbnails: Thumbnails, start: int) -> FloatArray:
-    """Descriptions of the views of some pictures, (n, V, D)."""
+    """Describe the views of the pictures from ``start`` on: (n, V, D)."""
     end = min(start + _PICTURES_A_TASK, len(thumbnails))
     return np.stack([describe(thumbnails[index]) for index in range(start, end)])

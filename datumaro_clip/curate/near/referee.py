@@ -1,71 +1,72 @@
-"""Who compares pairs of pictures: each pair once, those that will be asked for by several workers."""
+"""Compares pairs of pictures, each pair once; a pool works ahead on the pairs that will be asked for."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from operator import attrgetter, itemgetter
+from threading import Lock
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
+from cachetools import LRUCache, cached
+from cachetools.keys import hashkey
 
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.curate.near import features
 from datumaro_clip.curate.near.alignment import align, smoothest_first
-from datumaro_clip.curate.near.features import Features
+from datumaro_clip.curate.near.features import features, locate, mirror, tells
 from datumaro_clip.curate.near.judge import UNKNOWN, Difference, judge
-from datumaro_clip.curate.near.kept import Kept
 from datumaro_clip.curate.near.overlay import Picture, read_picture
 from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, exchanged, match
-from datumaro_clip.curate.near.rings import WHOLE, Spectrum, orient, spectra
+from datumaro_clip.curate.near.rings import WHOLE, Thumbnail, Thumbnails, orient, spectra
 from datumaro_clip.curate.near.rules import is_copy
 from datumaro_clip.curate.near.threads import Pool
-from datumaro_clip.curate.near.thumbnails import Thumbnails
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import ImageLike
 
 _log = logging.getLogger(__name__)
 
-# Below this ring correlation, aligning has never ended in a copy; features get a try where vectors propose.
+# Below this ring correlation aligning has never found a copy.
 _WORTH_ALIGNING = 0.65
-# Highlights that clip leave differences in thumbnails; where full pictures are judged, thumbnails need not.
+# Clipped highlights leave differences in thumbnails; if full pictures are judged afterwards, thumbnails may pass these.
 _LEEWAY = 2.0
-# From this on, a pair resembles as wholes, and no view of either can do better by much.
+# From this ring correlation on, no view of either picture correlates much better than the whole.
 _ALIKE_AS_WHOLES = 0.9
-# Tasks that are sent to a worker together.
+# Tasks sent to a worker at once.
 _CHUNK = 16
-# Bytes of spectra and features that are kept: those of some ten thousand pictures; and of full pictures.
-_ROOM = 256 << 20
-_PICTURE_ROOM = 256 << 20
+# Bytes of the cache of spectra and features, enough for some ten thousand pictures; and of that of full pictures.
+_DESCRIPTION_BYTES = 256 << 20
+_PICTURE_BYTES = 256 << 20
 
+_Value = TypeVar("_Value")
 Pair: TypeAlias = tuple[int, int]
-#: What gives the picture that a thumbnail was made of, as :func:`datumaro_clip.images.decode` takes it.
+#: From the number of a thumbnail to its picture, as :func:`datumaro_clip.images.decode` takes it.
 Pictures: TypeAlias = Callable[[int], ImageLike]
 
 
 class Referee:
-    """Knows what comparing pairs showed, each pair compared once.
+    """Decides which pairs are copies, and compares each pair once.
 
     Parameters
     ----------
     thumbnails : Thumbnails
         N, read by several threads.
     by_vector : numpy.ndarray
-        Codes (``proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
+        Codes (see ``proposals``) of the pairs that vectors proposed, ascending: features are tried on them, too.
     pool : Pool
-        Who works ahead.
+        Works ahead.
     pictures : callable, optional
-        Gives the picture of a number; asked by several threads. Without it thumbnails alone decide.
+        Returns the picture of a number; called by several threads. Without it thumbnails alone decide.
 
     Attributes
     ----------
     matches : dict
-        What comparing (lower, higher) showed, for the pairs that are copies, be it where a third vouches for them.
+        The match of (lower, higher), for the pairs that are copies, alone or confirmed by a third picture.
     differences : dict
-        The largest difference of (lower, higher) at full resolution, for the pairs that thumbnails take for copies.
+        The largest difference of (lower, higher) at full resolution, for the pairs whose thumbnails pass for copies.
     """
 
     def __init__(
@@ -80,20 +81,20 @@ class Referee:
 
     @property
     def compared(self) -> int:
-        """How many pairs were."""
+        """How many pairs were compared."""
         return len(self.matches) + len(self._refused)
 
     def is_copy(self, one: int, other: int) -> bool:
-        """Whether two pictures are copies, whichever is the original."""
+        """Whether two pictures are copies of one picture, whichever is the original."""
         return self._compare.accepts(self._match(one, other)) and not self._is_edit(one, other)
 
     def confirmed_by_third(self, one: int, other: int) -> bool:
-        """Whether two pictures are copies, given that a third is surely a copy of both."""
+        """Whether two pictures are copies, given that a third one is a copy of both."""
         found = self._match(one, other)
         return self._compare.accepts(found, confirmed_by_third=True) and not self._is_edit(one, other)
 
     def prefetch(self, pairs: Iterable[Pair]) -> None:
-        """Compare pairs that will be asked for; all of one picture by one worker, which works it out but once."""
+        """Compare pairs ahead; one worker takes all pairs of a picture, so that it describes that picture once."""
         fresh = sorted({pair for pair in map(_sorted, pairs) if not self._knows(pair)})
         tasks = [self._task(list(shared)) for _, shared in groupby(fresh, itemgetter(0))]
         for task, found in zip(tasks, self._pool.map(self._compare, tasks, chunksize=_CHUNK), strict=True):
@@ -113,7 +114,7 @@ class Referee:
         return self.matches.get(pair, NO_MATCH)
 
     def _is_edit(self, one: int, other: int) -> bool:
-        """Whether a pair that thumbnails take for copies differs in a place that they are too small to show."""
+        """Whether a pair whose thumbnails pass for copies differs in a place that is too small for thumbnails."""
         if self._pictures is None:
             return False
         pair = _sorted((one, other))
@@ -125,7 +126,7 @@ class Referee:
         return pair in self.matches or self._compare.code(pair) in self._refused
 
     def _take(self, pair: Pair, found: PixelMatch, difference: Difference | None) -> None:
-        # A pair that passes alone passes with a third picture to confirm it; of the rest only the refusal is kept.
+        # Whatever passes alone also passes if a third picture confirms it. Of a refused pair only the code is kept.
         if self._compare.accepts(found, confirmed_by_third=True):
             self.matches[pair] = found
         else:
@@ -135,35 +136,44 @@ class Referee:
 
 
 class Task(NamedTuple):
-    """Pairs to compare, and how to get the pictures of them, by number; none where thumbnails alone decide."""
+    """Pairs to compare, and how to get their pictures, by number; none where thumbnails alone decide."""
 
     pairs: Sequence[Pair]
     pictures: Mapping[int, ImageRequest]
 
 
 class Comparer:
-    """Compares pairs; a copy of it does so in another process.
+    """Compares pairs; it can be pickled, so that other processes compare, too.
 
     Parameters
     ----------
-    thumbnails : Thumbnails
-        N, read by several threads.
-    by_vector : numpy.ndarray
-        Codes (``proposals``) of the pairs that vectors proposed, ascending: they are given a try by features.
+    thumbnails, by_vector
+        As of :class:`Referee`.
     leeway : float
-        As ``is_copy`` takes it.
+        As of ``is_copy``.
     """
 
     def __init__(self, thumbnails: Thumbnails, by_vector: IntArray, leeway: float) -> None:
         self._thumbnails, self._by_vector, self._leeway = thumbnails, by_vector, leeway
-        self._kept = Kept(_ROOM)
-        self._kept_pictures = Kept(_PICTURE_ROOM)
+        descriptions: LRUCache[Hashable, Any] = LRUCache(_DESCRIPTION_BYTES, attrgetter("nbytes"))
+        lock = Lock()
+
+        def kept(kind: str, describe: Callable[[Thumbnail], _Value]) -> Callable[[int], _Value]:
+            """Describe the thumbnail of a number, and keep the description."""
+            return cached(descriptions, partial(hashkey, kind), lock)(lambda index: describe(thumbnails[index]))
+
+        self._whole = kept("whole", partial(spectra, views=(WHOLE,)))
+        self._views = kept("views", spectra)
+        self._features = kept("features", features)
+        self._mirrored_features = kept("mirrored", lambda picture: features(mirror(picture)))
+        pictures: LRUCache[int, Picture] = LRUCache(_PICTURE_BYTES, attrgetter("nbytes"))
+        self._picture = cached(pictures, lambda index, request: index, Lock())(_read)
 
     def __reduce__(self) -> tuple[type[Comparer], tuple[Thumbnails, IntArray, float]]:
         return type(self), (self._thumbnails, self._by_vector, self._leeway)
 
     def __call__(self, task: Task) -> list[tuple[PixelMatch, Difference | None]]:
-        """What thumbnails show of each pair, and the pictures themselves where those take them for copies."""
+        """Compare the thumbnails of each pair, and the pictures of those whose thumbnails pass for copies."""
         found = []
         for pair in task.pairs:
             match_ = self._compare(pair)
@@ -172,11 +182,11 @@ class Comparer:
         return found
 
     def accepts(self, found: PixelMatch, *, confirmed_by_third: bool = False) -> bool:
-        """Whether thumbnails take a pair for copies."""
+        """Whether the thumbnails of a pair pass for copies."""
         return is_copy(found, confirmed_by_third=confirmed_by_third, leeway=self._leeway)
 
     def difference(self, pair: Pair, found: PixelMatch, pictures: Mapping[int, ImageRequest]) -> Difference:
-        """How two pictures differ at full resolution; one that cannot be read again is no copy of anything."""
+        """Judge two pictures at full resolution; one that cannot be read again is a copy of nothing."""
         ordered = self._ordered(pair)
         try:
             one, other = (self._picture(index, pictures[index]) for index in ordered)
@@ -187,14 +197,11 @@ class Comparer:
             return UNKNOWN
 
     def code(self, pair: Pair) -> int:
-        """A pair as a number; see ``proposals``."""
+        """Return the code of a pair; see ``proposals``."""
         return pair[0] * len(self._thumbnails) + pair[1]
 
-    def _picture(self, index: int, request: ImageRequest) -> Picture:
-        return self._kept_pictures.get(index, lambda: read_picture(request.fetch()))
-
     def _ordered(self, pair: Pair) -> Pair:
-        """The order in which a pair is compared, whatever their numbers."""
+        """Return the order in which a pair is compared, which depends on their pixels and not on their numbers."""
         one, other = sorted(pair, key=lambda index: smoothest_first(self._thumbnails[index]))
         return one, other
 
@@ -213,14 +220,14 @@ class Comparer:
         return place < len(self._by_vector) and int(self._by_vector[place]) == code
 
     def _by_whole(self, one: int, other: int) -> PixelMatch | None:
-        """The comparison of whole with whole; None where they are not alike enough for a crop to be ruled out."""
+        """Compare whole with whole; None if they correlate so little that one may be a crop of the other."""
         orientation = orient(self._whole(one), self._whole(other))
         if orientation.score < _ALIKE_AS_WHOLES:
             return None
         return match(self._thumbnails[one], self._thumbnails[other], orientation)
 
     def _by_views(self, one: int, other: int) -> PixelMatch:
-        """The comparison of the view of either that resembles the whole of the other most."""
+        """Compare the most similar view of either picture with the whole of the other."""
         found = NO_MATCH
         for left, right in ((one, other), (other, one)):
             orientation = orient(self._views(left), self._whole(right))
@@ -234,33 +241,22 @@ class Comparer:
         return found
 
     def _by_features(self, one: int, other: int, otherwise: PixelMatch) -> PixelMatch:
-        first, second = self._thumbnails[one], self._thumbnails[other]
-        for start in self._located(one, other):
-            if start is not None:
-                return compare(first, second, align(first, second, start))
-        return otherwise
-
-    def _located(self, one: int, other: int) -> Iterator[features.Map | None]:
-        """Where features lay the other picture on the one, as it is and mirrored."""
+        """Compare by the map that features find to the other picture, or to its mirror image."""
         here = self._features(one)
-        if features.tells(here):
-            yield features.locate(here, self._features(other))
-            yield features.locate(here, self._mirrored_features(other), mirrored=True)
+        if not tells(here):
+            return otherwise
+        start = locate(here, self._features(other))
+        if start is None:
+            start = locate(here, self._mirrored_features(other), mirrored=True)
+        if start is None:
+            return otherwise
+        first, second = self._thumbnails[one], self._thumbnails[other]
+        return compare(first, second, align(first, second, start))
 
-    def _whole(self, index: int) -> Spectrum:
-        return self._kept.get(("whole", index), lambda: spectra(self._thumbnails[index], (WHOLE,)))
 
-    def _views(self, index: int) -> Spectrum:
-        return self._kept.get(("views", index), lambda: spectra(self._thumbnails[index]))
-
-    def _features(self, index: int) -> Features:
-        return self._kept.get(("features", index), lambda: features.features(self._thumbnails[index]))
-
-    def _mirrored_features(self, index: int) -> Features:
-        def make() -> Features:
-            return features.features(features.mirror(self._thumbnails[index]))
-
-        return self._kept.get(("mirrored", index), make)
+def _read(index: int, request: ImageRequest) -> Picture:
+    """Read the picture of a number."""
+    return read_picture(request.fetch())
 
 
 def _sorted(pair: Pair) -> Pair:

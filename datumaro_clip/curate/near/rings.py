@@ -1,14 +1,14 @@
-"""Pictures as rings around a centre: turning a picture only moves what lies on a ring along it.
+"""Thumbnails sampled on rings around a centre: turning a picture only shifts the samples along each ring.
 
-The Fourier coefficients over each ring's angle keep their magnitude when a picture is turned or mirrored; their
-phases tell by how much. The magnitudes propose near duplicates, whatever their orientation; the phases align a pair.
-A copy that was cut out of a picture resembles a *view*, a smaller square of it.
+The Fourier coefficients along each ring keep their magnitudes when a picture is turned or mirrored; their phases say by
+how much. The magnitudes propose near duplicates, whatever their orientation; the phases align a pair. A copy that was
+cut out of a picture resembles a *view*, a smaller square of it.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,16 @@ _DESCRIBED_RINGS = 8
 
 Thumbnail = npt.NDArray[np.uint8]
 Spectrum = npt.NDArray[np.complex64]
+#: An affine map (2, 3) from pixels of one thumbnail to pixels of another.
+Map = npt.NDArray[Any]
+
+
+class Thumbnails(Protocol):
+    """Thumbnails (96, 96, 3) by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Thumbnail: ...
 
 
 class View(NamedTuple):
@@ -55,7 +65,7 @@ _TURNS = np.arange(_ANGLES, dtype=np.float32) * (2 * np.pi / _ANGLES)
 
 
 class Orientation(NamedTuple):
-    """How the second picture of a pair shows the first.
+    """The view, turn and mirroring that align the second picture of a pair with the first.
 
     Attributes
     ----------
@@ -75,7 +85,7 @@ class Orientation(NamedTuple):
 
 
 def spectra(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
-    """Angular Fourier coefficients of each view, scaled to unit length.
+    """Return the Fourier coefficients along the rings of each view, scaled to unit length.
 
     Parameters
     ----------
@@ -87,8 +97,7 @@ def spectra(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
     numpy.ndarray
         Shape (V, rings, harmonics, 3), complex64; the channels are lightness, red and blue less lightness.
     """
-    polar = _polar(_opponent(thumbnail), views)
-    centred = np.stack([_centred(samples) for samples in polar])
+    centred = np.stack([_centred(samples) for samples in _polar(_opponent(thumbnail), views)])
     along = np.ascontiguousarray(centred.swapaxes(2, 3))
     found = np.ascontiguousarray(np.fft.rfft(along)[..., :_HARMONICS].swapaxes(2, 3))
     energies = [_ANGLES * max(float(np.sqrt((samples * samples).sum())), 1e-3) for samples in centred]
@@ -99,7 +108,7 @@ def spectra(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> Spectrum:
 
 
 def describe(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> FloatArray:
-    """What stays of each view when it is turned or mirrored.
+    """Describe each view by the magnitudes of its spectrum, which turning and mirroring do not change.
 
     Returns
     -------
@@ -110,14 +119,13 @@ def describe(thumbnail: Thumbnail, views: tuple[View, ...] = VIEWS) -> FloatArra
     rings = found.reshape(len(views), _DESCRIBED_RINGS, -1, _DESCRIBED_HARMONICS, 3).mean(axis=2)
     magnitudes = np.abs(rings)
     magnitudes[:, :, 0] *= np.sign(rings[:, :, 0].real) / np.sqrt(2)
-    rows = magnitudes.reshape(len(views), -1).astype(np.float32)
+    rows = magnitudes.reshape(len(views), -1)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    rows = np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), np.eye(1, rows.shape[1], dtype=np.float32))
-    return rows.astype(np.float32)
+    return np.where(lengths > 1e-6, rows / np.maximum(lengths, 1e-6), np.eye(1, rows.shape[1], dtype=np.float32))
 
 
 def orient(first: Spectrum, second: Spectrum) -> Orientation:
-    """The view, turn and mirroring at which the second whole picture correlates best with the first.
+    """Find the view of the first picture, the turn and the mirroring at which the whole second one correlates best.
 
     Parameters
     ----------
@@ -138,14 +146,14 @@ def orient(first: Spectrum, second: Spectrum) -> Orientation:
 
 
 def _opponent(thumbnail: Thumbnail) -> FloatArray:
+    """Lightness, and red and blue less lightness, of a blurred thumbnail."""
     pixels = _blurred(thumbnail.astype(np.float32) / np.float32(255))
     lightness = (pixels[..., 0] + pixels[..., 1] + pixels[..., 2]) / np.float32(3)
-    channels = [lightness, pixels[..., 0] - lightness, pixels[..., 2] - lightness]
-    return np.stack(channels, axis=-1).astype(np.float32)
+    return np.stack([lightness, pixels[..., 0] - lightness, pixels[..., 2] - lightness], axis=-1)
 
 
 def _blurred(pixels: FloatArray) -> FloatArray:
-    """A binomial blur, about 1 pixel of standard deviation: less noise, and none between the samples."""
+    """Blur by a binomial filter with a standard deviation of about 1 pixel, against noise and aliasing."""
     for axis in (0, 1):
         padded = np.take(pixels, _REPEATED_EDGE, axis=axis)
         parts = [padded[shift : shift + SIDE] if axis == 0 else padded[:, shift : shift + SIDE] for shift in range(5)]
@@ -154,14 +162,14 @@ def _blurred(pixels: FloatArray) -> FloatArray:
 
 
 def _centred(samples: FloatArray) -> FloatArray:
-    """Samples (rings, angles, 3) less their mean over the picture, each ring weighing as much as its length."""
+    """Subtract the picture's mean from samples (rings, angles, 3), and weight each ring by its circumference."""
     means = np.einsum("rac,r->c", samples, _RADII) / (float(_WEIGHTS.sum()) * _ANGLES)
     centred: FloatArray = (samples - means) * np.sqrt(_WEIGHTS)
     return centred
 
 
 def _polar(channels: FloatArray, views: tuple[View, ...]) -> FloatArray:
-    """Samples on the rings of each view (V, rings, angles, 3), bilinear, the frame's edge repeated outside it."""
+    """Sample the rings of each view bilinearly: (V, rings, angles, 3); outside the frame its edge is repeated."""
     flat = channels.reshape(-1, 3)
     places, weights = _samples(views)
     sampled = np.take(flat, places[0], axis=0) * weights[0]
@@ -173,28 +181,21 @@ def _polar(channels: FloatArray, views: tuple[View, ...]) -> FloatArray:
 @lru_cache(maxsize=4)
 def _samples(views: tuple[View, ...]) -> tuple[list[npt.NDArray[np.int64]], list[FloatArray]]:
     """Flat indices of the four pixels around each sample, and their weights (V * rings * angles, 3)."""
-    found = [_view_samples(view) for view in views]
-    places = [np.concatenate(corner) for corner in zip(*(places for places, _ in found), strict=True)]
-    weights = [np.concatenate(corner) for corner in zip(*(weights for _, weights in found), strict=True)]
-    # A weight for each channel: broadcasting one over three takes several times as long.
-    return places, [np.repeat(corner, 3, axis=1) for corner in weights]
-
-
-def _view_samples(view: View) -> tuple[list[npt.NDArray[np.int64]], list[FloatArray]]:
-    """The same of one view, the weights (rings * angles, 1)."""
-    x = (view.x + view.reach * _RADII[:, None] * np.cos(_TURNS)).ravel() * SIDE - 0.5
-    y = (view.y + view.reach * _RADII[:, None] * np.sin(_TURNS)).ravel() * SIDE - 0.5
+    middle_x, middle_y, reach = np.array(views, np.float32).T[:, :, None, None]
+    x = (middle_x + reach * _RADII[:, None] * np.cos(_TURNS)).ravel() * SIDE - 0.5
+    y = (middle_y + reach * _RADII[:, None] * np.sin(_TURNS)).ravel() * SIDE - 0.5
     x, y = np.clip(x, 0, SIDE - 1.001), np.clip(y, 0, SIDE - 1.001)
     left, top = x.astype(np.int64), y.astype(np.int64)
     across, down = (x - left)[:, None].astype(np.float32), (y - top)[:, None].astype(np.float32)
     corner = top * SIDE + left
     places = [corner, corner + 1, corner + SIDE, corner + SIDE + 1]
     weights = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down]
-    return places, weights
+    # A weight for each channel: broadcasting one over three takes several times as long.
+    return places, [np.repeat(corner, 3, axis=1) for corner in weights]
 
 
-def frame_map(found: Orientation) -> npt.NDArray[Any]:
-    """The map (2, 3), float32, from pixels of the first picture to pixels of the second."""
+def frame_map(found: Orientation) -> Map:
+    """Turn an orientation into a map (2, 3), float32, from pixels of the first picture to pixels of the second."""
     cos, sin = np.cos(found.turn), np.sin(found.turn)
     turn = np.array([[cos, -sin], [sin, cos]]) * (0.5 / found.view.reach)
     if found.mirrored:

@@ -1,28 +1,37 @@
-"""Who looks at pictures and compares pairs: threads of this process, one for each processor, or another crew."""
+"""Runs the work of the near search in parallel: in threads of this process, or in a pool that the caller brings."""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
+from threading import Lock
 from typing import Protocol, TypeAlias, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from datumaro_clip.curate.near.alignment import one_thread
+from datumaro_clip.curate.near.rings import Thumbnail, Thumbnails
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.system.machine import available_processors
+
+_log = logging.getLogger(__name__)
 
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
+# Seconds before the first line, so that a user sees life soon, and between lines: fewer than a hundred an hour.
+_FIRST, _SECONDS = 5.0, 40.0
+
 
 class Pool(Protocol):
-    """Does many things of one kind at a time; :class:`concurrent.futures.Executor` is one."""
+    """Runs independent tasks in parallel, as :class:`concurrent.futures.Executor` does."""
 
     def map(
         self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
     ) -> Iterator[_Result]:
-        """The results of independent tasks, in their order; so many are sent together where sending one costs."""
+        """Return the results in the order of the tasks; a pool of other processes sends ``chunksize`` tasks at once."""
 
 
 #: Makes a pool for the length of a block.
@@ -30,12 +39,12 @@ Crew: TypeAlias = Callable[[], AbstractContextManager[Pool]]
 
 
 class _Threads:
-    """Threads that take tasks a few ahead, so that neither tasks nor results pile up."""
+    """A thread for each processor; they work a few tasks ahead, so that neither tasks nor results pile up."""
 
     def map(
         self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
     ) -> Iterator[_Result]:
-        """Work that has not begun when the caller is interrupted is never begun."""
+        """As :meth:`Pool.map`; no task begins once the caller is interrupted."""
         threads = available_processors()
         with closing(Workers(work, tasks, threads, 2 * threads)) as results:
             yield from results
@@ -43,9 +52,42 @@ class _Threads:
 
 @contextmanager
 def workers() -> Iterator[Pool]:
-    """Threads whose work uses no others: libraries' own threads would wait for one another over 96x96 pixels.
+    """Make a pool of threads, and keep OpenCV and BLAS from starting their own: these cost more than 96x96 pixels save.
 
-    A sum of BLAS then does not depend on the number of processors either.
+    Sums in BLAS then do not depend on the number of processors either.
     """
     with threadpool_limits(1, user_api="blas"), one_thread():
         yield _Threads()
+
+
+class OneAtATime:
+    """Lets one thread at a time read thumbnails, as a file with one position needs."""
+
+    def __init__(self, thumbnails: Thumbnails) -> None:
+        self._thumbnails = thumbnails
+        self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type[OneAtATime], tuple[Thumbnails]]:
+        return type(self), (self._thumbnails,)
+
+    def __len__(self) -> int:
+        return len(self._thumbnails)
+
+    def __getitem__(self, index: int) -> Thumbnail:
+        with self._lock:
+            return self._thumbnails[index]
+
+
+class Progress:
+    """Logs now and then how much of a long run is done; a short run logs nothing."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._next = time.monotonic() + _FIRST
+
+    def tell(self, done: int, total: int) -> None:
+        """Log a line, unless one was logged a moment ago."""
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _SECONDS
+            _log.info("near duplicates: %s %d of %d", self._what, done, total)
