@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from datumaro.components.media import Image as DatumImage
 import datumaro_clip.explorer
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 from datumaro_clip.errors import DecisionError
-from datumaro_clip.explorer.application import create_app
+from datumaro_clip.explorer.routes import routes
 from datumaro_clip.host.exporting import store_dataset
-from datumaro_clip.service import Settings
+from datumaro_clip.service import Settings, create_app
 from datumaro_clip.store import ObjectVector, create_store, open_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import ItemKey
@@ -324,7 +325,7 @@ def test_rows_are_exported_as_a_dataset(page: TestClient, store: Path):
 def test_a_report_is_reviewed_on_the_page(store: Path, encoder: FakeEncoder, tmp_path: Path):
     dataset = Dataset.import_from(str(store), "clip_mmap")
     assert len(dataset.transform("clip_dedup", levels=["exact"], report=str(tmp_path / "report"))) == 11
-    app = create_app({"store": store}, encoder, report=tmp_path / "report")
+    app = create_app({"store": store}, encoder, pages=[partial(routes, report=tmp_path / "report")])
     with TestClient(app, base_url="http://localhost") as page:
         version = overview(page)["version"]
         proposed = page.get("/explore/api/proposals", params={"version": version}).json()
@@ -335,11 +336,12 @@ def test_a_report_of_another_dataset_is_refused(store: Path, encoder: FakeEncode
     other = Decision(ItemKey("elsewhere", "train"), "drop", "by_hand")
     (tmp_path / "report").mkdir()
     write_decisions(tmp_path / "report" / "decisions.jsonl", DecisionLog("clip_dedup", {}, None, (other,)))
+    page = partial(routes, report=tmp_path / "report")
     with pytest.raises(DecisionError, match="elsewhere@train"):
-        create_app({"store": store}, encoder, report=tmp_path / "report")
+        create_app({"store": store}, encoder, pages=[page])
     write_decisions(tmp_path / "report" / "decisions.jsonl", DecisionLog("clip_dedup", {}, "sha256:other", ()))
     with pytest.raises(DecisionError, match="sha256:other"):
-        create_app({"store": store}, encoder, report=tmp_path / "report")
+        create_app({"store": store}, encoder, pages=[page])
 
 
 def test_a_dataset_becomes_a_store_with_its_captions(store: Path, encoder: FakeEncoder, tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
+from functools import partial
 from pathlib import Path
 
 from datumaro_clip.errors import OptionError
@@ -41,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve the page until interrupted, and open it."""
     # Here, since it needs the extra, which other commands do not.
-    from datumaro_clip.explorer.application import create_app
+    from datumaro_clip.service import create_app
     from datumaro_clip.service.running import run as serve
 
     folders = {source: Path(source) for source in args.source if Path(source).is_dir() and find_kind(Path(source))}
@@ -66,7 +67,10 @@ def run(args: argparse.Namespace) -> int:
         stores[name] = folders[source] if source in folders else _embedded(source, args.model)
         if source in datasets:
             sources[name] = source
-    app = create_app(stores, settings=settings, sources=sources, report=args.report)
+    from datumaro_clip.explorer.routes import routes  # After the service, whose import names a missing extra.
+
+    page = partial(routes, sources=sources, report=args.report)
+    app = create_app(stores, settings=settings, pages=[page])
 
     def announce(address: str) -> None:
         print(f"{address}/explore  (Ctrl-C ends)", flush=True)

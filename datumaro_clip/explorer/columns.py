@@ -1,4 +1,4 @@
-"""A store's columns for the page: typed arrays in one binary answer, so that the page filters and draws by itself."""
+"""A store's columns as typed arrays in one binary answer, with which the page filters and draws by itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from datumaro_clip.similarity.scores import IndexArray
 
 #: Value of a row that has none, in a column of kind ``category``.
 NONE = 65535
-# Attributes with more values than this are names, not classes: nobody filters by them.
+# An attribute with more distinct values is a name, not a category: nobody filters by it.
 _MOST_VALUES = 200
-# A column that says the same of all rows says nothing.
+# The facts that are columns, unless all rows have the same number.
 _NUMBERS = ("alignment", "confidence", "objects", "width", "height")
 
 Part = npt.NDArray[Any]
@@ -50,14 +50,14 @@ class Column(NamedTuple):
 
 
 class Packed(NamedTuple):
-    """Columns as the page takes them: what they are, and one run of bytes that holds their arrays."""
+    """Columns as the page takes them: their descriptions, and the bytes of all their arrays."""
 
     specs: list[dict[str, Any]]
     data: bytes
 
 
 def columns_of(snapshot: Snapshot, points: Points | None, regions: Regions) -> Iterator[Column]:
-    """The columns of a snapshot, in the order in which the page shows them.
+    """Yield the columns of a snapshot, in the order in which the page shows them.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def columns_of(snapshot: Snapshot, points: Points | None, regions: Regions) -> I
     points : numpy.ndarray, optional
         Shape (M, 2), float32: the place on the map of each item that has a vector.
     regions : Regions
-        Of those points.
+        The regions of those points.
     """
     columns, facts = snapshot.index.columns, snapshot.facts
     there = snapshot.index.targets[PICTURES].items
@@ -92,7 +92,7 @@ def columns_of(snapshot: Snapshot, points: Points | None, regions: Regions) -> I
 
 
 def object_columns(snapshot: Snapshot, points: Points) -> Iterator[Column]:
-    """The columns of a snapshot's M objects: places (M, 2) on their map, the item's row, the annotation, the class."""
+    """Yield the columns of a snapshot's M objects: places (M, 2) on their map, row, annotation, class, confidence."""
     target, (classes, confidences) = snapshot.index.targets[OBJECTS], classes_of_objects(snapshot.reader)
     count = len(target)
     yield from _places(points, np.arange(count), count)
@@ -103,7 +103,7 @@ def object_columns(snapshot: Snapshot, points: Points) -> Iterator[Column]:
 
 
 def _places(points: Points, rows: IndexArray, count: int) -> Iterator[Column]:
-    """Columns x and y, NaN where a row has no place."""
+    """Yield the columns x and y; a row without a place has NaN."""
     for axis, name in enumerate(("x", "y")):
         column = np.full(count, np.nan, np.float32)
         column[rows] = points[:, axis]
@@ -111,7 +111,7 @@ def _places(points: Points, rows: IndexArray, count: int) -> Iterator[Column]:
 
 
 def tagged(snapshot: Snapshot, changes: Iterable[tuple[int, str, bool]]) -> Column:
-    """The tags of a store's items, after some were added (True) or taken away (False) by row and tag."""
+    """Return the column of tags after changes, each a row, a tag, and whether it is added (True) or removed (False)."""
     held = snapshot.index.columns.tags
     words = {word: code for code, word in enumerate(held.words)}
     pairs = set(zip(held.items.tolist(), held.codes.tolist(), strict=True))
@@ -123,7 +123,7 @@ def tagged(snapshot: Snapshot, changes: Iterable[tuple[int, str, bool]]) -> Colu
 
 
 def packed(columns: Sequence[Column]) -> Packed:
-    """Columns as one run of bytes; every array begins at a multiple of 8."""
+    """Put columns into one run of bytes; every array begins at a multiple of 8."""
     specs: list[dict[str, Any]] = []
     pieces: list[bytes] = []
     offset = 0
@@ -141,21 +141,21 @@ def packed(columns: Sequence[Column]) -> Packed:
 
 
 def _single(name: str, words: Words, count: int) -> Column:
-    """One value a row; the first, where a row has several."""
+    """Return a column with one value for each row; the first, where a row has several."""
     column = np.full(count, NONE, np.uint16)
     column[words.items[::-1]] = words.codes[::-1]
     return Column(name, "category", list(words.words), [column])
 
 
 def _several(name: str, words: Words, count: int) -> Column:
-    """All values of each row, each once."""
+    """Return a column with all values of each row, each once."""
     pairs = np.unique(np.stack([words.items, words.codes], axis=1), axis=0)
     starts = np.searchsorted(pairs[:, 0], np.arange(count + 1)).astype(np.uint32)
     return Column(name, "categories", list(words.words), [pairs[:, 1].astype(np.uint16), starts])
 
 
 def _attributes(words: Words, count: int) -> Iterator[Column]:
-    """A column for each attribute that some items share: numbers as such, the rest by its values."""
+    """Yield a column for each attribute that is worth filtering by: of numbers, or else of categories."""
     values = [word.partition("=") for word in words.words]
     for name, distinct in sorted(Counter(name for name, _, _ in values).items()):
         codes = [code for code, (own, _, _) in enumerate(values) if own == name]

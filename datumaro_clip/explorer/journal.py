@@ -1,4 +1,4 @@
-"""What people decide on the page: an append-only journal, and the decisions that follow from it."""
+"""The journal of what people decide on the page, and the decisions that follow from it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -18,16 +19,14 @@ from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 #: What a person can do about an item or an annotation. ``accept`` follows a proposal that does not drop; ``split``
-#: moves an item into another group of duplicates and decides nothing; ``clear`` takes back what was said before.
+#: moves an item into another group of duplicates and decides nothing; ``clear`` takes an earlier choice back.
 ACTIONS = ("keep", "drop", "accept", "tag", "untag", "split", "clear")
 JOURNAL, DECISIONS, EXCEPTIONS = "journal.jsonl", "decisions.jsonl", "except.txt"
-
-_Subject = tuple[ItemKey, int | None]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One thing that a person did.
+    """One choice of a person.
 
     Attributes
     ----------
@@ -35,13 +34,13 @@ class Choice:
     action : str
         One of :data:`ACTIONS`.
     annotation : int, optional
-        Index of the annotation that it is about; None for the item as a whole.
+        Index of the annotation that it concerns; None for the whole item.
     tag : str
         Where the action is ``tag`` or ``untag``.
     group : int, optional
         Where the action is ``split``: the number of the group.
-    proposal : Decision, optional
-        What a tool had proposed about the same subject.
+    proposal : mapping
+        What a tool had proposed about the same item or annotation.
     by, at : str
         Who, and when (ISO 8601, UTC).
     """
@@ -65,15 +64,22 @@ class Choice:
 
     @cached_property
     def line(self) -> str:
-        """What it means for the dataset, as a line of ``decisions.jsonl``: made once, written with every click."""
+        """Its decision as a line of ``decisions.jsonl``, made once because every click writes all lines."""
         return as_line(_decision(self))
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What it says of its item, without what it leaves open."""
+        said = {"action": self.action, "by": self.by, "at": self.at}
+        more = {"annotation": self.annotation, "tag": self.tag or None, "group": self.group}
+        return said | {name: value for name, value in more.items() if value is not None}
 
 
 class Journal:
     """The choices about one store, in a directory of their own.
 
-    Every group of choices is one line, written and synced before :meth:`add` returns; a line that a crash cut off was
-    never confirmed, and is left out. ``decisions.jsonl`` and ``except.txt`` are written whole after each line.
+    The choices of one :meth:`add` are one line, synced before it returns; a line that a crash cut off was never
+    confirmed, and is left out. ``decisions.jsonl`` and ``except.txt`` are written whole after each line.
 
     Parameters
     ----------
@@ -83,7 +89,7 @@ class Journal:
     Attributes
     ----------
     version : int
-        Number of lines; whoever adds says the version that he has seen.
+        The number of lines; a writer names the version that it has seen.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -97,20 +103,20 @@ class Journal:
 
     @property
     def undoable(self) -> int:
-        """How many lines can still be taken back."""
+        """The number of lines that can still be taken back."""
         return len(self._standing())
 
     @property
     def has_tags(self) -> bool:
-        """Whether a tag was ever added or taken away, be it undone since."""
+        """Whether a tag was ever added or taken away, even if that was undone."""
         return any(choice.tag for line in self._lines if isinstance(line, list) for choice in line)
 
     def choices(self) -> list[Choice]:
-        """The latest choice about each subject, then the groups, then the tags that stand, in the journal's order."""
-        said: dict[_Subject, Choice] = {}
+        """Return the latest choice about each item or annotation, then groups, then tags, in the journal's order."""
+        said: dict[tuple[ItemKey, int | None], Choice] = {}
         groups: dict[ItemKey, Choice] = {}
         tags: dict[tuple[ItemKey, str], Choice] = {}
-        for choice in (choice for line in self._standing() for choice in line):
+        for choice in chain.from_iterable(self._standing().values()):
             if choice.tag:
                 tags.pop((choice.key, choice.tag), None)
                 tags[choice.key, choice.tag] = choice
@@ -123,12 +129,12 @@ class Journal:
         return [*said.values(), *groups.values(), *tags.values()]
 
     def add(self, choices: Sequence[Choice], seen: int) -> int:
-        """Write choices as one line; returns the new version.
+        """Write choices as one line; return the new version.
 
         Raises
         ------
         DecisionConflictError
-            If somebody else has written since the version ``seen``; nothing is written then.
+            If somebody else has written since the version ``seen``; then nothing is written.
         DecisionError
             If the journal cannot be written.
         """
@@ -137,25 +143,22 @@ class Journal:
         return self._append(dated, {"choices": [_encoded(choice) for choice in dated]}, seen)
 
     def undo(self, seen: int) -> int:
-        """Take back the latest line that stands, by another line; returns the new version.
+        """Take back the latest line that stands, by another line; return the new version.
 
         Raises
         ------
         DecisionConflictError, DecisionError
-            As :meth:`add`; also where nothing is left to take back.
+            As :meth:`add`; also if nothing is left to take back.
         """
-        undone = {line for line in self._lines if isinstance(line, int)}
-        last = max(
-            (n for n, line in enumerate(self._lines) if isinstance(line, list) and n not in undone), default=None
-        )
+        last = max(self._standing(), default=None)
         if last is None:
             raise DecisionError("there is nothing left to undo")
         return self._append(last, {"undo": last}, seen)
 
-    def _standing(self) -> list[list[Choice]]:
-        """The lines with choices that no later line takes back."""
+    def _standing(self) -> dict[int, list[Choice]]:
+        """Return the lines with choices that no later line takes back, by number."""
         undone = {line for line in self._lines if isinstance(line, int)}
-        return [line for number, line in enumerate(self._lines) if isinstance(line, list) and number not in undone]
+        return {n: line for n, line in enumerate(self._lines) if isinstance(line, list) and n not in undone}
 
     def _append(self, line: list[Choice] | int, record: Mapping[str, Any], seen: int) -> int:
         with self._lock:
@@ -176,7 +179,7 @@ class Journal:
             return self.version
 
     def _write_files(self) -> None:
-        """Write what follows from the choices: ``decisions apply`` reads the one file, ``--except`` the other."""
+        """Write the files that follow from the choices, for ``decisions apply`` and for ``--except``."""
         choices = self.choices()
         lines = [choice.line for choice in choices if choice.action != "split"]
         write_lines(self.directory / DECISIONS, DecisionLog("explorer", {}, None, ()), lines)
@@ -186,31 +189,23 @@ class Journal:
 
 
 def _decision(choice: Choice) -> Decision:
-    """What a choice means for the dataset."""
+    """Return what a choice means for the dataset."""
     if choice.tag:
         return Decision(choice.key, choice.action, "by_hand", tag=choice.tag)
-    told = {name: choice.proposal[name] for name in ("score", "threshold", "detail", "text") if name in choice.proposal}
     if choice.action == "accept":
-        return Decision(choice.key, annotation=choice.annotation, **{**choice.proposal, **told})
+        return Decision(choice.key, annotation=choice.annotation, **choice.proposal)
+    told = {name: choice.proposal[name] for name in ("score", "threshold", "detail", "text") if name in choice.proposal}
     reason = str(choice.proposal.get("reason") or "by_hand") if choice.action == "drop" else "excepted"
     return Decision(choice.key, choice.action, reason, annotation=choice.annotation, **told)
 
 
 def _encoded(choice: Choice) -> dict[str, Any]:
-    record = {
-        "id": choice.key.id,
-        "subset": choice.key.subset,
-        "action": choice.action,
-        "by": choice.by,
-        "at": choice.at,
-    }
-    extra: dict[str, Any] = {"annotation": choice.annotation, "tag": choice.tag or None, "group": choice.group}
-    extra["proposal"] = dict(choice.proposal) or None
-    return record | {name: value for name, value in extra.items() if value is not None}
+    record = {"id": choice.key.id, "subset": choice.key.subset, **choice.fields}
+    return {**record, "proposal": dict(choice.proposal)} if choice.proposal else record
 
 
 def _read(path: Path) -> list[list[Choice] | int]:
-    """The lines of a journal; a last one that was cut off is cut away."""
+    """Read the lines of a journal; the beginning of a last line that was cut off is removed from the file."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The map of a store: a place in the plane for each picture or object, kept in the cache and grown in place."""
+"""The map of a store: a place in the plane for each picture or object, kept in the cache and extended in place."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from datumaro_clip.index.rows import VectorRows
 from datumaro_clip.similarity.layout import Points, lay_out, place
 from datumaro_clip.system.files import atomic_write, cache_root, safe_file_name
 
-#: A store of so many vectors gets its map when its page is first opened; a larger one waits for ``datum-clip map``.
+#: A store with at most so many vectors gets its map when the page first opens; a larger one needs ``datum-clip map``.
 MAPPED_AT_ONCE = 20_000
-#: Vectors that move one another while a map is laid out; of more, an even sample is, and the rest is placed on it.
-LANDMARKS = 50_000
+# Of more vectors, an even sample of so many is laid out, and the rest is placed among them.
+_LANDMARKS = 50_000
 # Rows whose vectors are hashed or placed at a time.
 _BLOCK = 4096
 
@@ -25,13 +25,13 @@ Names = npt.NDArray[np.void]
 
 
 def map_path(store: Path, target: str = PICTURES) -> Path:
-    """The file of a store's map, below the cache directory."""
+    """Return the file of a store's map, below the cache directory."""
     place_of = hashlib.blake2b(str(store.resolve()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
     return cache_root() / "maps" / f"{safe_file_name(store.name)}-{place_of}-{target}.npz"
 
 
 def places_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
-    """The map that is kept, else one that is made where the store is small; None where there is none."""
+    """Return the kept map, or one that is made if the store is small; None if there is none."""
     points = map_of(snapshot, target)
     if points is None and 0 < len(snapshot.targets[target]) <= MAPPED_AT_ONCE:
         points = make_map(snapshot, target)
@@ -39,7 +39,7 @@ def places_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
 
 
 def make_map(snapshot: Snapshot, target: str = PICTURES) -> Points:
-    """Lay a store's vectors out anew, and keep the map.
+    """Lay out a store's vectors anew, and keep the map.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def make_map(snapshot: Snapshot, target: str = PICTURES) -> Points:
     count = len(vectors)
     points = np.full((count, 2), np.nan, np.float32)
     if count:
-        landmarks = np.unique(np.linspace(0, count - 1, min(count, LANDMARKS)).astype(np.int64))
+        landmarks = np.unique(np.linspace(0, count - 1, min(count, _LANDMARKS)).astype(np.int64))
         points[landmarks] = lay_out(np.asarray(vectors[landmarks], np.float32))
     _place_missing(points, vectors)
     keep_map(snapshot, points, target)
@@ -63,7 +63,7 @@ def make_map(snapshot: Snapshot, target: str = PICTURES) -> Points:
 
 
 def keep_map(snapshot: Snapshot, points: Points, target: str = PICTURES) -> None:
-    """Keep places (N, 2), float32, of a target's rows, wherever they come from, as the store's map.
+    """Keep places (N, 2), float32, of a target's rows as the store's map, wherever they come from.
 
     Raises
     ------
@@ -74,9 +74,9 @@ def keep_map(snapshot: Snapshot, points: Points, target: str = PICTURES) -> None
 
 
 def map_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
-    """The map that is kept of a store, with a place for what came since; None where none was made.
+    """Return the kept map of a store, with places for new vectors; None if none was made.
 
-    What is on the map keeps its place; a new or changed vector is placed among its neighbours, and kept.
+    A vector on the map keeps its place; a new or changed one is placed among its neighbours, and the map is kept so.
     """
     path = map_path(snapshot.store.path, target)
     try:
@@ -102,7 +102,7 @@ def map_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
 
 
 def _place_missing(points: Points, vectors: VectorRows) -> None:
-    """Give the rows without a place one among their neighbours that have one."""
+    """Place the rows that have no place, among their neighbours that have one."""
     missing, there = np.flatnonzero(np.isnan(points[:, 0])), np.flatnonzero(~np.isnan(points[:, 0]))
     if not len(missing):
         return
@@ -113,7 +113,7 @@ def _place_missing(points: Points, vectors: VectorRows) -> None:
 
 
 def _names(snapshot: Snapshot, target: str) -> Names:
-    """What tells one row's vector from another's: 16 bytes over item, annotation and vector, (N,)."""
+    """Return a name for each row, (N,): a hash of item, annotation and vector, 16 bytes."""
     rows = snapshot.targets[target]
     names = np.zeros((len(rows), 16), np.uint8)
     for start in range(0, len(rows), _BLOCK):

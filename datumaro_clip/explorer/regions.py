@@ -1,4 +1,4 @@
-"""The regions of a map: its dense places, and the class, or the word of captions, that sets each apart."""
+"""The regions of a map: its dense places, each named by the class, or the word of captions, that sets it apart."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from datumaro_clip.index.columns import Words
 from datumaro_clip.similarity.layout import Points
 from datumaro_clip.similarity.scores import IndexArray
 
-#: Regions named at most.
-MOST_REGIONS = 24
-# Cells of the grid on which points are counted, a side.
+# Labels on a map at most.
+_MOST_LABELS = 24
+# Cells on each side of the grid on which points are counted.
 _SIDE = 64
-# Points that a region has at least, on average.
+# A region has at least so many points, on average.
 _POINTS = 10
-# Rounds of blurring: how far apart two dense places must lie to be two.
+# Rounds of blurring: the more, the farther apart must two dense places lie to be two.
 _BLURS = 3
-# A name must be borne by so many points of a region, and by this share of them.
+# At least so many points of a region, and this share of them, must have its name.
 _FEWEST, _SHARE = 3, 0.25
 _WORD = re.compile(r"[^\W\d_]{3,}")
-# Points compared with all dense places at a time.
+# Points compared with all peaks at a time.
 _BLOCK = 1 << 16
 
 
 class Region(NamedTuple):
-    """A place on the map and its name."""
+    """A name and its place on the map."""
 
     x: float
     y: float
@@ -37,16 +37,16 @@ class Region(NamedTuple):
 
 
 class Regions(NamedTuple):
-    """What a map is divided into.
+    """The regions of a map.
 
     Attributes
     ----------
     owners : numpy.ndarray
-        Shape (N,), int64: which of ``names`` each point belongs to.
+        Shape (N,), int64: the region of each point, as an index of ``names``.
     names : list of str
-        A name each; ``#1``, ``#2`` where nothing sets a region apart.
+        The name of each region; ``#1``, ``#2`` where nothing sets it apart.
     labels : list of Region
-        What to write where, the clearest first: at most :data:`MOST_REGIONS`, no name twice.
+        The labels to draw, the clearest first: at most 24, no name twice.
     """
 
     owners: IndexArray
@@ -55,21 +55,21 @@ class Regions(NamedTuple):
 
 
 def name_regions(points: Points, classes: Words, words: Words | None = None) -> Regions:
-    """Find the dense places of a map and what sets each apart.
+    """Find the regions of a map and name them.
 
     Parameters
     ----------
     points : numpy.ndarray
         Shape (N, 2), float32, finite.
     classes : Words
-        What points are named by.
+        The points' classes.
     words : Words, optional
-        Of their captions: what a region is named by whose class is the name of a clearer one, or that has none.
+        The words of their captions, which name a region without a class, or whose class is the name of a clearer one.
 
     Returns
     -------
     Regions
-        A region is named by what is frequent in it and rare elsewhere: the greatest
+        A region's name is frequent in it and rare elsewhere: the one with the greatest
         p(name | region) log(p(name | region) / p(name)).
     """
     if not len(points):
@@ -84,12 +84,12 @@ def name_regions(points: Points, classes: Words, words: Words | None = None) -> 
         lifts = _lifts(owners[rows], codes, np.bincount(owners, minlength=len(peaks)), len(named.words))
         for region in np.argsort(-lifts.max(axis=1, initial=0), kind="stable").tolist():
             candidates = [
-                code for code in np.argsort(-lifts[region], kind="stable")[:MOST_REGIONS] if lifts[region, code] > 0
+                code for code in np.argsort(-lifts[region], kind="stable")[:_MOST_LABELS] if lifts[region, code] > 0
             ]
             new = [code for code in candidates if named.words[code] not in labels]
             if region in labelled or not candidates:
                 continue
-            # Of classes, two regions may share one, which stands at the clearer; words tell regions of one class apart.
+            # Two regions may share a class, whose label is drawn at the clearer one; a word names one region only.
             code = candidates[0] if named is classes else next(iter(new), None)
             if code is None:
                 continue
@@ -98,11 +98,11 @@ def name_regions(points: Points, classes: Words, words: Words | None = None) -> 
                 labelled.add(region)
                 x, y = np.median(points[rows[(owners[rows] == region) & (codes == code)]], axis=0).tolist()
                 labels[names[region]] = Region(x, y, names[region])
-    return Regions(owners, names, list(labels.values())[:MOST_REGIONS])
+    return Regions(owners, names, list(labels.values())[:_MOST_LABELS])
 
 
 def _lifts(regions: IndexArray, codes: IndexArray, sizes: IndexArray, words: int) -> npt.NDArray[np.float64]:
-    """How far each word (W) sets each region (R) apart, (R, W); 0 where it is not frequent there."""
+    """Return how far each word (W) sets each region (R) apart, (R, W); 0 where it is not frequent there."""
     here = np.bincount(regions * words + codes, minlength=len(sizes) * words).reshape(len(sizes), words)
     size = sizes[:, None]
     is_frequent = (here >= np.minimum(_FEWEST, size)) & (here >= _SHARE * size) & (here > 0)
@@ -113,7 +113,7 @@ def _lifts(regions: IndexArray, codes: IndexArray, sizes: IndexArray, words: int
 
 
 def caption_words(texts: Iterable[str]) -> Words:
-    """The words of texts, in lower case: letters only, three and more."""
+    """Find the words of texts, in lower case: of three letters and more."""
     known: dict[str, int] = {}
     pairs = [
         (row, known.setdefault(word, len(known)))
@@ -125,7 +125,7 @@ def caption_words(texts: Iterable[str]) -> Words:
 
 
 def _nearest(points: Points, peaks: Points) -> IndexArray:
-    """The number of the peak nearest to each point, (N,)."""
+    """Return the number of the peak nearest to each point, (N,)."""
     found = np.empty(len(points), np.int64)
     for start in range(0, len(points), _BLOCK):
         block = points[start : start + _BLOCK, None]
@@ -134,7 +134,7 @@ def _nearest(points: Points, peaks: Points) -> IndexArray:
 
 
 def _peaks(points: Points) -> Points:
-    """The places (R, 2) where points lie densest: local maxima of their blurred counts."""
+    """Find the places (R, 2) where points lie densest: local maxima of their blurred counts."""
     low, high = points.min(axis=0), points.max(axis=0)
     span = np.maximum(high - low, 1e-6)
     cells = np.minimum(((points - low) / span * _SIDE).astype(int), _SIDE - 1)
@@ -146,13 +146,13 @@ def _peaks(points: Points) -> Points:
     inner = density[1:-1, 1:-1]
     rows, columns = np.nonzero((inner == around) & (inner > 0))
     order = np.argsort(-inner[rows, columns], kind="stable")
-    order = order[: min(2 * MOST_REGIONS, len(points) // _POINTS + 1)]
+    order = order[: min(2 * _MOST_LABELS, len(points) // _POINTS + 1)]
     places = np.stack([rows[order], columns[order]], axis=1)
     found: Points = (low + (places + 0.5) / _SIDE * span).astype(np.float32)
     return found
 
 
 def _neighbourhood(grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The nine shifts of a grid's inner part by one cell."""
+    """Return the nine shifts of a grid's inner part by one cell."""
     steps = (0, 1, 2)
     return np.stack([grid[a : a + _SIDE, b : b + _SIDE] for a in steps for b in steps])

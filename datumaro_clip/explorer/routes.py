@@ -1,4 +1,4 @@
-"""What the page asks, beside what any client of the service may ask; ``docs/explorer.md`` lists it."""
+"""The page's own endpoints, beside those of the service; ``docs/explorer.md`` lists them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datumaro_clip.service.described import Described
 from datumaro_clip.service.forms import read_form
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError
-from datumaro_clip.service.presenting import object_json
+from datumaro_clip.service.presenting import box_json
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
@@ -35,12 +35,12 @@ Json = dict[str, Any]
 Store = Annotated[str | None, Query(description="which store; the first where left out")]
 Version = Annotated[str, Query(description="the version of the store that rows are counted in")]
 BINARY = "application/octet-stream"
-# Rows of one answer about items, and items that a person can decide about at once.
+# Rows in one answer about items, and items that a person can decide about at once.
 _MOST_ITEMS, _MOST_CHANGES = 500, 1_000_000
 
 
 class TextQuery(BaseModel):
-    """What rows are ranked by: a text, an item, a box of an item, or what several items have in common."""
+    """A query to rank rows by: a text, an item, a box of an item, or the mean of several items."""
 
     text: str | None = Field(default=None, max_length=2000)
     row: int | None = Field(default=None, ge=0)
@@ -49,7 +49,7 @@ class TextQuery(BaseModel):
 
 
 class PictureQuery(BaseModel):
-    """What a form with a picture holds beside it: nothing."""
+    """The fields of a form beside its picture: none."""
 
 
 class Change(BaseModel):
@@ -64,7 +64,7 @@ class Change(BaseModel):
 
 
 class Changes(BaseModel):
-    """Choices, the version of the journal that they follow, and the version of the store that rows are counted in."""
+    """Choices, the version of the journal that they follow, and the version of the store whose rows they name."""
 
     version: int = Field(ge=0)
     store: str
@@ -72,14 +72,14 @@ class Changes(BaseModel):
 
 
 class Undo(BaseModel):
-    """Takes back the latest choices."""
+    """A request to take back the latest choices."""
 
     version: int = Field(ge=0)
     store: str
 
 
 class ToolRun(BaseModel):
-    """Which options a tool gets, and which rows it is run on; all where left out."""
+    """A tool's options, and the rows to run it on; all where left out."""
 
     version: str
     options: dict[str, Any] = Field(default_factory=dict)
@@ -87,33 +87,46 @@ class ToolRun(BaseModel):
 
 
 class Rows(BaseModel):
-    """Some rows of a version of the store."""
+    """Rows of a version of the store."""
 
     version: str
     rows: list[int] = Field(min_length=1)
 
 
 class Export(Rows):
-    """Which rows are written, in which of Datumaro's formats, into which new folder."""
+    """Rows to write, in one of Datumaro's formats, into a new folder."""
 
     format: str
     path: str = Field(min_length=1, max_length=200)
 
 
 def routes(service: Service, *, sources: Mapping[str, str] | None = None, report: Path | None = None) -> APIRouter:
-    """``/explore`` and what is below it; see :func:`datumaro_clip.explorer.application.create_app`."""
+    """Make ``/explore`` and what is below it.
+
+    Parameters
+    ----------
+    service : Service
+    sources : mapping, optional
+        The datasets, as ``PATH:FORMAT``, that stores were made of, by the stores' names: decisions are about those.
+    report : Path, optional
+        A directory that a tool's ``--report`` wrote about the first store; its proposals are reviewed on the page.
+
+    Raises
+    ------
+    DecisionError
+        If the report is of another vector space, or of items that the store does not have.
+    """
     router = APIRouter(prefix="/explore", tags=["explorer"], include_in_schema=False)
     benches = {
         name: Workbench(
-            served,
-            (sources or {}).get(name),
-            service.decisions_folder(served.path),
-            service.settings.media_root,
+            served, (sources or {}).get(name), service.decisions_folder(served.path), service.settings.media_root
         )
         for name, served in service.collection.stores.items()
     }
     if report is not None:
         next(iter(benches.values())).take_report(report)
+    for each in benches.values():
+        service.on_stop(each.runs.close)
 
     def bench(store: str | None) -> Workbench:
         return benches[service.collection.named(store).name]
@@ -267,13 +280,11 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         await service.pool.run(_export, seen.snapshot.path, keys, asked.format, target)
         return JSONAnswer({"path": str(target)})
 
-    for work in benches.values():
-        service.on_stop(work.runs.close)
     return router
 
 
 def _asked_first(work: Workbench, store: str | None) -> str:
-    """A header that has the browser ask for the page's data while it still loads the page's modules."""
+    """Return a Link header by which the browser requests the page's data while it loads the page's modules."""
     named = {} if store is None else {"store": store}
     paths = [f"overview?{urlencode(named)}" if named else "overview"]
     if work.holds(version := work.served.snapshot.version):
@@ -282,7 +293,7 @@ def _asked_first(work: Workbench, store: str | None) -> str:
 
 
 def _new_folder(root: Path, name: str) -> Path:
-    """A folder below the exports that is not there yet; its name is one part of a path, and no other's."""
+    """Return a new folder below the exports; raise a RequestError if it is there, or its name is no plain name."""
     if safe_file_name(name) != name:
         raise RequestError(422, "the folder is a plain name, without slashes", param="path")
     if (root / name).exists():
@@ -291,16 +302,15 @@ def _new_folder(root: Path, name: str) -> Path:
 
 
 def _formats() -> list[str]:
-    from datumaro_clip.host.exporting import export_formats  # Loads Datumaro, as below.
+    from datumaro_clip.host.exporting import export_formats  # Imported here because it loads Datumaro.
 
     return export_formats()
 
 
 def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
-    # Here, since it loads Datumaro, which nothing else of the service needs.
-    from datumaro_clip.host.exporting import export_formats, export_items
+    from datumaro_clip.host.exporting import export_items  # Imported here because it loads Datumaro.
 
-    if format not in (known := export_formats()):
+    if format not in (known := _formats()):
         raise RequestError(422, f"the format is one of {', '.join(known)}", param="format")
     export_items(store, keys, format, path)
 
@@ -347,7 +357,7 @@ def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> l
                 "file": str(told.media.get("path", "")).rsplit("/", 1)[-1],
                 "captions": _captions(seen, row, told),
                 "labels": list(told.labels),
-                "boxes": [{**object_json(each), "confidence": each.confidence} for each in told.objects],
+                "boxes": [{**box_json(each), "confidence": each.confidence} for each in told.objects],
                 "polygons": polygons(told, snapshot.class_names),
                 "masks": masks(told, snapshot.class_names),
             }
@@ -366,7 +376,7 @@ def _why_not(service: Service, snapshot: Snapshot, told: Described) -> str:
 def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
     if not told.captions:
         return []
-    stored = {caption.annotation_index: caption.score for caption in seen.snapshot.record(row).captions}
+    stored = {caption.annotation_index: caption.score for caption in seen.snapshot.reader.record(row).captions}
     return [
         {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
         for each in told.captions
@@ -374,7 +384,7 @@ def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
 
 
 async def _query_vector(service: Service, seen: Seen, query: TextQuery) -> FloatArray:
-    """The vector (D,) of what a page asks for."""
+    """Return the vector (D,) of a page's query."""
     if query.text is not None:
         return await service.embedding.text(query.text)
     snapshot = seen.snapshot

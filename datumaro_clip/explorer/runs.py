@@ -1,4 +1,4 @@
-"""Runs of curation tools over a store, each in a process of its own, so that it can be cancelled."""
+"""Runs of curation tools over a store, each in its own process, so that it can be cancelled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,22 +17,24 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 
+import numpy as np
+
 from datumaro_clip.curate.decisions import DecisionLog, read_decisions, write_decisions
+from datumaro_clip.curate.item import Item, ItemBox, ItemCaption, ItemLabel
 from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import tool_named
+from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import DatumaroClipError, DecisionConflictError, with_cure
-from datumaro_clip.explorer.items import store_items
-from datumaro_clip.service.pictures import Pictures
-from datumaro_clip.store import open_store
+from datumaro_clip.service.described import class_of, describe
+from datumaro_clip.service.pictures import NotServedError, Pictures
+from datumaro_clip.store import StoreReader, open_store
 from datumaro_clip.system.files import safe_file_name
+from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding
 
 log = logging.getLogger(__name__)
 
-# How the log says how far a run is, as in "pairs compared: 30 of 600".
+# How a log message ends that says how far a run is, as in "pairs compared: 30 of 600".
 _COUNTED = re.compile(r"(\d+) of (\d+)$")
-
-#: What a run can be.
-RUNNING, DONE, FAILED, CANCELLED = "running", "done", "failed", "cancelled"
 
 
 @dataclass
@@ -46,34 +48,34 @@ class Run:
     state : str
         ``running``, ``done``, ``failed`` or ``cancelled``.
     done, total : int
-        How far it is; ``total`` is 0 where that is not known.
+        Steps done and in all; ``total`` is 0 where it is not known.
     note : str
-        What it does, or why it failed.
+        What it is doing, or why it failed.
     """
 
     id: str
     tool: str
-    state: str = RUNNING
+    state: str = "running"
     done: int = 0
     total: int = 0
     note: str = ""
-    process: subprocess.Popen[str] | None = field(repr=False, default=None)
+    process: subprocess.Popen[str] = field(repr=False, kw_only=True)
 
     def as_json(self) -> dict[str, Any]:
-        """What the page is told."""
+        """Return what the page shows of it."""
         return {name: getattr(self, name) for name in ("id", "tool", "state", "done", "total", "note")}
 
 
 class Runs:
-    """The runs of one store, one at a time; what a tool proposes is kept until it runs again.
+    """The runs of one store, one at a time; a tool's proposals are kept until it runs again.
 
     Parameters
     ----------
     store : Path
     directory : Path
-        Where ``proposals-TOOL.jsonl`` are kept.
+        The folder of ``proposals-TOOL.jsonl``.
     media_roots : sequence of Path
-        Folders below which pictures may be read, too.
+        More folders below which pictures may be read.
     """
 
     def __init__(self, store: Path, directory: Path, media_roots: Sequence[Path]) -> None:
@@ -86,7 +88,7 @@ class Runs:
         return self._runs[number]
 
     def start(self, tool: str, options: Mapping[str, Any], rows: Sequence[int] | None) -> Run:
-        """Begin a run on some rows, or on all.
+        """Start a run on some rows, or on all.
 
         Raises
         ------
@@ -96,10 +98,9 @@ class Runs:
             If the directory cannot be written.
         """
         with self._lock:
-            if any(run.state == RUNNING for run in self._runs.values()):
+            if any(run.state == "running" for run in self._runs.values()):
                 raise DecisionConflictError("another tool is running; wait for it, or cancel it")
             self._directory.mkdir(parents=True, exist_ok=True)
-            run = Run(str(next(self._numbers)), tool)
             request = {
                 "store": os.fspath(self._store),
                 "tool": tool,
@@ -108,27 +109,28 @@ class Runs:
                 "roots": [os.fspath(root) for root in self._roots],
                 "output": os.fspath(self._proposals(tool)),
             }
-            run.process = process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
+            run = Run(str(next(self._numbers)), tool, process=process)
             self._runs[run.id] = run
-        Thread(target=_follow, args=(run, process, json.dumps(request)), daemon=True).start()
+        Thread(target=_follow, args=(run, json.dumps(request)), daemon=True).start()
         return run
 
     def cancel(self, number: str) -> None:
-        """End a run; what it would have proposed is not kept."""
+        """Stop a run; its proposals are not kept."""
         run = self._runs[number]
-        if run.state == RUNNING and run.process is not None:
-            run.state = CANCELLED
+        if run.state == "running":
+            run.state = "cancelled"
             run.process.kill()
 
     def keep(self, made: DecisionLog) -> None:
-        """Take what a tool proposed elsewhere for its latest proposals."""
+        """Keep what a tool proposed elsewhere as its proposals."""
         self._directory.mkdir(parents=True, exist_ok=True)
         write_decisions(self._proposals(made.transform), made)
 
     def proposals(self) -> list[tuple[str, Any]]:
-        """What the tools propose: the tool's name and the decision, tool by tool."""
+        """Return all proposals, tool by tool: the tool's name and the decision."""
         found = []
         for path in sorted(self._directory.glob("proposals-*.jsonl")):
             told = path.stat()
@@ -140,19 +142,20 @@ class Runs:
         return self._directory / f"proposals-{safe_file_name(tool)}.jsonl"
 
     def close(self) -> None:
-        """End what runs."""
+        """Stop all runs."""
         for run in self._runs.values():
             self.cancel(run.id)
 
 
 @lru_cache(maxsize=32)
 def _read(path: Path, changed: int, size: int) -> DecisionLog:
-    """The decisions in a file as it was when it had a time of change and a size: every click asks for them."""
+    """Read a file of decisions, once for each time of change and size, since every click needs them."""
     return read_decisions(path)
 
 
-def _follow(run: Run, process: subprocess.Popen[str], request: str) -> None:
-    """Hand a run its request, and note what it says until it ends."""
+def _follow(run: Run, request: str) -> None:
+    """Send a run its request, and record what it says until it ends."""
+    process = run.process
     assert process.stdin is not None
     assert process.stdout is not None
     with process:
@@ -163,23 +166,55 @@ def _follow(run: Run, process: subprocess.Popen[str], request: str) -> None:
             run.done, run.total = said.get("done", run.done), said.get("total", run.total)
             run.note = said.get("note", run.note)
             if "failed" in said:
-                run.note, run.state = said["failed"], FAILED
-    status = process.returncode
-    if run.state == RUNNING:
-        run.state, run.note = (
-            (DONE, run.note) if status == 0 else (FAILED, run.note or f"it ended with status {status}")
-        )
+                run.note, run.state = said["failed"], "failed"
+    if run.state == "running":
+        run.state = "failed" if process.returncode else "done"
+        if process.returncode:
+            run.note = run.note or f"it ended with status {process.returncode}"
 
 
 class _Teller(logging.Handler):
-    """Tells whoever started the process what the log says, and how far the run is where the log says that."""
+    """Tells the parent process each log message, and how far the run is where the message says so."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note = record.getMessage()
-        counted = _COUNTED.search(note)
-        _tell(
-            note=note, **({"done": int(counted[1]), "total": int(counted[2])} if counted else {"done": 0, "total": 0})
+        done, total = map(int, found.groups()) if (found := _COUNTED.search(note)) else (0, 0)
+        _tell(note=note, done=done, total=total)
+
+
+def _store_items(store: StoreReader, rows: Iterable[int], pictures: Pictures) -> list[Item]:
+    """Return some rows of a store as curation takes them; a row whose picture may not be read has none."""
+    names, space = store.header.class_names, store.header.space
+    found = []
+    for row in rows:
+        record = store.record(row)
+        told = describe(record.payload, names)
+        boxes = {each.annotation for each in told.objects}
+        classes = [(number, class_of(annotation, names)) for number, annotation in enumerate(told.annotations)]
+        attributes = dict(told.attributes)
+        if record.embedding is not None and space is not None:
+            vector = np.asarray(record.embedding, np.float32)
+            attributes[EMBEDDING_ATTRIBUTE] = Embedding(vector, space.fingerprint, space.model, store.header.precision)
+        try:
+            picture = ImageRequest(pictures.find(store.path, told.media).content)
+        except NotServedError:
+            picture = None
+        found.append(
+            Item(
+                record.key,
+                picture,
+                tuple(ItemLabel(name, number, number not in boxes) for number, name in classes if name is not None),
+                tuple(ItemCaption(each.text, each.annotation) for each in told.captions),
+                tuple(
+                    ItemBox(each.bbox, each.class_name or None, each.confidence, each.annotation)
+                    for each in told.objects
+                ),
+                attributes,
+                str(told.media.get("path", "")),
+                len(told.annotations),
+            )
         )
+    return found
 
 
 def _tell(**said: Any) -> None:
@@ -187,7 +222,7 @@ def _tell(**said: Any) -> None:
 
 
 def main() -> int:
-    """Run the tool that standard input asks for, and write what it proposes."""
+    """Run the tool that standard input names, and write its proposals."""
     request = json.loads(sys.stdin.read())
     logging.basicConfig(level=logging.INFO, handlers=[_Teller()])
     try:
@@ -195,7 +230,7 @@ def main() -> int:
         values = read_values(tool, request["options"])
         with open_store(request["store"]) as store:
             rows = range(len(store)) if request["rows"] is None else request["rows"]
-            items = store_items(store, rows, Pictures([Path(root) for root in request["roots"]]))
+            items = _store_items(store, rows, Pictures([Path(root) for root in request["roots"]]))
             made = decide(tool, values, items, store.header.class_names)
         write_decisions(request["output"], made)
     except (DatumaroClipError, OSError) as exc:

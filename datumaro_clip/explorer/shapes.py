@@ -1,4 +1,4 @@
-"""Outlines and masks of a record, as the page draws them over its picture."""
+"""Polygons and masks of a record, as the page draws them over its picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from datumaro_clip.images.run_lengths import run_lengths
 from datumaro_clip.service.described import Described, class_of
 
-# A mask of more pixels is no picture's.
+# No picture has a mask of more pixels.
 _MOST_PIXELS = 1 << 28
 _FLAT_KINDS = "biuf"
 
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 def polygons(told: Described, class_names: Sequence[str]) -> list[Json]:
-    """The outlines that a person or a segmenter drew, as corners x, y in pixels."""
+    """Return the polygons, each as its corners x, y in pixels."""
     return [
         {"points": annotation["points"], "class_name": class_of(annotation, class_names) or ""}
         for annotation in told.annotations
@@ -29,9 +29,9 @@ def polygons(told: Described, class_names: Sequence[str]) -> list[Json]:
 
 
 def masks(told: Described, class_names: Sequence[str]) -> list[Json]:
-    """The masks, each as its size [H, W] and run lengths: pixels out, in, out …, column by column.
+    """Return the masks, each as its size [H, W] and run lengths: pixels out, in, out …, column by column.
 
-    What is no mask of its size is left out; ``datum-clip verify`` names it.
+    A damaged mask is left out; ``datum-clip verify`` names it.
     """
     found = []
     for annotation in told.annotations:
@@ -50,7 +50,7 @@ _Mask = tuple[tuple[int, int], npt.NDArray[np.int64]]
 
 
 def _pixels(annotation: Mapping[str, Any]) -> _Mask | None:
-    """A ``Mask``: run lengths, or an array of which all but zero is in."""
+    """Read a ``Mask``: run lengths, or an array whose pixels are in where they are not zero."""
     image = annotation.get("image")
     match image:
         case {"$": "rle", "size": [int(height), int(width)], "v": str(counts)}:
@@ -63,7 +63,7 @@ def _pixels(annotation: Mapping[str, Any]) -> _Mask | None:
 
 
 def _counts(annotation: Mapping[str, Any]) -> _Mask | None:
-    """An ``RleMask``: compressed run lengths as text or bytes, or plain ones."""
+    """Read an ``RleMask``: compressed run lengths as text or bytes, or plain ones."""
     match annotation.get("rle"):
         case {"size": [int(height), int(width)] | {"v": [int(height), int(width)]}, "counts": counts}:
             pass

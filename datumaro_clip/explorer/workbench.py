@@ -1,4 +1,4 @@
-"""One store on the page: its columns, its map, what is proposed and what is decided."""
+"""One store on the page: its columns, its map, its proposals and its decisions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 
 from datumaro_clip.curate.decisions import Decision, read_decisions
 from datumaro_clip.errors import DecisionError, OptionError
-from datumaro_clip.explorer.columns import Column, Packed, columns_of, packed, tagged
+from datumaro_clip.explorer.columns import Packed, columns_of, packed, tagged
 from datumaro_clip.explorer.columns import object_columns as columns_of_objects
 from datumaro_clip.explorer.journal import DECISIONS, Choice, Journal
-from datumaro_clip.explorer.likeness import ALIKE, coverage, overlap
+from datumaro_clip.explorer.likeness import coverage, overlap
 from datumaro_clip.explorer.map import places_of
 from datumaro_clip.explorer.regions import Region, Regions, caption_words, name_regions
 from datumaro_clip.explorer.runs import Runs
@@ -33,19 +33,21 @@ from datumaro_clip.vectors import FloatArray, ItemKey
 
 log = logging.getLogger(__name__)
 
-# Versions of a store that pages may still look at, after it has changed.
+# The latest versions of a store, which pages may still show after it has changed.
 _KEPT_VERSIONS = 4
 _BLOCK = 1 << 14
-# Words of captions name regions, too, where there are fewer classes than this, in stores of so many items.
+# Words of captions name regions, too, in stores with fewer classes and at most so many items.
 _FEW_CLASSES, _READ_FOR_NAMES = 12, 200_000
-# A mean of unit vectors shorter than this is rounding.
+# A mean of unit vectors that is shorter than this has no direction but by rounding.
 _LEAST_LENGTH = 1e-6
+# What a choice keeps of the proposal that it follows.
+_KEPT_OF_PROPOSALS = ("action", "reason", "score", "threshold", "detail", "text", "label")
 
 Json = dict[str, Any]
 
 
 class OutdatedError(OptionError):
-    """The page looks at a version of the store that is no longer held: reload it."""
+    """The page shows a version of the store that is no longer kept."""
 
 
 class ObjectMap(NamedTuple):
@@ -58,7 +60,7 @@ class ObjectMap(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """One version of a store as the page sees it; rows keep their meaning as long as it is held.
+    """One version of a store as the page shows it; its rows stay the same as long as it is kept.
 
     Attributes
     ----------
@@ -73,7 +75,7 @@ class Seen:
 
     @cached_property
     def columns(self) -> Packed:
-        """The columns that the page begins with."""
+        """The columns that the page loads at its start."""
         return packed(list(columns_of(self.snapshot, self.points, self.regions)))
 
     @cached_property
@@ -83,12 +85,12 @@ class Seen:
 
     @cached_property
     def rows(self) -> dict[ItemKey, int]:
-        """The row of each item: every click asks for those of all that is proposed and decided."""
+        """The row of each item, kept because every click needs those of all proposals and choices."""
         return {key: row for row, key in enumerate(self.snapshot.facts.keys)}
 
     @cached_property
     def regions(self) -> Regions:
-        """What the map is divided into, and the names."""
+        """The regions of the map and their names."""
         there = self.snapshot.index.targets[PICTURES].items
         labels = self.snapshot.index.columns.labels
         if self.points is None:
@@ -101,8 +103,8 @@ class Seen:
             return Words(place[words.items[is_there]], words.codes[is_there], words.words)
 
         texts = self.snapshot.facts.texts
-        is_read = len(labels.words) < _FEW_CLASSES and len(texts) <= _READ_FOR_NAMES
-        return name_regions(self.points, of_points(labels), of_points(caption_words(texts)) if is_read else None)
+        has_few = len(labels.words) < _FEW_CLASSES and len(texts) <= _READ_FOR_NAMES
+        return name_regions(self.points, of_points(labels), of_points(caption_words(texts)) if has_few else None)
 
     @cached_property
     def objects(self) -> ObjectMap:
@@ -131,16 +133,10 @@ class Seen:
         subset_of = np.zeros(len(self.snapshot), np.int64)
         subset_of[subsets.items] = subsets.codes
         found = overlap(target.vectors, subset_of[target.items])
-        return {
-            "subsets": [subsets.words[code] for code in found.subsets],
-            "probes": found.probes,
-            "alike_from": ALIKE,
-            "nearest": [[None if np.isnan(one) else one for one in row] for row in found.nearest.tolist()],
-            "alike": found.alike.tolist(),
-        }
+        return {**found, "subsets": [subsets.words[code] for code in found["subsets"]]}
 
     def coverage(self, rows: Sequence[int]) -> Json:
-        """How well some items cover all, beside as many drawn at random.
+        """Return how well some items represent all, beside as many drawn at random.
 
         Raises
         ------
@@ -148,13 +144,13 @@ class Seen:
             If none of them has a vector.
         """
         target = self.snapshot.index.targets[PICTURES]
-        chosen = np.flatnonzero(np.isin(target.items, np.asarray(rows, np.int64)))
+        chosen = np.flatnonzero(np.isin(target.items, rows))
         if not len(chosen):
             raise OptionError("none of these items has a vector: pick others")
         return {"count": len(chosen), "of": len(target), **coverage(target.vectors, chosen)}
 
     def scores(self, query: FloatArray) -> FloatArray:
-        """The cosine similarity (N,) of every item's picture with a query (D,), float32; NaN without a vector."""
+        """Return the cosine similarity (N,), float32, of each picture with a query (D,); NaN for one without vector."""
         target = self.snapshot.index.targets[PICTURES]
         found = np.full(len(self.snapshot), np.nan, np.float32)
         for start in range(0, len(target), _BLOCK):
@@ -163,7 +159,7 @@ class Seen:
         return found
 
     def mean_vector(self, rows: Sequence[int]) -> FloatArray:
-        """The mean direction (D,) of some items' vectors.
+        """Return the mean direction (D,) of some items' vectors.
 
         Raises
         ------
@@ -171,7 +167,7 @@ class Seen:
             If none of them has a vector, or they point in all directions.
         """
         target = self.snapshot.index.targets[PICTURES]
-        held = np.flatnonzero(np.isin(target.items, np.asarray(rows, np.int64)))
+        held = np.flatnonzero(np.isin(target.items, rows))
         mean = np.asarray(target.vectors[held], np.float32).mean(axis=0) if len(held) else np.zeros(1, np.float32)
         length = float(np.linalg.norm(mean))
         if not length > _LEAST_LENGTH:
@@ -179,7 +175,7 @@ class Seen:
         return np.asarray(mean / length, np.float32)
 
     def neighbours(self, row: int, k: int) -> list[Json]:
-        """The k items most similar to one, each with its score; none where it has no vector."""
+        """Return the k items most similar to one, each with its score; none where it has no vector."""
         vector = self.snapshot.vector(row)
         if vector is None:
             return []
@@ -190,7 +186,7 @@ class Seen:
 
 
 class Workbench:
-    """What people do with one store.
+    """Everything that the page shows of one store, and the choices made there.
 
     Parameters
     ----------
@@ -198,13 +194,13 @@ class Workbench:
     source : str, optional
         The dataset that the store was made of, as ``PATH:FORMAT``; None where the decisions are about the store itself.
     directory : Path
-        Where the journal, the decisions and the proposals are kept.
+        The folder of the journal, the decisions and the proposals.
     media_roots : sequence of Path
     """
 
     def __init__(self, served: ServedStore, source: str | None, directory: Path, media_roots: Sequence[Path]) -> None:
         self.served, self.directory = served, directory
-        #: What a person gives ``datum-clip decisions apply`` behind the file; a dataset's pictures come along.
+        #: The arguments of ``datum-clip decisions apply`` after the file; the pictures of a dataset are saved, too.
         self.applied_to = [source or f"{served.path}:{find_kind(served.path)}", "-o", "curated"]
         if source is not None:
             self.applied_to.append("--save-media")
@@ -214,9 +210,9 @@ class Workbench:
         self._lock = Lock()
 
     def now(self) -> Seen:
-        """The store as it is; its map is made where there is none and the store is small."""
+        """Return the store as it is now; where it is small and has no map, one is made."""
         snapshot = self.served.snapshot
-        # Whoever asks meanwhile waits, and does not make the columns, too: that takes seconds for 100,000 items.
+        # Other requests wait, so that the columns are made once: that takes seconds for 100,000 items.
         with self._lock:
             if snapshot.version not in self._held:
                 seen = Seen(snapshot, places_of(snapshot.index))
@@ -227,16 +223,16 @@ class Workbench:
             return self._held[snapshot.version]
 
     def holds(self, version: str) -> bool:
-        """Whether a version can be looked at without waiting."""
+        """Return whether a version is kept, so that nobody waits for it."""
         return version in self._held
 
     def at(self, version: str) -> Seen:
-        """A version that a page looks at.
+        """Return a version that a page shows.
 
         Raises
         ------
         OutdatedError
-            If it is not held any more.
+            If it is no longer kept.
         """
         if version in self._held:
             return self._held[version]
@@ -245,7 +241,7 @@ class Workbench:
         raise OutdatedError("the store has changed since this page was loaded: reload it")
 
     def take_report(self, report: Path) -> None:
-        """Let what a tool's report proposes be reviewed.
+        """Let the proposals of a tool's report be reviewed.
 
         Raises
         ------
@@ -256,13 +252,13 @@ class Workbench:
         space = snapshot.reader.header.space
         if made.space is not None and space is not None and made.space != space.fingerprint:
             raise DecisionError(f"{report} is of the vector space {made.space}, the store of {space.fingerprint}")
-        strange = [str(one.key) for one in made.decisions if snapshot.find(one.key) is None]
+        strange = [str(one.key) for one in made.decisions if snapshot.reader.find(one.key) is None]
         if strange:
             raise DecisionError(f"{report} is about items that the store does not have: {', '.join(strange[:3])} …")
         self.runs.keep(made)
 
     def proposals(self, seen: Seen) -> list[Json]:
-        """What the tools propose about the items of a version; of what stays for no reason, nothing is said."""
+        """Return the proposals about the items of a version, without those that only keep an item for no reason."""
         return [
             told
             for tool, one in self.runs.proposals()
@@ -271,20 +267,22 @@ class Workbench:
         ]
 
     def decided(self, seen: Seen) -> Json:
-        """The choices about the items of a version, and the tags that follow from them."""
+        """Return the choices about the items of a version, and the tags that follow from them."""
         rows = [(row, choice) for choice in self.journal.choices() if (row := seen.rows.get(choice.key)) is not None]
         answer: Json = {
             "version": self.journal.version,
             "undoable": self.journal.undoable,
-            "choices": [_choice(row, choice) for row, choice in rows],
+            "choices": [{"row": row, **choice.fields} for row, choice in rows],
         }
         if self.journal.has_tags:
             changes = [(row, choice.tag, choice.action == "tag") for row, choice in rows if choice.tag]
-            answer["tags"] = _tags(tagged(seen.snapshot, changes))
+            column = tagged(seen.snapshot, changes)
+            codes, starts = column.parts
+            answer["tags"] = {"values": column.values, "data": codes.tolist(), "starts": starts.tolist()}
         return answer
 
     def decide(self, seen: Seen, changes: Iterable[Mapping[str, Any]], version: int) -> None:
-        """Write down what a person decided, with what was proposed about it.
+        """Write down a person's choices, each with the proposal that it follows.
 
         Raises
         ------
@@ -299,18 +297,12 @@ class Workbench:
         choices = []
         for change in changes:
             key, annotation = keys[change["row"]], change.get("annotation")
-            # What is decided by hand, in the gallery, is about what any tool proposed.
+            # A choice in the gallery names no tool: it follows whatever tool's proposal comes first.
             told = next((one for tool, one in proposed[key, annotation] if change.get("tool") in (None, tool)), None)
-            choices.append(
-                Choice(
-                    key,
-                    change["action"],
-                    annotation,
-                    change.get("tag") or "",
-                    change.get("group"),
-                    {} if told is None else _kept(told),
-                )
-            )
+            kept = {} if told is None else {name: getattr(told, name) for name in _KEPT_OF_PROPOSALS}
+            kept = {name: value for name, value in kept.items() if value not in (None, "")}
+            action, tag, group = change["action"], change.get("tag") or "", change.get("group")
+            choices.append(Choice(key, action, annotation, tag, group, kept))
         self.journal.add(choices, version)
 
 
@@ -319,25 +311,6 @@ def _proposal(rows: Mapping[ItemKey, int], tool: str, one: Decision) -> Json | N
     if row is None:
         return None
     keeper = None if one.representative is None else rows.get(one.representative)
-    told = {name: getattr(one, name) for name in ("action", "reason", "detail", "score", "threshold", "annotation")}
-    told |= {"group": one.group, "keeper": keeper, "rank": one.rank, "label": one.label, "text": one.text}
-    return {"row": row, "tool": tool, **{name: value for name, value in told.items() if value is not None}}
-
-
-def _choice(row: int, choice: Choice) -> Json:
-    told = {"row": row, "action": choice.action, "by": choice.by, "at": choice.at}
-    extra = {"annotation": choice.annotation, "tag": choice.tag or None, "group": choice.group}
-    return told | {name: value for name, value in extra.items() if value is not None}
-
-
-def _kept(proposal: Decision) -> Json:
-    """What a choice remembers of a proposal."""
-    told = {
-        name: getattr(proposal, name) for name in ("action", "reason", "score", "threshold", "detail", "text", "label")
-    }
-    return {name: value for name, value in told.items() if value not in (None, "")}
-
-
-def _tags(column: Column) -> Json:
-    codes, starts = column.parts
-    return {"values": column.values, "data": codes.tolist(), "starts": starts.tolist()}
+    told = {name: getattr(one, name) for name in (*_KEPT_OF_PROPOSALS, "annotation", "group", "rank")}
+    told |= {"row": row, "tool": tool, "keeper": keeper}
+    return {name: value for name, value in told.items() if value is not None}

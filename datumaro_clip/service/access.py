@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Mapping
 from http.cookies import CookieError, SimpleCookie
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -23,12 +24,12 @@ RIGHTS = ("read", "write")
 
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _OPEN = ("/healthz", "/readyz", "/login", "/favicon.ico")
-# What only asks, though it is sent by POST; whatever else is sent may change something.
+# Requests that change nothing although they are sent by POST; any other may.
 _ASKING = ("/search", "/analyze", "/v1/embeddings", "/explore/api/scores")
 
 
 class Tokens:
-    """The tokens that open the service, and the sessions that they begin.
+    """The service's tokens, and the sessions of pages that logged in with one.
 
     Parameters
     ----------
@@ -37,33 +38,32 @@ class Tokens:
     Raises
     ------
     OptionError
-        If the token file cannot be read, or is not one.
+        If the token file cannot be read, or has another form.
     """
 
     def __init__(self, settings: Settings) -> None:
-        given = [(right, getattr(settings, f"{right}_token")) for right in RIGHTS]
-        pairs = [(right, token) for right, token in given if token]
+        pairs = [("read", settings.read_token), ("write", settings.write_token)]
         if settings.token_file is not None:
-            pairs += _read(settings)
-        self._digests = [(right, _digest(token)) for right, token in pairs]
+            pairs += _read(settings.token_file)
+        self._digests = [(right, _digest(token)) for right, token in pairs if token]
         self._secret = secrets.token_bytes(32)
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def right_of(self, token: str) -> str | None:
-        """``read`` or ``write``; None for a stranger's. All are compared, each in constant time."""
+        """Return a token's right, ``read`` or ``write``; None if it is unknown. Compares all, each in constant time."""
         wanted = _digest(token)
         rights = [right for right, digest in self._digests if hmac.compare_digest(digest, wanted)]
         return max(rights, default=None, key=RIGHTS.index)
 
     def begin_session(self, right: str) -> str:
-        """A cookie's value that gives a right for twelve hours."""
+        """Return a cookie's value that gives a right for twelve hours."""
         session = f"{right}.{int(time.time()) + SESSION_SECONDS}.{secrets.token_hex(8)}"
         return f"{session}.{self._signature(session)}"
 
     def right_of_session(self, value: str) -> str | None:
-        """The right of a cookie that this process gave, and that has not ended."""
+        """Return the right of a cookie's value; None unless this process gave it and its time has not ended."""
         session, _, signature = value.rpartition(".")
         if not hmac.compare_digest(self._signature(session).encode(), signature.encode("utf-8", "replace")):
             return None
@@ -75,7 +75,7 @@ class Tokens:
 
 
 class AccessControl:
-    """Refuses, before anything of its body is read, a request that may not be made.
+    """Refuses requests that are not allowed, before their bodies are read.
 
     Parameters
     ----------
@@ -91,11 +91,10 @@ class AccessControl:
             self._hosts.add((urlsplit(settings.public_url).hostname or "").lower())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                self._require_allowed(scope)
-            except RequestError as problem:
-                return await answer_to(problem, scope.get("request_id", ""))(scope, receive, send)
+        try:
+            self._require_allowed(scope)
+        except RequestError as problem:
+            return await answer_to(problem, scope["request_id"])(scope, receive, send)
         await self._app(scope, receive, send)
 
     def _require_allowed(self, scope: Scope) -> None:
@@ -113,14 +112,14 @@ class AccessControl:
             self._require_right(wanted, headers)
 
     def _require_host(self, headers: Headers) -> None:
-        """Refuse names that are not ours, by which a page of another name could reach a service without tokens."""
+        """Refuse names that are not the service's own, by which a foreign page could reach it without a token."""
         if self._tokens and not self._settings.allowed_host:
             return
         if _host_name(headers.get("host", "")) not in self._hosts:
             raise RequestError(421, "this is no name of this service; name it with --allowed-host", param="Host")
 
     def _require_origin(self, headers: Headers) -> None:
-        """Refuse what a page of another origin sends; programs send no Origin."""
+        """Refuse requests of pages of another origin; programs send no Origin."""
         origin = headers.get("origin")
         if origin is None:
             if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
@@ -133,39 +132,35 @@ class AccessControl:
             raise RequestError(403, "pages of another origin may not; name it with --cors-origin", param="Origin")
 
     def _require_right(self, wanted: str, headers: Headers) -> None:
-        right = self._right(headers)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            right = self._tokens.right_of(token.strip())
+        else:
+            right = self._tokens.right_of_session(_cookies(headers).get(COOKIE, ""))
         if right is None:
             raise RequestError(401, "send Authorization: Bearer TOKEN, or log in at /login")
         if RIGHTS.index(right) < RIGHTS.index(wanted):
             raise RequestError(403, "this token may only read; use one that may write")
 
-    def _right(self, headers: Headers) -> str | None:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return self._tokens.right_of(token.strip())
-        value = cookies(headers).get(COOKIE)
-        return None if value is None else self._tokens.right_of_session(value)
-
 
 def _host_name(host: str) -> str:
-    """The name in a Host header, without the port; empty if it is none."""
+    """Return the name in a Host header, without the port; empty if there is none."""
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
         return ""
 
 
-def cookies(headers: Headers) -> Mapping[str, str]:
-    """The cookies of a request; none if they cannot be read."""
+def _cookies(headers: Headers) -> Mapping[str, str]:
+    """Read the cookies of a request; none if they cannot be read."""
     try:
         return {name: morsel.value for name, morsel in SimpleCookie(headers.get("cookie", "")).items()}
     except CookieError:
         return {}
 
 
-def _read(settings: Settings) -> list[tuple[str, str]]:
-    path = settings.token_file
-    assert path is not None
+def _read(path: Path) -> list[tuple[str, str]]:
+    """Read a token file: the right and the token of each line."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
@@ -177,5 +172,5 @@ def _read(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _digest(token: str) -> bytes:
-    """Equally long for every token, so that comparing takes equally long."""
+    """Hash a token, so that all are equally long and comparing them takes equally long."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""JSON answers, quick, and able to hold any name that a file system allows."""
+"""Answers in JSON: written quickly, and with any name that a file system allows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 
 def dumps(content: Any) -> bytes:
-    """JSON; NaN and infinity become null, names that are no UTF-8 are escaped."""
+    """Write JSON; NaN and infinity become null, names that are not UTF-8 are escaped."""
     try:
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
     except TypeError:

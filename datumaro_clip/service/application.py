@@ -1,4 +1,4 @@
-"""The ASGI application: middleware around routes, made over stores."""
+"""The service as an ASGI application: routes over stores, within middleware."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -34,18 +32,16 @@ from datumaro_clip.system.machine import library_versions
 
 log = logging.getLogger(__name__)
 
-Stores = Mapping[str, str | os.PathLike[str]]
-
 _ABOUT = "Search, records and ingest over stores of datumaro-clip. Errors are one shape; see docs/service.md."
 _SUBJECTS = (search, records, pictures, ingest, embeddings, operations)
 
 Page = Callable[[Service], APIRouter]
-#: Entry points of this group are :data:`Page`: what packages, the explorer of this one among them, show over a service.
+#: Entry points of this group are each a :data:`Page`: pages that packages add to a service, such as our own explorer.
 PAGES = "datumaro_clip.pages"
 
 
 def create_app(
-    stores: Stores,
+    stores: Mapping[str, str | os.PathLike[str]],
     encoder: Encoder | None = None,
     settings: Settings | None = None,
     detector: Detector | None = None,
@@ -59,13 +55,14 @@ def create_app(
     stores : mapping
         Directories of stores, by the names under which they are served; all of one vector space.
     encoder : Encoder, optional
-        Of that space; the model that the settings name, or the one at hand of the space, where omitted.
+        Computes vectors of that space; where omitted, the model that the settings name, or else one at hand of the
+        space.
     settings : Settings, optional
     detector : Detector, optional
-        Of objects in new pictures; the one that the settings name, if any, where omitted.
+        Finds objects in new pictures; where omitted, the one that the settings name, if any.
     pages : iterable of callable, optional
-        Each makes more routes over the running service; those that installed packages offer, as the explorer's, where
-        omitted.
+        Each returns more routes for a running service; where omitted, the pages that installed packages offer, such as
+        the explorer.
 
     Returns
     -------
@@ -86,7 +83,11 @@ def create_app(
     settings = settings or Settings()
     paths = {name: Path(path) for name, path in stores.items()}
     for path in paths.values():
-        _require_store(path, settings)
+        if not path.exists():
+            if not settings.create:
+                raise OptionError(f"there is nothing at {path}; check the path, or begin with an empty store: --create")
+            with create_store(path, "clip_mmap", Header()):
+                log.info("%s is a new store", path)
     if detector is None and settings.detector is not None:
         detector = OpenVINODetector(find_detector(settings.detector), settings.device)
     if encoder is None:
@@ -94,6 +95,13 @@ def create_app(
         name = settings.model or _fingerprint(paths)
         encoder = load_model(name, device=settings.device, precision=settings.precision)
     service = Service(paths, encoder, settings, detector)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
     api = FastAPI(
         title="datumaro-clip",
         version=library_versions(["datumaro-clip"])["datumaro-clip"],
@@ -101,20 +109,25 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         license_info={"name": "MIT"},
-        # What a client may send beside the path is the endpoint's own business.
+        # A wrong address gets the answer 404 in the usual shape, not a redirect.
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     problems.install(api)
     for subject in _SUBJECTS:
         api.include_router(subject.routes(service))
     for page in map(load, offered(PAGES).values()) if pages is None else pages:
         api.include_router(page(service))
-    _describe_security(api, service)
+    # Made once and kept by FastAPI, which answers requests for it with the same.
+    schema = api.openapi()
+    if service.tokens:
+        schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}]
     return Application(api, service)
 
 
 def app() -> Application:
-    """The service that the environment describes, for ``uvicorn --factory datumaro_clip.service:app``.
+    """Make the service that the environment describes, for ``uvicorn --factory datumaro_clip.service:app``.
 
     ``DATUMARO_CLIP_SERVE_STORES`` names the stores, with blanks between; other settings as ``docs/service.md`` says.
     """
@@ -122,7 +135,7 @@ def app() -> Application:
 
 
 def named_stores(arguments: list[str]) -> dict[str, Path]:
-    """Stores by name, from ``DIRECTORY`` or ``NAME=DIRECTORY``.
+    """Read stores, by name, from arguments ``DIRECTORY`` or ``NAME=DIRECTORY``.
 
     Raises
     ------
@@ -146,26 +159,27 @@ class Application:
     Attributes
     ----------
     service : Service
-        What its endpoints share.
     openapi : dict
-        What they take and answer.
+        The OpenAPI description of its endpoints.
     """
 
     def __init__(self, api: FastAPI, service: Service) -> None:
         self.service, self.openapi = service, api.openapi()
-        self._inner = _guarded(api, service)
-
-        @asynccontextmanager
-        async def lifespan(_: Any) -> AsyncIterator[None]:
-            await service.start()
-            yield
-            await service.stop()
-
-        self._lifespan = Starlette(lifespan=lifespan)
+        inner: ASGIApp = BoundedBodies(api, service.settings)
+        inner = AccessControl(inner, service.settings, service.tokens)
+        if service.settings.cors_origin:
+            # Without credentials: a page of another origin sends its token itself, never this service's cookie.
+            inner = CORSMiddleware(
+                inner,
+                allow_origins=list(service.settings.cors_origin),
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            )
+        self._api, self._inner = api, Observed(inner, service.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._lifespan(scope, receive, send)
+            await self._api(scope, receive, send)
             return
         prefix = self.service.settings.root_path
         if scope["path"] != prefix and not scope["path"].startswith(f"{prefix}/"):
@@ -174,50 +188,10 @@ class Application:
         await self._inner({**scope, "root_path": scope.get("root_path", "") + prefix}, receive, send)
 
 
-def _guarded(api: FastAPI, service: Service) -> ASGIApp:
-    """The routes within what looks at each request first."""
-    inner: ASGIApp = BoundedBodies(api, service.settings)
-    inner = AccessControl(inner, service.settings, service.tokens)
-    if service.settings.cors_origin:
-        # Without credentials: a page of another origin sends its token itself, never this service's cookie.
-        inner = CORSMiddleware(
-            inner,
-            allow_origins=list(service.settings.cors_origin),
-            allow_methods=["GET", "POST", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
-        )
-    return Observed(inner, service.metrics)
-
-
-def _require_store(path: Path, settings: Settings) -> None:
-    """Make an empty store where none is, if the settings say so."""
-    if path.exists():
-        return
-    if not settings.create:
-        raise OptionError(f"there is nothing at {path}; check the path, or begin with an empty store: --create")
-    with create_store(path, "clip_mmap", Header()):
-        log.info("%s is a new store", path)
-
-
 def _fingerprint(stores: Mapping[str, Path]) -> str | None:
-    """Of the space of the stores' vectors, where they have any."""
+    """Return the fingerprint of the stores' vector space; None where no store has vectors."""
     for path in stores.values():
         with open_store(path) as store:
             if store.header.space is not None:
                 return store.header.space.fingerprint
     return None
-
-
-def _describe_security(api: FastAPI, service: Service) -> None:
-    """Let OpenAPI say that a token is wanted, where one is."""
-    if not service.tokens:
-        return
-    made = api.openapi
-
-    def openapi() -> dict[str, Any]:
-        schema = made()
-        schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        schema["security"] = [{"token": []}]
-        return schema
-
-    api.openapi = openapi  # type: ignore[method-assign]

@@ -1,9 +1,8 @@
-"""Files of the service's own pages, sent with a policy that lets them load nothing from elsewhere."""
+"""Files of the service's own pages, sent with a policy by which they load nothing from elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 from functools import cache
 from pathlib import Path
 
@@ -15,30 +14,34 @@ from datumaro_clip.service.problems import RequestError
 
 STATIC = Path(__file__).parent / "static"
 POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
+#: Media types of a page's files by their suffixes.
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 
 def page(name: str, *, allow_inline_style: bool = False) -> Response:
-    """One of the pages; Swagger UI sets styles on its elements, which its page alone allows."""
+    """Return a page; Swagger UI sets styles on its elements, which only its page allows."""
     content, _ = _read(name)
     policy = POLICY + ("; style-src 'self' 'unsafe-inline'" if allow_inline_style else "")
     return Response(content, media_type="text/html", headers={"Content-Security-Policy": policy})
 
 
 def file(name: str, asked: Headers) -> Response:
-    """A script, style or picture of a page."""
+    """Return a script, style or picture of a page."""
     content, tag = _read(name)
     headers = {"ETag": tag, "Cache-Control": "public, max-age=3600", "Content-Security-Policy": POLICY}
-    suffix = Path(name).suffix
-    kind = _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return tagged_response(content, kind, headers, asked)
+    return tagged_response(content, TYPES.get(Path(name).suffix, "text/plain"), headers, asked)
+
+
+def tag_of(content: bytes) -> str:
+    """Return the ``ETag`` of a file's content."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 @cache
 def _read(name: str) -> tuple[bytes, str]:
-    """A file's content and tag; names are looked up among what there is, never joined to a path."""
+    """Return a file's content and tag; a name is looked up among the files, never joined to a path."""
     known = {path.name: path for path in STATIC.rglob("*") if path.is_file()}
     if name not in known:
         raise RequestError(404, "there is nothing at this address; /docs lists what there is")
     content = known[name].read_bytes()
-    return content, f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    return content, tag_of(content)

@@ -1,4 +1,4 @@
-"""Bodies are bounded while they arrive: their length may be a lie, or not said at all."""
+"""Middleware that limits bodies while they arrive: their announced length may be wrong, or missing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from datumaro_clip.service.problems import RequestError, answer_to
 from datumaro_clip.service.settings import Settings
 
-# Far more than any JSON that an endpoint takes, beside selections of a large store's rows.
+# Room for the selection of all rows of a large store; other JSON is far smaller.
 _MOST_JSON = 8 << 20
-# A form is a little larger than what it holds.
+# A form is a little larger than its files.
 _FORM_ROOM = 64 << 10
 
 
@@ -29,8 +29,6 @@ class BoundedBodies:
         self._app, self._settings = app, settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
         limit = self._limit(scope)
         has_begun = False
         is_whole = False
@@ -60,8 +58,8 @@ class BoundedBodies:
             await self._app(scope, bounded, observed)
         except _Stopped as stopped:
             if not has_begun:
-                answer = answer_to(stopped.problem, scope.get("request_id", ""))
-                # What is still to come of the body is not waited for.
+                answer = answer_to(stopped.problem, scope["request_id"])
+                # The rest of the body is not waited for.
                 answer.headers["Connection"] = "close"
                 await answer(scope, receive, send)
 
@@ -78,7 +76,7 @@ class BoundedBodies:
 
 
 class _Stopped(BaseException):
-    """Ends a request; not an Exception, so that nothing on the way takes it for a fault of its own."""
+    """Ends a request; not an Exception, so that no handler on the way catches it."""
 
     def __init__(self, problem: RequestError) -> None:
         self.problem = problem

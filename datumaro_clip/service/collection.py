@@ -1,4 +1,4 @@
-"""The stores that are served, each as its newest snapshot; what another process writes is taken in."""
+"""The served stores, each as its newest snapshot, reloaded when another process writes it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -24,35 +25,35 @@ log = logging.getLogger(__name__)
 
 
 class ServedStore:
-    """One store, and what is kept of it between its snapshots.
+    """One served store and its newest snapshot.
 
     Parameters
     ----------
     name : str
     index : VectorIndex
-        Of the store.
+        The store's.
 
     Attributes
     ----------
     snapshot : Snapshot
-        The newest; replaced by one assignment, so that whoever has one keeps it.
+        The newest; replaced by one assignment, so that a request keeps the one that it has.
     """
 
     def __init__(self, name: str, index: VectorIndex) -> None:
         self.name, self.path = name, index.path
         self._index, self._facts = index, FactReader()
         self._lock = Lock()
-        self.snapshot = self._taken()
+        self.snapshot = self._snapshot()
 
     def reload(self) -> Snapshot:
-        """The snapshot of the store as it is now; blocks. Raises what is wrong with the store."""
+        """Return the snapshot of the store as it is now; blocks, and raises a StoreError if the store is damaged."""
         with self._lock:
             if store_digest(self.path) != self.snapshot.version:
                 self._index.sync()
-                self.snapshot = self._taken()
+                self.snapshot = self._snapshot()
             return self.snapshot
 
-    def _taken(self) -> Snapshot:
+    def _snapshot(self) -> Snapshot:
         found = self._index.snapshot
         return Snapshot(self.name, found, self._facts.facts(found.store), self._facts.classes)
 
@@ -65,9 +66,9 @@ class Collection:
     stores : mapping
         Directories by name.
     space : VectorSpace
-        Of the queries.
+        The queries' space.
     open_index : callable
-        Makes the index of a store, by its name and directory.
+        Opens the index of a store, by its name and directory.
     metrics : Metrics
 
     Raises
@@ -94,7 +95,7 @@ class Collection:
             with open_store(path) as store:
                 if store.header.space is not None:
                     require_same_space(store.header.space, space)
-        self.stores = {name: ServedStore(name, open_index(name, Path(path))) for name, path in stores.items()}
+        self.stores = {name: ServedStore(name, open_index(name, path)) for name, path in stores.items()}
         for name in self.stores:
             self._measure(name)
 
@@ -102,12 +103,12 @@ class Collection:
         return (store.snapshot for store in self.stores.values())
 
     def named(self, name: str | None) -> Snapshot:
-        """A store's snapshot; the first where no name is given.
+        """Return a store's snapshot; the first store's where no name is given.
 
         Raises
         ------
         RequestError
-            404, if there is none of that name.
+            404, if there is no store of that name.
         """
         if name is None:
             return next(iter(self))
@@ -116,18 +117,18 @@ class Collection:
         return self.stores[name].snapshot
 
     def some(self, names: Sequence[str] | None) -> list[Snapshot]:
-        """Several stores' snapshots; all where no names are given."""
+        """Return several stores' snapshots; all where no names are given."""
         return [self.named(name) for name in dict.fromkeys(names)] if names else list(self)
 
     def item(self, id: str, store: str | None = None, subset: str | None = None) -> tuple[Snapshot, int]:
-        """Where an item is.
+        """Find an item: the snapshot of its store, and its row.
 
         Parameters
         ----------
         id : str
             Its ``image_id``, or its own id.
         store, subset : str, optional
-            Which, where several have that id.
+            Look only there.
 
         Raises
         ------
@@ -147,7 +148,7 @@ class Collection:
         return next(iter(found.values()))
 
     def refresh(self, name: str) -> Snapshot:
-        """Take in what a store has become; blocks. Raises what is wrong with it."""
+        """Reload a store if it has changed; blocks, and raises a StoreError if the store is damaged."""
         store = self.stores[name]
         before = store.snapshot
         snapshot = store.reload()
@@ -157,7 +158,7 @@ class Collection:
         return snapshot
 
     async def watch(self, pool: Pool, interval: float) -> None:
-        """Take in, for ever, what other processes write; a damaged store keeps its last snapshot, and is logged."""
+        """Reload, for ever, stores that other processes write; a damaged one is logged, and keeps its last snapshot."""
         failed: dict[str, str] = {}
         while True:
             await asyncio.sleep(interval)
@@ -172,22 +173,20 @@ class Collection:
                     failed[name] = str(error)
 
     def _found(self, id: str, store: str | None, subset: str | None) -> Iterator[tuple[ImageId, tuple[Snapshot, int]]]:
-        for snapshot in self.some(None if store is None else [store]):
-            names = [subset] if subset is not None else list(snapshot.reader.subsets)
-            for key in (ItemKey(id, name) for name in names):
-                row = snapshot.find(key)
+        image_ids = [
+            ImageId(snapshot.name, ItemKey(id, name))
+            for snapshot in self.some(None if store is None else [store])
+            for name in (snapshot.reader.subsets if subset is None else [subset])
+        ]
+        with suppress(OptionError):
+            image_ids.append(ImageId.parse(id))
+        for image_id in image_ids:
+            is_meant = store in (None, image_id.store) and subset in (None, image_id.key.subset)
+            if is_meant and image_id.store in self.stores:
+                snapshot = self.stores[image_id.store].snapshot
+                row = snapshot.reader.find(image_id.key)
                 if row is not None:
-                    yield ImageId(snapshot.name, key), (snapshot, row)
-        try:
-            image_id = ImageId.parse(id)
-        except OptionError:
-            return
-        is_meant = store in (None, image_id.store) and subset in (None, image_id.key.subset)
-        if image_id.store in self.stores and is_meant:
-            snapshot = self.stores[image_id.store].snapshot
-            row = snapshot.find(image_id.key)
-            if row is not None:
-                yield image_id, (snapshot, row)
+                    yield image_id, (snapshot, row)
 
     def _measure(self, name: str) -> None:
         store = self.stores[name]

@@ -1,4 +1,4 @@
-"""Answers by what the asker has of a file already, and wants of it: entity tags and byte ranges (RFC 9110)."""
+"""Responses that depend on what the client has already and on the part that it wants: ETags and ranges (RFC 9110)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 def is_known(tag: str, asked: Headers) -> bool:
-    """Whether the asker has the version of a tag, in quotation marks, already."""
+    """Return whether the client has the version with a tag, in quotation marks, already."""
     given = asked.get("if-none-match", "")
     return given == "*" or tag in {each.strip().removeprefix("W/") for each in given.split(",")}
 
 
 def tagged_response(content: bytes, kind: str, headers: Mapping[str, str], asked: Headers) -> Response:
-    """Bytes as a response whose headers have their ``ETag``; empty, 304, for an asker who has them."""
+    """Return bytes as a response whose headers have their ``ETag``; an empty 304 for a client that has them."""
     if is_known(headers["ETag"], asked):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)
 
 
 def file_response(path: Path, kind: str, headers: Mapping[str, str]) -> Response:
-    """A file as a response, or the ranges of it that are asked for."""
+    """Return a file, or the ranges of it that are requested, as a response."""
     status = os.stat(path)
     modified = email.utils.formatdate(status.st_mtime, usegmt=True)
     return FileResponse(path, media_type=kind, stat_result=status, headers={**headers, "Last-Modified": modified})
 
 
 def bytes_response(data: bytes, kind: str, headers: Mapping[str, str], asked: Headers) -> Response:
-    """Bytes as a response, or the one range of them that is asked for; several ranges get all.
+    """Return bytes, or the one range of them that is requested, as a response; for several ranges, all.
 
     Raises
     ------

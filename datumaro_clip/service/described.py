@@ -1,24 +1,24 @@
-"""What a record's payload says of its item, without Datumaro: labels, captions, objects, attributes, its picture."""
+"""Items as the service shows them, read from records' payloads without Datumaro."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from datumaro_clip.index.filters import parse_date
 from datumaro_clip.store.base import ADDED, TAGS, tags_of
 
-#: The attribute of an item that was taken in although something is wrong with it.
+#: The attribute of an item that was stored although something is wrong with it: what is wrong.
 REASONS = "clip_reasons"
 _TITLES = ("title", "name", "product_name")
-# What every detector's box carries, by Datumaro's convention.
+# The attribute of a box with the detector's confidence, by Datumaro's convention.
 _CONFIDENCE = "score"
 
 
 class Caption(NamedTuple):
-    """A text, and the index of its annotation."""
+    """A caption, and the index of its annotation."""
 
     annotation: int
     text: str
@@ -35,7 +35,7 @@ class Object(NamedTuple):
 
     @property
     def certainty(self) -> float:
-        """The confidence; 1 of a box that no detector made, since a person is sure of it."""
+        """The confidence; 1 for a box that a person drew."""
         return 1.0 if self.confidence is None else self.confidence
 
 
@@ -46,39 +46,39 @@ class Described:
     Attributes
     ----------
     labels : tuple of str
-        Of the whole picture and of everything in it, each once, in the order of the annotations.
+        Labels of the whole picture and of everything in it, each once, in the order of the annotations.
     captions : tuple of Caption
     objects : tuple of Object
     attributes : mapping
         The item's own, without tags.
     tags : tuple of str
     added : float or None
-        Seconds since 1970, when the item was taken in.
+        When the item was added, seconds since 1970.
     media : mapping
         As the store has it: type, path, file, size.
     annotations : sequence of mapping
         As the store has them.
     """
 
-    labels: tuple[str, ...] = ()
-    captions: tuple[Caption, ...] = ()
-    objects: tuple[Object, ...] = ()
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    added: float | None = None
-    media: Mapping[str, Any] = field(default_factory=dict)
-    annotations: Sequence[Mapping[str, Any]] = ()
+    labels: tuple[str, ...]
+    captions: tuple[Caption, ...]
+    objects: tuple[Object, ...]
+    attributes: Mapping[str, Any]
+    tags: tuple[str, ...]
+    added: float | None
+    media: Mapping[str, Any]
+    annotations: Sequence[Mapping[str, Any]]
 
     @property
     def title(self) -> str | None:
-        """What the item is called, if an attribute or a caption says it."""
+        """The item's title: an attribute, or else the first caption."""
         named = (self.attributes.get(name) for name in _TITLES)
         title = next((value for value in named if isinstance(value, str) and value), None)
         return title or (self.captions[0].text if self.captions else None)
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the picture in pixels, where they are known."""
+        """Height and width of the picture in pixels; None where they are not known."""
         size = self.media.get("size")
         return (int(size[0]), int(size[1])) if isinstance(size, list) and len(size) == 2 else None
 
@@ -89,7 +89,7 @@ def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Describe
     Parameters
     ----------
     payload : mapping
-        As ``docs/storage-format.md`` describes it; a part that is something else is passed over.
+        As ``docs/storage-format.md`` describes it; a part of another form is left out.
     class_names : sequence of str
         The store's.
     """
@@ -100,7 +100,11 @@ def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Describe
     labels = dict.fromkeys(name for a in annotations if (name := class_of(a, class_names)) is not None)
     return Described(
         labels=tuple(labels),
-        captions=tuple(_captions(annotations)),
+        captions=tuple(
+            Caption(index, text)
+            for index, annotation in enumerate(annotations)
+            if annotation.get("type") == "Caption" and isinstance(text := annotation.get("caption"), str)
+        ),
         objects=tuple(_objects(annotations, class_names)),
         attributes=attributes,
         tags=tuple(tags),
@@ -111,14 +115,8 @@ def describe(payload: Mapping[str, Any], class_names: Sequence[str]) -> Describe
 
 
 def iso(time: float | None) -> str | None:
-    """Seconds since 1970 as ISO 8601 in UTC."""
+    """Write seconds since 1970 as ISO 8601 in UTC."""
     return None if time is None else datetime.fromtimestamp(time, timezone.utc).isoformat().replace("+00:00", "Z")
-
-
-def _captions(annotations: Sequence[Mapping[str, Any]]) -> Iterator[Caption]:
-    for index, annotation in enumerate(annotations):
-        if annotation.get("type") == "Caption" and isinstance(annotation.get("caption"), str):
-            yield Caption(index, annotation["caption"])
 
 
 def _objects(annotations: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> Iterator[Object]:
@@ -135,6 +133,6 @@ def _objects(annotations: Sequence[Mapping[str, Any]], class_names: Sequence[str
 
 
 def class_of(annotation: Mapping[str, Any], class_names: Sequence[str]) -> str | None:
-    """The name of an annotation's class; None where it has none, or a number that no class has."""
+    """Return the name of an annotation's class; None where it has none, or a number that no class has."""
     number = annotation.get("label")
     return class_names[number] if isinstance(number, int) and 0 <= number < len(class_names) else None

@@ -1,8 +1,11 @@
-"""Vectors of what requests bring: texts and pictures, in batches with those of other requests."""
+"""Vectors of the texts and pictures in requests, computed in batches with those of other requests."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import unicodedata
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +13,8 @@ import numpy.typing as npt
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.images import Box, ImageLike
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.service.batching import Batcher
 from datumaro_clip.service.metrics import Metrics
-from datumaro_clip.service.pool import Pool
-from datumaro_clip.service.textcache import TextCache
+from datumaro_clip.service.pool import Batcher, Pool
 from datumaro_clip.vectors import FloatArray
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,27 +43,17 @@ class Embedding:
         self.pictures: Batcher[Pixels, FloatArray] = Batcher(
             self._embed_pixels, pool, most=_MOST_TOGETHER, capacity=capacity
         )
-        self._cache = TextCache(
-            self.texts, encoder.provenance, kept_texts, lambda result: metrics.text_cache.labels(result).inc()
-        )
-
-    async def text(self, text: str) -> FloatArray:
-        """The vector (D,) of a text, from the cache where it is there."""
-        return await self._cache.vector(text)
+        self.text = TextCache(self.texts, kept_texts, lambda result: metrics.text_cache.labels(result).inc())
 
     async def picture(self, image: ImageLike, box: Box | None = None) -> FloatArray:
-        """The vector (D,) of a picture, or of a box (x, y, width, height) of it.
+        """Return the vector (D,) of a picture, or of a box (x, y, width, height) of it, as embedding a dataset does.
 
         Raises
         ------
         ImageError
             If it cannot be decoded.
         """
-        return await self.pictures(await self._pool.run(self.pixels, image, box))
-
-    def pixels(self, image: ImageLike, box: Box | None = None) -> Pixels:
-        """What the encoder takes of a picture, as embedding a dataset makes it."""
-        return self.encoder.preprocessing.read(image, box=box)
+        return await self.pictures(await self._pool.run(self.encoder.preprocessing.read, image, box=box))
 
     def _embed_texts(self, texts: list[str]) -> Sequence[FloatArray | Exception]:
         with self._metrics.busy("texts", len(texts)):
@@ -75,5 +66,53 @@ class Embedding:
             except DatumaroClipError as error:
                 if len(pixels) == 1:
                     return [error]
-        # One that the encoder fails on must not take the others with it.
+        # One picture that the encoder fails on must not fail the others.
         return [result for one in pixels for result in self._embed_pixels([one])]
+
+
+class TextCache:
+    """Vectors of recent texts; a request for a text that is being computed waits for that computation.
+
+    Parameters
+    ----------
+    compute : callable
+        Returns the vector (D,) of a normalised text.
+    most : int
+        Texts that are kept; the least recently used goes first.
+    tell : callable
+        Called with ``hit`` or ``miss`` at each look-up; a text that is being computed for another request is a hit.
+    """
+
+    def __init__(self, compute: Callable[[str], Awaitable[FloatArray]], most: int, tell: Callable[[str], None]) -> None:
+        self._compute, self._most, self._tell = compute, most, tell
+        self._kept: OrderedDict[str, asyncio.Task[FloatArray]] = OrderedDict()
+
+    async def __call__(self, text: str) -> FloatArray:
+        """Return the vector (D,) of a text.
+
+        Raises
+        ------
+        Exception
+            The one that the computation raised; the next request tries again.
+        """
+        key = normalised(text)
+        task = self._kept.get(key)
+        self._tell("miss" if task is None else "hit")
+        if task is None:
+            task = asyncio.ensure_future(self._compute(key))
+            self._kept[key] = task
+            task.add_done_callback(lambda ended: self._forget_failed(key, ended))
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        # Shielded: one request that goes away must not end it for the others.
+        return await asyncio.shield(task)
+
+    def _forget_failed(self, key: str, task: asyncio.Task[FloatArray]) -> None:
+        if (task.cancelled() or task.exception() is not None) and self._kept.get(key) is task:
+            del self._kept[key]
+
+
+def normalised(text: str) -> str:
+    """Return the text in composed form (NFC), without blanks at its ends, and with single ones inside."""
+    return " ".join(unicodedata.normalize("NFC", text).split())

@@ -1,9 +1,10 @@
-"""What pages and filters ask of a store's items beside the index's columns: read once a segment, and kept."""
+"""Facts about a store's items that pages and filters need beside the index's columns: read once per segment."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, compress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +16,14 @@ from datumaro_clip.vectors import ItemKey
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 #: Numbers of each item.
-NUMBERS = ("added", "alignment", "width", "height", "objects", "captions", "confidence")
+NUMBERS = ("added", "alignment", "width", "height", "objects", "confidence")
 
 
 class ObjectTable(NamedTuple):
-    """Every box of a store, by row: the item's row, and the class's number among :attr:`FactReader.classes`."""
+    """The boxes of a store: each one's item as a row, and its class as a number among :attr:`FactReader.classes`."""
 
     rows: Ints
     codes: Ints
@@ -37,17 +39,17 @@ class Facts:
     texts : list of str
         Id, title and captions in lower case, for filters by words.
     numbers : dict of numpy.ndarray
-        Float64 by name (``NUMBERS``): seconds since 1970; score of the best caption; pixels; counts; confidence of the
-        surest box, 1 for a person's. NaN where there is none.
+        Float64 by name (``NUMBERS``): seconds since 1970; score of the best caption; pixels; how many boxes; greatest
+        confidence of a box, 1 for a box that a person drew. NaN where there is none.
     annotated : numpy.ndarray
-        Whether there is an annotation beside captions.
+        Whether there is an annotation other than captions.
     objects : ObjectTable
     """
 
     keys: list[ItemKey]
     texts: list[str]
     numbers: dict[str, Floats]
-    annotated: npt.NDArray[np.bool_]
+    annotated: Mask
     objects: ObjectTable
 
     def __len__(self) -> int:
@@ -55,36 +57,41 @@ class Facts:
 
 
 class FactReader:
-    """Gives the facts of one store as it grows; a segment is read when it first appears.
+    """Reads the facts of one store as it grows; each segment is read once.
 
     Attributes
     ----------
     classes : list of str
-        Names of boxes' classes; what has a number keeps it.
+        Names of boxes' classes; a class keeps its number.
     """
 
     def __init__(self) -> None:
         self.classes: list[str] = []
-        self._codes: dict[str, int] = {}
         self._known: dict[str, Facts] = {}
 
     def facts(self, store: StoreReader) -> Facts:
-        """The facts of a store's live items."""
+        """Return the facts of a store's live items."""
         names = store.header.class_names
         self._known = {
             segment.entry.digest: self._known.get(segment.entry.digest) or self._read(segment, names)
             for segment in store.segments
         }
-        return _joined([_kept(self._known[segment.entry.digest], segment.is_live) for segment in store.segments])
+        return _joined([(self._known[segment.entry.digest], segment.is_live) for segment in store.segments])
 
     def _read(self, segment: SegmentReader, names: Sequence[str]) -> Facts:
-        """A segment's facts, the removed rows' included."""
+        """Read a segment's facts, removed rows included."""
         keys: list[ItemKey] = []
         described: list[Described] = []
         for key, payload in segment.parsed():
             keys.append(key)
             described.append(describe(payload, names))
-        boxes = [(row, self._code(each.class_name)) for row, item in enumerate(described) for each in item.objects]
+        codes = {name: code for code, name in enumerate(self.classes)}
+        boxes = [
+            (row, codes.setdefault(each.class_name, len(codes)))
+            for row, item in enumerate(described)
+            for each in item.objects
+        ]
+        self.classes += list(codes)[len(self.classes) :]
         table = np.array(boxes, np.int64).reshape(-1, 2)
         return Facts(
             keys=keys,
@@ -93,12 +100,6 @@ class FactReader:
             annotated=np.array([len(item.annotations) > len(item.captions) for item in described], bool),
             objects=ObjectTable(table[:, 0], table[:, 1]),
         )
-
-    def _code(self, name: str) -> int:
-        code = self._codes.setdefault(name, len(self.classes))
-        if code == len(self.classes):
-            self.classes.append(name)
-        return code
 
 
 def _numbers(segment: SegmentReader, described: list[Described]) -> dict[str, Floats]:
@@ -115,7 +116,6 @@ def _numbers(segment: SegmentReader, described: list[Described]) -> dict[str, Fl
         "width": column(lambda item: item.size and float(item.size[1])),
         "height": column(lambda item: item.size and float(item.size[0])),
         "objects": column(lambda item: len(item.objects)),
-        "captions": column(lambda item: len(item.captions)),
         "confidence": column(lambda item: max((o.certainty for o in item.objects), default=None)),
     }
 
@@ -125,33 +125,24 @@ def _text(key: ItemKey, item: Described) -> str:
     return "\n".join(dict.fromkeys(words)).lower()
 
 
-def _kept(facts: Facts, keep: npt.NDArray[np.bool_]) -> Facts:
-    """The facts of some rows, counted anew."""
-    if keep.all():
-        return facts
-    rows = np.flatnonzero(keep)
-    boxes = keep[facts.objects.rows]
+def _joined(parts: Sequence[tuple[Facts, Mask]]) -> Facts:
+    """Join the facts of consecutive segments, each with a mask of its live rows, leaving out removed rows."""
+    facts = [part for part, _ in parts]
+    live = _flat((mask for _, mask in parts), np.bool_)
+    starts = np.cumsum([0, *map(len, facts)])
+    rows = _flat((part.objects.rows + start for part, start in zip(facts, starts, strict=False)), np.int64)
+    codes = _flat((part.objects.codes for part in facts), np.int64)
+    is_kept = live[rows]
+    alive = live.tolist()
     return Facts(
-        keys=[facts.keys[row] for row in rows],
-        texts=[facts.texts[row] for row in rows],
-        numbers={name: column[keep] for name, column in facts.numbers.items()},
-        annotated=facts.annotated[keep],
-        objects=ObjectTable((np.cumsum(keep) - 1)[facts.objects.rows[boxes]], facts.objects.codes[boxes]),
-    )
-
-
-def _joined(parts: list[Facts]) -> Facts:
-    """The facts of consecutive segments as those of one store."""
-    starts = np.cumsum([0, *(len(part) for part in parts)])
-    rows = (part.objects.rows + start for part, start in zip(parts, starts, strict=False))
-    return Facts(
-        keys=[key for part in parts for key in part.keys],
-        texts=[text for part in parts for text in part.texts],
-        numbers={name: _flat((part.numbers[name] for part in parts), np.float64) for name in NUMBERS},
-        annotated=_flat((part.annotated for part in parts), np.bool_),
-        objects=ObjectTable(_flat(rows, np.int64), _flat((part.objects.codes for part in parts), np.int64)),
+        keys=list(compress(chain.from_iterable(part.keys for part in facts), alive)),
+        texts=list(compress(chain.from_iterable(part.texts for part in facts), alive)),
+        numbers={name: _flat((part.numbers[name] for part in facts), np.float64)[live] for name in NUMBERS},
+        annotated=_flat((part.annotated for part in facts), np.bool_)[live],
+        objects=ObjectTable((np.cumsum(live) - 1)[rows[is_kept]], codes[is_kept]),
     )
 
 
 def _flat(columns: Iterable[npt.NDArray[Any]], dtype: Any) -> Any:
+    """Concatenate columns, of which there may be none."""
     return np.concatenate([np.zeros(0, dtype), *columns])

@@ -1,4 +1,4 @@
-"""Pictures that a request names: data URIs, and URLs of the hosts that may be fetched from, if any."""
+"""Pictures that a request names: by data URIs, or by URLs of hosts that the settings allow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NamedPictures:
-    """Gets the bytes of pictures that are named by a URL.
+    """Gets the bytes of pictures that a request names by a URL.
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class NamedPictures:
         self._pool = pool
 
     async def get(self, url: str) -> bytes:
-        """The bytes of a picture.
+        """Return the bytes of a picture.
 
         Raises
         ------
         RequestError
-            400, if it is no data URI and no URL of a host that is allowed, or cannot be fetched.
+            400, unless it is a data URI or the URL of an allowed host, or if it cannot be fetched.
         """
         if url.startswith("data:"):
             return _data(url)
@@ -56,8 +56,8 @@ class NamedPictures:
 
     @cached_property
     def _client(self) -> Client:
-        """Connects to public addresses only, each looked up once; no redirect leads it to another host."""
-        # Here, since it needs the extra "download", which a service that fetches nothing does without.
+        """The client, which connects to public addresses only and follows no redirects."""
+        # Imported here because it needs the extra "download", which a service that fetches nothing does without.
         from datumaro_clip.tables.fetch.client import Client, Limits
 
         return Client(Limits(bytes=self._most_bytes), redirects=False)

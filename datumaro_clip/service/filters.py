@@ -1,32 +1,29 @@
-"""Which items pass: the filters of every search."""
+"""The filters of every search: which items it may find."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, TypeAlias
+from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from datumaro_clip.index import Filter
-from datumaro_clip.service.facts import Facts
+from datumaro_clip.service.facts import Facts, Mask
 
-Mask: TypeAlias = npt.NDArray[np.bool_]
 Name = Annotated[str, Field(max_length=1000)]
 Names = Annotated[list[Name], Field(max_length=1000)]
 
 
 def number(value: object) -> object:
-    """Refuse what JSON has no number for: texts of digits, which pydantic would read, and truths."""
+    """Refuse text of digits, which pydantic would read as a number, and booleans."""
     if isinstance(value, str | bool):
         raise ValueError("it is no number")
     return value
 
 
 def _text(value: object) -> object:
-    """Refuse numbers, which pydantic would take for seconds since 1970."""
+    """Refuse numbers, which pydantic would read as seconds since 1970."""
     if not isinstance(value, str | datetime):
         raise ValueError("a time is text in ISO 8601")
     return value
@@ -36,7 +33,6 @@ Time = Annotated[datetime, BeforeValidator(_text)]
 Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Truth = Annotated[bool, Field(strict=True)]
 Value = Name | Truth | Annotated[int, Field(strict=True)] | Number
-_RANGES = ("alignment", "width", "height")
 Certainty = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
 
@@ -57,7 +53,7 @@ class NumberRange(BaseModel):
 
 
 class Filters(BaseModel):
-    """What items must be; filters of several fields must all hold, values of one list are alternatives."""
+    """Conditions on items: those of several fields must all hold, values of one list are alternatives."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
     yolo_classes: Names = Field(default=[], description="items with an object or label of one of these classes")
@@ -87,16 +83,16 @@ class Filters(BaseModel):
 
     @property
     def wants_objects(self) -> bool:
-        """Whether an object is asked for."""
+        """Whether there is a condition on objects."""
         return bool(self.yolo_classes) or self.min_confidence is not None
 
     def of_object(self, class_name: str, certainty: float) -> bool:
-        """Whether an object is what is asked for."""
+        """Return whether an object meets the conditions on objects."""
         is_class = not self.yolo_classes or class_name in self.yolo_classes
         return is_class and (self.min_confidence is None or np.float32(certainty) >= np.float32(self.min_confidence))
 
     def for_index(self) -> Filter:
-        """What the index, or an engine, knows how to filter by."""
+        """Return the conditions that the index, or an engine, can filter by."""
         dates = self.date_range or DateRange()
         return Filter(
             subsets=tuple(self.subsets),
@@ -110,35 +106,28 @@ class Filters(BaseModel):
 
     @property
     def wants_facts(self) -> bool:
-        """Whether something is asked for that the index does not know."""
-        return any(wanted not in (None, "") for wanted in (*map(self._range, _RANGES), self.annotated, self.text))
+        """Whether there is a condition that the index cannot filter by."""
+        return bool(self._ranges or self.text) or self.annotated is not None
 
-    def by_facts(self, facts: Facts) -> Mask | None:
-        """Which rows pass the other filters, (N,); None where there are none."""
-        parts = list(self._parts(facts))
-        return np.logical_and.reduce(parts) if parts else None
-
-    def _parts(self, facts: Facts) -> Iterator[Mask]:
-        for name in _RANGES:
-            wanted = self._range(name)
-            if wanted is not None:
-                yield _within(facts.numbers[name], wanted)
+    def by_facts(self, facts: Facts) -> Mask:
+        """Return which rows meet the conditions that the index cannot filter by, (N,)."""
+        mask = np.ones(len(facts), np.bool_)
+        for name, wanted in self._ranges.items():
+            numbers = facts.numbers[name]
+            # Half open; NaN, of an item without the number, is in no range.
+            mask &= ~np.isnan(numbers)
+            if wanted.start is not None:
+                mask &= numbers >= wanted.start
+            if wanted.end is not None:
+                mask &= numbers < wanted.end
         if self.annotated is not None:
-            yield facts.annotated == self.annotated
+            mask &= facts.annotated == self.annotated
         if self.text:
             part = self.text.lower()
-            yield np.fromiter((part in text for text in facts.texts), np.bool_, len(facts))
+            mask &= np.fromiter((part in text for text in facts.texts), np.bool_, len(facts))
+        return mask
 
-    def _range(self, name: str) -> NumberRange | None:
-        wanted: NumberRange | None = getattr(self, name)
-        return wanted
-
-
-def _within(values: npt.NDArray[np.float64], wanted: NumberRange) -> Mask:
-    """Half open; what has no value is in no range."""
-    mask = ~np.isnan(values)
-    if wanted.start is not None:
-        mask &= values >= wanted.start
-    if wanted.end is not None:
-        mask &= values < wanted.end
-    return mask
+    @property
+    def _ranges(self) -> dict[str, NumberRange]:
+        ranges = {"alignment": self.alignment, "width": self.width, "height": self.height}
+        return {name: wanted for name, wanted in ranges.items() if wanted is not None}

@@ -18,7 +18,7 @@ from datumaro_clip.service.problems import RequestError
 
 M = TypeVar("M", bound=BaseModel)
 
-# Parts beside files; a field of text may be as large as a caption, not as a picture.
+# Fields beside files, and bytes of a field: of a caption, not of a picture.
 _MOST_FIELDS = 64
 _FIELD_BYTES = 64 << 10
 
@@ -38,7 +38,7 @@ class Form(Generic[M]):
     files: tuple[bytes, ...]
 
     def only_file(self) -> bytes:
-        """The one file; a RequestError if there are none or several."""
+        """Return the only file; raise a RequestError if there are none or several."""
         if len(self.files) != 1:
             raise RequestError(422, f"the form has {len(self.files)} parts 'file'; send one picture", param="file")
         return self.files[0]
@@ -72,7 +72,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
 
 
 def form_schema(*fields: str, many: bool = False) -> dict[str, Any]:
-    """What OpenAPI says of a form with a picture, or ``many``, in the part ``file``, and some fields."""
+    """Return OpenAPI's description of a form: a picture, or ``many``, in the part ``file``, and some fields."""
     file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
     whole = {"type": "array", "items": file, "minItems": 1} if many else file
     properties = {"file": whole, **{name: _FIELDS[name] for name in fields}}
@@ -86,7 +86,7 @@ async def read_form(request: Request, model: type[M], most_files: int = 1) -> Fo
     ----------
     request : Request
     model : type
-        Of its fields; what is no list must be there once.
+        The model of its fields; a field that is no list must be there once.
     most_files : int
 
     Raises
@@ -99,7 +99,7 @@ async def read_form(request: Request, model: type[M], most_files: int = 1) -> Fo
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise RequestError(415, "send multipart/form-data with a part 'file', as curl -F file=@picture.jpg does")
     try:
-        # At the end of the block the form's temporary files are removed.
+        # The end of the block removes the form's temporary files.
         async with request.form(max_files=most_files, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES) as parts:
             files = [part for name, part in parts.multi_items() if name == "file" and isinstance(part, UploadFile)]
             fields = {name: parts.getlist(name) for name in parts if name != "file"}
@@ -115,7 +115,7 @@ async def read_form(request: Request, model: type[M], most_files: int = 1) -> Fo
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Let what pydantic refuses of a request be answered as what FastAPI itself refuses."""
+    """Raise what pydantic refuses as the error that FastAPI raises for its own refusals."""
     try:
         yield
     except ValidationError as exc:
@@ -123,10 +123,7 @@ def refusals() -> Iterator[None]:
 
 
 def _value(model: type[BaseModel], name: str, values: list[Any]) -> Any:
-    """A field's value: a list where the model has one, else the only value."""
-    field = model.model_fields.get(name)
-    hint = None if field is None else field.annotation
+    """Return a field's only value, or all its values where there are several or the model has a list."""
+    hint = model.model_fields[name].annotation if name in model.model_fields else None
     is_list = any(get_origin(each) is list for each in (hint, *get_args(hint)))
-    if is_list:
-        return values
-    return values[0] if len(values) == 1 else values
+    return values if is_list or len(values) != 1 else values[0]

@@ -1,4 +1,4 @@
-"""Pictures taken in: looked at, judged, committed, searchable, and only then answered."""
+"""New pictures: examined, committed to the store and searchable before they are answered."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from datumaro_clip.store import CaptionVector, ObjectVector, Record, StoreWriter
 from datumaro_clip.store.base import ADDED, TAGS
 from datumaro_clip.vectors import FloatArray, ItemKey
 
-# Pictures that may be shown again: the nearest, as `clip_dedup` proposes them by vectors.
+# How many nearest pictures may be the same one, and from which similarity, as `clip_dedup` proposes them by vectors.
 _NEAREST = 5
 _LEAST_SIMILARITY = 0.88
 
@@ -51,41 +51,43 @@ class Submission:
     """
 
     data: bytes
-    captions: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    subset: str = "ingested"
+    captions: tuple[str, ...]
+    tags: tuple[str, ...]
+    subset: str
 
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """A picture that is in the store.
+    """What became of a picture that is now in the store.
 
     Attributes
     ----------
     snapshot : Snapshot
-        Has it.
+        One that has the picture.
     key : ItemKey
+    seconds : float
+        From its arrival to its commit.
     created : bool
         Whether it was not there before.
     seen : Seen or None
-        What was seen in it; None if it was there.
+        What was found in it; None if it was there before.
     alignment : float or None
         Score of its best caption.
     duplicate_of : ImageId or None
-    seconds : float
+        The picture that it shows again.
     """
 
     snapshot: Snapshot
     key: ItemKey
-    created: bool
-    seen: Seen | None
-    alignment: float | None
-    duplicate_of: ImageId | None
     seconds: float
+    created: bool = False
+    seen: Seen | None = None
+    alignment: float | None = None
+    duplicate_of: ImageId | None = None
 
 
 class Ingest:
-    """Takes pictures into one store.
+    """Stores new pictures in one store.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ class Ingest:
     pool : Pool
     metrics : Metrics
     settings : Settings
-        Say what becomes of what is not as it should be, and how many writes may wait.
+        Say what becomes of pictures with defects, and how many writes may wait.
     """
 
     def __init__(
@@ -120,7 +122,7 @@ class Ingest:
         self.queue = StoreQueue(name, collection, embedding.encoder.provenance, pool, settings.queue)
 
     async def take(self, sent: Submission) -> Taken:
-        """Take a picture in.
+        """Store a picture, unless the store has it; return when it can be searched.
 
         Raises
         ------
@@ -129,28 +131,22 @@ class Ingest:
         RequestError
             422, if it is refused; 503, if the store cannot be written at the moment.
         """
-        begin = time.perf_counter()
         try:
-            taken = await self._take(sent, begin)
-        except RequestError as problem:
-            self._metrics.ingested.labels("refused" if problem.status == 422 else "failed").inc()
-            raise
-        except ImageError:
-            self._metrics.ingested.labels("refused").inc()
+            taken = await self._take(sent)
+        except (RequestError, ImageError) as problem:
+            is_refused = isinstance(problem, ImageError) or problem.status == 422
+            self._metrics.ingested.labels("refused" if is_refused else "failed").inc()
             raise
         self._metrics.ingested.labels("created" if taken.created else "known").inc()
         self._metrics.ingest_seconds.observe(taken.seconds)
         return taken
 
-    async def remove(self, key: ItemKey) -> bool:
-        """Take an item out of the store; whether there was one."""
-        return await self.queue.remove(key)
-
-    async def _take(self, sent: Submission, begin: float) -> Taken:
+    async def _take(self, sent: Submission) -> Taken:
+        begin = time.perf_counter()
         seen = await self._looking.look(sent.data)
         snapshot = self._collection.named(self._name)
         if known := await self._pool.run(_known, snapshot, seen.digest):
-            return Taken(snapshot, known, False, None, None, None, time.perf_counter() - begin)
+            return Taken(snapshot, known, time.perf_counter() - begin)
         texts: Sequence[FloatArray] = await asyncio.gather(*map(self._embedding.text, sent.captions))
         scores = [float(exact_scores(seen.vector[None], text[None])[0]) for text in texts]
         duplicate = await self._duplicate_of(snapshot, seen)
@@ -164,69 +160,67 @@ class Ingest:
                 duplicate_of=None if duplicate is None else str(duplicate),
             )
         key = ItemKey(seen.digest, sent.subset)
-        make = partial(self._record, sent=sent, seen=seen, texts=texts, scores=scores, reasons=reasons, key=key)
+        make = partial(self._record, key, sent=sent, seen=seen, texts=texts, scores=scores, reasons=reasons)
         snapshot, created = await self.queue.add(key, make)
         alignment = max(scores, default=None)
-        return Taken(snapshot, key, created, seen, alignment, duplicate, time.perf_counter() - begin)
+        return Taken(snapshot, key, time.perf_counter() - begin, created, seen, alignment, duplicate)
 
     def _record(
         self,
+        key: ItemKey,
         writer: StoreWriter,
+        *,
         sent: Submission,
         seen: Seen,
         texts: Sequence[FloatArray],
         scores: Sequence[float],
         reasons: Sequence[str],
-        key: ItemKey,
     ) -> Record:
-        """The item as the store keeps it; its picture is put there under its digest."""
+        """Save the picture in the store under its digest, and return the item's record."""
         file = writer.media.add_bytes(sent.data, f"{sent.subset}/{seen.digest}{seen.ending}")
-        captions = [{"type": "Caption", "caption": text} for text in sent.captions]
         attributes: dict[str, Any] = {ADDED: datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
         if sent.tags:
             attributes[TAGS] = list(sent.tags)
         if reasons and self._policy == "flag":
             attributes[REASONS] = ", ".join(reasons)
+        annotations: list[dict[str, Any]] = [{"type": "Caption", "caption": text} for text in sent.captions]
+        captions = [CaptionVector(n, *pair) for n, pair in enumerate(zip(texts, scores, strict=True))]
         detector = "" if self._looking.detector is None else self._looking.detector.fingerprint
-        boxes = [
-            {
-                "type": "Bbox",
-                "points": list(each.corners),
-                "label": add_class(writer, each.class_name),
-                "attributes": {"score": each.confidence, "clip_detector": detector},
-            }
-            for each in seen.objects
-        ]
         objects = []
-        for n, o in enumerate(seen.objects, len(captions)):
-            confidence = min(max(o.confidence, 0.0), 1.0)
-            objects.append(ObjectVector(n, o.vector, o.corners, o.class_name, confidence, detector, o.source))
-        return Record(
-            key,
-            {
-                "media": {"type": "image", "file": file, "size": list(seen.size)},
-                "annotations": [*captions, *boxes],
-                "attributes": attributes,
-            },
-            seen.vector,
-            tuple(CaptionVector(n, v, s) for n, (v, s) in enumerate(zip(texts, scores, strict=True))),
-            tuple(objects),
-        )
+        for each in seen.objects:
+            confidence = min(max(each.confidence, 0.0), 1.0)
+            objects.append(
+                ObjectVector(
+                    len(annotations), each.vector, each.corners, each.class_name, confidence, detector, each.source
+                )
+            )
+            annotations.append(
+                {
+                    "type": "Bbox",
+                    "points": list(each.corners),
+                    "label": add_class(writer, each.class_name),
+                    "attributes": {"score": each.confidence, "clip_detector": detector},
+                }
+            )
+        media = {"type": "image", "file": file, "size": list(seen.size)}
+        payload = {"media": media, "annotations": annotations, "attributes": attributes}
+        return Record(key, payload, seen.vector, tuple(captions), tuple(objects))
 
     async def _duplicate_of(self, snapshot: Snapshot, seen: Seen) -> ImageId | None:
-        """The picture that this one shows again, as `clip_dedup` would say."""
+        """Return the picture that this one shows again, as ``clip_dedup`` would say."""
         hits = await self._searcher.search([snapshot], seen.vector, _NEAREST, kind="duplicates")
-        near = [hit for hit in hits if hit.score >= _LEAST_SIMILARITY]
-        row = await self._pool.run(self._same_picture, seen, snapshot, [hit.row for hit in near]) if near else None
+        near = [hit.row for hit in hits if hit.score >= _LEAST_SIMILARITY]
+        row = await self._pool.run(self._same_picture, seen, snapshot, near) if near else None
         return None if row is None else ImageId(snapshot.name, snapshot.facts.keys[row])
 
     def _same_picture(self, seen: Seen, snapshot: Snapshot, rows: Sequence[int]) -> int | None:
+        """Return which of some rows has the picture that this one shows again."""
         thumbnails, found, vectors = [square_thumbnail(decode(seen.data))], [], [seen.vector]
         for row in rows:
             try:
                 picture = self._pictures.find(snapshot.path, snapshot.described(row).media)
                 thumbnail = square_thumbnail(decode(picture.content))
-            except (NotServedError, ImageError):  # What cannot be seen can be nobody's duplicate.
+            except (NotServedError, ImageError):  # A picture that cannot be read is nobody's duplicate.
                 continue
             vector = snapshot.vector(row)
             if vector is not None:
@@ -242,6 +236,6 @@ class Ingest:
 
 
 def _known(snapshot: Snapshot, digest: str) -> ItemKey | None:
-    """The item that these bytes are already, in whatever subset."""
+    """Return the key of the item with these bytes, in whatever subset."""
     keys = (ItemKey(digest, subset) for subset in snapshot.reader.subsets)
-    return next((key for key in keys if snapshot.find(key) is not None), None)
+    return next((key for key in keys if snapshot.reader.find(key) is not None), None)

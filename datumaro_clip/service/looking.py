@@ -1,4 +1,4 @@
-"""What is in a picture that a request brings: its vector, its objects, and what is wrong with it."""
+"""What the service finds in a picture of a request: its vector, its objects, its defects."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ class SeenObject:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture, looked at.
+    """What was found in a picture.
 
     Attributes
     ----------
     data : bytes
-        As it came.
+        The encoded picture.
     digest : str
         SHA-256 of the bytes, 64 hexadecimal digits.
     ending : str
-        Of its file, as ``.jpg``.
+        For its file name, such as ``.jpg``.
     size : tuple of int
         Height and width, pixels.
     reasons : tuple of str
-        What ``clip_clean`` would say of it.
+        The checks of ``clip_clean`` that it fails.
     vector : numpy.ndarray
         (D,), unit length.
     objects : tuple of SeenObject
-        The surest first.
+        The most confident first.
     """
 
     data: bytes
@@ -64,7 +64,7 @@ class Seen:
 
 
 class Looking:
-    """Looks at pictures.
+    """Embeds pictures, finds their objects, and checks them.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ class Looking:
         self._embedding, self._pool, self._metrics = embedding, pool, metrics
 
     async def look(self, data: bytes) -> Seen:
-        """Look at an encoded picture.
+        """Return what is in an encoded picture.
 
         Raises
         ------
@@ -89,9 +89,10 @@ class Looking:
         """
         image, ending, reasons = await self._pool.run(_opened, data)
         digest = hashlib.sha256(data).hexdigest()
-        found = [] if self.detector is None else await self._pool.run(self._detect, image)
+        found = [] if self.detector is None else await self._pool.run(self._detect, self.detector, image)
+        boxes = [(x1, y1, x2 - x1, y2 - y1) for (x1, y1, x2, y2), _, _ in found]
         whole, *parts = await asyncio.gather(
-            self._embedding.picture(data), *(self._embedding.picture(image, _box(each[0])) for each in found)
+            self._embedding.picture(data), *(self._embedding.picture(image, box) for box in boxes)
         )
         objects = [
             SeenObject(corners, name, confidence, vector, _source(digest, corners))
@@ -99,29 +100,25 @@ class Looking:
         ]
         return Seen(data, digest, ending, (image.height, image.width), reasons, whole, tuple(objects))
 
-    def _detect(self, image: Image.Image) -> list[tuple[Corners, str, float]]:
-        assert self.detector is not None
+    def _detect(self, detector: Detector, image: Image.Image) -> list[tuple[Corners, str, float]]:
         with self._metrics.busy("detector", 1):
-            found = self.detector.find(image, DetectionOptions())
+            found = detector.find(image, DetectionOptions())
         return [
-            ((float(box[0]), float(box[1]), float(box[2]), float(box[3])), self.detector.labels[label], float(score))
-            for box, label, score in zip(found.boxes, found.classes.tolist(), found.scores, strict=True)
+            (tuple(box), detector.labels[label], score)
+            for box, label, score in zip(
+                found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True
+            )
         ]
 
 
 def _opened(data: bytes) -> tuple[Image.Image, str, tuple[str, ...]]:
-    """A picture decoded whole, its file's ending, and each of clip_clean's checks that it fails."""
+    """Decode a picture; return it, the ending of its file name, and the checks of ``clip_clean`` that it fails."""
     image = decode(data)
     facts = PictureFacts(None, image.width, image.height, spread(image))
     return image, ending_of(data), tuple(finding.reason for finding in picture_findings(facts))
 
 
-def _box(corners: Corners) -> Corners:
-    x1, y1, x2, y2 = corners
-    return x1, y1, x2 - x1, y2 - y1
-
-
 def _source(digest: str, corners: Corners) -> str:
-    """What an object's vector was computed of: the picture's bytes and the box."""
+    """Hash what an object's vector is computed from: the picture's bytes and the box."""
     text = f"{digest} {np.asarray(corners, np.float32).tolist()}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What the service counts and times, for Prometheus."""
+"""The service's metrics, for Prometheus."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 __all__ = ["CONTENT_TYPE_LATEST", "Metrics"]
 
-# The limits that are promised, 10, 15 and 30 ms, are edges.
+# The promised limits, 10, 15 and 30 ms, are edges of buckets.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _PREFIX = "datumaro_clip_"
 
 
 class Metrics:
-    """One service's metrics, in a registry of their own.
+    """The metrics of one service, in a registry of its own.
 
     Attributes
     ----------
@@ -42,11 +42,11 @@ class Metrics:
     ingested : Counter
         By result: ``created``, ``known``, ``refused``, ``failed``.
     device_busy : Counter
-        Seconds that an encoder or detector computed, by part; its rate is the busy share.
+        Seconds that the encoder or detector computed, by part; its rate is the share of time that it is busy.
     """
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
+        self._registry = registry = CollectorRegistry()
 
         def counter(name: str, help: str, *labels: str) -> Counter:
             return Counter(_PREFIX + name, help, labels, registry=registry)
@@ -87,12 +87,12 @@ class Metrics:
         registry.register(GC_COLLECTOR)
 
     def gauge(self, name: str, *labels: str) -> Gauge:
-        """One of the gauges that describe the present state."""
+        """Return one of the gauges of the present state."""
         found: Gauge = self._gauges[name].labels(*labels) if labels else self._gauges[name]
         return found
 
     def measure(self, name: str, value: Callable[[], float], *labels: str) -> None:
-        """Let a gauge ask for its value whenever it is read."""
+        """Have a gauge call a function for its value whenever it is read."""
         self.gauge(name, *labels).set_function(value)
 
     @contextmanager
@@ -106,7 +106,7 @@ class Metrics:
 
     @contextmanager
     def busy(self, part: str, size: int) -> Iterator[None]:
-        """Count the time that a part of the model computes a batch."""
+        """Count the size of a batch, and the seconds that a part of the model computes it."""
         self.batch_size.labels(part).observe(size)
         start = time.perf_counter()
         try:
@@ -115,5 +115,5 @@ class Metrics:
             self.device_busy.labels(part).inc(time.perf_counter() - start)
 
     def exposition(self) -> bytes:
-        """All of them, as Prometheus reads them."""
-        return generate_latest(self.registry)
+        """Write all metrics as Prometheus reads them."""
+        return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""One string for a store, a subset and an id, which every URL, proxy and browser leaves as it is."""
+"""One string for a store, a subset and an id, which URLs, proxies and browsers leave as it is."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _ESCAPE = re.compile(rb"~([0-9A-F]{2})")
 
 
 class ImageId(NamedTuple):
-    """Which item of which store.
+    """An item of a served store; ``str()`` writes it as in ``products/train/a~2Fb``.
 
     Attributes
     ----------
     store : str
-        The name under which the store is served.
+        The store's name.
     key : ItemKey
     """
 
@@ -32,12 +32,12 @@ class ImageId(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ImageId:
-        """Read what ``str()`` gave.
+        """Read what ``str()`` writes.
 
         Raises
         ------
         OptionError
-            If it is nothing of the kind.
+            If the text has another form.
         """
         parts = text.split("/")
         if len(parts) != 3 or not all(map(_PART.fullmatch, parts)):

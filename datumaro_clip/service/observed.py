@@ -1,4 +1,4 @@
-"""Around each request: its id, its log line, its metrics, and the answer to what nobody expected."""
+"""Middleware for each request's id, log line and metrics, and for the answer to an unexpected fault."""
 
 from __future__ import annotations
 
@@ -33,14 +33,12 @@ class Observed:
         self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
         given = Headers(scope=scope).get("x-request-id", "")
         scope["request_id"] = request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         status, is_whole = 0, False
         start = time.perf_counter()
 
-        async def told(message: Message) -> None:
+        async def observed(message: Message) -> None:
             nonlocal status, is_whole
             is_whole = message["type"] == "http.response.body" and not message.get("more_body", False)
             if message["type"] == "http.response.start":
@@ -55,13 +53,13 @@ class Observed:
 
         with self._metrics.in_flight.track_inprogress():
             try:
-                await self._app(scope, receive, told)
+                await self._app(scope, receive, observed)
             except Exception as error:  # The last place where a fault can still become an answer.
-                # Starlette raises again what it has answered for.
+                # Starlette raises an error again after it has answered it: then there is nothing left to do.
                 if status and not is_whole:
                     raise
                 if not status:
-                    await answer_to(as_problem(error), request_id)(scope, receive, told)
+                    await answer_to(as_problem(error), request_id)(scope, receive, observed)
             finally:
                 self._count(scope, status, time.perf_counter() - start)
 

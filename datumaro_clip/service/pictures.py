@@ -1,4 +1,4 @@
-"""Where the picture of an item is, and whether the service may show it; by look-up in the record only."""
+"""Where the picture of an item is, and whether the service may show it: by its record, never by a path in a URL."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from datumaro_clip.errors import ImageError, StoreCorruptError
+from datumaro_clip.errors import DatumaroClipError, ImageError, StoreCorruptError
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.store import ArchiveMember, media_path
 from datumaro_clip.store.media import FOLDER
 from datumaro_clip.system.files import is_safe_relative
 
-# What begins a file of each kind that browsers show; anything else, SVG above all, is not sent as a picture.
+# First bytes of the files that browsers show; anything else, SVG above all, is not sent as a picture.
 _KINDS: tuple[tuple[bytes, str], ...] = (
     (b"\xff\xd8\xff", "image/jpeg"),
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -30,13 +30,14 @@ _KINDS: tuple[tuple[bytes, str], ...] = (
 _HEAD = 16
 
 
-class NotServedError(Exception):
+class NotServedError(DatumaroClipError, LookupError):
     """A picture that the service does not show.
 
     Parameters
     ----------
     reason : str
-        Counted: ``no_picture``, ``not_saved`` (its place is below no media root), ``missing``, ``not_a_picture``.
+        A word for the metrics: ``no_picture``, ``not_saved`` (its place is below no media root), ``missing``,
+        ``not_a_picture``.
     message : str
         One sentence with the cure.
     """
@@ -53,7 +54,7 @@ class Picture:
     Attributes
     ----------
     name : str
-        Its own file name.
+        Its file name.
     source : Path or ArchiveMember
     """
 
@@ -62,15 +63,18 @@ class Picture:
 
     @property
     def tag(self) -> str:
-        """Changes whenever the picture's bytes may have: 32 hexadecimal digits over place, size and time."""
+        """A hash of place, size and time, 32 hexadecimal digits, which changes whenever the bytes may have changed."""
         path = self.source.path if isinstance(self.source, ArchiveMember) else self.source
-        status = os.stat(path)
+        try:
+            status = os.stat(path)
+        except OSError as exc:
+            raise NotServedError("missing", "the picture is gone; put it back in its place") from exc
         facts = (str(self.source), status.st_size, status.st_mtime_ns)
         return hashlib.sha256(repr(facts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     @property
     def content(self) -> ImageLike:
-        """What :func:`datumaro_clip.images.decode` takes."""
+        """The picture, as :func:`datumaro_clip.images.decode` takes it."""
         if isinstance(self.source, ArchiveMember):
             return self.source()
         if self.source.suffix == ".npy":
@@ -78,12 +82,12 @@ class Picture:
         return self.source
 
     def read(self) -> tuple[bytes | Path, str]:
-        """The picture's bytes, or the file that has them, and their media type; an array becomes a PNG.
+        """Return the picture's bytes, or the file that has them, and their media type; an array becomes a PNG.
 
         Raises
         ------
         NotServedError
-            If it is not there, or no kind that browsers show.
+            If it is not there, or of a kind that browsers do not show.
         """
         try:
             if isinstance(self.source, Path) and self.source.suffix == ".npy":
@@ -102,7 +106,7 @@ class Picture:
 
 
 class Pictures:
-    """Finds pictures by what records say, inside the stores and the media roots.
+    """Finds pictures by records, inside the stores and the media roots.
 
     Parameters
     ----------
@@ -113,9 +117,9 @@ class Pictures:
         self._roots = [Path(os.path.realpath(root)) for root in media_roots]
 
     def name(self, store: Path, media: Mapping[str, Any]) -> str | None:
-        """The file name of a record's picture; None if it may not be shown.
+        """Return the file name of a record's picture; None if it may not be shown.
 
-        Quicker than :meth:`find`, which is asked again when the picture is: links inside the store are not followed.
+        Quicker than :meth:`find`, which checks again when the picture is sent: links inside the store are not followed.
         """
         file = media.get("file")
         if media.get("type") == "image" and isinstance(file, str) and is_safe_relative(file):
@@ -127,7 +131,7 @@ class Pictures:
             return None
 
     def find(self, store: Path, media: Mapping[str, Any]) -> Picture:
-        """The picture of a record.
+        """Find the picture of a record.
 
         Parameters
         ----------
@@ -144,9 +148,18 @@ class Pictures:
         if media.get("type") not in ("image", "roi_image"):
             raise NotServedError("no_picture", "this item has no picture")
         if isinstance(media.get("archive"), dict):
-            return _member(media["archive"])
+            try:
+                member = ArchiveMember.parse(media["archive"])
+                member.check()
+            except (ValueError, OSError) as exc:
+                raise NotServedError("missing", "the picture's tar file is gone; put it back in its place") from exc
+            return Picture(PurePosixPath(member.member).name, member)
         if isinstance(media.get("file"), str):
-            return _present(_inside(store, media["file"]))
+            try:
+                return _present(media_path(store, media["file"]))
+            except StoreCorruptError as exc:
+                reason = "the store names a picture outside itself, which is not shown"
+                raise NotServedError("not_saved", reason) from exc
         if not isinstance(media.get("path"), str):
             raise NotServedError("no_picture", "the store has no picture of this item; save it with --save-media")
         path = Path(os.path.realpath(media["path"]))
@@ -159,30 +172,14 @@ class Pictures:
         return _present(path)
 
 
-def _inside(store: Path, reference: str) -> Path:
-    try:
-        return media_path(store, reference)
-    except StoreCorruptError as exc:
-        raise NotServedError("not_saved", "the store names a picture outside itself, which is not shown") from exc
-
-
 def _present(path: Path) -> Picture:
     if not path.is_file():
         raise NotServedError("missing", "the picture's file is gone; put it back in its place")
     return Picture(path.name, path)
 
 
-def _member(value: Mapping[str, Any]) -> Picture:
-    try:
-        member = ArchiveMember.parse(value)
-        name = PurePosixPath(member.member).name
-        member.check()
-    except (TypeError, AttributeError, ValueError, OSError) as exc:
-        raise NotServedError("missing", "the picture's tar file is gone; put it back in its place") from exc
-    return Picture(name, member)
-
-
 def _kind(head: bytes, name: str) -> str:
+    """Return the media type of a file by its first bytes."""
     for start, kind in _KINDS:
         if head.startswith(start):
             return kind

@@ -1,4 +1,4 @@
-"""Items and hits as the JSON that requests are answered with."""
+"""Items and hits as JSON answers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from datumaro_clip.index import CAPTIONS, OBJECTS
+from datumaro_clip.index import CAPTIONS, PICTURES
 from datumaro_clip.service.described import Described, Object, iso
 from datumaro_clip.service.filters import Filters
 from datumaro_clip.service.names import ImageId
@@ -20,7 +20,7 @@ Json = dict[str, Any]
 
 
 class Presenter:
-    """Writes items for one request, whose address begins the URLs.
+    """Writes items and hits for one request, with URLs that begin with its address.
 
     Parameters
     ----------
@@ -33,25 +33,27 @@ class Presenter:
         self._base, self._pictures = base, pictures
 
     def hit(self, hit: Hit, query: FloatArray, target: str, filters: Filters, *, group: bool = True) -> Json:
-        """A hit of a search for a vector."""
+        """Write a hit of a search for a vector."""
         described = hit.snapshot.described(hit.row)
         answer = self.item(hit.snapshot, hit.row, described)
         answer["score"] = round(hit.score, 6)
+        if target == PICTURES:
+            if filters.wants_objects:
+                wanted = (each for each in described.objects if filters.of_object(each.class_name, each.certainty))
+                answer["objects"] = [box_json(each) for each in wanted]
+            return answer
+        annotation = int(hit.snapshot.index.targets[target].annotations[hit.vector])
         if target == CAPTIONS:
-            answer["caption"] = _caption(hit, described)
-        elif target == OBJECTS:
-            found = _objects(hit, query, filters)
-            annotation = int(hit.snapshot.index.targets[target].annotations[hit.vector])
-            if not group:
-                return {**answer, **next(each for each in found if each["annotation"] == annotation)}
-            answer["objects"] = found
-        elif filters.wants_objects:
-            wanted = (each for each in described.objects if filters.of_object(each.class_name, each.certainty))
-            answer["objects"] = [object_json(each) for each in wanted]
+            text = next((caption.text for caption in described.captions if caption.annotation == annotation), None)
+            answer["caption"] = {"annotation": annotation, "text": text, "score": answer["score"]}
+        elif group:
+            answer["objects"] = _objects(hit, query, filters)
+        else:
+            answer |= next(each for each in _objects(hit, query, filters) if each["annotation"] == annotation)
         return answer
 
     def item(self, snapshot: Snapshot, row: int, described: Described) -> Json:
-        """What every answer says of an item."""
+        """Write the fields that every answer has of an item."""
         key = snapshot.facts.keys[row]
         image_id = ImageId(snapshot.name, key)
         alignment = float(snapshot.facts.numbers["alignment"][row])
@@ -74,68 +76,48 @@ class Presenter:
         }
 
     def image_url(self, snapshot: Snapshot, image_id: ImageId, described: Described) -> str | None:
-        """Where an item's picture is to be had; None where the service cannot show it."""
+        """Return the URL of an item's picture; None where the service cannot show it."""
         name = self._pictures.name(snapshot.path, described.media)
-        return None if name is None else f"{self._base}/images/{image_id}/{_in_url(name)}"
+        if name is None:
+            return None
+        quoted = quote(name.encode("utf-8", "surrogateescape"), safe="")
+        return f"{self._base}/images/{image_id}/{'picture' if quoted in ('.', '..') else quoted}"
 
     def thumbnail_url(self, image_id: ImageId) -> str:
-        """Where an item's thumbnail is to be had."""
+        """Return the URL of an item's thumbnail."""
         return f"{self._base}/thumbnails/{image_id}"
 
 
-def _caption(hit: Hit, described: Described) -> Json:
-    """The caption that was found."""
-    annotation = int(hit.snapshot.index.targets[CAPTIONS].annotations[hit.vector])
-    text = next((caption.text for caption in described.captions if caption.annotation == annotation), None)
-    return {"annotation": annotation, "text": text, "score": round(hit.score, 6)}
-
-
 def _objects(hit: Hit, query: FloatArray, filters: Filters) -> list[Json]:
-    """The item's objects that are what the filters ask for, the most similar first."""
-    stored = hit.snapshot.record(hit.row).objects
-    certain = [(each, 1.0 if each.confidence is None else each.confidence) for each in stored]
-    wanted = [(each, certainty) for each, certainty in certain if filters.of_object(each.class_name, certainty)]
+    """Write the item's objects that meet the filters, the most similar first."""
     found = []
-    for each, certainty in wanted:
-        score = float(exact_scores(query[None], each.vector[None])[0])
-        found.append(
-            {
-                "annotation": each.annotation_index,
-                "bbox": corners(*each.bbox),
-                "class_name": each.class_name,
-                "confidence": round(certainty, 6),
-                "score": round(score, 6),
-            }
-        )
+    for each in hit.snapshot.reader.record(hit.row).objects:
+        certainty = 1.0 if each.confidence is None else each.confidence
+        if filters.of_object(each.class_name, certainty):
+            score = float(exact_scores(query[None], each.vector[None])[0])
+            told = object_json(each.annotation_index, each.bbox, each.class_name, round(certainty, 6))
+            found.append({**told, "score": round(score, 6)})
     return sorted(found, key=lambda entry: -entry["score"])
 
 
-def object_json(found: Object) -> Json:
-    """A box of a record."""
-    x, y, width, height = found.bbox
-    return {
-        "annotation": found.annotation,
-        "bbox": corners(x, y, x + width, y + height),
-        "class_name": found.class_name,
-        "confidence": found.certainty,
-    }
+def box_json(box: Object) -> Json:
+    """Write a box of a record."""
+    x, y, width, height = box.bbox
+    return object_json(box.annotation, (x, y, x + width, y + height), box.class_name, box.certainty)
 
 
-def corners(x1: float, y1: float, x2: float, y2: float) -> Json:
-    """A box as everything outside Datumaro has it: its corners, pixels of the stored picture."""
-    return {name: round(value, 3) for name, value in (("x1", x1), ("y1", y1), ("x2", x2), ("y2", y2))}
+def object_json(
+    annotation: int, corners: tuple[float, float, float, float], class_name: str, confidence: float
+) -> Json:
+    """Write an object; its box (x1, y1, x2, y2) is in pixels of the stored picture."""
+    bbox = {name: round(value, 3) for name, value in zip(("x1", "y1", "x2", "y2"), corners, strict=True)}
+    return {"annotation": annotation, "bbox": bbox, "class_name": class_name, "confidence": confidence}
 
 
 def plain(value: Any) -> Any:
-    """A payload's value without the marks of its types, as far as people care: tuples and sets as lists."""
+    """Return a payload's value without the marks of its types: tuples and sets become lists."""
     if isinstance(value, Mapping):
         if value.get("$") in ("tuple", "set"):
             return [plain(one) for one in value.get("v", ())]
         return {str(name): plain(one) for name, one in value.items()}
     return [plain(one) for one in value] if isinstance(value, list) else value
-
-
-def _in_url(name: str) -> str:
-    """A file name as the last part of a URL."""
-    quoted = quote(name.encode("utf-8", "surrogateescape"), safe="")
-    return "picture" if quoted in (".", "..") else quoted

@@ -28,6 +28,7 @@ from datumaro_clip.errors import (
     TextError,
 )
 from datumaro_clip.service.answers import JSONAnswer
+from datumaro_clip.service.pictures import NotServedError
 
 log = logging.getLogger(__name__)
 
@@ -49,42 +50,41 @@ _TYPES = {
     501: "not_set_up",
     503: "busy",
 }
-# What a client can do about an error of the library; others are faults of the service.
-_STATUS: tuple[tuple[type[Exception], int], ...] = (
-    (ImageError, 415),
-    (TextError, 422),
-    (SpaceMismatchError, 422),
-    (InvalidVectorError, 422),
-    (MissingDependencyError, 501),
-    (OptionError, 422),
-    (DecisionConflictError, 409),
-    (DecisionError, 422),
-    (EngineError, 503),
-    (StoreNotFoundError, 503),
-    (StoreWriteError, 503),
-)
+# The library's errors that a client can do something about, the first that fits; others are faults of the service.
+_ERRORS: Mapping[int, tuple[type[Exception], ...]] = {
+    404: (NotServedError,),
+    409: (DecisionConflictError,),
+    415: (ImageError,),
+    422: (DecisionError, InvalidVectorError, OptionError, SpaceMismatchError, TextError),
+    501: (MissingDependencyError,),
+    503: (EngineError, StoreNotFoundError, StoreWriteError),
+}
+_HTTP_MESSAGES = {
+    404: "there is nothing at this address; /docs lists what there is",
+    405: "this address does not take that method; /docs lists what it takes",
+}
 _RETRY_SECONDS = 1
 
 
 class RequestError(DatumaroClipError, RuntimeError):
-    """An answer that says why a request cannot be done.
+    """A request that is answered with an error.
 
     Parameters
     ----------
     status : int
-        Of HTTP.
+        The HTTP status.
     message : str
         One sentence with the cure.
     param : str, optional
-        The field that it is about.
+        The field that is wrong.
     retry_after : int, optional
         Seconds after which the request may succeed.
     kind : str, optional
-        The error's type, where it is another than the status's.
+        The error's type; the status's where omitted.
     headers : mapping, optional
-        Of the answer.
+        More headers of the answer.
     **more
-        Further fields of the answer, as ``candidates``.
+        More fields of the answer, such as ``candidates``.
     """
 
     def __init__(
@@ -104,14 +104,14 @@ class RequestError(DatumaroClipError, RuntimeError):
         self.kind = kind or _TYPES.get(status, "error")
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What an answer says of it."""
+    def as_json(self) -> dict[str, Any]:
+        """The answer's fields."""
         detail = {"message": str(self), "type": self.kind, "param": self.param, "code": self.status}
         return {"error": detail, **self.more}
 
 
 def busy(message: str) -> RequestError:
-    """The answer where there is too much to do at the moment."""
+    """Return a 503 for a request that should be sent again a little later."""
     return RequestError(503, message, retry_after=_RETRY_SECONDS)
 
 
@@ -133,72 +133,61 @@ class ErrorAnswer(BaseModel):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The entries of OpenAPI for the errors that an endpoint may answer with, beside those that any may."""
+    """Return OpenAPI's entries for an endpoint's own errors and for those that every endpoint may answer with."""
     common = (401, 403, 408, 413, 415, 421, 422, 500, 503)
     return {status: {"model": ErrorAnswer} for status in sorted({400, *common, *statuses})}
 
 
 def answer_to(problem: RequestError, request_id: str) -> Response:
-    """A problem as a response."""
-    retry = {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
-    headers = {**problem.headers, **retry}
+    """Return the response to a problem."""
+    headers = dict(problem.headers)
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(problem.retry_after)
     if problem.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return JSONAnswer({**problem.told, "request_id": request_id}, status_code=problem.status, headers=headers)
+    return JSONAnswer({**problem.as_json, "request_id": request_id}, status_code=problem.status, headers=headers)
 
 
 def as_problem(error: Exception) -> RequestError:
-    """Any exception as an answer; what no client can mend is logged, and not told."""
+    """Return any exception as a request's error; a fault of the service is logged, and its reason not told."""
     if isinstance(error, RequestError):
         return error
     if isinstance(error, HTTPException):
-        return RequestError(error.status_code, _http_message(error), headers=error.headers)
+        message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
+        return RequestError(error.status_code, message, headers=error.headers)
     if isinstance(error, RequestValidationError):
         return _invalid(error.errors())
-    for kind, status in _STATUS:
-        if isinstance(error, kind):
-            retry = _RETRY_SECONDS if status == 503 else None
-            return RequestError(status, str(error), retry_after=retry)
+    for status, kinds in _ERRORS.items():
+        if isinstance(error, kinds):
+            return RequestError(status, str(error), retry_after=_RETRY_SECONDS if status == 503 else None)
     log.error("a request failed", exc_info=error)
     return RequestError(500, "the service failed at this; its log has the reason under this request_id")
 
 
 def install(app: FastAPI) -> None:
-    """Let every exception of an endpoint become an answer."""
+    """Have every exception of an endpoint answered."""
 
     async def handle(request: Request, error: Exception) -> Response:
         problem = as_problem(error)
         if problem.status == 405:
-            problem.headers["Allow"] = ", ".join(_allowed(app, request))
-        return answer_to(problem, request.scope.get("request_id", ""))
+            path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+            fitting = (route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path))
+            methods = {method for route in fitting for method in route.methods or ()}
+            problem.headers["Allow"] = ", ".join(sorted(methods))
+        return answer_to(problem, request.scope["request_id"])
 
     for kind in (Exception, DatumaroClipError, HTTPException, RequestValidationError):
         app.add_exception_handler(kind, handle)
 
 
-def _allowed(app: FastAPI, request: Request) -> list[str]:
-    """The methods that an address takes, of whichever endpoint."""
-    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    fitting = (route for route in app.routes if isinstance(route, Route) and route.path_regex.match(path))
-    return sorted({method for route in fitting for method in route.methods or ()})
-
-
-def _http_message(error: HTTPException) -> str:
-    if error.status_code == 404:
-        return "there is nothing at this address; /docs lists what there is"
-    if error.status_code == 405:
-        return "this address does not take that method; /docs lists what it takes"
-    return str(error.detail)
-
-
 def _invalid(errors: Any) -> RequestError:
-    """What pydantic says, without the values that were sent."""
+    """Return what pydantic found wrong, without the values that were sent."""
     first: Mapping[str, Any] = next(iter(errors), {})
     where = list(map(str, first.get("loc", ())))
-    # FastAPI begins with the part of the request; what a form or an endpoint's own JSON says begins with the field.
+    # FastAPI begins with the part of the request; a form, or an endpoint's own JSON, begins with the field.
     name = ".".join(where[1:] if where[:1] in (["body"], ["query"], ["path"]) and len(where) > 1 else where)
     said = str(first.get("msg", "it cannot be read")).removeprefix("Value error, ")
     if first.get("type") == "json_invalid":
-        return RequestError(422, "the body is not JSON; send application/json", param=None)
-    message = f"{name}: {said}; /docs shows what is wanted" if name else f"{said}; /docs shows what is wanted"
-    return RequestError(422, message, param=name or None)
+        return RequestError(422, "the body is not JSON; send application/json")
+    message = f"{name}: {said}" if name else said
+    return RequestError(422, f"{message}; /docs shows what is wanted", param=name or None)

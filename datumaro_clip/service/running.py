@@ -1,4 +1,4 @@
-"""The service as a process: its socket, its log, and how it ends."""
+"""The service as a process: its socket, its log, its end."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "ta
 
 
 def run(app: Application, settings: Settings, announce: Callable[[str], None] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM; the result is the exit status.
+    """Serve until SIGINT or SIGTERM; return the exit status.
 
-    On SIGTERM the service is no longer ready, takes no more connections, ends what it has begun, and lets go of its
-    stores.
+    At a signal the service is no longer ready, takes no more connections, finishes the requests that it has begun, and
+    closes its stores.
 
     Parameters
     ----------
     app : Application
     settings : Settings
     announce : callable, optional
-        Told the address; where omitted the log tells it, and the log is lines of JSON.
+        Called with the address; where omitted, the address is logged, and the log is lines of JSON.
 
     Raises
     ------
     OptionError
-        If the address cannot be listened on.
+        If the service cannot listen on the address.
     """
     if announce is None:
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(JSONLines())
         logging.getLogger().handlers[:] = [handler]
     else:
-        # A person is told the address, and what goes wrong: not each request.
+        # A person sees the address and what goes wrong, not each request.
         for name in ("uvicorn", "datumaro_clip.service.requests"):
             logging.getLogger(name).setLevel(logging.WARNING)
     listening = listen(settings)
@@ -67,7 +67,7 @@ def run(app: Application, settings: Settings, announce: Callable[[str], None] | 
 
 
 class _Server(uvicorn.Server):
-    """Tells the service of a signal before anything else happens."""
+    """Marks the service as stopping as soon as a signal comes."""
 
     def __init__(self, config: uvicorn.Config, app: Application) -> None:
         super().__init__(config)
@@ -76,12 +76,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._app.service.stopping = True
         super().handle_exit(sig, frame)
-        # Otherwise uvicorn raises the signal again when it has ended, and the status would be that of a kill.
+        # Otherwise uvicorn raises the signal again at its end, and the exit status would be that of a kill.
         self._captured_signals.clear()
 
 
 class JSONLines(logging.Formatter):
-    """A log record as one line of JSON, with everything that was given as ``extra``."""
+    """Writes a log record as one line of JSON, with everything that was given as ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -97,20 +97,20 @@ class JSONLines(logging.Formatter):
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A socket that listens on the settings' address.
+    """Return a socket that listens on the settings' address.
 
     Raises
     ------
     OptionError
-        If it cannot be.
+        If none can.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # The protocol is named, since asyncio switches Nagle's algorithm off only where it is: else answers wait 40 ms.
+    # The protocol is named because only then asyncio switches Nagle's algorithm off; with it answers wait 40 ms.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
-        # Before anybody is told the address, so that who is told can ask at once.
+        # Listens before the address is announced, so that whoever reads it can connect at once.
         listening.listen(socket.SOMAXCONN)
     except OSError as exc:
         listening.close()

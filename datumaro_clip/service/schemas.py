@@ -1,24 +1,20 @@
-"""What requests may say and what answers hold, for validation and for OpenAPI."""
+"""Requests and answers as pydantic models, for validation and for OpenAPI."""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from datumaro_clip.service.filters import Filters, Name, Truth, number
 
-MOST_HITS = 1000
-MOST_LETTERS = 2000
-
-
-# What no language counts as a blank: Python's \s is more than JavaScript's, but for U+FEFF.
+# A character that no language counts as a blank: Python's \s is more than JavaScript's, but for U+FEFF.
 _VISIBLE = r"[^\s\x1C-\x1F\x85\uFEFF]"
 
 
-def _some(text: object) -> object:
-    """Refuse a text with nothing to look for, in better words than the pattern would."""
+def _not_blank(text: object) -> object:
+    """Refuse a blank text, with a better message than the pattern's."""
     if isinstance(text, str) and not re.search(_VISIBLE, text):
         raise ValueError("it is empty; say what to look for")
     return text
@@ -26,16 +22,16 @@ def _some(text: object) -> object:
 
 Text: TypeAlias = Annotated[
     str,
-    BeforeValidator(_some),
+    BeforeValidator(_not_blank),
     Field(
         min_length=1,
-        max_length=MOST_LETTERS,
+        max_length=2000,
         pattern=_VISIBLE,
         examples=["lampe torche étanche"],
         description="the text to search for",
     ),
 ]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=MOST_HITS, description="most hits")]
+Count: TypeAlias = Annotated[int, Field(ge=1, le=1000, description="most hits")]
 TargetName: TypeAlias = Annotated[
     Literal["pictures", "captions", "objects"], Field(description="what to compare with the query")
 ]
@@ -45,7 +41,6 @@ Id: TypeAlias = Annotated[str, Field(max_length=4000, description="an image_id, 
 class Wanted(Filters):
     """What every search takes."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
     top_k: Annotated[Count, BeforeValidator(number)] = 10
     stores: Annotated[list[Name], Field(max_length=100)] | None = Field(
         default=None, description="stores to search; all if omitted"

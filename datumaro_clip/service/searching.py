@@ -1,4 +1,4 @@
-"""Searches: queries of the same moment in one pass over the index, answers of several stores as one."""
+"""Searches: waiting queries in one pass over the index, answers of several stores merged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.index import CAPTIONS, OBJECTS, PICTURES, Filter
 from datumaro_clip.index.rows import timed_rescoring
-from datumaro_clip.service.batching import Batcher
-from datumaro_clip.service.facts import Ints
-from datumaro_clip.service.filters import Filters, Mask
+from datumaro_clip.service.facts import Ints, Mask
+from datumaro_clip.service.filters import Filters
 from datumaro_clip.service.metrics import Metrics
-from datumaro_clip.service.pool import Pool
+from datumaro_clip.service.pool import Batcher, Pool
 from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.vectors import FloatArray
 
 _MOST_TOGETHER = 32
+_NO_FILTERS = Filters()
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Hit:
     ----------
     snapshot : Snapshot
     row : int
-        Of the item in the store.
+        The item's in the store.
     score : float
     vector : int
-        The target's row that was found: of several of the item, the best.
+        Row of the vector that was found, in its target; the best of an item with several.
     """
 
     snapshot: Snapshot
@@ -57,7 +57,7 @@ class _Job:
 
     @property
     def together(self) -> Hashable:
-        """Equal for queries that one pass over the index can answer."""
+        """A key that is equal for queries that one pass over the index can answer."""
         mask = self.mask if isinstance(self.mask, Filter) else id(self.mask)
         return id(self.snapshot), self.target, mask, self.by_item
 
@@ -86,12 +86,12 @@ class Searcher:
         k: int,
         *,
         target: str = "pictures",
-        filters: Filters | None = None,
+        filters: Filters = _NO_FILTERS,
         group: bool = True,
         kind: str = "text",
         without: tuple[Snapshot, int] | None = None,
     ) -> list[Hit]:
-        """The items most similar to a vector.
+        """Find the items most similar to a vector.
 
         Parameters
         ----------
@@ -106,21 +106,24 @@ class Searcher:
         group : bool
             One hit an item; else one a vector.
         kind : str
-            Under which its time is counted.
+            The kind of search in the metrics.
         without : tuple, optional
-            An item that is not to be found.
+            An item to leave out: its snapshot and row.
 
         Raises
         ------
         RequestError
-            422, if no store has such vectors; 503, if too many queries wait.
+            404, if no store has such vectors, but one has items; 503, if too many queries wait.
         """
         fitting = [snapshot for snapshot in snapshots if len(snapshot.index.targets[target])]
-        if not fitting:
-            _require_vectors(snapshots, target)
+        if not fitting and target != PICTURES and any(map(len, snapshots)):
+            how = {CAPTIONS: "clip_embed -- --texts captions", OBJECTS: "clip_embed -- --objects"}[target]
+            raise RequestError(404, f"no store has vectors of {target}; {how} makes them", param="target")
         found: list[Hit] = []
         for snapshot in fitting:
-            mask = None if filters is None else await self._mask(snapshot, filters, target)
+            # A mask over facts takes long to make, so it is made in a thread.
+            is_slow = filters.wants_facts
+            mask = await self._pool.run(snapshot.mask, filters, target) if is_slow else snapshot.mask(filters, target)
             wanted = k + (without is not None and without[0] is snapshot)
             job = _Job(snapshot, target, vector, wanted, mask, group and target != PICTURES, kind)
             items = snapshot.index.targets[target].items
@@ -132,14 +135,8 @@ class Searcher:
         # A stable sort: hits of equal scores stay in the order of the stores and their rows.
         return sorted(found, key=lambda hit: -hit.score)[:k]
 
-    async def _mask(self, snapshot: Snapshot, filters: Filters, target: str) -> Mask | Filter | None:
-        """What the index is to filter by; what takes long to make is made in a thread."""
-        if not filters.wants_facts:
-            return snapshot.mask(filters, target)
-        return await self._pool.run(snapshot.mask, filters, target)
-
     def _search(self, jobs: list[_Job]) -> list[tuple[Ints, FloatArray] | Exception]:
-        """Queries of the same vectors and filters in one pass."""
+        """Answer queries, those over the same vectors and filters in one pass."""
         results: dict[int, tuple[Ints, FloatArray] | Exception] = {}
         groups: dict[Hashable, list[int]] = {}
         for place, job in enumerate(jobs):
@@ -163,10 +160,3 @@ class Searcher:
             self._metrics.stage_seconds.labels(job.kind, "index").observe(time.perf_counter() - start)
             self._metrics.stage_seconds.labels(job.kind, "rescore").observe(sum(rescoring))
         return [(rows[: job.k], scores[: job.k]) for job, rows, scores in zip(jobs, *found, strict=True)]
-
-
-def _require_vectors(snapshots: Sequence[Snapshot], target: str) -> None:
-    """An empty store finds nothing; a store that lacks the vectors asked for says how to get them."""
-    if target != PICTURES and any(len(snapshot) for snapshot in snapshots):
-        how = {CAPTIONS: "clip_embed -- --texts captions", OBJECTS: "clip_embed -- --objects"}[target]
-        raise RequestError(404, f"no store has vectors of {target}; {how} makes them", param="target")

@@ -1,4 +1,4 @@
-"""A running service: everything that its endpoints share, in one place."""
+"""The running service: what its endpoints share, how it starts and stops."""
 
 from __future__ import annotations
 
@@ -34,31 +34,33 @@ from datumaro_clip.service.searching import Searcher
 from datumaro_clip.service.settings import Settings
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.service.thumbnails import Thumbnails
+from datumaro_clip.system.machine import available_processors
 
 log = logging.getLogger(__name__)
 
+# Records looked at in one call to count pictures that cannot be served, and seconds between two calls.
 _LOOKED_AT_TOGETHER, _PAUSE = 50, 0.01
 
 
 class Service:
-    """What endpoints work with.
+    """What the endpoints of a service share.
 
     Parameters
     ----------
     stores : mapping
         Directories by name.
     encoder : Encoder
-        Of the space of the stores' vectors.
+        Of the vector space of the stores.
     settings : Settings
     detector : Detector, optional
-        Of objects in new pictures.
+        Finds objects in new pictures.
 
     Attributes
     ----------
     started : bool
-        Whether every part has answered once.
+        Whether every part has answered a first time.
     stopping : bool
-        Whether the process is about to end; then it is not ready.
+        Whether the process is about to end; the service is then not ready.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Service:
         self.settings = settings
         self.metrics = Metrics()
         self.tokens = Tokens(settings)
-        self.pool = Pool(settings.pool_threads, settings.queue)
+        self.pool = Pool(settings.threads or max(available_processors(), 2), settings.queue)
         self.embedding = Embedding(encoder, self.pool, self.metrics, settings.queue, settings.text_cache)
         self.collection = Collection(stores, encoder.space, partial(self._open_index, len(stores)), self.metrics)
         self.searcher = Searcher(self.pool, self.metrics, settings.queue)
@@ -80,11 +82,11 @@ class Service:
         self.started = self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._ends: list[Callable[[], None]] = []
-        self._describe()
+        self._measure()
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests are answered at once."""
+        """Whether the service has started and does not stop."""
         return self.started and not self.stopping
 
     def require_ready(self) -> None:
@@ -94,32 +96,32 @@ class Service:
             raise RequestError(503, f"the service {doing}; try again a little later", retry_after=2, kind="not_ready")
 
     def presenter(self, request: Request) -> Presenter:
-        """Writes the answer to a request."""
+        """Return what writes the answer to a request."""
         return Presenter((self.settings.public_url or str(request.base_url)).rstrip("/"), self.pictures)
 
     def ingest_of(self, store: str | None) -> Ingest:
-        """Takes pictures into a store, the first where no name is given; a RequestError, 404, if there is none."""
+        """Return the ingest of a store, the first where no name is given; a RequestError, 404, if there is none."""
         return self.ingest[self.collection.named(store).name]
 
     def decisions_folder(self, store: Path) -> Path:
-        """Where a store's decisions are kept: beside the store, unless the settings say so."""
+        """Return the folder of a store's decisions: beside the store, unless the settings name another."""
         root, name = self.settings.decisions, store.resolve().name
         if root is None:
             return store.resolve().parent / f"{name}-decisions"
         return root if len(self.collection.stores) == 1 else root / name
 
     def decisions_about(self, snapshot: Snapshot, row: int) -> list[Decision]:
-        """What was decided about an item, by the file that its store's page writes; nothing where there is none."""
+        """Return the decisions about an item in the file that the explorer writes; none where there is no file."""
         path = self.decisions_folder(snapshot.path) / "decisions.jsonl"
         key = snapshot.facts.keys[row]
         return [one for one in read_decisions(path).decisions if one.key == key] if path.is_file() else []
 
     async def start(self) -> None:
-        """Begin: every part answers once, in the background, so that the first user waits no longer than the next."""
+        """Warm up in the background: every part answers once, so that the first user waits no longer than the next."""
         self._tasks.append(asyncio.ensure_future(self._warm_up()))
 
     async def stop(self) -> None:
-        """End: what runs is waited for."""
+        """Stop, after the calls that run have ended."""
         self.stopping = True
         for task in self._tasks:
             task.cancel()
@@ -129,7 +131,7 @@ class Service:
         await asyncio.to_thread(self.pool.close)
 
     def on_stop(self, end: Callable[[], None]) -> None:
-        """Call a function when the service ends."""
+        """Have a function called when the service stops."""
         self._ends.append(end)
 
     async def _warm_up(self) -> None:
@@ -147,7 +149,7 @@ class Service:
             await self._count_unavailable(snapshot)
 
     async def _count_unavailable(self, snapshot: Snapshot) -> None:
-        """Say how many pictures cannot be served, and why; a few at a time, so that requests do not wait for it."""
+        """Count the pictures that cannot be served, by reason; a few at a time, so that requests do not wait for it."""
         reasons: dict[str, list[str]] = {}
 
         def look(rows: range) -> None:
@@ -165,7 +167,7 @@ class Service:
             log.warning("%s: %d pictures cannot be served: %s", snapshot.name, len(messages), messages[0])
 
     def _open_index(self, stores: int, name: str, path: Path) -> VectorIndex:
-        """The index of a store; of several stores, each has its own place in an engine."""
+        """Open the index of a store; each of several stores has a place of its own in an engine."""
         engine = self.settings.engine
         if engine is None:
             return open_index(path)
@@ -176,7 +178,8 @@ class Service:
             index.engine.remote.tell = self.metrics.engine_seconds.labels(index.engine.name).observe
         return index
 
-    def _describe(self) -> None:
+    def _measure(self) -> None:
+        """Let the metrics say what runs, whether it is ready, and how long its queues are."""
         provenance = self.embedding.encoder.provenance
         self.metrics.build.info(
             {
@@ -199,7 +202,7 @@ class Service:
 
 
 def _sample() -> bytes:
-    """A picture to try everything with."""
+    """Make a picture to warm up with."""
     buffer = BytesIO()
     Image.effect_noise((96, 96), 40).convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()

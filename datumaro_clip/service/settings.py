@@ -1,4 +1,4 @@
-"""Everything that can be set about the service: one table for Python, the command line and the environment."""
+"""The service's settings: one table for Python, the command line and the environment."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.system.machine import available_processors
 
 PREFIX = "DATUMARO_CLIP_SERVE_"
 POLICIES = ("accept", "flag", "refuse")
-# Sizes and numbers, and seconds.
+# The least value of each number; seconds are floats.
 _LEAST: Mapping[str, float] = {
     **dict.fromkeys(("max_upload", "max_batch", "queue", "text_cache"), 1),
     **dict.fromkeys(("port", "threads", "stop_timeout"), 0),
     **dict.fromkeys(("reload_interval", "stall_timeout"), 0.01),
 }
-# What a variable of the environment says of a setting that is on or off.
+# Words for on and off in the environment.
 _SWITCHES = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("", "0", "false", "no", "off"), False),
@@ -29,7 +28,7 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Told(NamedTuple):
-    """What the command line's help says of a setting, and what it calls the value."""
+    """A setting's help text on the command line, and the name of its value there."""
 
     help: str
     metavar: str | None = None
@@ -37,14 +36,14 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Settings:
-    """What a service may do, and how much of it at a time.
+    """What a service may do, and its limits.
 
     The attributes are the options of ``datum-clip serve``, described there; sizes are bytes, times seconds.
 
     Raises
     ------
     OptionError
-        If a value makes no sense, or the service would be open to a network without a token.
+        If a value cannot be used, or the service would be open to a network without a token.
     """
 
     model: Annotated[str | None, Told("model of the queries (default: the model of the stores)")] = None
@@ -83,7 +82,7 @@ class Settings:
         if self.ingest_policy not in POLICIES:
             raise OptionError(f"--ingest-policy is one of {', '.join(POLICIES)}, got {self.ingest_policy!r}")
         for name, least in _LEAST.items():
-            # A float that is not a number is neither at least this nor below infinity.
+            # NaN is neither at least this nor below infinity.
             if not least <= getattr(self, name) < math.inf:
                 raise OptionError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(self, name)}")
         if self.port > 65535:
@@ -92,26 +91,11 @@ class Settings:
             raise OptionError(f"--root-path begins with a slash and does not end with one, got {self.root_path!r}")
         if "*" in self.cors_origin:
             raise OptionError("--cors-origin names origins, as https://pages.example; '*' would open all to everyone")
-        if not self.is_local and not self.has_tokens:
+        if self.host not in LOOPBACK and not any((self.read_token, self.write_token, self.token_file)):
             raise OptionError(
                 f"listening on {self.host} without a token would open the stores to the network; give --token-file, "
                 "DATUMARO_CLIP_READ_TOKEN or DATUMARO_CLIP_WRITE_TOKEN, or listen on 127.0.0.1"
             )
-
-    @property
-    def is_local(self) -> bool:
-        """Whether only this machine can reach the service."""
-        return self.host in LOOPBACK
-
-    @property
-    def has_tokens(self) -> bool:
-        """Whether requests must carry a token."""
-        return any((self.read_token, self.write_token, self.token_file))
-
-    @property
-    def pool_threads(self) -> int:
-        """Threads that compute."""
-        return self.threads or max(available_processors(), 2)
 
 
 class Option(NamedTuple):
@@ -120,9 +104,9 @@ class Option(NamedTuple):
     Attributes
     ----------
     name : str
-        Of the field.
+        The field's.
     kind : type
-        What its value is, or each of its values is: str, int, float, bool or Path.
+        The type of its value, or of each of its values: str, int, float, bool or Path.
     default : object
     told : Told
     """
@@ -133,7 +117,7 @@ class Option(NamedTuple):
     told: Told
 
     def parse(self, text: str) -> Any:
-        """The value that a variable of the environment gives; lists have blanks between their values."""
+        """Read the value of an environment variable; a list has blanks between its values."""
         if isinstance(self.default, tuple):
             return tuple(map(self.kind, text.split()))
         if self.kind is bool and text.lower() not in _SWITCHES:
@@ -142,29 +126,26 @@ class Option(NamedTuple):
 
 
 def options() -> list[Option]:
-    """The fields that are options, in their order."""
+    """Return the fields that are options, in their order."""
     hints = get_type_hints(Settings, include_extras=True)
-    return [
-        Option(each.name, _kind(hint.__origin__), each.default, hint.__metadata__[0])
-        for each in fields(Settings)
-        if hasattr(hint := hints[each.name], "__metadata__")
-    ]
-
-
-def _kind(hint: Any) -> type:
-    """The type of a value that may be None, or of each value of a tuple."""
-    kind: type = next((arg for arg in get_args(hint) if arg is not type(None)), hint)
-    return kind
+    found = []
+    for each in fields(Settings):
+        hint = hints[each.name]
+        if hasattr(hint, "__metadata__"):
+            # A value that may be None, or a tuple of values, has the type as its first argument.
+            kind = (*get_args(hint.__origin__), hint.__origin__)[0]
+            found.append(Option(each.name, kind, each.default, hint.__metadata__[0]))
+    return found
 
 
 def from_environment(environment: Mapping[str, str] = os.environ, **given: Any) -> Settings:
-    """The settings that ``DATUMARO_CLIP_SERVE_…`` and the two tokens' variables say.
+    """Read the settings from ``DATUMARO_CLIP_SERVE_…`` and the two tokens' variables.
 
     Parameters
     ----------
     environment : mapping
     **given
-        Values that go before the environment's.
+        Values that take precedence over the environment's.
 
     Raises
     ------

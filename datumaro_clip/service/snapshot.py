@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Mapping
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import Any
 
 from datumaro_clip.index import Filter
 from datumaro_clip.index import Snapshot as IndexSnapshot
 from datumaro_clip.service.described import Described, describe
-from datumaro_clip.service.facts import Facts
-from datumaro_clip.service.filters import Filters, Mask
-from datumaro_clip.store import Record
-from datumaro_clip.vectors import FloatArray, ItemKey
+from datumaro_clip.service.facts import Facts, Mask
+from datumaro_clip.service.filters import Filters
+from datumaro_clip.vectors import FloatArray
 
 _KEPT_MASKS = 32
 
 
 class Snapshot:
-    """A store as it was when it was taken in; never changes.
+    """A store as it was when it was loaded; never changes.
 
     Parameters
     ----------
@@ -34,6 +30,7 @@ class Snapshot:
 
     Attributes
     ----------
+    reader : StoreReader
     version : str
         Changes with every write.
     written : float
@@ -42,45 +39,31 @@ class Snapshot:
 
     def __init__(self, name: str, index: IndexSnapshot, facts: Facts, box_classes: list[str]) -> None:
         self.name, self.index, self.reader, self.facts = name, index, index.store, facts
-        self.box_classes = box_classes
+        self.path, self.box_classes = self.reader.path, box_classes
         self.class_names = self.reader.header.class_names
         self.version = index.digest
-        self.written = self._when_written()
-        # A weak reference: a snapshot that nobody uses any more lets go of its files at once, not at some later time.
+        try:
+            self.written = (self.path / f"{self.reader.kind.name}.json").stat().st_mtime
+        except OSError:
+            self.written = time.time()
+        # A weak reference, so that a snapshot closes its files as soon as nobody uses it any more.
         self._masks = lru_cache(_KEPT_MASKS)(partial(Snapshot._mask, weakref.proxy(self)))
 
     def __len__(self) -> int:
         return len(self.reader)
 
-    @property
-    def path(self) -> Path:
-        """The store's directory."""
-        return self.reader.path
-
-    def find(self, key: ItemKey) -> int | None:
-        """The row of an item."""
-        return self.reader.find(key)
-
     def described(self, row: int) -> Described:
-        """What a row's payload says."""
-        return describe(self.payload(row), self.class_names)
-
-    def payload(self, row: int) -> Mapping[str, Any]:
-        """A row's payload; no vector is read."""
+        """Return what a row's payload says; no vector is read."""
         segment, local = self.reader.locate(row)
-        return segment.payload(local)
-
-    def record(self, row: int) -> Record:
-        """A row with its vectors."""
-        return self.reader.record(row)
+        return describe(segment.payload(local), self.class_names)
 
     def vector(self, row: int) -> FloatArray | None:
-        """The vector (D,) of a row's picture."""
+        """Return the vector (D,) of a row's picture."""
         segment, local = self.reader.locate(row)
         return segment.embedding(local)
 
     def mask(self, filters: Filters, target: str) -> Mask | Filter | None:
-        """Which of a target's vectors pass, as the index takes it: nothing, its own filter, or a mask (V,).
+        """Return which of a target's vectors pass, as the index takes it: None for all, its own filter, or a mask (V,).
 
         Equal filters give the same object.
         """
@@ -88,25 +71,8 @@ class Snapshot:
             return self._masks(filters.model_dump_json(include=set(Filters.model_fields), by_alias=True), target)
         return filters.for_index() or None
 
-    def rows(self, filters: Filters) -> Mask:
-        """Which rows pass, (N,)."""
-        wanted = filters.for_index()
-        rows = self.index.columns.mask(wanted)
-        if filters.wants_objects:
-            rows &= self.index.columns.labelled(wanted)
-        more = filters.by_facts(self.facts)
-        return rows if more is None else rows & more
-
     def _mask(self, filters: str, target: str) -> Mask:
-        """The mask of filters, which are given as JSON, since that is the same for equal ones."""
+        """Return the mask of filters, which are given as JSON because equal filters have equal JSON."""
         wanted = Filters.model_validate_json(filters)
-        more = wanted.by_facts(self.facts)
         mask = self.index.mask(wanted.for_index(), target)
-        return mask if more is None else mask & more[self.index.targets[target].items]
-
-    def _when_written(self) -> float:
-        """When the manifest was written."""
-        try:
-            return (self.path / f"{self.reader.kind.name}.json").stat().st_mtime
-        except OSError:
-            return time.time()
+        return mask & wanted.by_facts(self.facts)[self.index.targets[target].items]

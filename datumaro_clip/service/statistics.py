@@ -1,4 +1,4 @@
-"""Numbers about a store, from what is in memory already."""
+"""Statistics of a store, from what is in memory already."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ import numpy as np
 from datumaro_clip.service.facts import Floats, Ints
 from datumaro_clip.service.snapshot import Snapshot
 
-PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
-BINS = 40
+_PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 
 
 def statistics(snapshot: Snapshot) -> dict[str, Any]:
-    """Sizes, class distribution, alignment scores, space and segments of a store."""
+    """Return a store's sizes, class distribution, alignment scores, space and segments."""
     reader, columns = snapshot.reader, snapshot.index.columns
     space = reader.header.space
     return {
@@ -53,23 +52,23 @@ def statistics(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def summary(values: Floats) -> dict[str, Any]:
-    """Count, mean, deviation, percentiles and histogram of numbers, without those that are missing."""
+    """Return count, mean, deviation, percentiles and histogram of numbers, without NaN."""
     known = values[np.isfinite(values)]
     if not len(known):
         return {"count": 0, "mean": None, "deviation": None, "percentiles": {}, "histogram": None}
-    counts, edges = np.histogram(known, bins=BINS)
-    marks = np.percentile(known, PERCENTILES)
+    counts, edges = np.histogram(known, bins=40)
+    marks = np.percentile(known, _PERCENTILES)
     return {
         "count": len(known),
         "mean": float(known.mean()),
         "deviation": float(known.std()),
-        "percentiles": {str(p): float(mark) for p, mark in zip(PERCENTILES, marks, strict=True)},
+        "percentiles": {str(p): float(mark) for p, mark in zip(_PERCENTILES, marks, strict=True)},
         "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
     }
 
 
 def counts(codes: Ints, names: Sequence[str]) -> dict[str, int]:
-    """How often each name occurs, the most frequent first."""
+    """Return how often each name occurs, the most frequent first."""
     counts = np.bincount(codes, minlength=len(names))
     order = np.argsort(-counts, kind="stable")
     return {names[code]: int(counts[code]) for code in order if counts[code]}

@@ -17,8 +17,9 @@ from datumaro_clip.system.files import atomic_write, cache_root
 
 SIZES = (64, 128, 256, 512, 1024)
 _QUALITY = 85
-#: Bytes of thumbnails that are kept; then the oldest go, to nine tenths of it.
+#: Most bytes of thumbnails that are kept; beyond them the oldest are removed, down to nine tenths.
 MOST_BYTES = 2 << 30
+# Thumbnails made between two checks of their size.
 _LOOK_EVERY = 1000
 
 
@@ -31,7 +32,7 @@ class Thumbnails:
         self._lock = Lock()
 
     def path(self, picture: Picture, size: int) -> Path:
-        """The file of a thumbnail, made if it is not there.
+        """Return the file of a thumbnail, which is made if it is not there.
 
         Raises
         ------
@@ -50,7 +51,7 @@ class Thumbnails:
         return path
 
     def _prune(self) -> None:
-        """Once in a while, let the oldest go."""
+        """Remove the oldest thumbnails, once in a while."""
         self._made += 1
         if self._made % _LOOK_EVERY or not self._lock.acquire(blocking=False):
             return
@@ -68,8 +69,8 @@ class Thumbnails:
 
 
 def make(picture: Picture, size: int) -> bytes:
-    """A picture as a JPEG whose longer side is at most ``size`` pixels."""
-    # The shorter side decides how far the JPEG decoder may shrink: half the size keeps pictures of up to 1:2 sharp.
+    """Return a picture as a JPEG whose longer side is at most ``size`` pixels."""
+    # The JPEG decoder shrinks until the shorter side has the target: half the size keeps pictures of up to 1:2 sharp.
     image = decode(picture.content, target=max(size // 2, 32))
     image.thumbnail((size, size), Image.Resampling.LANCZOS, reducing_gap=2.0)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Embeddings as OpenAI's clients ask for them."""
+"""Embeddings, as OpenAI's clients request them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from datumaro_clip.service.problems import RequestError, documented
 from datumaro_clip.service.serving import Service
 from datumaro_clip.vectors import FloatArray
 
-MOST_TEXTS = 2048
-MOST_PICTURES = 64
-_LETTERS = 20_000
+_MOST_PICTURES = 64
+_MOST_LETTERS = 20_000
 
 Input = Annotated[str, Field(min_length=1)]
 
@@ -47,10 +46,10 @@ class Message(BaseModel):
 class EmbeddingRequest(BaseModel):
     """What to embed; ``input`` or ``messages``."""
 
-    input: Input | Annotated[list[Input], Field(min_length=1, max_length=MOST_TEXTS)] | None = Field(
+    input: Input | Annotated[list[Input], Field(min_length=1, max_length=2048)] | None = Field(
         None, examples=["a red chair"], description="a text, or a list of texts"
     )
-    messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_PICTURES)] | None = Field(
+    messages: Annotated[list[Message], Field(min_length=1, max_length=_MOST_PICTURES)] | None = Field(
         default=None, description="texts and pictures in the form of chat messages"
     )
     model: str | None = Field(default=None, description="the name of the service's model, or omitted")
@@ -85,7 +84,7 @@ class EmbeddingAnswer(BaseModel):
 
 
 def routes(service: Service) -> APIRouter:
-    """``/v1``."""
+    """Make the endpoints below ``/v1``."""
     router = APIRouter(prefix="/v1", tags=["embeddings"])
     space = service.embedding.encoder.space
     names = {space.model, space.fingerprint} - {""}
@@ -142,11 +141,14 @@ def routes(service: Service) -> APIRouter:
 
 
 def _inputs(asked: EmbeddingRequest) -> tuple[list[str], list[str]]:
-    """Texts, or URLs of pictures: one of the two is empty."""
+    """Return the texts, and the URLs of pictures, to embed: one of the two is empty."""
     if (asked.input is None) == (asked.messages is None):
         raise RequestError(400, "send either 'input' or 'messages'", param="input")
     if asked.messages is not None:
-        contents = [_content(message) for message in asked.messages]
+        contents = [
+            Content(type="text", text=message.content) if isinstance(message.content, str) else message.content[0]
+            for message in asked.messages
+        ]
         texts = [part.text for part in contents if part.type == "text" and part.text]
         urls = [part.image_url.url for part in contents if part.type == "image_url" and part.image_url is not None]
         if len(texts) + len(urls) != len(contents) or (texts and urls):
@@ -154,15 +156,11 @@ def _inputs(asked: EmbeddingRequest) -> tuple[list[str], list[str]]:
     else:
         given = [asked.input] if isinstance(asked.input, str) else list(asked.input or [])
         texts, urls = (given, []) if asked.modality == "text" else ([], given)
-    if any(len(text) > _LETTERS for text in texts):
-        raise RequestError(400, f"a text is longer than {_LETTERS} letters; shorten it", param="input")
-    if len(urls) > MOST_PICTURES:
-        raise RequestError(400, f"{len(urls)} pictures; send at most {MOST_PICTURES} at a time", param="input")
+    if any(len(text) > _MOST_LETTERS for text in texts):
+        raise RequestError(400, f"a text is longer than {_MOST_LETTERS} letters; shorten it", param="input")
+    if len(urls) > _MOST_PICTURES:
+        raise RequestError(400, f"{len(urls)} pictures; send at most {_MOST_PICTURES} at a time", param="input")
     return texts, urls
-
-
-def _content(message: Message) -> Content:
-    return Content(type="text", text=message.content) if isinstance(message.content, str) else message.content[0]
 
 
 def _base64(vector: FloatArray) -> str:

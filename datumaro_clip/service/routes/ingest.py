@@ -1,4 +1,4 @@
-"""Taking pictures in, and looking at them without."""
+"""Storing new pictures, and analysing pictures without storing them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datumaro_clip.service.forms import Form, form_schema, read_form
 from datumaro_clip.service.ingest import Submission, Taken
 from datumaro_clip.service.looking import SeenObject
 from datumaro_clip.service.names import ImageId
-from datumaro_clip.service.presenting import Json, Presenter, corners
+from datumaro_clip.service.presenting import Json, Presenter, object_json
 from datumaro_clip.service.problems import RequestError, as_problem, documented
 from datumaro_clip.service.schemas import Analysis, IngestAnswer, IngestFailure
 from datumaro_clip.service.serving import Service
@@ -43,7 +43,7 @@ class NoFields(BaseModel):
 
 
 def routes(service: Service) -> APIRouter:
-    """``/ingest`` and ``/analyze``."""
+    """Make the endpoints below ``/ingest``, and ``/analyze``."""
     router = APIRouter(tags=["ingest"])
 
     async def take(form: Form[IngestForm], data: bytes) -> Taken:
@@ -82,7 +82,15 @@ def routes(service: Service) -> APIRouter:
         service.ingest_of(form.values.store)
         results = await asyncio.gather(*(take(form, data) for data in form.files), return_exceptions=True)
         presenter = service.presenter(request)
-        return JSONAnswer([_answer_or_error(presenter, result, form.values.vectors) for result in results])
+        answers = []
+        for result in results:
+            if isinstance(result, Taken):
+                answers.append(_answer(presenter, result, form.values.vectors))
+            elif isinstance(result, Exception):
+                answers.append(as_problem(result).as_json)
+            else:
+                raise result
+        return JSONAnswer(answers)
 
     @router.post(
         "/analyze",
@@ -114,7 +122,7 @@ def routes(service: Service) -> APIRouter:
 
 def _answer(presenter: Presenter, taken: Taken, with_vectors: bool) -> Json:
     snapshot, seen = taken.snapshot, taken.seen
-    row = snapshot.find(taken.key)
+    row = snapshot.reader.find(taken.key)
     image_id = ImageId(snapshot.name, taken.key)
     # Another request may have taken it out again already.
     described = None if row is None else snapshot.described(row)
@@ -133,23 +141,9 @@ def _answer(presenter: Presenter, taken: Taken, with_vectors: bool) -> Json:
     return answer
 
 
-def _answer_or_error(presenter: Presenter, result: Taken | BaseException, with_vectors: bool) -> Json:
-    if isinstance(result, Taken):
-        return _answer(presenter, result, with_vectors)
-    if not isinstance(result, Exception):
-        raise result
-    return as_problem(result).told
-
-
 def _objects(objects: Sequence[SeenObject]) -> list[Json]:
     return [
-        {
-            "annotation": index,
-            "bbox": corners(*each.corners),
-            "class_name": each.class_name,
-            "confidence": each.confidence,
-            "vector": each.vector,
-        }
+        {**object_json(index, each.corners, each.class_name, each.confidence), "vector": each.vector}
         for index, each in enumerate(objects)
     ]
 

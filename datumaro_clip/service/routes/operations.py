@@ -1,4 +1,4 @@
-"""What operators ask: alive, ready, metrics; and what people open: the documentation, the login."""
+"""Health and metrics for operators; the documentation and the login for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datumaro_clip.service.serving import Service
 
 
 def routes(service: Service) -> APIRouter:
-    """``/healthz``, ``/readyz``, ``/metrics``, ``/docs``, ``/login``."""
+    """Make ``/healthz``, ``/readyz``, ``/metrics``, ``/docs`` and ``/login``."""
     router = APIRouter(tags=["operations"])
     prefix = service.settings.root_path
 

@@ -1,4 +1,4 @@
-"""Items for audit, and what the stores are made of."""
+"""Single items, statistics, and the list of stores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datumaro_clip.service.described import Described, describe, iso
 from datumaro_clip.service.filters import Name
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError
-from datumaro_clip.service.presenting import Json, object_json, plain
+from datumaro_clip.service.presenting import Json, box_json, plain
 from datumaro_clip.service.problems import documented
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
@@ -28,7 +28,7 @@ SubsetQuery = Annotated[Name | None, Query(description="subset, where several ha
 
 
 def routes(service: Service) -> APIRouter:
-    """``/record``, ``/stats`` and ``/stores``."""
+    """Make ``/record``, ``/stats`` and ``/stores``."""
     router = APIRouter(tags=["items"])
 
     @router.get("/record/{id:path}", responses=documented(404, 409), summary="All that is stored of one item")
@@ -47,7 +47,7 @@ def routes(service: Service) -> APIRouter:
         service.require_ready()
         snapshot, row = await service.pool.run(service.collection.item, id, store, subset)
         key = snapshot.facts.keys[row]
-        await service.ingest[snapshot.name].remove(key)
+        await service.ingest[snapshot.name].queue.remove(key)
         return JSONAnswer({"image_id": str(ImageId(snapshot.name, key)), "deleted": True})
 
     @router.get("/stats", responses=documented(404), summary="Statistics of the stores")
@@ -57,29 +57,31 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/stores", responses=documented(), summary="The stores that are served")
     async def stores() -> Response:
-        return JSONAnswer([_summary(service, snapshot) for snapshot in service.collection])
+        answer = []
+        for snapshot in service.collection:
+            reader = snapshot.reader
+            space = reader.header.space
+            answer.append(
+                {
+                    "name": snapshot.name,
+                    "items": len(snapshot),
+                    "vectors": reader.embedding_count,
+                    "captions": reader.caption_count,
+                    "objects": reader.object_count,
+                    "subsets": reader.subsets,
+                    "space": None if space is None else space.fingerprint,
+                    "model": None if space is None else space.model,
+                    "version": snapshot.version,
+                    "writable": not service.settings.read_only,
+                }
+            )
+        return JSONAnswer(answer)
 
     return router
 
 
-def _summary(service: Service, snapshot: Snapshot) -> Json:
-    space = snapshot.reader.header.space
-    return {
-        "name": snapshot.name,
-        "items": len(snapshot),
-        "vectors": snapshot.reader.embedding_count,
-        "captions": snapshot.reader.caption_count,
-        "objects": snapshot.reader.object_count,
-        "subsets": snapshot.reader.subsets,
-        "space": None if space is None else space.fingerprint,
-        "model": None if space is None else space.model,
-        "version": snapshot.version,
-        "writable": not service.settings.read_only,
-    }
-
-
 def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, with_vectors: bool) -> Json:
-    stored = snapshot.record(row)
+    stored = snapshot.reader.record(row)
     described = describe(stored.payload, snapshot.class_names)
     segment, _ = snapshot.reader.locate(row)
     space = snapshot.reader.header.space
@@ -111,7 +113,7 @@ def _objects(described: Described, stored: Record, with_vectors: bool) -> list[J
     vectors = {found.annotation_index: found.vector for found in stored.objects}
     objects = []
     for each in described.objects:
-        entry = {**object_json(each), "attributes": plain(dict(each.attributes))}
+        entry = {**box_json(each), "attributes": plain(dict(each.attributes))}
         entry["has_vector"] = each.annotation in vectors
         if with_vectors:
             entry["vector"] = vectors.get(each.annotation)
@@ -120,7 +122,7 @@ def _objects(described: Described, stored: Record, with_vectors: bool) -> list[J
 
 
 def _source(service: Service, snapshot: Snapshot, described: Described) -> dict[str, Any]:
-    """Where the picture is from, and the SHA-256 of its file, where the service may read it."""
+    """Return where the picture is from, and the SHA-256 of its file where the service may read it."""
     media = {name: value for name, value in described.media.items() if name in ("type", "path", "file", "size")}
     try:
         picture = service.pictures.find(snapshot.path, described.media)

@@ -1,8 +1,8 @@
-"""Searching by text, picture, item and object."""
+"""Search by text, picture, item and object."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -30,33 +30,40 @@ from datumaro_clip.vectors import FloatArray
 
 
 def routes(service: Service) -> APIRouter:
-    """The endpoints below ``/search``."""
-    router = APIRouter(tags=["search"])
-    errors = documented(404, 409)
+    """Make the endpoints below ``/search``."""
+    router = APIRouter(tags=["search"], responses=documented(404, 409))
 
     async def by_vector(
-        request: Request, vector: FloatArray, wanted: Wanted, target: str, kind: str, **more: Any
+        request: Request,
+        vector: FloatArray,
+        wanted: Wanted,
+        target: str,
+        kind: str,
+        *,
+        group: bool = True,
+        without: tuple[Snapshot, int] | None = None,
     ) -> Response:
-        group = more.get("group", True)
         snapshots = service.collection.some(wanted.stores)
         hits = await service.searcher.search(
-            snapshots, vector, wanted.top_k, target=target, filters=wanted, kind=kind, **more
+            snapshots, vector, wanted.top_k, target=target, filters=wanted, group=group, kind=kind, without=without
         )
         presenter = service.presenter(request)
         with service.metrics.stage(kind, "records"):
             return JSONAnswer([presenter.hit(hit, vector, target, wanted, group=group) for hit in hits])
 
-    async def by_text(request: Request, text: str, wanted: Wanted, target: str, kind: str, **more: Any) -> Response:
+    async def by_text(
+        request: Request, text: str, wanted: Wanted, target: str, kind: str, *, group: bool = True
+    ) -> Response:
         service.require_ready()
         with service.metrics.stage(kind, "embed"):
             vector = await service.embedding.text(text)
-        return await by_vector(request, vector, wanted, target, kind, **more)
+        return await by_vector(request, vector, wanted, target, kind, group=group)
 
-    @router.post("/search", response_model=list[HitAnswer], responses=errors, summary="Search by text")
+    @router.post("/search", response_model=list[HitAnswer], summary="Search by text")
     async def search(request: Request, wanted: SearchRequest) -> Response:
         return await by_text(request, wanted.query, wanted, wanted.target, "text")
 
-    @router.get("/search/text", response_model=list[HitAnswer], responses=errors, summary="Search by text")
+    @router.get("/search/text", response_model=list[HitAnswer], summary="Search by text")
     async def search_text(
         request: Request,
         q: Annotated[Text, Query(description="the text to search for")],
@@ -68,22 +75,17 @@ def routes(service: Service) -> APIRouter:
         wanted = Wanted(top_k=k, subsets=[] if subset is None else [subset], stores=None if store is None else [store])
         return await by_text(request, q, wanted, target, "text")
 
-    @router.post(
-        "/search/objects", response_model=list[HitAnswer], responses=errors, summary="Search the objects in pictures"
-    )
+    @router.post("/search/objects", response_model=list[HitAnswer], summary="Search the objects in pictures")
     async def search_objects(request: Request, wanted: ObjectSearchRequest) -> Response:
         return await by_text(request, wanted.query, wanted, "objects", "objects", group=wanted.group)
 
-    @router.post(
-        "/search/hybrid", response_model=list[HitAnswer], responses=errors, summary="Search by text with filters"
-    )
+    @router.post("/search/hybrid", response_model=list[HitAnswer], summary="Search by text with filters")
     async def search_hybrid(request: Request, wanted: HybridRequest) -> Response:
         return await by_text(request, wanted.text_query, wanted, wanted.target, "hybrid")
 
     @router.post(
         "/search/similar",
         response_model=list[HitAnswer],
-        responses=errors,
         openapi_extra={"requestBody": _SIMILAR_BODY},
         summary="Search by picture: an uploaded one, or an item",
     )
@@ -93,21 +95,18 @@ def routes(service: Service) -> APIRouter:
             body = await request.body()
             with refusals():
                 wanted = SimilarRequest.model_validate_json(body)
-            return await like_item(request, wanted)
+            snapshot, row = await service.pool.run(service.collection.item, wanted.id, wanted.store, wanted.subset)
+            vector = await item_vector(snapshot, row, wanted.annotation)
+            without = (snapshot, row) if wanted.annotation is None and wanted.target == "pictures" else None
+            return await by_vector(request, vector, wanted, wanted.target, "similar", without=without)
         form = await read_form(request, SimilarForm)
         with service.metrics.stage("similar", "embed"):
             vector = await service.embedding.picture(form.only_file())
         return await by_vector(request, vector, form.values, form.values.target, "similar")
 
-    async def like_item(request: Request, wanted: SimilarRequest) -> Response:
-        snapshot, row = await service.pool.run(service.collection.item, wanted.id, wanted.store, wanted.subset)
-        vector = await item_vector(snapshot, row, wanted.annotation)
-        without = (snapshot, row) if wanted.annotation is None and wanted.target == "pictures" else None
-        return await by_vector(request, vector, wanted, wanted.target, "similar", without=without)
-
     async def item_vector(snapshot: Snapshot, row: int, annotation: int | None) -> FloatArray:
-        """An item's vector, or an object's, computed where the store has none of it."""
-        record = await service.pool.run(snapshot.record, row)
+        """Return an item's vector, or an object's, which is computed where the store has none."""
+        record = await service.pool.run(snapshot.reader.record, row)
         if annotation is None:
             if record.embedding is None:
                 raise RequestError(422, "this item has no vector; its picture was not embedded", param="id")

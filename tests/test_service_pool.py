@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from datumaro_clip.service.batching import Batcher
-from datumaro_clip.service.pool import Pool
+from datumaro_clip.service.embedding import TextCache, normalised
+from datumaro_clip.service.pool import Batcher, Pool
 from datumaro_clip.service.problems import RequestError
-from datumaro_clip.service.textcache import TextCache, normalised
-from datumaro_clip.vectors import Provenance, VectorSpace
-
-PROVENANCE = Provenance(VectorSpace("name:x", 2), "f32", "CPU")
 
 
 def run(test: Callable[[Pool], Awaitable[Any]], threads: int = 2, waiting: int = 100) -> Any:
@@ -155,9 +151,9 @@ def test_whoever_asks_while_a_text_is_computed_waits_for_that():
         return np.ones(2, np.float32)
 
     async def test(_: Pool) -> None:
-        cache = TextCache(compute, PROVENANCE, 10, told.append)
-        await asyncio.gather(cache.vector("a"), cache.vector(" a "), cache.vector("b"))
-        await cache.vector("a")
+        cache = TextCache(compute, 10, told.append)
+        await asyncio.gather(cache("a"), cache(" a "), cache("b"))
+        await cache("a")
 
     run(test)
     assert (asked, told) == (["a", "b"], ["miss", "hit", "miss", "hit"])
@@ -171,9 +167,9 @@ def test_the_least_recently_used_text_goes_first():
         return np.ones(2, np.float32)
 
     async def test(_: Pool) -> None:
-        cache = TextCache(compute, PROVENANCE, 2, lambda result: None)
+        cache = TextCache(compute, 2, lambda result: None)
         for text in "abacab":
-            await cache.vector(text)
+            await cache(text)
 
     run(test)
     assert asked == ["a", "b", "c", "b"]
@@ -189,10 +185,10 @@ def test_a_text_that_failed_is_tried_again():
         return answer
 
     async def test(_: Pool) -> Any:
-        cache = TextCache(compute, PROVENANCE, 2, lambda result: None)
+        cache = TextCache(compute, 2, lambda result: None)
         with pytest.raises(OSError, match="gone"):
-            await cache.vector("a")
-        return await cache.vector("a")
+            await cache("a")
+        return await cache("a")
 
     assert run(test).tolist() == [1, 1]
 
@@ -204,8 +200,8 @@ def test_a_request_that_goes_away_does_not_end_the_computation_for_others():
         return np.ones(2, np.float32)
 
     async def test(_: Pool) -> Any:
-        cache = TextCache(compute, PROVENANCE, 2, lambda result: None)
-        gone, stays = asyncio.ensure_future(cache.vector("a")), asyncio.ensure_future(cache.vector("a"))
+        cache = TextCache(compute, 2, lambda result: None)
+        gone, stays = asyncio.ensure_future(cache("a")), asyncio.ensure_future(cache("a"))
         await asyncio.sleep(0)
         gone.cancel()
         return await stays
