@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Collection, Sequence
 from importlib import import_module
-from typing import Protocol
 
 from datumaro_clip import __version__
 from datumaro_clip.cli.parsing import Parser
@@ -20,7 +19,8 @@ from datumaro_clip.system.terminal import open_missing_streams, printable_log
 FAILURE = 1
 INTERRUPTED = 130
 
-# Modules of this package, each one command, and what it does.
+# The modules of this package that are a command each, and what it does. A module has ``configure(parser)``, which
+# declares the arguments, and ``run(args)``, which returns the exit status.
 COMMANDS = {
     "add": "add the new and changed items of a dataset to a store",
     "cache": "show, verify or clear the vector cache",
@@ -64,18 +64,8 @@ What do you want to do?
 """
 
 
-class Command(Protocol):
-    """What a module of this package offers."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the command's arguments."""
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Run it; the result is the exit status."""
-
-
 def make_parser(configured: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
-    """The parser of the command line, with the arguments of some commands; only their modules are loaded."""
+    """Return the parser of the command line, with the arguments of some commands; only their modules are loaded."""
     parser = Parser(prog="datum-clip", description=_JOBS, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=__version__)
     _add_loudness(parser, False)
@@ -83,7 +73,7 @@ def make_parser(configured: Collection[str] = tuple(COMMANDS)) -> argparse.Argum
     for name, summary in COMMANDS.items():
         subparser = commands.add_parser(name, help=summary, description=summary)
         if name in configured:
-            command: Command = import_module(f"{__name__}.{name}")
+            command = import_module(f"{__name__}.{name}")
             command.configure(subparser)
             subparser.set_defaults(run=command.run)
         # What stands before the command counts where nothing stands after it.
@@ -117,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    """Run the command; its own exit status, or that of what stopped it."""
+    """Run the command; return its exit status, or that of what stopped it."""
     words = sys.argv[1:] if argv is None else list(argv)
     wanted = [word for word in words if word in COMMANDS][:1]
     try:
@@ -146,13 +136,11 @@ def _run(argv: Sequence[str] | None) -> int:
     except Exception as exc:
         if args.verbose:
             raise
-        complain(with_cure(exc) if isinstance(exc, DatumaroClipError | OSError) else _told(exc))
+        if isinstance(exc, DatumaroClipError | OSError):
+            complain(with_cure(exc))
+        else:
+            # Here, since it loads Datumaro, which such an error came from.
+            from datumaro_clip.host.causes import in_one_line
+
+            complain(in_one_line(exc))
         return FAILURE
-
-
-def _told(error: Exception) -> str:
-    """What Datumaro, or one of its formats, did not expect."""
-    # Here, since it loads Datumaro, which such an error came from.
-    from datumaro_clip.host.causes import in_one_line
-
-    return in_one_line(error)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.cli.on_ray import add_ray, crew_of
-from datumaro_clip.cli.parsing import Parser
+from datumaro_clip.cli.parsing import Parser, add_ray
 from datumaro_clip.cli.printing import say, say_aside, say_json
 from datumaro_clip.curate.decisions import (
     Decision,
-    DecisionLog,
     as_record,
     except_items,
     read_decisions,
@@ -79,10 +80,17 @@ def _make(args: argparse.Namespace) -> int:
     tool = tool_named(args.tool)
     names = [option.python_name for option in options_of(tool)]
     values = read_values(tool, {name: getattr(args, name) for name in names})
-    with crew_of(args) as crew:
+    with ExitStack() as stack:
+        crew: list[Any] = []  # Threads of this process, if nobody else is named.
+        if args.ray is not None:
+            from datumaro_clip.distributed.ray import cluster
+            from datumaro_clip.distributed.ray_pool import RayPool
+
+            stack.enter_context(cluster(args.ray or None))
+            crew.append(partial(nullcontext, RayPool(args.workers)))
         dataset = open_dataset(args.dataset)
         classes = label_names(dataset.categories())
-        made = decide_and_report(tool, values, [neutral(item, classes) for item in dataset], classes, crew)
+        made = decide_and_report(tool, values, [neutral(item, classes) for item in dataset], classes, *crew)
     write_decisions(args.output, made)
     say(f"{args.output}: {', '.join(f'{name} {count}' for name, count in sorted(made.counts().items()))}")
     return 0
@@ -96,8 +104,7 @@ def _apply(args: argparse.Namespace) -> int:
     if args.except_file:
         refused = read_exceptions(args.except_file)
         tell_unknown_exceptions(refused, (one.key for one in log.decisions))
-        kept = except_items(log.decisions, refused)
-        log = DecisionLog(log.transform, log.options, log.space, tuple(kept), log.notes)
+        log = replace(log, decisions=tuple(except_items(log.decisions, refused)))
     with filling(Path(args.output), vars(args)):
         count, lost = replay(log, args.dataset, Path(args.output), args.format, save_media=args.save_media)
     lost.tell()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.parsing import at_least
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.demo.tour import run_tour
 

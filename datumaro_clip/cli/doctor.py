@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import add_json
 from datumaro_clip.cli.help import plugin_class
+from datumaro_clip.cli.parsing import add_json
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate import integrity
 from datumaro_clip.curate.options import Option

@@ -6,8 +6,8 @@ import argparse
 from itertools import islice
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least
 from datumaro_clip.cli.inspect import describe
+from datumaro_clip.cli.parsing import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.curate.objects import EMBEDDED_OPTIONS, as_objects_need, wanted_objects
 from datumaro_clip.curate.vector_options import EmbeddingOptions

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import add_json
+from datumaro_clip.cli.parsing import add_json
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel

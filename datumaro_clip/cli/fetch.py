@@ -7,7 +7,7 @@ import logging
 from dataclasses import fields
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.parsing import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
 from datumaro_clip.system.progress import progress

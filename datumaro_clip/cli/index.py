@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least
+from datumaro_clip.cli.parsing import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.index import VectorIndex, open_index
 from datumaro_clip.index.remote import RemoteEngine

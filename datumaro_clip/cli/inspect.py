@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.parsing import add_json, at_least
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import VECTOR_GROUPS, Record, StoreReader, open_store
 

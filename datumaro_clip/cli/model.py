@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.cli.arguments import add_json, at_least
+from datumaro_clip.cli.parsing import add_json, at_least
 from datumaro_clip.cli.printing import say, say_json, say_lines
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
@@ -90,11 +90,15 @@ def _add_shared(parser: argparse.ArgumentParser) -> None:
 
 
 def _export(args: argparse.Namespace) -> int:
-    required = _required_of_export(args)
+    required = Requirement.parse(DEFAULT_REQUIREMENT if args.require is None else args.require)
+    if args.require and not args.calibrate:
+        raise OptionError("--require needs pictures to judge on: --calibrate DATASET[:FORMAT]")
+    if args.accept_loss:
+        required = NO_REQUIREMENT
     model = resolve(args.model, local_files_only=args.local_files_only)
     trial = None
     if args.calibrate:
-        from datumaro_clip.host.samples import image_text_samples
+        from datumaro_clip.host.evaluation import image_text_samples
 
         # As many again to judge on, which calibration does not see.
         samples = image_text_samples(args.calibrate, 2 * args.samples)
@@ -104,16 +108,8 @@ def _export(args: argparse.Namespace) -> int:
     return 0
 
 
-def _required_of_export(args: argparse.Namespace) -> Requirement:
-    """What the certificate must say; raise OptionError where there will be none."""
-    asked = Requirement.parse(DEFAULT_REQUIREMENT if args.require is None else args.require)
-    if args.require and not args.calibrate:
-        raise OptionError("--require needs pictures to judge on: --calibrate DATASET[:FORMAT]")
-    return NO_REQUIREMENT if args.accept_loss else asked
-
-
 def _certify(args: argparse.Namespace) -> int:
-    from datumaro_clip.host.samples import image_text_samples
+    from datumaro_clip.host.evaluation import image_text_samples
 
     required = Requirement.parse(args.require)
     samples = image_text_samples(args.data, args.samples)

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datumaro_clip.cli.arguments import add_json, at_least
-from datumaro_clip.cli.on_ray import add_ray
+from datumaro_clip.cli.parsing import add_json, add_ray, at_least
 from datumaro_clip.cli.printing import complain, say, say_json, say_lines
 from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings

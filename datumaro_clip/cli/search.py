@@ -6,12 +6,11 @@ import argparse
 import logging
 import tempfile
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import at_least, cosine, share, some_text
+from datumaro_clip.cli.parsing import at_least, cosine, share, some_text
 from datumaro_clip.cli.printing import say, say_json, say_path
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.item import Item
@@ -23,7 +22,7 @@ from datumaro_clip.index import Filter, open_index
 from datumaro_clip.report import write_report
 from datumaro_clip.search import Hit, ObjectHit, SearchIndex, encode_query, item_vector, require_subsets, search_objects
 from datumaro_clip.store import StoreReader, open_store
-from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
+from datumaro_clip.vectors import ItemKey
 
 _log = logging.getLogger(__name__)
 
@@ -57,9 +56,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, and print one line a hit: score, item, subset, path; of an object also class, confidence and box."""
-    _require_objects(args)
+    of_objects = {"--flat": args.flat, "--classes": args.classes, "--min-confidence": args.min_confidence is not None}
+    if not args.objects and (given := [name for name, value in of_objects.items() if value]):
+        raise OptionError(f"{given[0]} is about objects: it goes with --objects")
     with open_store(args.store) as store:
-        hits = _object_hits(store, args) if args.objects else _hits(store, args)
+        hits = _hits(store, args)
         items = {item.key: item for item in stored_items(args.store, [hit.key for hit in hits])}
         if args.report or args.open:
             _write_report(args, store, hits, items)
@@ -79,19 +80,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _say_paths(hits: Sequence[Hit], paths: Mapping[ItemKey, str], end: str) -> None:
-    """Each picture's path once; what has none is told on standard error."""
+    """Print each picture's path once; warn of hits that have none."""
     without = [hit.key for hit in hits if hit.key not in paths]
     if without:
         _log.warning("%d hits have no file, as %s: export the store with --save-media", len(without), without[0])
     for path in dict.fromkeys(paths[hit.key] for hit in hits if hit.key in paths):
         say_path(path, end)
-
-
-def _require_objects(args: argparse.Namespace) -> None:
-    """Refuse options of objects where pictures are searched."""
-    given = {"--flat": args.flat, "--classes": args.classes, "--min-confidence": args.min_confidence is not None}
-    if not args.objects and (names := [name for name, value in given.items() if value]):
-        raise OptionError(f"{names[0]} is about objects: it goes with --objects")
 
 
 def _line(hit: Hit) -> str:
@@ -103,24 +97,10 @@ def _line(hit: Hit) -> str:
     return f"{line}  {found.class_name or '-'}{sure}  [{', '.join(f'{value:.0f}' for value in found.bbox)}]"
 
 
-def _object_hits(store: StoreReader, args: argparse.Namespace) -> list[ObjectHit]:
-    space = store.header.space
-    if space is None or not store.object_count:
-        raise OptionError(f"{store.path} holds no vectors of objects; embed the dataset with clip_embed --objects")
-    _in_subsets(store, args.subset)
-    key = None if args.item is None else _find_item(store, args.item)
-    query = item_vector(store, key) if key else _encoded(args, space)[0]
-    wanted = Filter(tuple(args.subset or ()), tuple(args.classes or ()), args.min_confidence)
-    snapshot = open_index(args.store).snapshot
-    return search_objects(
-        snapshot, query, args.k, wanted=wanted, by_item=not args.flat, without=key, min_score=args.min_score
-    )
-
-
 def _write_report(
     args: argparse.Namespace, store: StoreReader, hits: Sequence[Hit], items: Mapping[ItemKey, Item]
 ) -> None:
-    """A page with the hits' pictures, the boxes of objects drawn on them, and the hits as decisions."""
+    """Write a page with the hits' pictures and the boxes of objects, and the hits as decisions."""
     asked = {"query": args.text, "image": args.image and str(args.image), "item": args.item}
     decisions = [_decision(hit) for hit in hits]
     space = store.header.space
@@ -143,32 +123,40 @@ def _decision(hit: Hit) -> Decision:
     return replace(one, annotation=hit.found.annotation_index, text=hit.found.class_name, detail=" · ".join(told))
 
 
-def _hits(store: StoreReader, args: argparse.Namespace) -> list[Hit]:
-    index = SearchIndex.from_store(store)
-    search = partial(index.search, where=_in_subsets(store, args.subset), min_score=args.min_score)
-    if args.item is None:
-        return search(_encoded(args, index.space), args.k)[0]
-    key = _find_item(store, args.item)
-    hits = search(item_vector(store, key)[None], args.k + 1)[0]
-    return [hit for hit in hits if hit.key != key][: args.k]
-
-
-def _in_subsets(store: StoreReader, names: Sequence[str] | None) -> Callable[[ItemKey], bool] | None:
-    """The filter that ``--subset`` asks for."""
-    if names is None:
-        return None
-    require_subsets(store, names)
-    return lambda key: key.subset in names
-
-
-def _encoded(args: argparse.Namespace, space: VectorSpace) -> FloatArray:
-    """The query's vector, (1, D)."""
-    query = args.text if args.image is None else args.image
-    return encode_query(query, space, args.model, device=args.device, precision=args.precision)[None]
+def _hits(store: StoreReader, args: argparse.Namespace) -> Sequence[Hit]:
+    if args.objects:
+        index, space = None, store.header.space
+        if space is None or not store.object_count:
+            raise OptionError(f"{store.path} holds no vectors of objects; embed the dataset with clip_embed --objects")
+    else:
+        index = SearchIndex.from_store(store)
+        space = index.space
+    subsets = args.subset or ()
+    require_subsets(store, subsets)
+    own = None if args.item is None else _find_item(store, args.item)
+    if own is None:
+        picture_or_text = args.text if args.image is None else args.image
+        query = encode_query(picture_or_text, space, args.model, device=args.device, precision=args.precision)
+    else:
+        query = item_vector(store, own)
+    if index is None:
+        wanted = Filter(tuple(subsets), tuple(args.classes or ()), args.min_confidence)
+        return search_objects(
+            open_index(args.store).snapshot,
+            query,
+            args.k,
+            wanted=wanted,
+            by_item=not args.flat,
+            without=own,
+            min_score=args.min_score,
+        )
+    where = (lambda key: key.subset in subsets) if subsets else None
+    [found] = index.search(query, args.k + (own is not None), where=where, min_score=args.min_score)
+    return [hit for hit in found if hit.key != own][: args.k]
 
 
 def _find_item(store: StoreReader, text: str) -> ItemKey:
-    """The item that ``ID`` or ``ID@SUBSET`` names; an id may have an @ in it."""
+    """Find the item that ``ID`` or ``ID@SUBSET`` names; an id may have an @ in it."""
     before, at, after = text.rpartition("@")
     keys = [ItemKey(before, after)] if at else []
     keys += [ItemKey(text, subset) for subset in store.subsets]

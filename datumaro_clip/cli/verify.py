@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from datumaro_clip.cli.arguments import add_json
+from datumaro_clip.cli.parsing import add_json
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.store import open_store
 
