@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from datumaro_clip.host.codec.annotations import ANNOTATIONS, decode_annotation, encode_annotation
-from datumaro_clip.host.codec.media_reader import MediaReader
-from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.media import MediaReader, MediaWriter
 from datumaro_clip.store import MediaFolder
 
 

@@ -21,8 +21,7 @@ from datumaro.components.media import (
     VideoFrame,
 )
 
-from datumaro_clip.host.codec.media_reader import MediaReader
-from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.media import MediaReader, MediaWriter
 from datumaro_clip.store import MediaFolder
 
 

@@ -17,16 +17,13 @@ from datumaro_clip.store import DTYPES, kind_names, open_store
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("dataset", metavar="DATASET[:FORMAT]", help="dataset to embed")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
-    parser.add_argument("-f", "--format", choices=kind_names(), default="clip_hdf5", help="default: %(default)s")
-    parser.add_argument(
-        "--show", type=at_least(0), default=5, metavar="N", help="items to print (default: %(default)s)"
-    )
-    parser.add_argument("--save-media", action="store_true", help="keep pictures in the store")
-    parser.add_argument(
-        "--dtype", choices=list(DTYPES), default="float32", help="of the vectors (default: %(default)s)"
-    )
+    add = parser.add_argument
+    add("dataset", metavar="DATASET[:FORMAT]", help="dataset to embed")
+    add("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
+    add("-f", "--format", choices=kind_names(), default="clip_hdf5", help="default: %(default)s")
+    add("--show", type=at_least(0), default=5, metavar="N", help="items to print (default: %(default)s)")
+    add("--save-media", action="store_true", help="keep pictures in the store")
+    add("--dtype", choices=list(DTYPES), default="float32", help="of the vectors (default: %(default)s)")
     add_configured_options(parser, EMBEDDED_OPTIONS)
 
 

@@ -14,29 +14,24 @@ from datumaro_clip.store.manifest import find_kind
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "source",
         nargs="+",
         metavar="STORE|DATASET[:FORMAT]",
         help="a store, or a dataset, which is embedded first; several can be compared",
     )
-    parser.add_argument("--model", help="model of the vectors and queries (default: the model of the store)")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="a tool's report, to review its proposals")
-    parser.add_argument(
+    add("--model", help="model of the vectors and queries (default: the model of the store)")
+    add("--report", type=Path, metavar="DIR", help="a tool's report, to review its proposals")
+    add(
         "--decisions",
         type=Path,
         metavar="DIR",
         help="where decisions are kept, for several sources one folder each (default: SOURCE-decisions)",
     )
-    parser.add_argument(
-        "--media-root",
-        type=Path,
-        action="append",
-        metavar="DIR",
-        help="folder of pictures that are not in the store",
-    )
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
-    parser.add_argument("--no-browser", action="store_true", help="print the address, and open no browser")
+    add("--media-root", type=Path, action="append", metavar="DIR", help="folder of pictures that are not in the store")
+    add("--port", type=int, default=0, help="port to listen on (default: any free one)")
+    add("--no-browser", action="store_true", help="print the address, and open no browser")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -45,8 +40,13 @@ def run(args: argparse.Namespace) -> int:
     from datumaro_clip.service import create_app
     from datumaro_clip.service.running import run as serve
 
-    folders = {source: Path(source) for source in args.source if Path(source).is_dir() and find_kind(Path(source))}
-    datasets = {source: _folder(source) for source in args.source if source not in folders}
+    # The folder of each source that is no store.
+    datasets: dict[str, Path] = {}
+    for source in args.source:
+        if not (Path(source).is_dir() and find_kind(Path(source))):
+            from datumaro_clip.host.sources import split_spec  # Loads Datumaro, which a store does without.
+
+            datasets[source] = Path(split_spec(source)[0]).resolve()
     decisions = args.decisions
     if decisions is None and datasets:
         if len(args.source) > 1:
@@ -61,12 +61,15 @@ def run(args: argparse.Namespace) -> int:
     stores: dict[str, Path] = {}
     sources: dict[str, str] = {}
     for source in args.source:
-        name = (datasets.get(source) or folders[source].resolve()).name
+        name = datasets.get(source, Path(source).resolve()).name
         if name in stores:
             raise OptionError(f"two sources are called {name}: rename one, or link to it by another name")
-        stores[name] = folders[source] if source in folders else _embedded(source, args.model)
         if source in datasets:
-            sources[name] = source
+            from datumaro_clip.host.exporting import store_dataset
+
+            stores[name], sources[name] = store_dataset(source, args.model), source
+        else:
+            stores[name] = Path(source)
     from datumaro_clip.explorer.routes import routes  # After the service, whose import names a missing extra.
 
     page = partial(routes, sources=sources, report=args.report)
@@ -78,17 +81,3 @@ def run(args: argparse.Namespace) -> int:
             webbrowser.open(f"{address}/explore")
 
     return serve(app, settings, announce)
-
-
-def _folder(dataset: str) -> Path:
-    """The folder of a dataset that is given as ``PATH:FORMAT``."""
-    from datumaro_clip.host.sources import split_spec
-
-    return Path(split_spec(dataset)[0]).resolve()
-
-
-def _embedded(dataset: str, model: str | None) -> Path:
-    """The store of a dataset."""
-    from datumaro_clip.host.exporting import store_dataset
-
-    return store_dataset(dataset, model)

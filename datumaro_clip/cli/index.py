@@ -46,10 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     create.add_argument("--overwrite", action="store_true", help="empty an index that is there")
     create.add_argument("--shards", type=at_least(1), metavar="N", help="shards of an OpenSearch index (default: 2)")
     create.add_argument(
-        "--replicas",
-        type=at_least(0),
-        metavar="N",
-        help="of OpenSearch (default: 1; 0 on a single node)",
+        "--replicas", type=at_least(0), metavar="N", help="of OpenSearch (default: 1; 0 on a single node)"
     )
 
 

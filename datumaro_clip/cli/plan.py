@@ -34,37 +34,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
     status.add_argument("plan", metavar="PLAN", help="plan.json")
     add_json(status)
     merge = actions.add_parser("merge", help="merge all shards into one store")
-    merge.add_argument("plan", metavar="PLAN", help="plan.json")
-    merge.add_argument("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
-    merge.add_argument("--overwrite", action="store_true", help="replace a store of the same kind that is there")
+    add = merge.add_argument
+    add("plan", metavar="PLAN", help="plan.json")
+    add("-o", "--output", type=Path, required=True, metavar="STORE", help="the store to write")
+    add("--overwrite", action="store_true", help="replace a store of the same kind that is there")
 
 
 def _configure_make(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     make = actions.add_parser("make", help="cut a dataset into shards; needs --precision and --device")
-    make.add_argument("dataset", metavar="DATASET[:FORMAT]", help="what to embed")
-    make.add_argument("-o", "--output", required=True, metavar="PLAN", help="the plan's file, as plan.json")
-    make.add_argument("--shards", type=at_least(1), required=True, metavar="N", help="number of shards")
-    make.add_argument(
-        "-f",
-        "--format",
-        choices=kind_names(),
-        default=StoreSettings().format,
-        help="default: %(default)s",
-    )
-    make.add_argument("--dtype", choices=list(DTYPES), default="float32", help="of the vectors (default: %(default)s)")
-    make.add_argument("--save-media", action="store_true", help="keep pictures in the stores")
+    add = make.add_argument
+    add("dataset", metavar="DATASET[:FORMAT]", help="what to embed")
+    add("-o", "--output", required=True, metavar="PLAN", help="the plan's file, as plan.json")
+    add("--shards", type=at_least(1), required=True, metavar="N", help="number of shards")
+    add("-f", "--format", choices=kind_names(), default=StoreSettings().format, help="default: %(default)s")
+    add("--dtype", choices=list(DTYPES), default="float32", help="of the vectors (default: %(default)s)")
+    add("--save-media", action="store_true", help="keep pictures in the stores")
     add_options(make, PLANNED_OPTIONS)
     make.set_defaults(device=None)
 
 
 def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     run = actions.add_parser("run", help="compute the shards that are not done; status 1 if one fails")
-    run.add_argument("plan", metavar="PLAN", help="plan.json")
-    run.add_argument("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
-    run.add_argument("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
-    run.add_argument("--slurm", action="store_true", help="print the script of a Slurm array instead")
+    add = run.add_argument
+    add("plan", metavar="PLAN", help="plan.json")
+    add("--shard", type=at_least(0), nargs="+", metavar="K", help="these only, from 0 on (default: all)")
+    add("--dataset", metavar="PATH[:FORMAT]", help="where the dataset is on this machine")
+    add("--slurm", action="store_true", help="print the script of a Slurm array instead")
     add_ray(run, workers="one per node")
-    run.add_argument(
+    add(
         "--retries",
         type=at_least(0),
         default=3,

@@ -14,18 +14,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     text = "make one store of several, in their order; nothing is computed"
     merge = actions.add_parser("merge", help=text, description=text)
-    merge.add_argument(
-        "stores", type=Path, nargs="+", metavar="STORE", help="stores of one kind, model, dtype and categories"
-    )
-    merge.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the store to write")
-    merge.add_argument(
+    add = merge.add_argument
+    add("stores", type=Path, nargs="+", metavar="STORE", help="stores of one kind, model, dtype and categories")
+    add("-o", "--output", type=Path, required=True, metavar="DIR", help="the store to write")
+    add(
         "--on-repeat",
         choices=("refuse", "first", "last"),
         default="refuse",
         help="which of several items with the same id and subset to keep (default: %(default)s)",
     )
-    merge.add_argument("--overwrite", action="store_true", help="replace a store of the same kind that is there")
-    merge.add_argument("--copy", action="store_true", help="copy files instead of sharing them by hard links")
+    add("--overwrite", action="store_true", help="replace a store of the same kind that is there")
+    add("--copy", action="store_true", help="copy files instead of sharing them by hard links")
 
 
 def run(args: argparse.Namespace) -> int:

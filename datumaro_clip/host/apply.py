@@ -1,4 +1,4 @@
-"""Turning decisions into items: by a transform right away, or later by ``datum-clip decisions apply``."""
+"""Applies decisions to items: in a transform right away, or later by ``datum-clip decisions apply``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from datumaro_clip.host.sources import open_dataset
 from datumaro_clip.store.base import TAGS, tags_of
 from datumaro_clip.vectors import ItemKey
 
+#: The attribute of an annotation that a representative has from an item dropped for it.
 MERGED = "merged"
 
 
@@ -41,11 +42,11 @@ class DecidedItems:
             self._decisions[one.key, one.occurrence or int(one.reason == "repeated_id")].append(one)
         merges = bool(log.options.get("merge_annotations"))
         dropped = [one for one in log.decisions if one.action == "drop" and one.representative is not None]
-        self._dropped_for = {one.key: one for one in dropped} if merges else {}
+        self._dropped_for = {one.key: (one.representative, one.reason) for one in dropped} if merges else {}
         self._labels = categories.get(AnnotationType.label)
 
     def apply(self, items: Iterable[DatasetItem]) -> Iterator[DatasetItem]:
-        """The items that stay, changed as decided; in the order of the decisions' ranks, where they have any.
+        """Return the items that stay, changed as decided; in the order of the decisions' ranks, if they have any.
 
         ``items`` is iterated twice where annotations are merged, so it must be a collection then.
         """
@@ -60,7 +61,7 @@ class DecidedItems:
             if any(one.action == "drop" and one.annotation is None for one in decided):
                 continue
             changed = self._changed(item, decided, lost.get(key, ()))
-            if ranked:  # Items that no rank was given to keep their place behind the others.
+            if ranked:  # Items without a rank come behind the others, in their own order.
                 rank = next((one.rank for one in decided if one.rank is not None), len(self._decisions))
                 kept.append((rank, changed))
             else:
@@ -95,22 +96,18 @@ class DecidedItems:
         for index, annotation in enumerate(item.annotations):
             decision = by_index.get(index)
             if decision is None and annotation.group in gone and isinstance(annotation, Polygon | Mask):
-                continue  # it outlines the object of the box that goes
+                continue  # It outlines the object of a box that is dropped.
             if decision is None:
                 yield annotation
             elif decision.action != "drop":
-                yield self._decided(annotation, decision)
+                changes: dict[str, Any] = {"attributes": {**annotation.attributes, **decision.attributes}}
+                if decision.action == "label" and decision.label is not None:
+                    changes["label"] = self._label_index(decision.label)
+                    changes["attributes"]["clip_confidence"] = decision.score
+                yield annotation.wrap(**changes)
         for decision in decided:
             if decision.action == "label" and decision.label is not None and decision.annotation is None:
                 yield Label(self._label_index(decision.label), attributes={"clip_confidence": decision.score})
-
-    def _decided(self, annotation: Annotation, decision: Decision) -> Annotation:
-        """An annotation with the attributes, and the label, that were decided."""
-        changes: dict[str, Any] = {"attributes": {**annotation.attributes, **decision.attributes}}
-        if decision.action == "label" and decision.label is not None:
-            changes["label"] = self._label_index(decision.label)
-            changes["attributes"]["clip_confidence"] = decision.score
-        return annotation.wrap(**changes)
 
     def _label_index(self, name: str) -> int:
         index = None if self._labels is None else self._labels.find(name)[0]
@@ -119,17 +116,23 @@ class DecidedItems:
         return int(index)
 
     def _annotations_lost(self, items: Iterable[DatasetItem]) -> dict[ItemKey, list[Annotation]]:
-        """What dropped items had, by the item that stays for them."""
+        """Return the annotations of dropped items, by the item that stays for them.
+
+        Of an altered copy, only those that do not depend on where things are in the picture.
+        """
         lost: dict[ItemKey, list[Annotation]] = defaultdict(list)
         for item in items:
-            decision = self._dropped_for.get(key_of(item))
-            if decision is not None and decision.representative is not None:
-                lost[decision.representative] += _transferable(item, decision.reason)
+            representative, reason = self._dropped_for.get(key_of(item), (None, ""))
+            if representative is not None:
+                is_exact = reason == "exact_duplicate"
+                lost[representative] += [
+                    note for note in item.annotations if is_exact or isinstance(note, Caption | Label)
+                ]
         return lost
 
 
 def _tagged(held: Any, decided: Sequence[Decision]) -> list[str] | None:
-    """An item's tags after decisions; None where none is about tags."""
+    """Return an item's tags after decisions; None if no decision is about tags."""
     changes = [one for one in decided if one.action in ("tag", "untag") and one.tag]
     if not changes:
         return None
@@ -150,7 +153,7 @@ class Replay(Transform):
         self._log = log
 
     def categories(self) -> Any:
-        """The dataset's categories, with the labels that decisions add."""
+        """Return the dataset's categories, with the labels that decisions add."""
         told = [one.label for one in self._log.decisions if one.action == "label" and one.label]
         return with_labels(self._extractor.categories(), told)
 
@@ -199,18 +202,9 @@ def replay(
         return len(dataset), lost
 
 
-def _transferable(item: DatasetItem, reason: str) -> list[Annotation]:
-    """All annotations of an exact copy; of an altered one, those that do not depend on where things are."""
-    if reason == "exact_duplicate":
-        return list(item.annotations)
-    return [annotation for annotation in item.annotations if isinstance(annotation, Caption | Label)]
-
-
 def _missing_from(item: DatasetItem, lost: Sequence[Annotation]) -> Iterator[Annotation]:
-    """Those annotations that neither the item nor an earlier one of ``lost`` has."""
-    if not lost:
-        return
-    known = {_content(annotation) for annotation in item.annotations}
+    """Return those of ``lost`` that say what neither the item's annotations nor earlier ones of ``lost`` say."""
+    known = {_content(annotation) for annotation in item.annotations} if lost else set()
     for annotation in lost:
         if _content(annotation) not in known:
             known.add(_content(annotation))
@@ -218,7 +212,7 @@ def _missing_from(item: DatasetItem, lost: Sequence[Annotation]) -> Iterator[Ann
 
 
 def _content(annotation: Annotation) -> str:
-    """What an annotation says, without its id and group."""
+    """Return what an annotation says, without its id and group, as text."""
     if isinstance(annotation, Caption):
         return f"caption {annotation.caption}"
     if isinstance(annotation, Label):

@@ -1,4 +1,4 @@
-"""What went wrong in Datumaro, in one line: its own words, the innermost cause, the file at fault and the cure."""
+"""Tells in one line what went wrong in Datumaro: its own words, the innermost cause, the file at fault and the cure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
-from types import TracebackType
 
 from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.errors import DatumaroError
 
 from datumaro_clip.errors import DatumaroClipError, OptionError, with_cure
 
-#: What shows where an error happened in Datumaro's commands.
+#: The option of Datumaro's commands that shows where an error happened.
 SHOWN_BY = "--loglevel debug"
-#: Where Datumaro's option goes: after the dataset, all is the plugin's.
+#: Where Datumaro's option ``--overwrite`` goes: what follows the dataset belongs to the plugin.
 PLACE_OF_OVERWRITE = "write it before the dataset, as in 'datum transform --overwrite -t NAME …'"
 
-
-# What Datumaro's merge says of captions, which have none.
+# The error of Datumaro's merge for captions, which have no label.
 _NO_LABEL = re.compile(r"object has no attribute 'label'$")
 
 
 def in_one_line(error: BaseException, shown_by: str = "-v") -> str:
-    """All that an error and its causes say, without repetition, from the outermost to the innermost.
+    """Return all that an error and its causes say, without repetition, from the outermost to the innermost.
 
     Datumaro's import errors name the dataset only; the item and the field are in their causes. An error that Datumaro
     did not expect is told with the item and the file that it was about, where there are any.
@@ -40,13 +38,16 @@ def in_one_line(error: BaseException, shown_by: str = "-v") -> str:
     chain = list(_chain(error))
     said: list[str] = []
     for link in chain:
-        text = " ".join(_told(link).split())
+        text = " ".join(_message(link).split())
         own = " ".join(str(link).split()) or text
         if text and not any(own in earlier for earlier in said):
             said = [earlier for earlier in said if earlier not in text]
             said.append(text)
     if not isinstance(chain[-1], DatumaroError | DatumaroClipError | OSError):
-        for names, where in (_item_at_fault(chain), " at item {}"), (_file_at_fault(chain), " in {}"):
+        held = list(_held(chain))
+        item = next(((str(each.id), str(each.subset)) for each in held if isinstance(each, DatasetItem)), ())
+        file = next(((str(each),) for each in held if _is_file(each)), ())
+        for names, where in (item, " at item {}"), (file, " in {}"):
             if names and not any(all(name in text for name in names) for text in said):
                 said[-1] += where.format(" of subset ".join(names))
     if cure := _cure(chain[-1], shown_by):
@@ -55,14 +56,14 @@ def in_one_line(error: BaseException, shown_by: str = "-v") -> str:
 
 
 class OneLine(logging.Filter):
-    """Has Datumaro log an error that it is about to raise with its causes; ``told`` are those that it has logged."""
+    """Rewords errors that Datumaro logs before it raises them, with their causes; ``told`` are those it has logged."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: list[BaseException] = []
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Word a record that is nothing but an error."""
+        """Reword a record that is nothing but an error."""
         if isinstance(record.msg, BaseException):
             self.told.append(record.msg)
             record.msg = in_one_line(record.msg, SHOWN_BY)
@@ -87,14 +88,14 @@ def told_as_option_errors(spec: str | None) -> Iterator[None]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it comes of; of two errors with one cause, the one that says more about it comes first."""
+    """Return an error and what caused it; of two errors with one cause, the one that says more about it comes first."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
         seen.add(id(current))
         yield current
         if isinstance(current, DatumaroClipError):
-            return  # Its message tells what it comes of.
+            return  # Its message tells its causes.
         context, cause = current.__context__, current.__cause__
         # Datumaro raises from the cause of what it caught, and so leaves out what names the item.
         hides_context = context is not None and context is not cause and context.__cause__ is cause
@@ -102,8 +103,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = context if wants_context else cause
 
 
-def _told(error: BaseException) -> str:
-    """One error's own words; of those that programs raise for themselves, with what kind they are."""
+def _message(error: BaseException) -> str:
+    """Return one error's own message; of a programming error with its class, as such a message may say little."""
     if isinstance(error, OSError):
         return with_cure(error)
     if isinstance(error, UnicodeError):
@@ -133,30 +134,15 @@ def _cure(error: BaseException, shown_by: str) -> str | None:
     return f"mend or leave out what it names; {shown_by} shows where it happened"
 
 
-def _item_at_fault(chain: list[BaseException]) -> tuple[str, ...]:
-    """Id and subset of the item that the innermost error's functions held, the innermost first."""
-    found = (value for value in _held(chain) if isinstance(value, DatasetItem))
-    return next(((str(item.id), str(item.subset)) for item in found), ())
-
-
-def _file_at_fault(chain: list[BaseException]) -> tuple[str, ...]:
-    """The file that they held."""
-    return next(((str(value),) for value in _held(chain) if _is_file(value)), ())
-
-
 def _held(chain: list[BaseException]) -> Iterator[object]:
-    """What each function was holding, the innermost error's and the latest first."""
+    """Return the local variables of Datumaro's functions: of the innermost error first, and of the latest call.
+
+    Python's own functions are left out: their files are their own.
+    """
     for error in reversed(chain):
-        for values in reversed(list(_locals_of(error.__traceback__))):
-            yield from reversed(values)
-
-
-def _locals_of(traceback: TracebackType | None) -> Iterator[list[object]]:
-    """What each function was holding, but for Python's own, which hold its own files."""
-    for frame, _ in walk_tb(traceback):
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.startswith("datumaro."):
-            yield list(frame.f_locals.values())
+        for frame, _ in reversed(list(walk_tb(error.__traceback__))):
+            if str(frame.f_globals.get("__name__", "")).startswith("datumaro."):
+                yield from reversed(list(frame.f_locals.values()))
 
 
 def _is_file(value: object) -> bool:

@@ -1,6 +1,6 @@
-"""A project's defaults for the commands: what the nearest file sets, checked against the tables of options.
+"""Reads a project's defaults for the commands from the nearest configuration file, checked against the option tables.
 
-A word of the command line goes before the environment, that before the file, that before what is built in.
+The command line takes precedence over the environment, the environment over the file, the file over what is built in.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from datumaro_clip.host.specs import PLUGINS, store_plugins
 from datumaro_clip.model.resolve import MODEL_VARIABLE
 from datumaro_clip.system.configuration import Configuration, find_configuration
 
-#: What may stand above the tools' tables.
+#: Options that the file may set for all tools, above their own tables.
 SHARED = (
     *(option for option in VECTOR_OPTIONS if option.name != "recompute"),
     *(option for option in COMMON_OPTIONS if option.name == "report"),
 )
 
 BUILT_IN = "built in"
-# Of those, what is told even where nobody sets it.
+# Those that are listed even where nothing sets them.
 _BEST_KNOWN = ("model", "device", "precision", "cache", "report")
 
 
@@ -41,7 +41,7 @@ class Default(NamedTuple):
         Of the option.
     value : object
     source : str
-        Where it is from: a file, a variable of the environment, or ``built in``.
+        A file, a variable of the environment, or ``built in``.
     """
 
     owner: str
@@ -62,7 +62,7 @@ def add_configured_options(parser: argparse.ArgumentParser, table: Sequence[Opti
     parser : argparse.ArgumentParser
     table : sequence of Option
     owner : str
-        The tool or format whose options they are; a command has only what stands above the tools' tables.
+        The tool or format whose options they are; a command only gets what the file sets for all tools.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def add_configured_options(parser: argparse.ArgumentParser, table: Sequence[Opti
 
 
 def use_configured_model() -> None:
-    """Let the file's ``model`` compute where nothing else names one, as ``DATUMARO_CLIP_MODEL`` does.
+    """Use the file's ``model`` where nothing else names one, as with ``DATUMARO_CLIP_MODEL``.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def use_configured_model() -> None:
 
 
 def defaults_in_force(tables: Mapping[str, Sequence[Option]]) -> Iterator[Default]:
-    """What is in force, and from where: the best known of the shared options, and all that the file sets.
+    """Return the defaults in force, and where they are set: some shared options always, and all that the file sets.
 
     Parameters
     ----------
@@ -114,11 +114,11 @@ def defaults_in_force(tables: Mapping[str, Sequence[Option]]) -> Iterator[Defaul
 
 
 def _defaults(file: Configuration, table: Sequence[Option], owner: str) -> dict[str, Any]:
-    """The values that a file sets for a tool, by the option's name; the environment's are left to whoever asks it."""
+    """Return the values that a file sets for a tool, by the option's name, without those that the environment sets."""
     shared = _shared(file)
     if "report" in shared:
         shared["report"] = os.path.join(shared["report"], owner)
-    # The model above the tables is for what has no model yet; see use_configured_model.
+    # The model for all tools does not override the model of stored vectors: see use_configured_model.
     shared.pop("model", None)
     names = {option.name for option in table if option.variable not in os.environ}
     own = _own(file, table, owner)
@@ -126,7 +126,7 @@ def _defaults(file: Configuration, table: Sequence[Option], owner: str) -> dict[
 
 
 def _owners(file: Configuration) -> list[str]:
-    """The tools that a file has a table for."""
+    """Return the tools that a file has a table for."""
     plugins = [spec.name for spec in PLUGINS if spec.kind in ("Transform", "Validator")]
     known = {*plugins, *(spec.name for spec in store_plugins())}
     named = [key for key, value in file.values.items() if isinstance(value, dict)]
@@ -137,13 +137,13 @@ def _owners(file: Configuration) -> list[str]:
 
 
 def _shared(file: Configuration) -> dict[str, Any]:
-    """The values above the tables, by the option's name."""
+    """Return the values for all tools, by the option's name."""
     owners = _owners(file)
     return _checked(file, {key: value for key, value in file.values.items() if key not in owners}, SHARED, "")
 
 
 def _own(file: Configuration, table: Sequence[Option], owner: str) -> dict[str, Any]:
-    """The values of a tool's table, by the option's name."""
+    """Return the values of a tool's table, by the option's name."""
     return _checked(file, file.values.get(owner, {}), table, owner) if owner in _owners(file) else {}
 
 

@@ -1,4 +1,4 @@
-"""Runs the ``datum`` command so that whatever goes wrong is answered with one sentence, not a traceback."""
+"""Runs the ``datum`` command, and answers whatever goes wrong with one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 def run(main: Callable[[Sequence[str] | None], int], args: Sequence[str] | None) -> int:
-    """Run Datumaro's own ``main``; it logs most errors before it raises them, and those are not told twice.
+    """Run Datumaro's own ``main``; errors that it logs before it raises them are not told twice.
 
     Parameters
     ----------

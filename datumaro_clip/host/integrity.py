@@ -56,7 +56,7 @@ class ClipIntegrityValidator(Validator):
         }
 
     def generate_reports(self, stats: dict[str, Any]) -> list[Any]:
-        """One report a fault, in Datumaro's form."""
+        """Return one report for each fault, in Datumaro's form."""
         return [
             IntegrityFaultError(item, subset, kind, message, Severity[SEVERITIES[kind]])
             for kind, item, subset, message in stats["faults"]
@@ -75,7 +75,7 @@ class IntegrityFaultError(DatasetItemValidationError):
         return self.message
 
     def to_dict(self) -> dict[str, Any]:
-        """As a validation report holds it."""
+        """Return the fault as a validation report holds it."""
         return {
             "anomaly_type": self.kind,
             "description": self.message,

@@ -47,7 +47,7 @@ class ClipNormalize(DeclaredTransform):
 
     @classmethod
     def options(cls) -> Sequence[Option]:
-        """The rules."""
+        """Return the rules."""
         return OPTIONS
 
     @cached_property
@@ -61,7 +61,7 @@ class ClipNormalize(DeclaredTransform):
         return Renaming(self._extractor.categories(), {name: case(name) for name in names if case(name) != name})
 
     def categories(self) -> Any:
-        """The dataset's categories, with labels of the wanted case."""
+        """Return the dataset's categories, with labels of the wanted case."""
         if self.values.dry_run or self.values.labels == "keep":
             return self._extractor.categories()
         return self._renaming.categories()

@@ -1,4 +1,4 @@
-"""``-f FORMAT`` for Datumaro's commands that write in the source's format, which may be one that is only read."""
+"""Adds ``-f FORMAT`` to Datumaro's commands that write in the format of the source, which may be only readable."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-#: Formats of Datumaro's that hold pictures with all or much of what may be said of them.
+#: Formats of Datumaro's that hold pictures with all or most kinds of annotations.
 _GENERAL = ("datumaro", "coco", "voc", "yolo", "image_dir")
 
 
 def add_format(build_parser: Callable[..., Any]) -> Callable[..., Any]:
-    """A command's ``build_parser``, with the option."""
+    """Return a command's ``build_parser`` with the option added."""
 
     def build(*args: Any, **kwargs: Any) -> Any:
         parser = build_parser(*args, **kwargs)
@@ -23,9 +23,9 @@ def add_format(build_parser: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def choose_format(module: Any, command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """A command of a module of Datumaro's that writes in the format that was asked for.
+    """Return a command of a module of Datumaro's that writes in the format that is asked for.
 
-    What cannot be written is refused before any work.
+    A format that cannot be written is refused before any work.
     """
     opened = module.parse_dataset_pathspec
 
@@ -46,7 +46,7 @@ def choose_format(module: Any, command: Callable[[argparse.Namespace], int]) -> 
 
 
 def _set_format(dataset: Any, args: argparse.Namespace) -> None:
-    """Let ``dataset.save`` write the wanted format; ``CliException`` if nothing writes it, or not there."""
+    """Let ``dataset.save`` write the wanted format; raise ``CliException`` if nothing writes it, or not there."""
     from datumaro.cli.util.errors import CliException
 
     exporters, source = dataset.env.exporters, Path(dataset.data_path)

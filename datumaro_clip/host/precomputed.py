@@ -1,4 +1,4 @@
-"""Vectors computed elsewhere, matched to items by key."""
+"""Attaches vectors that were computed elsewhere to items, by key."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +26,7 @@ from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
 
 log = logging.getLogger(__name__)
 
-#: What names an item: its id or path, and its subset, where that is told.
+#: The name of an item: its id or path, and its subset, if that is given.
 Name = tuple[str, "str | None"]
 _OTHER_FILES = {
     b"PK": "it is an archive of arrays (.npz)",
@@ -81,10 +80,10 @@ class PrecomputedVectors:
         return len(self._numbers)
 
     def get(self, item: DatasetItem) -> Embedding | None:
-        """The vector of an item: by id and subset, by id, by its file's path or name, in this order.
+        """Return the vector of an item: by id and subset, by id, by its file's path or name, in this order.
 
-        Of keys that fit none so, a number may lack its zeros, and a path be another machine's: it is taken from the
-        directory on that all such paths have in common.
+        Of keys that fit no item so, a number may lack its leading zeros, and a path may be another machine's: it is
+        taken from the directory on that all such paths have in common.
 
         Raises
         ------
@@ -93,14 +92,11 @@ class PrecomputedVectors:
         """
         number = self._number(item)
         if number is not None and number not in self._rows:
-            raise InvalidVectorError(
-                f"item '{item.id}' (subset '{item.subset}'): row {number} of {self._vectors} has no direction "
-                "(NaN, infinite or all zero)"
-            )
+            raise self._without_direction(item, number)
         return None if number is None else self._rows[number]
 
     def _number(self, item: DatasetItem) -> int | None:
-        """Which row is the item's."""
+        """Return which row is the item's."""
         names = list(_names(item))
         name = next((name for name in names if name in self._numbers), None)
         if name is None:
@@ -113,43 +109,39 @@ class PrecomputedVectors:
             raise InvalidVectorError(f"the key '{name[0]}' fits {owner} and {key}; add a column 'subset' to the keys")
         return self._numbers[name]
 
+    def _without_direction(self, item: DatasetItem, number: int) -> InvalidVectorError:
+        return InvalidVectorError(
+            f"item '{item.id}' (subset '{item.subset}'): row {number} of {self._vectors} has no direction "
+            "(NaN, infinite or all zero)"
+        )
+
     def attached(self, items: Iterable[DatasetItem], on_error: str = "keep") -> Iterator[ItemEmbedding]:
-        """Each item with its vector, in place of one that it carries; the log tells at the end what fits nothing.
+        """Give each item its vector instead of one that it carries; at the end, log the keys that fit no item.
 
         ``on_error`` says what becomes of an item whose vector has no direction: ``keep``, ``skip`` or ``fail``.
         """
         without = failed = 0
         for item in items:
             number = self._number(item)
-            if number is not None and number not in self._rows:
-                try:
-                    self.get(item)
-                except InvalidVectorError as exc:
-                    if on_error == "fail":
-                        raise
-                    failed += 1
-                    log.log(level_of_failure(failed), "Not embedded: %s", exc)
-                if on_error == "keep":
-                    yield ItemEmbedding(item, None)
-                continue
-            without += number is None
-            yield ItemEmbedding(item, None if number is None else self._rows[number])
-        self._tell_unfit()
+            embedding = None if number is None else self._rows.get(number)
+            if number is None:
+                without += 1
+            elif embedding is None:
+                problem = self._without_direction(item, number)
+                if on_error == "fail":
+                    raise problem
+                failed += 1
+                log.log(level_of_failure(failed), "Not embedded: %s", problem)
+                if on_error == "skip":
+                    continue
+            yield ItemEmbedding(item, embedding)
+        if unfit := [name for name in self._numbers if name not in self._owners]:
+            some = ", ".join(f"'{text}'" if subset is None else f"'{text}'@{subset}" for text, subset in unfit[:3])
+            told = "%d of %d keys fit no item, as %s; a key is an item's id, or its picture's path or the end of it"
+            notice(log, told, len(unfit), len(self), some)
         more = f"; {failed} vectors without a direction" if failed else ""
         count = len(self._owners) - failed
         log.info("attached %d of %d vectors; %d items without one%s", count, len(self), without, more)
-
-    def _tell_unfit(self) -> None:
-        unfit = [name for name in self._numbers if name not in self._owners]
-        if unfit:
-            some = ", ".join(f"'{text}'" if subset is None else f"'{text}'@{subset}" for text, subset in unfit[:3])
-            notice(
-                log,
-                "%d of %d keys fit no item, as %s; a key is an item's id, or its picture's path or the end of it",
-                len(unfit),
-                len(self),
-                some,
-            )
 
 
 def _names(item: DatasetItem) -> Iterator[Name]:
@@ -161,7 +153,7 @@ def _names(item: DatasetItem) -> Iterator[Name]:
 
 
 def _plain(text: object) -> str:
-    """A name as it is compared: text, composed as NFC has it, with slashes."""
+    """Return a name as names are compared: as text, in Unicode's form NFC, with forward slashes."""
     told = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     return unicodedata.normalize("NFC", told.replace("\\", "/"))
 
@@ -171,7 +163,7 @@ def _without_zeros(text: str) -> str:
 
 
 def _otherwise(names: Sequence[Name]) -> dict[Name, Name]:
-    """Names by what else they may stand for, where that is one of them only."""
+    """Return names by what else they may stand for; what several of them may stand for is left out."""
     folders = [PurePosixPath(text).parent.parts for text, _ in names if _ABSOLUTE.match(text)]
     # The shared beginning of all is that of the first and the last in order.
     low, high = min(folders, default=()), max(folders, default=())
@@ -187,7 +179,7 @@ def _otherwise(names: Sequence[Name]) -> dict[Name, Name]:
 
 
 def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
-    """A matrix of shape (N, D), float32; a header that promises more than the file holds is refused."""
+    """Read a matrix of shape (N, D) as float32; a header that promises more than the file holds is refused."""
     refusal = f"{path} cannot be read as a NumPy matrix (.npy)"
     try:
         with path.open("rb") as file:
@@ -213,22 +205,18 @@ def _read_matrix(path: Path) -> npt.NDArray[np.float32]:
 
 
 def _read_keys(path: Path) -> Iterator[Name]:
-    for number, row in enumerate(_read_table(path)):
-        column = next((name for name in ID_COLUMNS if name in row), None)
-        if column is None:
-            raise OptionError(f"{path} has no column that names items; wanted one of {', '.join(ID_COLUMNS)}")
-        subset = row.get("subset")
-        # Parquet's columns of bytes are taken for pictures, and not read with the others.
-        told = read_blob(str(path), column, number) if isinstance(row[column], dict) else row[column]
-        yield _plain(told).removeprefix("./"), None if subset in (None, "") else _plain(subset)
-
-
-def _read_table(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a table of keys, every one of which must be sound: a vector each belongs to them in order."""
+    """Read the name of each vector's item; every row must be sound, since the vectors are in the same order."""
     try:
-        for row in open_table(path, TableOptions()):
+        for number, row in enumerate(open_table(path, TableOptions())):
             if isinstance(row, Refused):
                 raise OptionError(f"{path}, line {row.line}: {row.message}")
-            yield row.values
+            column = next((name for name in ID_COLUMNS if name in row.values), None)
+            if column is None:
+                raise OptionError(f"{path} has no column that names items; wanted one of {', '.join(ID_COLUMNS)}")
+            name, subset = row.values[column], row.values.get("subset")
+            if isinstance(name, dict):
+                # Parquet's columns of bytes are taken for pictures, and not read with the others.
+                name = read_blob(str(path), column, number)
+            yield _plain(name).removeprefix("./"), None if subset in (None, "") else _plain(subset)
     except (OSError, TableError) as exc:
         raise OptionError(f"{path} cannot be read as a table of keys: {with_cure(exc)}") from exc

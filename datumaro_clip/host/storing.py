@@ -37,12 +37,9 @@ from datumaro_clip.store import (
 )
 from datumaro_clip.store.base import ADDED, from_line, to_line
 from datumaro_clip.system.notices import notice, notice_counts
-from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, ItemKey, Provenance
+from datumaro_clip.vectors import Embedding, ItemKey, Provenance
 
 log = logging.getLogger(__name__)
-
-# The store keeps the vector in a column of its own.
-_LEFT_OUT = frozenset({EMBEDDING_ATTRIBUTE})
 
 _LOSSES = {
     "missing": "%d media were to be saved, but are not there; the store keeps where they were, if in files",
@@ -90,7 +87,7 @@ class ItemStorer:
             If it cannot be kept.
         """
         key = key_of(found.item)
-        payload = self._encoder.encode(found.item, leave_out=_LEFT_OUT)
+        payload = self._encoder.encode(found.item)
         if provenance is not None:
             self._declare(provenance, key)
             if provenance.precision != self._writer.header.precision:
@@ -322,7 +319,7 @@ def _changed(dataset: Dataset, reader: StoreReader, encoder: ItemEncoder, done: 
         stored.pop("precision", None)
         stored.pop("object_precision", None)
         # Written and read as the store does it, since JSON knows fewer types.
-        if from_line(to_line(key, encoder.encode(item, _LEFT_OUT)))[1] == stored:
+        if from_line(to_line(key, encoder.encode(item)))[1] == stored:
             done.left += 1
         else:
             done.changed += 1

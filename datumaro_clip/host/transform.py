@@ -25,9 +25,9 @@ _log = logging.getLogger(__name__)
 
 
 class DeclaredTransform(Transform):
-    """Takes its command line, its keywords and their checks from a table of options.
+    """A transform whose command line, keywords and their checks come from a table of options.
 
-    The command line refuses at once what cannot be used. Keywords are checked on first use: Datumaro drops a transform
+    Wrong values on the command line are refused at once. Keywords are checked on first use: Datumaro drops a transform
     whose constructor fails, and would carry on without it.
     """
 
@@ -36,12 +36,12 @@ class DeclaredTransform(Transform):
 
     @classmethod
     def options(cls) -> Sequence[Option]:
-        """The table."""
+        """Return the table."""
         raise NotImplementedError
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Values:
-        """Check what was given by keyword; raise :class:`OptionError` for what cannot be used."""
+        """Check what was given by keyword; raise :class:`OptionError` for a value that cannot be used."""
         return read_options(cls.options(), given, cls.NAME, _log.warning)
 
     @classmethod
@@ -53,7 +53,7 @@ class DeclaredTransform(Transform):
 
     @classmethod
     def parse_cmdline(cls, args: Any = None) -> dict[str, Any]:
-        """Read the command line; what cannot be used is refused before anything is done."""
+        """Read the command line; values that cannot be used are refused before anything is done."""
         given: dict[str, Any] = super().parse_cmdline(args)
         cls.read(given)
         return given
@@ -66,21 +66,21 @@ class DeclaredTransform(Transform):
 
     @cached_property
     def values(self) -> Values:
-        """What the options are set to; :class:`OptionError` if one cannot be used."""
+        """The values of the options; :class:`OptionError` if one cannot be used."""
         return self.read(self._given)
 
 
 class CurationTransform(DeclaredTransform):
-    """Decides about a whole dataset on first use, keeps the decisions, and passes the items on accordingly.
+    """Lets a tool decide about a whole dataset on first use, and passes the items on as decided.
 
-    A subclass, made by :func:`transform_of`, has a tool. The source is read once.
+    Each tool has a subclass, which :func:`transform_of` makes. The source is read once.
     """
 
     TOOL: ClassVar[Tool]
 
     @classmethod
     def options(cls) -> Sequence[Option]:
-        """The tool's own, the common ones, and those of vectors."""
+        """Return the tool's own options, the common ones, and those of vectors."""
         return options_of(cls.TOOL)
 
     @classmethod
@@ -94,19 +94,19 @@ class CurationTransform(DeclaredTransform):
 
     @cached_property
     def decisions(self) -> DecisionLog:
-        """What was decided; deciding, and writing the report, takes place on first use."""
+        """The decisions; they are made, and the report is written, on first use."""
         values, classes = self.values, label_names(self._extractor.categories())
         items = [neutral(item, classes) for item in self._items]
         return decide_and_report(self.TOOL, values, items, classes)
 
     @cached_property
     def _items(self) -> list[DatasetItem]:
-        """The source's items, read once: one that is computed anew at each pass may differ, and costs as much again."""
-        # Of the source itself, list() would ask for the length first, which may take a pass of its own.
+        """The source's items, read once: in a second pass they could differ, and cost as much again."""
+        # list() of the source itself would ask for the length first, which may take a pass of its own.
         return list(iter(self._extractor))
 
     def categories(self) -> Any:
-        """The dataset's categories, with the classes that the tool adds."""
+        """Return the dataset's categories, with the classes that the tool adds."""
         return with_labels(self._extractor.categories(), self.TOOL.new_classes(self.values))
 
     def __iter__(self) -> Iterator[DatasetItem]:
@@ -122,14 +122,14 @@ class CurationTransform(DeclaredTransform):
         return self._kept
 
     def subsets(self) -> Any:
-        """Subsets by name, those that items move to included."""
+        """Return subsets by name, including those that items move to."""
         moved = {decision.subset for decision in self.decisions.decisions if decision.subset}
         self._subsets = sorted({*(str(item.subset) for item in self._items), *moved})
         return super().subsets()
 
 
 def transform_of(name: str) -> type[CurationTransform]:
-    """The transform of a tool, as ``ClipAlign`` of ``clip_align``."""
+    """Make the transform of a tool, as ``ClipAlign`` of ``clip_align``."""
     tool = tool_named(name)
     examples = "|n\n".join(
         f"|s|sdatum transform -t {name} -o OUT path/to/coco:coco -- {each}" for each in tool.examples
@@ -139,7 +139,7 @@ def transform_of(name: str) -> type[CurationTransform]:
 
 
 def __getattr__(name: str) -> type[CurationTransform]:
-    """``ClipAlign`` and the like, made when asked for."""
+    """Make ``ClipAlign`` and the like when they are asked for."""
     found = next((tool for tool in MODULES if class_name(tool) == name), None)
     if found is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Directories that a killed command left half written: the same command takes them up, no other does."""
+"""Lets a command replace the directory that it left half written when it was killed; no other command does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
-# Programs whose process is one command.
+# Programs of which a process runs one command.
 _PROGRAMS = ("datum", "datum-clip")
 _MODULES = ("datumaro.", "datumaro_clip.cli.")
 
 
 def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
-    """Run a command of Datumaro's; with ``--overwrite`` where an earlier run of the very same was killed.
+    """Run a command of Datumaro's, with ``--overwrite`` if an earlier run of the very same command was killed.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
 
 @contextmanager
 def filling(output: Path, arguments: Mapping[str, object]) -> Iterator[None]:
-    """Around a command that fills a directory of its own: what the very same left there when it was killed goes first.
+    """While a command fills a directory, mark it as unfinished; first remove what the very same command left there.
 
-    A directory that holds anything else stays as it is; to refuse it is the command's part.
+    A directory that holds anything else stays as it is; the command itself refuses it.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ def filling(output: Path, arguments: Mapping[str, object]) -> Iterator[None]:
 class _Marker:
     """A file beside a directory, ``.NAME.unfinished``, that says which command is filling it.
 
-    It is there from before the directory is until the command has ended well. Where it cannot be written, a killed
-    command has to be told to overwrite.
+    It is written before the directory, and removed when the command has ended well. If it cannot be written, the user
+    has to tell a killed command to overwrite.
     """
 
     def __init__(self, output: Path, command: Sequence[str]) -> None:
@@ -91,7 +91,10 @@ class _Marker:
 
     @contextmanager
     def around(self) -> Iterator[Callable[[int], None]]:
-        """While a command runs, which tells its exit status; the file stays if it fails and has written something."""
+        """While a command runs, keep the file; the command gives its exit status to the function that this yields.
+
+        The file stays if the command fails and has written something.
+        """
         statuses: list[int] = []
         with suppress(OSError):
             self._output.parent.mkdir(parents=True, exist_ok=True)
@@ -102,17 +105,17 @@ class _Marker:
             if 0 in statuses and _process_is_one_command():
                 atexit.register(self._end)
             elif 0 in statuses or not _is_filled(self._output):
-                self._clear()
+                self._remove()
 
-    def _clear(self) -> None:
+    def _remove(self) -> None:
         with suppress(OSError):
             self._path.unlink(missing_ok=True)
 
     def _end(self) -> None:
-        """Do what Python does at its end, and only then let the command have ended.
+        """Do what Python does at its end, remove the file, and leave the process at once.
 
-        To free libraries and memory takes Python a second more, in which a kill would be one of a command that has
-        ended: the system does that at once.
+        Python takes a second more to free libraries and memory. A kill in that second would hit a command that has
+        ended; the system frees them at once.
         """
         atexit.unregister(self._end)
         atexit._run_exitfuncs()
@@ -123,7 +126,7 @@ class _Marker:
                 stream.flush()
             except (OSError, ValueError):
                 status = 120  # As Python's own.
-        self._clear()
+        self._remove()
         os._exit(status)
 
 
@@ -134,7 +137,7 @@ def _process_is_one_command() -> bool:
 
 
 def _output_of(arguments: Sequence[str]) -> Path | None:
-    """The directory that a command of Datumaro's writes to, by its options before ``--``."""
+    """Return the directory that a command of Datumaro's writes to, from its options before ``--``."""
     own = [*arguments[: arguments.index("--")]] if "--" in arguments else [*arguments]
     for option, value in pairwise([*own, ""]):
         if option in ("-o", "--output-dir"):

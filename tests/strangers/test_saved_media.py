@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 
 import datumaro_clip
 from datumaro_clip.errors import StoreWriteError
-from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.media import MediaWriter
 from datumaro_clip.store import MediaFolder, open_store
 from datumaro_clip.store import media as media_module
 

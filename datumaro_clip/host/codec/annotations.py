@@ -1,6 +1,6 @@
-"""Datumaro's annotations, every kind of them, as JSON and back.
+"""Datumaro's annotations of every kind as JSON and back.
 
-An annotation is its class's name and its class's fields. It is put together again field by field, past the
+An annotation is written as the name of its class and the fields of its class. It is read field by field without the
 constructors: those round, convert and recompute, and what comes back must be what was stored.
 """
 
@@ -11,55 +11,22 @@ from typing import Any
 
 import attr
 import numpy as np
-from datumaro.components.annotation import (
-    Annotation,
-    Bbox,
-    Caption,
-    Cuboid2D,
-    Cuboid3d,
-    DepthAnnotation,
-    Ellipse,
-    ExtractedMask,
-    Label,
-    Mask,
-    Points,
-    Polygon,
-    PolyLine,
-    RleMask,
-    RotatedBbox,
-    SuperResolutionAnnotation,
-    Tabular,
-)
+from datumaro.components import annotation as datumaro_annotations
+from datumaro.components.annotation import Annotation, ExtractedMask, Points, RleMask
 from datumaro.components.media import Image
 
 from datumaro_clip.host.codec.masks import decode_mask, decode_rle, encode_mask
-from datumaro_clip.host.codec.media_reader import MediaReader
-from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.media import MediaReader, MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
 
-ANNOTATIONS: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        Bbox,
-        Caption,
-        Cuboid2D,
-        Cuboid3d,
-        DepthAnnotation,
-        Ellipse,
-        Label,
-        Mask,
-        Points,
-        Polygon,
-        PolyLine,
-        RleMask,
-        RotatedBbox,
-        SuperResolutionAnnotation,
-        Tabular,
-    )
-}
+_KINDS = (
+    "Bbox Caption Cuboid2D Cuboid3d DepthAnnotation Ellipse Label Mask Points Polygon PolyLine RleMask RotatedBbox "
+    "SuperResolutionAnnotation Tabular"
+)
+ANNOTATIONS: dict[str, Any] = {name: getattr(datumaro_annotations, name) for name in _KINDS.split()}
 
-# The fields of each class; a mask of run lengths has no other pixels.
+# The fields of each class; an RleMask has no pixels beside its run lengths.
 _FIELDS: dict[str, tuple[str, ...]] = {
     name: tuple(field.name for field in attr.fields(kind) if (name, field.name) != ("RleMask", "_image"))
     for name, kind in ANNOTATIONS.items()
@@ -69,7 +36,7 @@ _DEFAULTS: dict[str, Any] = {"id": 0, "attributes": {}, "group": 0, "object_id":
 
 
 def encode_annotation(annotation: Annotation, media: MediaWriter, name: str) -> dict[str, Any]:
-    """An annotation as JSON.
+    """Return an annotation as JSON.
 
     Parameters
     ----------
@@ -85,20 +52,31 @@ def encode_annotation(annotation: Annotation, media: MediaWriter, name: str) -> 
         If it is of a class, or holds a value, that is not Datumaro's.
     """
     kind = _kind_of(type(annotation))
-    fields: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     if kind == "Mask":
-        fields = {"_image": encode_mask(annotation.image)}
+        known = {"_image": encode_mask(annotation.image)}
     elif isinstance(annotation, RleMask):
-        fields = {"_rle": encode_value(annotation.rle)}
+        known = {"_rle": encode_value(annotation.rle)}
     elif isinstance(annotation, Points):
-        fields = {"visibility": [int(visible) for visible in annotation.visibility]}
+        known = {"visibility": [int(visible) for visible in annotation.visibility]}
     elif isinstance(getattr(annotation, "image", None), Image):
-        fields = {"image": media.encode_annotation_image(annotation.image, name)}
-    return {"type": kind, **_plain_fields(kind, annotation, fields)}
+        known = {"image": media.encode_annotation_image(annotation.image, name)}
+    encoded: dict[str, Any] = {"type": kind}
+    for field in _FIELDS[kind]:
+        public_name = field.lstrip("_")
+        if field in known:
+            encoded[public_name] = known[field]
+            continue
+        value = getattr(annotation, field)
+        if field == "attributes":  # The object's vector has columns of its own.
+            value = {key: part for key, part in value.items() if key != EMBEDDING_ATTRIBUTE}
+        if field not in _DEFAULTS or type(value) is not type(_DEFAULTS[field]) or value != _DEFAULTS[field]:
+            encoded[public_name] = encode_value(value)
+    return encoded
 
 
 def decode_annotation(value: Mapping[str, Any], media: MediaReader) -> Annotation:
-    """The annotation that was encoded.
+    """Return the annotation that was encoded.
 
     Raises
     ------
@@ -118,22 +96,6 @@ def decode_annotation(value: Mapping[str, Any], media: MediaReader) -> Annotatio
     if wanted is not None and len(annotation.points) != wanted:
         raise CodecError(f"a {kind.__name__} of {len(annotation.points)} coordinates, wanted {wanted}")
     return annotation
-
-
-def _plain_fields(kind: str, annotation: Annotation, known: dict[str, Any]) -> dict[str, Any]:
-    """Each field under its public name, without defaults and the object's vector, which has columns of its own."""
-    encoded = {}
-    for field in _FIELDS[kind]:
-        name = field.lstrip("_")
-        if field in known:
-            encoded[name] = known[field]
-            continue
-        value = getattr(annotation, field)
-        if field == "attributes":
-            value = {key: part for key, part in value.items() if key != EMBEDDING_ATTRIBUTE}
-        if field not in _DEFAULTS or type(value) is not type(_DEFAULTS[field]) or value != _DEFAULTS[field]:
-            encoded[name] = encode_value(value)
-    return encoded
 
 
 def _decode_field(field: str, value: Mapping[str, Any], media: MediaReader) -> Any:
@@ -177,7 +139,7 @@ _COORDINATES = {"Bbox": 4, "Ellipse": 4, "RotatedBbox": 5}
 
 
 def _kind_of(cls: type) -> str:
-    """The name under which a class's annotations are kept: its own, or the nearest that is Datumaro's."""
+    """Return the name under which a class's annotations are kept: its own, or that of its nearest base in Datumaro."""
     if issubclass(cls, ExtractedMask):
         return "Mask"
     name: str | None = next((base.__name__ for base in cls.__mro__ if ANNOTATIONS.get(base.__name__) is base), None)

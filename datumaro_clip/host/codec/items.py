@@ -1,4 +1,4 @@
-"""Datumaro's items as the payloads of records, and back: what a store keeps of a dataset."""
+"""Datumaro's items as the payloads of a store's records, and back; the dataset's description as a store's header."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from datumaro.components.media import MediaElement, MediaType
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
 from datumaro_clip.host.codec.annotations import decode_annotation, encode_annotation
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
-from datumaro_clip.host.codec.media_reader import MediaReader
-from datumaro_clip.host.codec.media_writer import MediaWriter
+from datumaro_clip.host.codec.media import MediaReader, MediaWriter
 from datumaro_clip.host.codec.values import CodecError, decode_value, encode_value
 from datumaro_clip.store import Header, MediaFolder, Record, StoreReader
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, ItemKey, ObjectEmbedding, VectorSpace
 
-# What a damaged or foreign payload can make the constructors of Datumaro raise.
+# Errors that Datumaro's constructors may raise for a damaged or foreign payload.
 _NONSENSE = (
     *(CodecError, AssertionError, AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError),
     ValueError,
@@ -40,8 +39,8 @@ class ItemEncoder:
     def __init__(self, folder: MediaFolder, *, save_media: bool, image_ext: str | None = None) -> None:
         self.media = MediaWriter(folder, save=save_media, image_ext=image_ext)
 
-    def encode(self, item: DatasetItem, leave_out: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """An item's payload, without the attributes named.
+    def encode(self, item: DatasetItem) -> dict[str, Any]:
+        """Return an item's payload, without the vectors that it carries, for which a store has columns.
 
         Raises
         ------
@@ -49,13 +48,14 @@ class ItemEncoder:
             If the item holds something that is not data.
         """
         name, media = f"{item.subset}/{item.id}", self.media
+        attributes = {key: value for key, value in item.attributes.items() if key != EMBEDDING_ATTRIBUTE}
         try:
             parts = {
                 "media": None if item.media is None else media.encode(item.media, name),
                 "annotations": [
                     encode_annotation(note, media, f"{name}.annotation-{i}") for i, note in enumerate(item.annotations)
                 ],
-                "attributes": encode_value({k: v for k, v in item.attributes.items() if k not in leave_out}),
+                "attributes": encode_value(attributes),
             }
         except CodecError as exc:
             raise StoreWriteError(
@@ -78,7 +78,7 @@ class ItemDecoder:
         self._media = MediaReader(root)
 
     def decode(self, key: ItemKey, payload: Mapping[str, Any]) -> DatasetItem:
-        """The item that was encoded; its pictures and masks are not decoded yet.
+        """Return the item that was encoded; its pictures and masks are not decoded yet.
 
         Raises
         ------
@@ -142,7 +142,7 @@ def describe_dataset(
     dtype: str = "float32",
     compression: str = "none",
 ) -> Header:
-    """The header of a store for a dataset; its vectors are declared when they come.
+    """Return the header of a store for a dataset; its vectors are declared when they come.
 
     Raises
     ------
@@ -162,7 +162,7 @@ def describe_dataset(
 
 
 class DatasetDescription:
-    """What a store's header says of the dataset.
+    """The dataset's categories, infos and media type, read from a store's header.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ class DatasetDescription:
     Raises
     ------
     StoreFormatError
-        If another program wrote something there that Datumaro has no word for.
+        If another program wrote something there that Datumaro does not have.
     """
 
     def __init__(self, reader: StoreReader) -> None:

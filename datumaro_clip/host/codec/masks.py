@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,46 +14,12 @@ from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.host.codec.values import TAG, CodecError, decode_value, encode_array
 from datumaro_clip.images.run_lengths import run_lengths
 
-# What pycocotools counts in 32 bits.
+# pycocotools counts pixels in 32 bits.
 _MOST_PIXELS = 2**32
 
 
-@dataclass(frozen=True)
-class RunLengths:
-    """A mask that is decoded when called: shape (H, W), bool.
-
-    Raises
-    ------
-    StoreCorruptError
-        When called, if its run lengths do not make (H, W) pixels.
-    """
-
-    size: tuple[int, int]
-    counts: str
-
-    def __call__(self) -> npt.NDArray[np.bool_]:
-        """The mask's pixels."""
-        _require_fitting(self.size, self.counts)
-        pixels = coco_mask.decode({"size": list(self.size), "counts": self.counts.encode()})
-        return np.asarray(pixels, dtype=bool)
-
-
-@dataclass(frozen=True)
-class CheckedRle:
-    """What an ``RleMask`` holds; checked when called, as :class:`RunLengths` is."""
-
-    rle: dict[str, Any]
-
-    def __call__(self) -> dict[str, Any]:
-        """The run lengths as they were given to Datumaro."""
-        counts = self.rle["counts"]
-        if isinstance(counts, str | bytes):
-            _require_fitting(self.rle["size"], counts if isinstance(counts, str) else counts.decode("latin-1"))
-        return self.rle
-
-
 def encode_mask(image: npt.NDArray[Any]) -> dict[str, Any]:
-    """A mask's pixels; run lengths where it is plainly binary, its bytes else."""
+    """Return a mask as JSON: run lengths where it is plainly binary, else its bytes."""
     image = np.asarray(image)
     is_binary = image.dtype == bool or (image.dtype.kind in "iu" and bool(np.isin(image, (0, 1)).all()))
     if image.ndim != 2 or not image.size or not is_binary:
@@ -62,23 +28,36 @@ def encode_mask(image: npt.NDArray[Any]) -> dict[str, Any]:
     return {TAG: "rle", "size": list(image.shape), "v": run_lengths["counts"].decode()}
 
 
-def decode_mask(value: Any) -> RunLengths | npt.NDArray[Any]:
-    """What a mask is made of: run lengths, decoded when first looked at, or its pixels."""
+def decode_mask(value: Any) -> Callable[[], npt.NDArray[np.bool_]] | npt.NDArray[Any]:
+    """Return what a mask is made of: its pixels, or a function that decodes its run lengths when first called."""
     if not isinstance(value, dict) or value.get(TAG) != "rle":
         array: npt.NDArray[Any] = decode_value(value)
         return array
-    size, counts = tuple(value["size"]), value["v"]
+    size, counts = value["size"], value["v"]
     if not _is_size(size) or not isinstance(counts, str):
         raise CodecError(f"a mask of size {size}")
-    return RunLengths(size, counts)
+    return partial(_pixels, size, counts)
 
 
-def decode_rle(value: Any) -> CheckedRle:
-    """What an ``RleMask`` is made of."""
+def _pixels(size: Sequence[int], counts: str) -> npt.NDArray[np.bool_]:
+    """Decode run lengths: shape (H, W), bool; :class:`StoreCorruptError` if they do not make (H, W) pixels."""
+    _require_fitting(size, counts)
+    return np.asarray(coco_mask.decode({"size": list(size), "counts": counts.encode()}), dtype=bool)
+
+
+def decode_rle(value: Any) -> Callable[[], dict[str, Any]]:
+    """Return what an ``RleMask`` is made of: a function that checks its run lengths, and returns them as they were."""
     rle = decode_value(value)
     if not isinstance(rle, dict) or not {"size", "counts"} <= rle.keys() or not _is_size(rle["size"]):
         raise CodecError("an RleMask without size and run lengths")
-    return CheckedRle(rle)
+    return partial(_checked, rle)
+
+
+def _checked(rle: dict[str, Any]) -> dict[str, Any]:
+    counts = rle["counts"]
+    if isinstance(counts, str | bytes):
+        _require_fitting(rle["size"], counts if isinstance(counts, str) else counts.decode("latin-1"))
+    return rle
 
 
 def _is_size(size: Any) -> bool:

@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# The key that marks an object as something JSON has no word for.
+# The key that marks an object as a value of a type that JSON does not have.
 TAG = "$"
 
 _LARGEST = 2**63
-# Values in values, so many deep: more than data is, and so few that Python can read them back wherever it is called.
+# How deep containers may be nested: deeper than data is, and not so deep that Python's recursion could fail on reading.
 _DEEPEST = 50
 # NumPy's kinds of plain numbers, dates, strings and bytes.
 _KINDS = "biufcmMSU"
 
 
 class CodecError(ValueError):
-    """A value that a store cannot keep, or a payload that means nothing; the item is named by the caller."""
+    """A value that a store cannot keep, or a payload that means nothing; the caller names the item."""
 
 
 def encode_value(value: Any, deepest: int = _DEEPEST) -> Any:
-    """A JSON value from which :func:`decode_value` makes an equal value of the same type.
+    """Return a JSON value from which :func:`decode_value` makes an equal value of the same type.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def encode_value(value: Any, deepest: int = _DEEPEST) -> Any:
 
 
 def decode_value(value: Any, deepest: int = _DEEPEST) -> Any:
-    """The value that was encoded.
+    """Return the value that was encoded.
 
     Raises
     ------
@@ -64,7 +64,8 @@ def decode_value(value: Any, deepest: int = _DEEPEST) -> Any:
     kind = value[TAG]
     try:
         if kind in ("tuple", "set"):
-            return _CONTAINERS[kind](inside(element) for element in value["v"])
+            elements = (inside(element) for element in value["v"])
+            return tuple(elements) if kind == "tuple" else set(elements)
         if kind == "dict":
             return {inside(key): inside(element) for key, element in value["v"]}
         return _DECODERS[kind](value)
@@ -75,7 +76,7 @@ def decode_value(value: Any, deepest: int = _DEEPEST) -> Any:
 
 
 def encode_array(array: npt.NDArray[Any], kind: str = "array") -> dict[str, Any]:
-    """A NumPy array's bytes, with what they mean."""
+    """Return a NumPy array's bytes, dtype and shape as JSON."""
     if array.dtype.kind not in _KINDS or not array.dtype.itemsize:
         raise CodecError(f"an array of dtype {array.dtype}; only plain numbers, strings and bytes can be kept")
     data = np.ascontiguousarray(array)
@@ -92,7 +93,7 @@ def _decode_array(value: Mapping[str, Any]) -> npt.NDArray[Any]:
 
 
 def plain_dtype(name: Any) -> np.dtype[Any]:
-    """The NumPy type by a name that a payload gives.
+    """Return the NumPy type of a name that a payload gives.
 
     Raises
     ------
@@ -108,14 +109,6 @@ def plain_dtype(name: Any) -> np.dtype[Any]:
     return dtype
 
 
-def _encode_float(value: float) -> Any:
-    return value if math.isfinite(value) else {TAG: "float", "v": str(value)}
-
-
-def _encode_int(value: int) -> Any:
-    return value if -_LARGEST <= value < _LARGEST else {TAG: "int", "v": str(value)}
-
-
 def _encode_container(value: Any, encode: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         if all(type(key) is str and not key.startswith(TAG) for key in value):
@@ -129,7 +122,7 @@ def _encode_container(value: Any, encode: Callable[[Any], Any]) -> Any:
 
 
 def _encoder_by_base(value: Any) -> Callable[[Any], Any]:
-    """How to encode a value of a subclass: as the builtin or NumPy type that it is."""
+    """Return the encoder of a subclass's value: that of the builtin or NumPy type that it is."""
     for base, encode in ((np.generic, _ENCODERS[np.generic]), (np.ndarray, encode_array), *_ENCODERS.items()):
         if isinstance(value, base):
             return lambda value: encode(base(value) if base in _PLAIN else value)
@@ -137,14 +130,13 @@ def _encoder_by_base(value: Any) -> Callable[[Any], Any]:
 
 
 _PLAIN = (str, int, float)
-_CONTAINERS: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "set": set}
 
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     type(None): lambda value: value,
     bool: lambda value: value,
     str: lambda value: value,
-    int: _encode_int,
-    float: _encode_float,
+    int: lambda value: value if -_LARGEST <= value < _LARGEST else {TAG: "int", "v": str(value)},
+    float: lambda value: value if math.isfinite(value) else {TAG: "float", "v": str(value)},
     bytes: lambda value: {TAG: "bytes", "v": base64.b64encode(value).decode()},
     np.ndarray: encode_array,
     np.generic: lambda value: encode_array(np.asarray(value), "scalar"),

@@ -1,4 +1,4 @@
-"""Checking that each item of a store can be read, and that what it refers to is there."""
+"""Checks that each item of a store can be read, and that its medium is there."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def verify_items(reader: StoreReader) -> Counter[str]:
     Returns
     -------
     collections.Counter
-        Items by where their medium is: ``in the store``, ``in a file``, ``in an archive``, ``missing`` (the file that
-        the store names is not there any more), ``none``.
+        Items by the place of their medium: ``in the store``, ``in a file``, ``in an archive``, ``missing`` (the file
+        that the store names is gone), ``none``.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def verify_items(reader: StoreReader) -> Counter[str]:
 
 
 def _problems(item: DatasetItem, record: Record, classes: list[str]) -> Iterator[str]:
-    """What is wrong with the masks and object vectors of an item."""
+    """Find faults in the masks and object vectors of an item."""
     for annotation in item.annotations:
         if isinstance(annotation, Mask):
             try:
@@ -57,8 +57,8 @@ def _problems(item: DatasetItem, record: Record, classes: list[str]) -> Iterator
             except (StoreCorruptError, ValueError, TypeError) as exc:
                 yield f"has a mask that cannot be decoded: {exc.args[0] if exc.args else exc!r}"
     objects = {found.annotation_index: found for found in record.objects}
-    for index, annotation, embedding, is_its_own in carried_objects(item):
-        if not is_its_own:
+    for index, annotation, embedding, is_current in carried_objects(item):
+        if not is_current:
             yield f"has a vector of the box {embedding.bbox}, but annotation {index} has {box_of(annotation)}"
         said = _facts(object_vector(index, annotation, embedding, classes))
         if (kept := _facts(objects[index])) != said:
@@ -66,13 +66,13 @@ def _problems(item: DatasetItem, record: Record, classes: list[str]) -> Iterator
 
 
 def _facts(found: ObjectVector) -> tuple[str, float | None, str]:
-    """What an annotation and its vector's columns both say, as the columns keep it."""
+    """Return the facts that a store keeps of both an annotation and its vector, as the vector's columns hold them."""
     confidence = None if found.confidence is None else float(np.float32(found.confidence))
     return found.class_name, confidence, found.detector
 
 
 def _place_of_medium(item: DatasetItem, record: Record) -> str:
-    """Where an item's medium is; :class:`StoreCorruptError` if it is not in the store or archive where it should be."""
+    """Return where a medium is; :class:`StoreCorruptError` if it is missing from the store or from its archive."""
     medium = record.payload.get("media", {})
     path = getattr(item.media, "path", None)
     if "archive" in medium:
