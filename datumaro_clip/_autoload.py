@@ -3,7 +3,7 @@
 Datumaro knows neither entry points nor a plugin path, so a ``.pth`` file imports this package at start-up, and
 :func:`install` puts a finder first on ``sys.meta_path``. The finder waits for some of Datumaro's modules and
 extends each right after it has been loaded; until then it costs a dictionary look-up per import. A Datumaro
-that has changed its shape only loses these plugins, with one warning. Standard library only.
+whose modules have changed only loses these plugins, with one warning. Standard library only.
 
 ``DATUMARO_CLIP_AUTOLOAD=0`` keeps the ``.pth`` file from doing anything. Annotations are quoted because importing
 ``__future__`` or ``typing`` is most of what this module would cost every Python process.
@@ -32,7 +32,7 @@ def install() -> None:
 
 
 class _Finder:
-    """Finds nothing itself: it has the awaited modules extended once they are loaded."""
+    """Finds the modules to extend as Python does, and has them extended once they are loaded."""
 
     def find_spec(
         self, name: str, path: "Sequence[str] | None" = None, target: "ModuleType | None" = None
@@ -49,7 +49,7 @@ class _Finder:
 
 
 class _ExtendingLoader:
-    """Loads one module as another loader does, and extends it; that loader, which others may share, stays as it is."""
+    """Loads one module by another loader, which stays as it is since others may share it, and extends the module."""
 
     def __init__(self, loader: "Any", extend: "Callable[[ModuleType], None]") -> None:
         self._loader, self._extend = loader, extend
@@ -64,7 +64,7 @@ class _ExtendingLoader:
 
 
 def _guarded(extend: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
-    """Extend a module of Datumaro's; whatever is wrong, Datumaro goes on without us."""
+    """Extend a module of Datumaro's; if that fails, Datumaro goes on without us."""
     try:
         extend(module)
     except Exception as exc:
@@ -72,7 +72,7 @@ def _guarded(extend: "Callable[[ModuleType], None]", module: "ModuleType") -> No
 
 
 def _warn(exc: Exception) -> None:
-    """Say once in a process that the plugins are not there."""
+    """Warn once in a process that the plugins are missing."""
     if _warned:
         return
     _warned.append(exc)
@@ -89,45 +89,44 @@ def _warn(exc: Exception) -> None:
 _warned: "list[Exception]" = []
 
 
-def _extend_specs(module: "Any") -> None:
-    builtin = module.get_lazy_plugins
+def _with_more(function: str, more: "Callable[[], list[Any]]") -> "Callable[[Any], None]":
+    """Let a function of Datumaro's that returns a list return ours, too."""
 
-    def get_lazy_plugins() -> "list[Any]":
-        plugins: "list[Any]" = builtin()
-        try:
-            from datumaro_clip.host.registration import lazy_plugins
+    def extend(module: "Any") -> None:
+        builtin = getattr(module, function)
 
-            plugins += lazy_plugins()
-        except Exception as exc:
-            _warn(exc)
-        return plugins
+        def extended() -> "list[Any]":
+            found: "list[Any]" = builtin()
+            try:
+                found += more()
+            except Exception as exc:
+                _warn(exc)
+            return found
 
-    module.get_lazy_plugins = get_lazy_plugins
+        setattr(module, function, extended)
+
+    return extend
+
+
+def _plugins() -> "list[Any]":
+    from datumaro_clip.host.registration import lazy_plugins
+
+    return lazy_plugins()
+
+
+def _commands() -> "list[Any]":
+    from datumaro_clip.host import export_command
+
+    return [("export", export_command, export_command.HELP)]
 
 
 def _register_late(module: "Any") -> None:
     """Join an environment whose built-in plugins were read before this package was imported."""
     if module.Environment._builtin_plugins is not None:
-        from datumaro_clip.host.registration import lazy_plugins, register
+        from datumaro_clip.host.registration import register
 
-        module.Environment._builtin_plugins += lazy_plugins()
+        module.Environment._builtin_plugins += _plugins()
         register(module.DEFAULT_ENVIRONMENT)
-
-
-def _extend_commands(module: "Any") -> None:
-    builtin = module.get_non_project_commands
-
-    def get_non_project_commands() -> "list[Any]":
-        commands: "list[Any]" = builtin()
-        try:
-            from datumaro_clip.host import export_command
-
-            commands.append(("export", export_command, export_command.HELP))
-        except Exception as exc:
-            _warn(exc)
-        return commands
-
-    module.get_non_project_commands = get_non_project_commands
 
 
 def _extend_main(module: "Any") -> None:
@@ -145,7 +144,7 @@ def _extend_main(module: "Any") -> None:
 
 
 def _extend_tasks(module: "Any") -> None:
-    """Let ``datum validate -t`` take our validators beside the tasks that it lists; it only asks for names."""
+    """Let ``datum validate -t`` take our validators beside its own tasks; it only asks for their names."""
     from enum import Enum
 
     from datumaro_clip.host.specs import PLUGINS
@@ -156,7 +155,7 @@ def _extend_tasks(module: "Any") -> None:
 
 
 def _extend_with_formats(command: str) -> "Callable[[Any], None]":
-    """Let a command that writes in the source's format take another."""
+    """Let a command that writes in the source's format take another by ``-f``."""
 
     def extend(module: "Any") -> None:
         from datumaro_clip.host.output_format import add_format, choose_format
@@ -179,15 +178,15 @@ def _widen_merged_masks(module: "Any") -> None:
 
 
 def _spare_others(module: "Any") -> None:
-    """Let a picture that is a link out of its dataset's folder be its own failure, where a command of ours reads."""
+    """Where a command of ours reads, let a picture that is a link out of the dataset's folder fail alone."""
     from datumaro_clip.host.repairs import sparing_others
 
     module.join_within_base = sparing_others(module.join_within_base)
 
 
 _EXTENSIONS: "dict[str, Callable[[Any], None]]" = {
-    "datumaro.plugins.specs": _extend_specs,
-    "datumaro.cli.commands": _extend_commands,
+    "datumaro.plugins.specs": _with_more("get_lazy_plugins", _plugins),
+    "datumaro.cli.commands": _with_more("get_non_project_commands", _commands),
     "datumaro.cli.__main__": _extend_main,
     "datumaro.cli.commands.filter": _extend_with_formats("filter_command"),
     "datumaro.cli.commands.transform": _extend_with_formats("transform_command"),
