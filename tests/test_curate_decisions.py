@@ -93,6 +93,7 @@ def test_a_foreign_or_damaged_file_is_refused_with_its_line(tmp_path: Path, cont
         ("move_to", 5),
         ("move_to", ""),
         ("score", "much"),
+        ("score", 10**400),
         ("attributes", {"a": [1]}),
         ("attributes", "text"),
         ("tag", 3),

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from datumaro_clip.curate.duplicates import Candidate, DuplicateRules, find_duplicates, keep_order, pixel_digest
+from datumaro_clip.curate import dedup
+from datumaro_clip.curate.duplicates import Candidate, find_duplicates, keep_order, pixel_digest
 from datumaro_clip.curate.near import find_near, rings
 from datumaro_clip.curate.near.photometry import WITHOUT_NOISE, fit_light
 from datumaro_clip.curate.near.pixels import match
 from datumaro_clip.curate.near.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
+from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import unit_rows
@@ -167,7 +169,7 @@ def test_an_exact_copy_of_a_near_duplicate_follows_it():
     pictures = [scene(1), ALTERED["mirrored"](scene(1)), ALTERED["mirrored"](scene(1))]
     items = [Candidate((pixel_digest(picture),), pixels=1) for picture in pictures]
     thumbnails = [square_thumbnail(picture) for picture in pictures]
-    found = find_duplicates(items, thumbnails, range(3), DuplicateRules()).duplicates
+    found = find_duplicates(items, thumbnails, range(3), read_options(dedup.OPTIONS, {}, "clip_dedup")).duplicates
     told = {item: (each.level, each.representative) for item, each in found.items()}
     assert told == {1: ("near", 0), 2: ("exact", 0)}
 

@@ -1,4 +1,4 @@
-"""What was decided about each item, and why; written to ``decisions.jsonl`` and read back."""
+"""Decisions about items, with their reasons; written to ``decisions.jsonl`` and read back."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
+
 from datumaro_clip.errors import DecisionError, with_cure
 from datumaro_clip.images import ImageLike
 from datumaro_clip.images.gallery import Tile, gallery
@@ -28,9 +30,9 @@ FORMAT = "datumaro-clip decisions"
 VERSION = 2
 _KNOWN_VERSIONS = (1, 2)  # 1 has no tags
 _WANTED = "wanted decisions.jsonl, as --report DIR writes it"
-# More than any decision has, and little enough to hold: a file of nothing but zeros is one line.
+# Longer than any decision, and short enough for memory: a file of zeros is one line.
 _LONGEST_LINE = 1 << 24
-# What a header says, and of which types that is.
+# Fields of a header, and their types.
 _HEADER: dict[str, tuple[type, ...]] = {
     "transform": (str,),
     "options": (dict,),
@@ -53,33 +55,33 @@ class Decision:
     key : ItemKey
     action : str
         ``keep``, ``drop``, ``mark`` (keep, with attributes), ``move`` (to ``subset``), ``label`` (add ``label``),
-        ``tag`` or ``untag`` (add ``tag`` to the item's attribute ``tags``, or take it away).
+        ``tag`` or ``untag`` (add ``tag`` to the item's attribute ``tags``, or remove it).
     reason : str
         Short machine-readable reason, as ``near_duplicate``; empty where there is nothing to say.
     score, threshold : float, optional
-        What was measured, and what it was compared with.
+        The measured value, and the limit that it was compared with.
     group : int, optional
         Number of the duplicate group or cluster, from 0 on.
     representative : ItemKey, optional
-        The item that stays for this one.
+        The item of its group that stays.
     annotation : int, optional
         Index into the item's annotations, where the decision is about a caption or a label.
     text : str
-        What that annotation says, as far as a person needs it to judge the decision.
+        The annotation's caption or class, for a person who judges the decision.
     subset, label : str, optional
-        Where the item moves to; which label is added or proposed.
+        The subset that the item moves to; the label that is added or proposed.
     rank : int, optional
         Place in the order of the result, from 0 on, where that order is not the dataset's.
     detail : str
         A sentence for people.
     attributes : mapping
-        Attributes that the item carries afterwards.
+        Attributes that the item gets.
     occurrence : int, optional
-        Which of several items of one id and subset it is about, from 1 on; None for the first.
+        The number of the item among those of the same id and subset, from 1 on; None for the first.
     tag : str, optional
-        Which tag is added or taken away.
+        The tag that is added or removed.
     resembles : ItemKey, optional
-        The item that it looks like and is no copy of.
+        An item that looks similar and is no copy.
     places : tuple, optional
         Where its picture differs from that item's, in both: ``(x, y, w, h)`` in pixels.
     """
@@ -108,7 +110,7 @@ class Decision:
             raise DecisionError(f"item '{self.key}': unknown action {self.action!r}, wanted {', '.join(ACTIONS)}")
 
     def tile(self, picture: Callable[[], ImageLike] | None) -> Tile:
-        """The decision as a notebook shows it."""
+        """Return the decision as a notebook shows it."""
         score = "" if self.score is None else f" {self.score:.3g}"
         return Tile(self.key.id, f"{self.action} {self.reason.replace('_', ' ')}".strip() + score, picture)
 
@@ -120,18 +122,18 @@ class Decision:
 
 
 class Measure(NamedTuple):
-    """What a tool measured of all items, or of all texts: how its scores are spread, and where it drew the line.
+    """The scores that a tool measured of all items or texts, and its threshold.
 
     Attributes
     ----------
     title : str
-        What the values are, with their unit, as the title of an axis.
+        The quantity and its unit, as the title of an axis.
     kept, others : tuple of float
-        Values of what stays or was chosen, and of what does not or was not.
+        Scores of what stays or was chosen, and of the rest.
     threshold : float or None
-        What all were compared with; None where each has a limit of its own.
+        The limit of all; None where each score has its own.
     most : float or None
-        The greatest value that there can be, as 1 of a cosine similarity; None where there is none.
+        The greatest possible value, as 1 of a cosine similarity; None where there is none.
     """
 
     title: str
@@ -156,11 +158,11 @@ class DecisionLog:
     decisions : tuple of Decision
         In the order of the dataset.
     notes : tuple of str
-        Findings that no single item carries: leaks across subsets, conflicts of labels.
+        Findings about several items: leaks across subsets, conflicts of labels.
     measures : tuple of Measure
-        What scores were measured, for a report; not written to ``decisions.jsonl``.
+        Measured scores, for a report; not written to ``decisions.jsonl``.
     pictures : mapping
-        What gives an item's picture, for a notebook; not written, either.
+        Functions that read the items' pictures, for a notebook; not written either.
     """
 
     transform: str
@@ -177,12 +179,12 @@ class DecisionLog:
         return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
 
     def _repr_html_(self) -> str:
-        """What was decided other than that an item stays, with pictures; that of a notebook."""
+        """Show all decisions but ``keep``, with pictures, in a notebook."""
         told = [one for one in self.decisions if one.action != "keep"] or list(self.decisions)
         return gallery(repr(self), (one.tile(self.pictures.get(one.key)) for one in told), len(told))
 
     def to_pandas(self) -> Any:
-        """The decisions as a ``pandas.DataFrame``, one a row, with the fields of ``decisions.jsonl`` as columns.
+        """Return the decisions as a ``pandas.DataFrame``, one a row, with the fields of ``decisions.jsonl`` as columns.
 
         Raises
         ------
@@ -192,11 +194,11 @@ class DecisionLog:
         return to_frame(map(as_record, self.decisions), ("id", "subset", "action", "reason", "score", "threshold"))
 
     def keys_with(self, action: str = "keep") -> list[ItemKey]:
-        """The items that an action is decided for, in order: those that stay, where none is named."""
+        """Return the items with an action, in order; ``keep`` where none is named."""
         return [one.key for one in self.decisions if one.action == action and one.annotation is None]
 
     def counts(self) -> Counter[str]:
-        """Decisions by action and reason, as ``drop near_duplicate``."""
+        """Count the decisions by action and reason, as ``drop near_duplicate``."""
         return Counter(f"{decision.action} {decision.reason}".strip() for decision in self.decisions)
 
 
@@ -206,13 +208,13 @@ def write_decisions(path: str | os.PathLike[str], log: DecisionLog) -> None:
 
 
 def write_lines(path: str | os.PathLike[str], log: DecisionLog, lines: Sequence[str]) -> None:
-    """Write decisions that are lines already, as :func:`as_line` makes them, below a log's header."""
+    """Write lines that :func:`as_line` made, below a log's header."""
     header = _dump(as_header(log) | {"decisions": len(lines)})
     write_text(path, "\n".join([header, *lines]) + "\n")
 
 
 def as_line(decision: Decision) -> str:
-    """A decision as a line of ``decisions.jsonl``."""
+    """Return a decision as a line of ``decisions.jsonl``."""
     return _dump(as_record(decision))
 
 
@@ -224,38 +226,50 @@ def read_decisions(path: str | os.PathLike[str]) -> DecisionLog:
     DecisionError
         If there is no such file, or it holds something else; the line is named.
     """
-    lines = _lines(path)
-    header = _parse(path, *lines[0]) if lines else {}
-    _check_header(path, header, len(lines) - 1)
-    decisions = tuple(_decode(path, number, line) for number, line in lines[1:])
+    where, lines = os.fspath(path), _lines(path)
+    header = _parse(where, *lines[0]) if lines else {}
+    if header.get("format") != FORMAT:
+        raise DecisionError(f"{where} is not a decisions file; {_WANTED}")
+    if header.get("version") not in _KNOWN_VERSIONS:
+        raise DecisionError(f"{where} has version {header.get('version')}; upgrade datumaro-clip")
+    for name, kind in _HEADER.items():
+        if not isinstance(header.get(name, kind[0]()), kind):
+            raise DecisionError(f"{where}: {name} of its header is {header[name]!r:.80}; {_WANTED}")
+    if (told := header.get("decisions")) != len(lines) - 1:
+        raise DecisionError(f"{where} holds {len(lines) - 1} of {told} decisions: it was cut off; {_WANTED}")
+    decisions = tuple(_decode(where, number, line) for number, line in lines[1:])
     notes = tuple(map(str, header.get("notes", ())))
-    return DecisionLog(
-        str(header.get("transform")), dict(header.get("options", {})), header.get("space"), decisions, notes
-    )
+    return DecisionLog(str(header.get("transform")), header.get("options", {}), header.get("space"), decisions, notes)
 
 
 def read_exceptions(path: str | os.PathLike[str]) -> frozenset[ItemKey]:
-    """The items that a person refuses to drop.
+    """Read the items that a person refuses to drop.
 
     Each line is ``id@subset``, or a JSON object with ``id`` and ``subset`` (lines copied from a decisions file).
-    Empty lines and lines that begin with ``#`` say nothing.
+    Empty lines and lines that begin with ``#`` are ignored.
     """
-    rows = _lines(path)
-    keys = (_exception(path, number, line.strip()) for number, line in rows if not line.lstrip().startswith("#"))
-    return frozenset(key for key in keys if key is not None)
+    where, found = os.fspath(path), set()
+    for number, line in _lines(path):
+        text = line.strip()
+        if text.startswith("{"):
+            record = _parse(where, number, text)
+            if "id" in record and "subset" not in record:
+                raise DecisionError(f"{where}, line {number}: an id without a subset: add it, or write id@subset")
+            # A file's header is an object without an id.
+            found |= {ItemKey(str(record["id"]), str(record["subset"]))} if "id" in record else set()
+        elif not text.startswith("#"):
+            name, _, subset = text.rpartition("@")
+            if not name:
+                raise DecisionError(f"{where}, line {number}: wanted id@subset, got {text!r}")
+            found.add(ItemKey(name, subset))
+    return frozenset(found)
 
 
 def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> list[Decision]:
-    """The decisions, with ``keep`` for every item that a person has refused to drop."""
+    """Replace decisions to drop or move items that a person refuses to lose by ``keep``."""
     return [
         Decision(
-            one.key,
-            "keep",
-            "excepted",
-            one.score,
-            one.threshold,
-            annotation=one.annotation,
-            occurrence=one.occurrence,
+            one.key, "keep", "excepted", one.score, one.threshold, annotation=one.annotation, occurrence=one.occurrence
         )
         if one.action in ("drop", "move") and one.key in refused
         else one
@@ -264,67 +278,40 @@ def except_items(decisions: Iterable[Decision], refused: frozenset[ItemKey]) -> 
 
 
 def tell_unknown_exceptions(refused: Iterable[ItemKey], known: Iterable[ItemKey]) -> None:
-    """Warn of what a person has refused to drop and what is nothing's name, by number and three names."""
+    """Warn of exceptions that name no item: their number, and three of them."""
     if unknown := sorted(set(refused) - set(known)):
         names = ", ".join(map(str, unknown[:3]))
         notice(log, "--except: %d lines name no item, as %s; a line is id@subset", len(unknown), names)
 
 
-def _exception(path: str | os.PathLike[str], number: int, line: str) -> ItemKey | None:
-    if line.startswith("{"):
-        record = _parse(path, number, line)
-        if "id" in record and "subset" not in record:
-            raise DecisionError(f"{os.fspath(path)}, line {number}: an id without a subset: add it, or write id@subset")
-        return ItemKey(str(record["id"]), str(record["subset"])) if "id" in record else None
-    name, _, subset = line.rpartition("@")
-    if not name:
-        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted id@subset, got {line!r}")
-    return ItemKey(name, subset)
-
-
 def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
-    """The lines that are not blank, with their numbers, from 1."""
-    lines: list[tuple[int, str]] = []
+    """Read the lines of a file that are not blank, with their numbers, from 1."""
+    where, lines = os.fspath(path), list[str]()
     try:
         with Path(path).open(encoding="utf-8") as file:
             while line := file.readline(_LONGEST_LINE):
                 if len(line) == _LONGEST_LINE:
-                    raise DecisionError(
-                        f"{os.fspath(path)} has a line of more than {_LONGEST_LINE:,} characters; {_WANTED}"
-                    )
-                lines.append((len(lines) + 1, line))
+                    raise DecisionError(f"{where} has a line of more than {_LONGEST_LINE:,} characters; {_WANTED}")
+                lines.append(line)
     except OSError as exc:
         raise DecisionError(with_cure(exc)) from exc
     except UnicodeDecodeError as exc:
-        raise DecisionError(f"{os.fspath(path)} is no text: {exc}; {_WANTED}") from exc
-    return [(number, line) for number, line in lines if line.strip()]
+        raise DecisionError(f"{where} is no text: {exc}; {_WANTED}") from exc
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _parse(path: str | os.PathLike[str], number: int, line: str) -> dict[str, Any]:
+def _parse(where: str, number: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (ValueError, RecursionError) as exc:
-        raise DecisionError(f"{os.fspath(path)}, line {number} is not JSON: {exc}; {_WANTED}") from exc
+        raise DecisionError(f"{where}, line {number} is not JSON: {exc}; {_WANTED}") from exc
     if not isinstance(record, dict):
-        raise DecisionError(f"{os.fspath(path)}, line {number}: wanted a JSON object; {_WANTED}")
+        raise DecisionError(f"{where}, line {number}: wanted a JSON object; {_WANTED}")
     return record
 
 
-def _check_header(path: str | os.PathLike[str], header: Mapping[str, Any], found: int) -> None:
-    if header.get("format") != FORMAT:
-        raise DecisionError(f"{os.fspath(path)} is not a decisions file; {_WANTED}")
-    if header.get("version") not in _KNOWN_VERSIONS:
-        raise DecisionError(f"{os.fspath(path)} has version {header.get('version')}; upgrade datumaro-clip")
-    for name, kind in _HEADER.items():
-        if not isinstance(header.get(name, kind[0]()), kind):
-            raise DecisionError(f"{os.fspath(path)}: {name} of its header is {header[name]!r:.80}; {_WANTED}")
-    if header.get("decisions") != found:
-        told = header.get("decisions")
-        raise DecisionError(f"{os.fspath(path)} holds {found} of {told} decisions: it was cut off; {_WANTED}")
-
-
 def as_header(log: DecisionLog) -> dict[str, Any]:
-    """What the first line of ``decisions.jsonl`` says of a log: JSON values."""
+    """Return the first line of a log's ``decisions.jsonl`` as JSON values."""
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -337,27 +324,29 @@ def as_header(log: DecisionLog) -> dict[str, Any]:
 
 
 def as_record(decision: Decision) -> dict[str, Any]:
-    """A decision as ``decisions.jsonl`` has it: JSON values, without what is not said."""
+    """Return a decision as JSON values, as ``decisions.jsonl`` has it: without empty fields."""
     record: dict[str, Any] = {"id": decision.key.id, "subset": decision.key.subset}
     for each in fields(decision)[1:]:
         value = getattr(decision, each.name)
         if value is None or value in ("", {}):
             continue
-        record["move_to" if each.name == "subset" else each.name] = _plain(value)
+        record["move_to" if each.name == "subset" else each.name] = plain(value)
     return record
 
 
-def _plain(value: Any) -> Any:
-    """Six digits say all that a float32 score holds, and read the same on every machine."""
+def plain(value: Any) -> Any:
+    """Convert a value to JSON's types; floats to six digits, which say all that a float32 score holds."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, ItemKey):
-        return {"id": value.id, "subset": value.subset}
+        return value._asdict()
     if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
+        return {name: plain(inner) for name, inner in value.items()}
+    return round(value, 6) if isinstance(value, float) else value
 
 
-def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
-    record = _parse(path, number, line)
+def _decode(where: str, number: int, line: str) -> Decision:
+    record = _parse(where, number, line)
     try:
         key = ItemKey(str(record.pop("id")), str(record.pop("subset")))
         for name in {"representative", "resembles"} & record.keys():
@@ -368,51 +357,45 @@ def _decode(path: str | os.PathLike[str], number: int, line: str) -> Decision:
             here, there = (tuple(map(int, place)) for place in record["places"])
             record["places"] = here, there
         for name, value in record.items():
-            if name in _FIELDS and not _FIELDS[name].holds(value):
-                raise ValueError(f"{name} {_FIELDS[name].wanted}, got {value!r}")
+            wanted, holds = _FIELDS.get(name, _ANYTHING)
+            if not holds(value):
+                raise ValueError(f"{name} {wanted}, got {value!r}")
         return Decision(key, **record)
-    except (KeyError, TypeError, ValueError) as exc:
-        raise DecisionError(f"{os.fspath(path)}, line {number} is not a decision: {exc}; {_WANTED}") from exc
-
-
-class _Field(NamedTuple):
-    """What a field of a decision must be, in words and as a check."""
-
-    wanted: str
-    holds: Callable[[Any], bool]
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        raise DecisionError(f"{where}, line {number} is not a decision: {exc}; {_WANTED}") from exc
 
 
 def _is_subset(value: Any) -> bool:
-    """A subset's name is a part of paths that exporters write."""
+    """Whether a text can be a subset's name, which becomes a part of paths that exporters write."""
     return isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(isinstance(one, str | int | float) for one in value.values())
-
-
-_TEXT = _Field("must be a text", lambda value: isinstance(value, str))
-_COUNT = _Field("must be a whole number from 0 on", _is_count)
-_NUMBER = _Field("must be a finite number", _is_number)
-# Checked when a file is read: what it says is data, and becomes paths, indices and attributes.
-_FIELDS = {
+_Check: TypeAlias = tuple[str, Callable[[Any], bool]]
+_ANYTHING: _Check = ("", lambda value: True)
+_TEXT: _Check = ("must be a text", lambda value: isinstance(value, str))
+_COUNT: _Check = (
+    "must be a whole number from 0 on",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+)
+_NUMBER: _Check = (
+    "must be a finite number",
+    lambda value: isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value),
+)
+_PLAIN: _Check = (
+    "must hold texts, numbers and booleans",
+    lambda value: isinstance(value, Mapping) and all(isinstance(one, str | int | float) for one in value.values()),
+)
+# What fields of a file must be, since they become paths, indices and attributes: in words, and as a check.
+_FIELDS: dict[str, _Check] = {
     **dict.fromkeys(("action", "reason", "text", "label", "detail", "tag"), _TEXT),
     **dict.fromkeys(("group", "annotation", "rank", "occurrence"), _COUNT),
     **dict.fromkeys(("score", "threshold"), _NUMBER),
-    "subset": _Field("must be a plain name without slashes", _is_subset),
-    "attributes": _Field("must hold texts, numbers and booleans", _is_plain),
+    "subset": ("must be a plain name without slashes", _is_subset),
+    "attributes": _PLAIN,
 }
 
 
 def _dump(record: Mapping[str, Any]) -> str:
-    """A line; bytes of a name that are no UTF-8 are escaped, as JSON can and a file cannot hold them."""
+    """Return a record as a line; surrogates, which stand for bytes of a name that are no UTF-8, are escaped."""
     line = json.dumps(record, ensure_ascii=False, allow_nan=False)
     return _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", line)

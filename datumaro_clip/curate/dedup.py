@@ -1,4 +1,4 @@
-"""The tool ``clip_dedup``: what is known of each item, and what is said of those that repeat others."""
+"""The tool ``clip_dedup``: describe the items, find those that repeat others, and report them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,7 @@ import numpy as np
 
 from datumaro_clip.curate.align import combine
 from datumaro_clip.curate.columns import Columns, map_pictures
-from datumaro_clip.curate.duplicates import (
-    KEEP,
-    LEVELS,
-    REDUNDANT,
-    Candidate,
-    Duplicate,
-    DuplicateRules,
-    Findings,
-    find_duplicates,
-    pixel_digest,
-)
+from datumaro_clip.curate.duplicates import Candidate, Duplicate, Findings, find_duplicates, pixel_digest
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near import Difference, Pictures
 from datumaro_clip.curate.near.rings import Thumbnail
@@ -37,10 +27,9 @@ from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
-# Groups that are named one by one among the leaks.
+# Leaking groups that are named one by one.
 _NAMED = 50
-
-# Items of a class of which a share is told.
+# Fewest items of a class whose kept share is told.
 _FEWEST = 10
 
 _NO_GAIN = (
@@ -48,11 +37,18 @@ _NO_GAIN = (
     "datum-clip evaluate compares the two"
 )
 
+_KEEP = ("alignment", "annotations", "resolution", "order")
+
 OPTIONS = (
-    Option("levels", Several(of=Choice(names=LEVELS)), DuplicateRules.levels, "which kinds of duplicates to look for"),
-    Option("threshold", Cosine(), DuplicateRules.threshold, "compare the pixels of pairs at least this similar"),
-    Option("keep", Several(of=Choice(names=KEEP)), KEEP, "which copy stays, most important criterion first"),
-    Option("keep-ratio", Share(above=True), DuplicateRules.keep_ratio, "share that the semantic level keeps"),
+    Option(
+        "levels",
+        Several(of=Choice(names=("exact", "near", "semantic"))),
+        ("exact", "near"),
+        "which kinds of duplicates to look for",
+    ),
+    Option("threshold", Cosine(), 0.88, "compare the pixels of pairs at least this similar"),
+    Option("keep", Several(of=Choice(names=_KEEP)), _KEEP, "which copy stays, most important criterion first"),
+    Option("keep-ratio", Share(above=True), 0.95, "share that the semantic level keeps"),
     Option(
         "semantic-threshold",
         Cosine(),
@@ -60,7 +56,12 @@ OPTIONS = (
         "semantic level: drop what is this similar to what stays",
         unset="--keep-ratio decides",
     ),
-    Option("redundant", Choice(names=REDUNDANT), "pictures", "what must be alike in semantic duplicates"),
+    Option(
+        "redundant",
+        Choice(names=("pictures", "texts", "both")),
+        "pictures",
+        "what must be alike in semantic duplicates",
+    ),
     Option(
         "clusters",
         Whole(at_least=1, metavar="N"),
@@ -76,34 +77,23 @@ OPTIONS = (
 
 
 def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
-    """Describe every item, find the groups, and say who stays for whom."""
-    rules = DuplicateRules(
-        options.levels,
-        options.keep,
-        options.threshold,
-        options.keep_ratio,
-        options.semantic_threshold,
-        options.redundant,
-        options.clusters,
-        options.seed,
-        options.approximate,
-    )
+    """Describe every item, find the groups of duplicates, and drop all but one item of each."""
     with ThumbnailFile() as thumbnails:
-        candidates, shown = describe(columns, thumbnails, "near" in rules.levels)
-        found = find_duplicates(candidates, thumbnails, shown, rules, pictures_of(columns), columns.crew)
+        candidates, shown = describe(columns, thumbnails, "near" in options.levels)
+        found = find_duplicates(candidates, thumbnails, shown, options, pictures_of(columns), columns.crew)
     verdicts = _told(columns, found)
     for what, (met, total) in found.recall.items():
         share = f", {met / total:.2%}" if total else ""
         verdicts.notes.append(
             f"approximate: {met:,} of {total:,} neighbours by {what} are found{share}, by a sample of {SAMPLE:,} items"
         )
-    if "semantic" in rules.levels:
+    if "semantic" in options.levels:
         verdicts.notes += [*_beside_random(columns, found), _NO_GAIN]
     return verdicts
 
 
 def pictures_of(columns: Columns) -> Pictures:
-    """Gives the pictures of items, one at a time: a video has one reader."""
+    """Return a function that reads the picture of an item; one at a time, since a video has one reader."""
     turn = Lock()
 
     def picture(row: int) -> ImageLike:
@@ -114,9 +104,9 @@ def pictures_of(columns: Columns) -> Pictures:
 
 
 def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[list[Candidate], list[int]]:
-    """What is known of each item, and which ones have a thumbnail, which goes to the file at once.
+    """Collect what decides about duplicates of each item, and list the items that have a thumbnail.
 
-    Thumbnails are made only where ``near`` duplicates are looked for.
+    Thumbnails are made only for ``near`` duplicates, and written to the file at once.
     """
     candidates, shown = [], []
     owner = columns.rows[columns.texts.owner]
@@ -136,7 +126,7 @@ def describe(columns: Columns, thumbnails: ThumbnailFile, near: bool) -> tuple[l
 
 
 def _text_directions(columns: Columns) -> dict[int, FloatArray]:
-    """The mean direction of the texts of each item that has any."""
+    """Return the mean direction of the texts of each item that has any."""
     owner = columns.rows[columns.texts.owner]
     rows, first = np.unique(owner, return_index=True)
     if not len(rows):
@@ -147,7 +137,7 @@ def _text_directions(columns: Columns) -> dict[int, FloatArray]:
 
 @dataclass(frozen=True)
 class _Picture:
-    """What the picture of an item says, undecodable ones nothing."""
+    """The digests, the size and the thumbnail of an item's picture; empty where it cannot be decoded."""
 
     digests: tuple[bytes, ...] = ()
     pixels: int = 0
@@ -201,8 +191,11 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
     for name in ("score", "threshold", "resembles", "places"):
         verdicts.set(heads, **{name: None})
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
-    alike = [each.difference for each in duplicates.values() if each.difference is not None]
-    _measure(verdicts, alike, [difference for *_, difference in found.look_alikes])
+    copied = [each.difference for each in duplicates.values() if each.difference is not None]
+    if judged := [*copied, *(each.difference for each in found.look_alikes)]:
+        title = "largest difference, as a share of what a copy may have"
+        stays = np.arange(len(judged)) >= len(copied)
+        verdicts.measured(title, [each.levels / each.allowed for each in judged], stays, 1.0)
     verdicts.notes += leaks([[columns.items[row] for row in each] for each in copies])
     ordered = sorted(zip(heads, quarrels, strict=True))
     verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
@@ -210,9 +203,9 @@ def _told(columns: Columns, found: Findings) -> Verdicts:
 
 
 def _beside_random(columns: Columns, found: Findings) -> list[str]:
-    """What the semantic level's choice is worth beside a random one of the same size: what goes is better stood for.
+    """Compare the semantic level's choice with a random one of the same size.
 
-    And which class pays for it: at random, each keeps about the same share.
+    The first note compares how similar dropped items are to kept ones; the second names the class that loses most.
     """
     if found.control is None:
         return []
@@ -233,14 +226,6 @@ def _beside_random(columns: Columns, found: Findings) -> list[str]:
     return [told, f"{by_class}, the fewest of all classes; at random, each would keep about {kept:.0%}"]
 
 
-def _measure(verdicts: Verdicts, copies: Sequence[Difference], look_alikes: Sequence[Difference]) -> None:
-    """How much remains between copies, and between look-alikes, as multiples of what a copy may differ by."""
-    if judged := [*copies, *look_alikes]:
-        title = "largest difference, as a share of what a copy may have"
-        stays = np.arange(len(judged)) >= len(copies)
-        verdicts.measured(title, [each.levels / each.allowed for each in judged], stays, 1.0)
-
-
 def _sentence(each: Duplicate) -> str:
     if each.match is None:
         semantic = f"stands for it, by a cosine similarity of {each.score:.3f}"
@@ -258,14 +243,14 @@ def _refusal(difference: Difference, other: ItemKey) -> str:
 
 
 def leaks(groups: Sequence[Sequence[Item]]) -> list[str]:
-    """One note a group that lies in more than one subset, up to fifty, after one with their number."""
+    """Return notes on the groups that lie in more than one subset: their number, then the first fifty of them."""
     across = [group for group in groups if len({item.key.subset for item in group}) > 1]
     notes = [f"leak: {', '.join(str(item.key) for item in group)}" for group in across[:_NAMED]]
     return [f"{len(across)} duplicate groups lie across subsets", *notes] if across else []
 
 
 def conflicts(group: Sequence[Item]) -> str:
-    """A sentence on how the members of a group are labelled differently; empty where they agree.
+    """Return a sentence on how the labels of a group's members differ; empty where they agree.
 
     Members without any label, or any box, say nothing. Of boxes the numbers of each label count; their places move
     with the picture's edges.
@@ -288,7 +273,7 @@ def _boxes(item: Item) -> Iterator[str]:
 
 
 def _wanted(values: Values) -> str:
-    """Vectors where a level uses them, captions where they decide who stays."""
+    """Return the vectors that the levels use; captions where they decide which item stays."""
     if values.no_vectors or not {"near", "semantic"} & set(values.levels):
         return "none"
     return "captions" if "alignment" in values.keep or values.redundant != "pictures" else "pictures"

@@ -1,44 +1,41 @@
-"""Exact, near and semantic duplicates of one collection, one representative each."""
+"""Exact, near and semantic duplicates of a collection; each group keeps one representative."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from datumaro_clip.curate.groups import IntArray, equal_groups
+from datumaro_clip.curate.groups import equal_groups
 from datumaro_clip.curate.near import Difference, Pictures, Thumbnails, find_near
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.near.threads import Crew, workers
+from datumaro_clip.curate.options import Values
 from datumaro_clip.curate.semantic import Control, choose_semantic, control
 from datumaro_clip.vectors import FloatArray
-
-LEVELS = ("exact", "near", "semantic")
-REDUNDANT = ("pictures", "texts", "both")
-KEEP = ("alignment", "annotations", "resolution", "order")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is known of an item before duplicates are looked for.
+    """What decides about duplicates of an item.
 
     Attributes
     ----------
     digests : tuple of bytes
-        Of its file and of its pixels; items that share one are exact duplicates. Empty where there is no picture.
+        Of its file and of its pixels; items that share one are exact duplicates. Empty without a picture.
     pixels : int
         Width times height.
     annotations : int
         How many it has.
     alignment : float, optional
-        Best similarity of picture and caption.
+        Highest cosine similarity of the picture with a caption.
     protected : bool
-        Whether it must stay.
+        Whether it must not be dropped.
     vector : numpy.ndarray, optional
         Of its picture, shape (D,), float32 unit length.
     text : numpy.ndarray, optional
@@ -55,44 +52,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class DuplicateRules:
-    """Which levels to look for, and how.
-
-    Attributes
-    ----------
-    levels : collection of str
-        Of ``LEVELS``.
-    keep : sequence of str
-        Of ``KEEP``, what decides first named first; the order of the items decides last.
-    threshold : float
-        Cosine similarity from which vectors propose a near pair.
-    keep_ratio : float
-        Share of what is left after exact and near duplicates that the semantic level keeps.
-    semantic_threshold : float, optional
-        Cosine similarity at which the semantic level lets go instead.
-    redundant : str
-        Of ``REDUNDANT``: in what two items must be similar for the semantic level.
-    clusters : int, optional
-        Of the semantic level.
-    seed : int
-    approximate : bool
-        Whether to look for near pairs only inside the two nearest clusters of each item.
-    """
-
-    levels: Collection[str] = ("exact", "near")
-    keep: Sequence[str] = KEEP
-    threshold: float = 0.88
-    keep_ratio: float = 0.95
-    semantic_threshold: float | None = None
-    redundant: str = "pictures"
-    clusters: int | None = None
-    seed: int = 0
-    approximate: bool = False
-
-
-@dataclass(frozen=True)
 class Duplicate:
-    """Why an item goes, and for which one.
+    """Why an item is dropped, and which item represents it.
 
     Attributes
     ----------
@@ -107,9 +68,9 @@ class Duplicate:
         What the score was compared with: the difference that a copy may have at that place; None for semantic
         duplicates, which a ratio decides.
     match : PixelMatch, optional
-        What comparing the thumbnail with the representative's showed, for near duplicates.
+        The match of its thumbnail with the representative's, for near duplicates.
     difference : Difference, optional
-        What comparing the pictures themselves showed, the item's first.
+        The difference of the pictures at full resolution, the item's first.
     """
 
     representative: int
@@ -121,14 +82,14 @@ class Duplicate:
 
 
 class LookAlike(NamedTuple):
-    """Two items whose thumbnails are copies of one picture, and whose pictures are not.
+    """Two items whose thumbnails match as copies do, and whose pictures differ.
 
     Attributes
     ----------
     item, other : int
-        The other comes first in the order of what to keep.
+        ``other`` comes first in the order of what to keep.
     difference : Difference
-        The place in the item's picture first.
+        ``item``'s place first.
     """
 
     item: int
@@ -137,18 +98,18 @@ class LookAlike(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What was found among the items.
+    """The duplicates among the items.
 
     Attributes
     ----------
     duplicates : dict
         From item to its duplicate; a representative is never a key.
     look_alikes : list of LookAlike
-        Of items that both stay; of each the one that it resembles most.
+        Pairs of items that both stay; of each item only the most similar one.
     recall : dict
-        Of ``near.NearGroups``.
+        As of ``near.NearGroups``.
     control : Control, optional
-        What the semantic level's choice is worth beside a random one, where something goes.
+        How the semantic level's choice compares with a random one; None where it drops nothing.
     """
 
     duplicates: dict[int, Duplicate]
@@ -158,7 +119,7 @@ class Findings(NamedTuple):
 
 
 def pixel_digest(picture: Image.Image) -> bytes:
-    """A digest of a decoded picture: its width, its height and its RGB pixels.
+    """Return a digest of a decoded picture: of its width, its height and its RGB pixels.
 
     Returns
     -------
@@ -175,11 +136,11 @@ def find_duplicates(
     candidates: Sequence[Candidate],
     thumbnails: Thumbnails,
     shown: Sequence[int],
-    rules: DuplicateRules,
+    rules: Values,
     pictures: Pictures | None = None,
     crew: Crew = workers,
 ) -> Findings:
-    """Every item that another stands for, and those that only look like it.
+    """Find the items that repeat others, and those that only look like others.
 
     Parameters
     ----------
@@ -189,32 +150,41 @@ def find_duplicates(
         Of those items that have a picture.
     shown : sequence of int
         The item that each thumbnail belongs to.
-    rules : DuplicateRules
+    rules : Values
+        Of the options of ``clip_dedup``.
     pictures : callable, optional
         Gives the picture of an item: near duplicates are then copies at full resolution.
     crew : callable
-        Who describes and compares pictures.
+        Makes the pool that describes and compares pictures.
     """
     order = keep_order(candidates, rules.keep)
     found: dict[int, Duplicate] = {}
     look_alikes: list[LookAlike] = []
     recall: dict[str, tuple[int, int]] = {}
-    if "exact" in rules.levels:
-        found = _exact(candidates, order)
-    if "near" in rules.levels:
-        near, look_alikes, recall, _ = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
-        found |= near
     beside_random = None
+    if "exact" in rules.levels:
+        heads = equal_groups(order, [item.digests for item in candidates]).tolist()
+        found = {item: Duplicate(head, "exact", 1.0, 1.0) for item, head in enumerate(heads) if item != head}
+    if "near" in rules.levels:
+        near, look_alikes, recall = _near(candidates, thumbnails, shown, order, found, rules, pictures, crew)
+        found |= near
     if "semantic" in rules.levels:
         semantic, beside_random = _semantic(candidates, order, found, rules, crew)
         found |= semantic
-    settled = _settled(found)
+
+    def last(item: int) -> int:
+        while item in found:
+            item = found[item].representative
+        return item
+
+    # An exact copy of what became a near duplicate follows it.
+    settled = {item: replace(each, representative=last(item)) for item, each in found.items()}
     standing = [each for each in look_alikes if each.item not in settled and each.other not in settled]
     return Findings(settled, standing, recall, beside_random)
 
 
 def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int]:
-    """The items, those to keep first; protected ones before all others."""
+    """Sort the items, those to keep first: protected ones, then by the criteria ``keep``, then in their order."""
 
     def rank(index: int) -> tuple[float, ...]:
         item = candidates[index]
@@ -229,31 +199,26 @@ def keep_order(candidates: Sequence[Candidate], keep: Sequence[str]) -> list[int
     return sorted(range(len(candidates)), key=rank)
 
 
-def _exact(candidates: Sequence[Candidate], order: Sequence[int]) -> dict[int, Duplicate]:
-    representatives = equal_groups(order, [item.digests for item in candidates])
-    return {n: Duplicate(int(r), "exact", 1.0, 1.0) for n, r in enumerate(representatives.tolist()) if n != r}
-
-
 def _near(
     candidates: Sequence[Candidate],
     thumbnails: Thumbnails,
     shown: Sequence[int],
     order: Sequence[int],
     gone: dict[int, Duplicate],
-    rules: DuplicateRules,
+    rules: Values,
     pictures: Pictures | None,
     crew: Crew,
-) -> Findings:
+) -> tuple[dict[int, Duplicate], list[LookAlike], dict[str, tuple[int, int]]]:
     places = [place for place, item in enumerate(shown) if item not in gone]
     items = [shown[place] for place in places]
     rank = {item: position for position, item in enumerate(order)}
     local_order = sorted(range(len(items)), key=lambda local: rank[items[local]])
-    vectors, rows = _vectors_of(candidates, items)
+    known = {row: vector for row, item in enumerate(items) if (vector := candidates[item].vector) is not None}
     groups = find_near(
         Part(thumbnails, places),
         local_order,
-        vectors,
-        rows=rows.tolist(),
+        np.stack(list(known.values())) if known else None,
+        rows=list(known),
         threshold=rules.threshold,
         pictures=None if pictures is None else lambda local: pictures(items[local]),
         crew=crew,
@@ -272,14 +237,14 @@ def _near(
         other, local = sorted(pair, key=lambda local: rank[items[local]])
         seen = groups.difference(local, other) or difference
         closest.setdefault(items[local], LookAlike(items[local], items[other], seen))
-    return Findings(found, list(closest.values()), groups.recall)
+    return found, list(closest.values()), groups.recall
 
 
 def _semantic(
     candidates: Sequence[Candidate],
     order: Sequence[int],
     gone: dict[int, Duplicate],
-    rules: DuplicateRules,
+    rules: Values,
     crew: Crew,
 ) -> tuple[dict[int, Duplicate], Control | None]:
     wanted = {"pictures": ["vector"], "texts": ["text"], "both": ["vector", "text"]}[rules.redundant]
@@ -313,26 +278,8 @@ def _semantic(
     return found, control(sides, kept, rules.seed) if found else None
 
 
-def _vectors_of(candidates: Sequence[Candidate], items: Sequence[int]) -> tuple[FloatArray | None, IntArray]:
-    """The vectors of those items that have one, and their places among the items."""
-    rows = [row for row, item in enumerate(items) if candidates[item].vector is not None]
-    vectors = [vector for row in rows if (vector := candidates[items[row]].vector) is not None]
-    return (np.stack(vectors) if vectors else None), np.array(rows, dtype=np.int64)
-
-
-def _settled(found: dict[int, Duplicate]) -> dict[int, Duplicate]:
-    """The same, with representatives that stay: an exact copy of what became a near duplicate follows it."""
-
-    def last(item: int) -> int:
-        while item in found:
-            item = found[item].representative
-        return item
-
-    return {item: replace(each, representative=last(item)) for item, each in found.items()}
-
-
 class Part:
-    """Some of the thumbnails, renumbered."""
+    """Some of the thumbnails, numbered from 0."""
 
     def __init__(self, thumbnails: Thumbnails, places: Sequence[int]) -> None:
         self._thumbnails = thumbnails

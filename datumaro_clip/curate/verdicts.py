@@ -1,22 +1,22 @@
-"""What a tool says of items and annotations, in columns."""
+"""The verdicts of a tool about items and annotations, in columns."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.decisions import Decision, Measure
+from datumaro_clip.curate.decisions import Decision, Measure, plain
 from datumaro_clip.vectors import ItemKey
 
 Rows = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | Sequence[int]
 
 
 class Verdicts:
-    """One verdict an item, ``keep`` to begin with, and more about its annotations.
+    """A verdict on each item, ``keep`` at first, and verdicts on annotations.
 
     Parameters
     ----------
@@ -26,9 +26,9 @@ class Verdicts:
     Attributes
     ----------
     notes : list of str
-        Findings that no single item carries.
+        Findings about several items.
     measures : list of Measure
-        How the scores are spread that the verdicts rest on.
+        The distributions of the scores that decided.
     """
 
     def __init__(self, keys: Sequence[ItemKey]) -> None:
@@ -39,22 +39,23 @@ class Verdicts:
         self._parts: dict[int, list[dict[str, Any]]] = {}
 
     def set(self, rows: Rows, **fields: Any) -> None:
-        """Fill in fields of :class:`~datumaro_clip.curate.decisions.Decision`.
+        """Set fields of :class:`~datumaro_clip.curate.decisions.Decision`.
 
         Parameters
         ----------
         rows : numpy.ndarray or sequence of int
             Indices of M items, or a mask (N,).
         **fields
-            One value for all, or an array or a list of M values. Another item, as a representative, is its row.
+            One value for all, or an array or a list of M values. A representative is given by its row.
         """
-        for place, row in enumerate(_indices(rows)):
+        found = np.asarray(rows)
+        for place, row in enumerate((np.flatnonzero(found) if found.dtype == np.bool_ else found).tolist()):
             for name, value in fields.items():
                 column = self._columns.setdefault(name, [None] * len(self.keys))
                 column[row] = value[place] if isinstance(value, np.ndarray | list) else value
 
     def about_annotation(self, row: int, annotation: int, **fields: Any) -> None:
-        """Add a verdict about an annotation of an item; ``action`` and the like in ``fields``."""
+        """Add a verdict on an annotation of an item, with the ``fields`` of :meth:`set`."""
         self._parts.setdefault(row, []).append({"annotation": annotation, **fields})
 
     def measured(
@@ -65,7 +66,7 @@ class Verdicts:
         threshold: float | None = None,
         most: float | None = None,
     ) -> None:
-        """Say how scores are spread; see :class:`~datumaro_clip.curate.decisions.Measure`.
+        """Add the distribution of scores; see :class:`~datumaro_clip.curate.decisions.Measure`.
 
         Parameters
         ----------
@@ -80,39 +81,16 @@ class Verdicts:
         parts = tuple(scores[mask].tolist()), tuple(scores[~mask].tolist())
         self.measures.append(Measure(title, *parts, None if threshold is None else float(threshold), most))
 
-    def get(self, name: str) -> list[Any]:
-        """A field of all N items, None where nothing is said."""
-        return self._columns.get(name, [None] * len(self.keys))
-
     def decisions(self) -> list[Decision]:
-        """The verdicts item by item, those about annotations behind their item's; numbers to six digits."""
-        return list(self._decisions())
-
-    def _decisions(self) -> Iterator[Decision]:
+        """Return the verdicts item by item, those on annotations after their item's; numbers to six digits."""
+        made = []
         seen: Counter[ItemKey] = Counter()
         for row, key in enumerate(self.keys):
-            fields = {name: column[row] for name, column in self._columns.items()}
-            for each in (fields, *self._parts.get(row, ())):
-                yield self._decision(key, {**each, "occurrence": seen[key] or None})
+            item = {name: column[row] for name, column in self._columns.items()}
+            for each in (item, *self._parts.get(row, ())):
+                told = {name: plain(value) for name, value in each.items() if value is not None}
+                for name in {"representative", "resembles"} & told.keys():
+                    told[name] = self.keys[told[name]]
+                made.append(Decision(key, **told, occurrence=seen[key] or None))
             seen[key] += 1
-
-    def _decision(self, key: ItemKey, fields: dict[str, Any]) -> Decision:
-        told = {name: _plain(value) for name, value in fields.items() if value is not None}
-        for name in {"representative", "resembles"} & told.keys():
-            told[name] = self.keys[told[name]]
-        return Decision(key, **told)
-
-
-def _indices(rows: Rows) -> list[int]:
-    found = np.asarray(rows)
-    indices: list[int] = (np.flatnonzero(found) if found.dtype == np.bool_ else found).tolist()
-    return indices
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy scalar as Python's, a number to the six digits that all of a float32 score is worth."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, dict):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return round(value, 6) if isinstance(value, float) else value
+        return made
