@@ -1,4 +1,4 @@
-"""How well pictures and texts go together, and from where on they do not."""
+"""Score how well texts fit their pictures, and find the threshold below which they do not."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from datumaro_clip.vectors import FloatArray
 
 COMBINATIONS = ("max", "mean", "min")
 
-# Fewest pairs from which two distributions can be told apart.
+# Fewest pairs that can be told apart into two distributions.
 FEWEST_PAIRS = 20
 _ROUNDS = 200
-# Margins with strangers from which to see how they are spread, of so many strangers of each picture.
+# Margins with strangers that show their distribution, and the numbers of strangers of each picture.
 _STRANGE_MARGINS, _FEWEST_STRANGERS, _MOST_STRANGERS = 10_000, 4, 16
 # Draws of a stranger that shares no text; in a dataset of two classes one in a million is none then.
 _DRAWS = 20
-# Thresholds are as good as one another within this share of the standard error of the number of pairs between them.
+# Thresholds count as equally good within this share of the standard error of the number of pairs between them.
 _AS_GOOD = 0.5
-# Shorter than this, what is left of a unit row without the mean is rounding.
+# A unit row less the mean that is shorter than this is rounding error.
 _LEAST_LENGTH = 1e-4
 
 OPTIONS = (
@@ -59,47 +59,44 @@ def find_mismatches(columns: Columns, options: Values) -> Verdicts:
     Scores are cosine similarities where ``min_score`` or ``keep_top`` is given, else margins over strangers' pictures.
     """
     verdicts, texts = Verdicts(columns.keys), columns.texts
-    item, count = columns.rows[texts.owner], len(columns.items)
-    told = np.isin(np.arange(count), item)
-    verdicts.set(~told, reason="no_text")
+    item, how = columns.rows[texts.owner], options.captions_score
+    has_text = np.isin(np.arange(len(columns.items)), item)
+    verdicts.set(~has_text, reason="no_text")
     if not len(item):
         verdicts.notes.append("no item has a text to compare")
         return verdicts
-    how, by_text = options.captions_score, options.drop_captions or options.against == "boxes"
-    cosines = combine(texts.scores, item, count, how)
-    verdicts.set(told, attributes=[{"clip_score": cosine} for cosine in cosines[told]])
+    cosines = combine(texts.scores, item, len(columns.items), how)[has_text]
+    verdicts.set(has_text, attributes=[{"clip_score": cosine} for cosine in cosines])
+    by_text = options.drop_captions or options.against == "boxes"
+    if by_text:
+        cosines = texts.scores
 
-    subjects = np.arange(len(item)) if by_text else np.flatnonzero(told)
     by_margin = options.min_score is None and options.keep_top is None
     if by_margin:
         found = margins(columns.vectors, texts.vectors, texts.owner)
-        if not by_text:
-            found = combine_margins(found, item, how)
+        found = found if by_text else combine_margins(found, item, how)
         values, flag = found.beyond_expected, "--min-margin"
-        limits = np.full(len(values), options.min_margin if options.min_margin is not None else found.threshold())
-        kept = values >= limits
+        limits = np.full(len(values), found.threshold() if options.min_margin is None else options.min_margin)
     else:
-        values, flag = (texts.scores if by_text else cosines[subjects]), "--min-score"
-        classes = _classes(columns, subjects, by_text) if options.per_class else None
-        limits = np.full(len(values), options.min_score if options.min_score is not None else -1.0)
-        kept = values >= limits
-        if options.keep_top is not None:
-            kept, limits = keep_top(values, options.keep_top, classes)
+        values, flag = cosines, "--min-score"
+        limits = np.full(len(values), -1.0 if options.min_score is None else options.min_score)
+    kept = values >= limits
+    if options.keep_top is not None:
+        kept, limits = keep_top(values, options.keep_top, _classes(columns, by_text) if options.per_class else None)
 
-    for subject, value, limit, stays in zip(subjects.tolist(), values, limits, kept, strict=True):
-        cosine = texts.scores[subject] if by_text else cosines[subject]
+    subjects = np.arange(len(item)) if by_text else np.flatnonzero(has_text)
+    for subject, cosine, value, limit, stays in zip(subjects.tolist(), cosines, values, limits, kept, strict=True):
         fields: dict[str, Any] = {"score": value, "threshold": limit, "attributes": {"clip_score": cosine}}
         fields |= {"action": "keep", "reason": "aligned"} if stays else {"action": "drop", "reason": "mismatch"}
         fields |= {"detail": f"margin {value:.2f} deviations, cosine similarity {cosine:.3f}"} if by_margin else {}
         row = int(item[subject]) if by_text else subject
+        judged = slice(subject, subject + 1) if by_text else slice(*np.searchsorted(item, [row, row + 1]))
+        annotations = texts.annotation[judged].tolist()
+        fields["text"] = "" if stays else " · ".join(map(columns.items[row].said_by, annotations))
         if by_text:
-            annotation = int(texts.annotation[subject])
-            said = "" if stays else columns.items[row].said_by(annotation)
-            verdicts.about_annotation(row, annotation, text=said, **fields)
+            verdicts.about_annotation(row, annotations[0], **fields)
         else:
-            judged = texts.annotation[slice(*np.searchsorted(item, [row, row + 1]))].tolist()
-            said = "" if stays else " · ".join(map(columns.items[row].said_by, judged))
-            verdicts.set([row], text=said, **fields)
+            verdicts.set([row], **fields)
     title = "margin of the caption, in standard deviations" if by_margin else "cosine similarity of picture and text"
     limit = float(limits[0]) if len(set(limits.tolist())) == 1 else None
     verdicts.measured(title, values, kept, limit, None if by_margin else 1.0)
@@ -107,17 +104,17 @@ def find_mismatches(columns: Columns, options: Values) -> Verdicts:
     return verdicts
 
 
-def _classes(columns: Columns, subjects: IntArray, by_text: bool) -> Sequence[Hashable]:
-    """The class of each subject: of the label that is judged, else the one that its item belongs to."""
+def _classes(columns: Columns, by_text: bool) -> list[Hashable]:
+    """Return the class of each text: that of its annotation, else of its item; or the class of each item with texts."""
+    rows = columns.rows[columns.texts.owner]
     if not by_text:
-        return [int(stratum) for stratum in columns.stratum[subjects]]
-    rows = columns.rows[columns.texts.owner].tolist()
-    judged = zip(rows, columns.texts.annotation.tolist(), strict=True)
+        return list(columns.stratum[np.unique(rows)].tolist())
+    judged = zip(rows.tolist(), columns.texts.annotation.tolist(), strict=True)
     return [columns.items[row].label_of(annotation) or int(columns.stratum[row]) for row, annotation in judged]
 
 
 def _spread(values: Scores, flag: str) -> list[str]:
-    """The distribution of scores, and what thresholds would keep, in the unit of the option that takes them."""
+    """Describe the distribution of scores, and what share thresholds would keep, in the unit of their option."""
     levels = np.percentile(values, [0, 5, 25, 50, 75, 95, 100])
     names = ("min", "5%", "25%", "median", "75%", "95%", "max")
     spread = ", ".join(f"{name} {level:.3f}" for name, level in zip(names, levels, strict=True))
@@ -151,7 +148,7 @@ TOOL = Tool(
 
 
 def combine(scores: Scores, owner: IntArray, count: int, how: str) -> Scores:
-    """One score an item from those of its texts, shape (``count``,); NaN for an item without texts.
+    """Combine the scores of each item's texts into one, shape (``count``,); NaN for an item without texts.
 
     Parameters
     ----------
@@ -173,14 +170,14 @@ def combine(scores: Scores, owner: IntArray, count: int, how: str) -> Scores:
 
 
 def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | None = None) -> tuple[Any, Any]:
-    """Which items are the best share, over all or in each class.
+    """Find the best share of the items, of all or of each class.
 
     Parameters
     ----------
     scores : array_like
         Shape (N,).
     share : float
-        Above 0, at most 1; rounded up, so that each class keeps one at least. Ties go to the earlier item.
+        Above 0, at most 1; rounded up, so that each class keeps at least one. Ties go to the earlier item.
     classes : sequence, optional
         Class of each item.
 
@@ -189,12 +186,12 @@ def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | 
     kept : numpy.ndarray
         Shape (N,), bool.
     thresholds : numpy.ndarray
-        Shape (N,), float64: lowest score that was kept in the item's class.
+        Shape (N,), float64: the lowest score that is kept in the item's class.
     """
     values = np.asarray(scores, dtype=np.float64)
     members: dict[Hashable, list[int]] = {}
-    for index in range(len(values)):
-        members.setdefault(classes[index] if classes is not None else None, []).append(index)
+    for index, name in enumerate(classes if classes is not None else [None] * len(values)):
+        members.setdefault(name, []).append(index)
     kept, thresholds = np.zeros(len(values), dtype=np.bool_), np.zeros(len(values))
     for indices in members.values():
         best = sorted(indices, key=lambda index: -values[index])[: math.ceil(share * len(indices) - 1e-9)]
@@ -204,16 +201,16 @@ def keep_top(scores: npt.ArrayLike, share: float, classes: Sequence[Hashable] | 
 
 
 class Margins(NamedTuple):
-    """How much better texts fit their own pictures than strangers'; of single texts, or of items through theirs.
+    """How much better texts fit their own pictures than strangers'; one margin a text, or one an item.
 
     Attributes
     ----------
     own : numpy.ndarray
         Shape (M,), float64: own score in standard deviations above the scores with other pictures.
     strangers : numpy.ndarray
-        Shape (S, M), float64: the same with each of S other pictures; what mismatched pairs look like.
+        Shape (S, M), float64: the same with each of S other pictures, as mismatched pairs score.
     expected : numpy.ndarray
-        Shape (M,), float64: what each is expected to have more than others, by what is known of it beforehand.
+        Shape (M,), float64: the part of each margin that is expected, by how vague a text is and how many there are.
     """
 
     own: Scores
@@ -222,23 +219,23 @@ class Margins(NamedTuple):
 
     @property
     def beyond_expected(self) -> Scores:
-        """Own margins less what is expected of them, shape (M,): one threshold holds for all."""
+        """Own margins less the expected part, shape (M,), so that one threshold fits all."""
         return self.own - self.expected
 
     def threshold(self) -> float:
-        """Where :attr:`beyond_expected` counts as a stranger's, below; see :func:`mismatch_threshold`."""
+        """Return the threshold of :attr:`beyond_expected`; see :func:`mismatch_threshold`."""
         return mismatch_threshold(self.beyond_expected, (self.strangers - self.expected).ravel())
 
 
 def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 0) -> Margins:
     """Compare each text with its own picture and with others of the dataset.
 
-    A cosine similarity alone says little: some pictures are similar to all texts. So what all pictures have in common
-    is taken away from each, and from each text what all texts have; then the deviations of the same text over other
-    pictures, and of the same picture over other texts, are the unit.
+    A cosine similarity alone says little: some pictures are similar to all texts. So the mean of all pictures is
+    subtracted from each picture, and the mean of all texts from each text. The unit of a margin is the geometric mean
+    of two standard deviations: of the text's scores over other pictures, and of the picture's over other texts.
 
-    A vague text ("a small thing") is similar to everything, and fits its own picture little better, which is no fault
-    of it. What own margins have to do with the mean similarity to all pictures is what is expected of a text.
+    A vague text ("a small thing") is similar to all pictures and fits its own only a little better, yet it is not
+    wrong. So the expected margin is a linear function of a text's mean similarity to all pictures.
 
     Parameters
     ----------
@@ -249,8 +246,8 @@ def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 
     owner : numpy.ndarray
         Shape (M,), int64: the picture that each text belongs to.
     seed : int
-        Of the strangers. All texts of a picture have the same ones, since wrong captions come from one item as well;
-        they have none of these texts themselves, as another picture of the same class has.
+        Of the strangers. All texts of a picture get the same strangers, since wrong captions come from one item too.
+        A stranger has none of these texts itself, unlike another picture of the same class.
     """
     rng = np.random.default_rng(seed)
     to_all = (texts @ images.mean(axis=0, dtype=np.float64).astype(np.float32)).astype(np.float64)
@@ -260,8 +257,7 @@ def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 
 
     def margins_with(pictures: IntArray) -> Scores:
         scores = scores_at(images, pictures, texts, np.arange(len(texts)))
-        values: Scores = (scores / np.sqrt(by_text * by_picture[pictures])).round(6)
-        return values
+        return np.round(scores / np.sqrt(by_text * by_picture[pictures]), 6)
 
     number = min(max(_STRANGE_MARGINS // len(texts), _FEWEST_STRANGERS), _MOST_STRANGERS)
     strangers = [margins_with(other[owner]) for other in _strangers(texts, owner, len(images), number, rng)]
@@ -270,11 +266,11 @@ def margins(images: FloatArray, texts: FloatArray, owner: IntArray, seed: int = 
 
 
 def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
-    """The margins of items from those of their texts, in the order of the items' rows.
+    """Combine the margins of texts into those of their items, in the order of the items' rows.
 
-    The best of five strangers is better than one alone: own texts combined are compared with as many strangers' texts
-    combined. Where items have unequal numbers of texts, what more texts give is fitted as a multiple of the number's
-    logarithm (as the expected maximum of so many draws grows), and expected of them, like what was of the texts.
+    The best of five texts scores higher than one alone, so an item's texts combined are compared with as many of a
+    stranger combined. Where items have unequal numbers of texts, the effect of the number is fitted as a multiple of
+    its logarithm (as the expected maximum of so many draws grows), and becomes a part of the expected margin.
 
     Parameters
     ----------
@@ -295,20 +291,20 @@ def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
 
 
 def _explained(values: Scores, by: Scores) -> Scores:
-    """The part of values (M,) that another quantity explains, by a straight line through both means."""
+    """Fit a straight line of values (M,) over another quantity; return its heights above the mean."""
     spread = by - by.mean()
     slope = float(spread @ values / (spread @ spread)) if np.ptp(by) else 0.0
-    part: Scores = (slope * spread).round(6)
+    part: Scores = np.round(slope * spread, 6)
     return part
 
 
 def _sample(count: int, rng: np.random.Generator) -> IntArray:
-    """Up to 1,024 indices, in order."""
+    """Draw up to 1,024 indices, in ascending order."""
     return np.sort(rng.permutation(count)[:1024]).astype(np.int64)
 
 
 def _centred(rows: FloatArray) -> FloatArray:
-    """Unit rows less their mean, of unit length again; 0 where nothing is left."""
+    """Subtract the mean from unit rows, and scale them to unit length again; to 0 where only rounding is left."""
     found: FloatArray = rows - rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     length = np.linalg.norm(found, axis=1, keepdims=True)
     found *= np.where(length < _LEAST_LENGTH, 0, 1 / np.maximum(length, _LEAST_LENGTH))
@@ -316,17 +312,19 @@ def _centred(rows: FloatArray) -> FloatArray:
 
 
 def _deviations(rows: FloatArray, sample: FloatArray) -> Scores:
-    """The deviation of each row's scores over a sample of the other kind, shape (N,); a block at a time."""
+    """Return the standard deviation of each row's scores over a sample of the other kind, shape (N,)."""
     blocks = [rows[start : start + 4096].astype(np.float64) @ sample.T for start in range(0, len(rows), 4096)]
-    deviations: Scores = np.maximum(np.concatenate([block.std(axis=1) for block in blocks]), 1e-6)
-    return deviations
+    deviations: Scores = np.concatenate([block.std(axis=1) for block in blocks])
+    return np.maximum(deviations, 1e-6)
 
 
 def _strangers(
     texts: FloatArray, owner: IntArray, count: int, number: int, rng: np.random.Generator
 ) -> Iterator[IntArray]:
-    """Another picture for each of ``count``, shape (count,), drawn anew while it has one of the same texts itself;
-    a ``number`` of times."""
+    """Draw another picture for each of ``count``, shape (count,), a ``number`` of times.
+
+    One that has a text of the picture itself is drawn again.
+    """
     _, kind = np.unique(
         np.ascontiguousarray(texts).view(f"V{texts.itemsize * texts.shape[1]}").ravel(), return_inverse=True
     )
@@ -345,15 +343,15 @@ def _strangers(
 
 
 def mismatch_threshold(own: Scores, strangers: Scores) -> float:
-    """Margin below which pairs count as strangers' so that the fewest are judged wrongly.
+    """Find the margin below which pairs count as mismatched, so that the fewest are judged wrongly.
 
     Own margins are a mixture of right pairs and of wrong ones, and wrong ones are spread like ``strangers``. A
     threshold t loses the right pairs below it and keeps the wrong ones above; with F for the cumulative shares and w
     for the share of wrong pairs, these are F_own(t) - w F_strangers(t) and w - w F_strangers(t). Nothing is assumed
     of how right pairs are spread: vague captions ("a small thing") give them a long lower tail.
 
-    The numbers of wrong pairs at the upper end of ``strangers`` are small, and chance decides between thresholds
-    there: of those that are as good as the best one the threshold takes the widest gap between margins.
+    At the upper end of ``strangers`` there are few wrong pairs, so that chance decides between thresholds: among those
+    that are as good as the best, the threshold lies in the widest gap between margins.
 
     Raises
     ------
@@ -374,7 +372,7 @@ def mismatch_threshold(own: Scores, strangers: Scores) -> float:
 
 
 class Mixture(NamedTuple):
-    """Right and wrong pairs as two normal distributions, and the share of the wrong ones."""
+    """Two normal distributions, of right and of wrong pairs, and the share of the wrong ones."""
 
     right_mean: float
     right_deviation: float
@@ -383,23 +381,21 @@ class Mixture(NamedTuple):
     wrong_share: float
 
     def even_odds(self) -> float:
-        """The score at which a pair is as likely right as wrong; pairs that are all alike divide there."""
+        """Return the score at which a pair is as likely right as wrong."""
         grid = np.linspace(self.wrong_mean, max(self.right_mean, self.wrong_mean + 1e-9), 2001)
         likely_right = np.flatnonzero(self.wrong_odds(grid) < 0.5)
         return float(grid[likely_right[0]]) if len(likely_right) else float(grid[-1])
 
     def wrong_odds(self, own: Scores) -> Scores:
-        """Probability that each pair is a wrong one, from 0 to 1; it never rises with the score."""
+        """Return the probability that each pair is wrong, from 0 to 1; it never rises with the score."""
         values = np.minimum(own, self.right_mean)
         right = _log_density(values, self.right_mean, self.right_deviation) + math.log(max(1 - self.wrong_share, 1e-9))
         wrong = _log_density(values, self.wrong_mean, self.wrong_deviation) + math.log(max(self.wrong_share, 1e-9))
-        probability: Scores = 1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500)))
-        return probability
+        return 1.0 / (1.0 + np.exp(np.clip(right - wrong, -500, 500)))
 
 
 def fit_mixture(own: Scores, strangers: Scores) -> Mixture:
-    """Tell right pairs from wrong ones: the wrong are spread like ``strangers``, the rest is fitted by
-    expectation–maximisation.
+    """Fit the mixture by expectation–maximisation; wrong pairs are distributed like ``strangers``.
 
     Raises
     ------
@@ -415,22 +411,14 @@ def fit_mixture(own: Scores, strangers: Scores) -> Mixture:
     wrong = (float(np.mean(strangers)), max(float(np.std(strangers)), 1e-6))
     found = Mixture(float(upper.mean()), max(float(own.std()), 1e-6), *wrong, 0.2)
     for _ in range(_ROUNDS):
-        found = _fitted_again(found, own)
+        weights = 1.0 - found.wrong_odds(own)
+        total = max(float(weights.sum()), 1e-9)
+        mean = float((weights * own).sum() / total)
+        deviation = max(math.sqrt(float((weights * (own - mean) ** 2).sum() / total)), 1e-3)
+        found = Mixture(mean, deviation, *wrong, 1 - min(max(total / len(own), 0.01), 0.999))
     return found
 
 
-def _fitted_again(found: Mixture, own: Scores) -> Mixture:
-    """One round: the right pairs' mean and deviation, and the share of wrong ones, by the odds so far."""
-    weights = 1.0 - found.wrong_odds(own)
-    total = max(float(weights.sum()), 1e-9)
-    mean = float((weights * own).sum() / total)
-    deviation = max(math.sqrt(float((weights * (own - mean) ** 2).sum() / total)), 1e-3)
-    return found._replace(
-        right_mean=mean, right_deviation=deviation, wrong_share=1 - min(max(total / len(own), 0.01), 0.999)
-    )
-
-
 def _log_density(values: Scores, mean: float, deviation: float) -> Scores:
-    """Of a normal distribution, without the constant that all have."""
-    density: Scores = -(((values - mean) / deviation) ** 2) / 2 - math.log(deviation)
-    return density
+    """Return the logarithm of a normal density, without the constant that all have."""
+    return -(((values - mean) / deviation) ** 2) / 2 - math.log(deviation)

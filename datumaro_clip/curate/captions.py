@@ -1,4 +1,4 @@
-"""Captions that say nothing: empty, garbled, too short."""
+"""Find captions that are of no use: empty, garbled, too short."""
 
 from __future__ import annotations
 
@@ -44,24 +44,24 @@ _FEWEST_DAGGERS = 4
 
 
 class Finding(NamedTuple):
-    """A named reason, what was measured, what it was compared with, and a sentence for people."""
+    """A fault: its reason, a sentence for people, the measured value, and the limit that it was compared with."""
 
     reason: str
-    score: float | None
-    threshold: float | None
     detail: str
+    score: float | None = None
+    threshold: float | None = None
 
 
 def judge_caption(text: str, min_words: int = 1, checks: Collection[str] = CAPTION_REASONS) -> Finding | None:
-    """The first thing that is wrong with a caption, in the order of ``CAPTION_REASONS``; None if nothing is.
+    """Return the first fault of a caption, in the order of ``CAPTION_REASONS``; None if it has none.
 
     Parameters
     ----------
     text : str
     min_words : int
-        Words wanted, at least; 1 lets labels pass for captions.
+        Fewest words; 1 accepts labels as captions.
     checks : collection of str
-        Those of ``CAPTION_REASONS`` that are on.
+        Those of ``CAPTION_REASONS`` to look for.
     """
     for reason in CAPTION_REASONS:
         if reason in checks and (found := _CHECKS[reason](text, min_words)):
@@ -70,13 +70,12 @@ def judge_caption(text: str, min_words: int = 1, checks: Collection[str] = CAPTI
 
 
 def _empty(text: str, _: int) -> Finding | None:
-    return None if text.strip() else Finding("empty_caption", None, None, "the caption is empty")
+    return None if text.strip() else Finding("empty_caption", "the caption is empty")
 
 
 def _control(text: str, _: int) -> Finding | None:
-    bad = {char for char in text if _is_control(char)}
-    names = ", ".join(f"U+{ord(char):04X}" for char in sorted(bad))
-    return Finding("control_characters", None, None, f"control characters {names} in {text!r}") if bad else None
+    names = ", ".join(f"U+{ord(char):04X}" for char in sorted(set(filter(_is_control, text))))
+    return Finding("control_characters", f"control characters {names} in {text!r}") if names else None
 
 
 def _is_control(char: str) -> bool:
@@ -88,19 +87,19 @@ def _is_control(char: str) -> bool:
 
 def _replacement(text: str, _: int) -> Finding | None:
     lost = text.count("\ufffd")
-    return Finding("replacement_characters", lost, 0, f"{lost} characters were lost: {text!r}") if lost else None
+    return Finding("replacement_characters", f"{lost} characters were lost: {text!r}", lost, 0) if lost else None
 
 
 def _mojibake(text: str, _: int) -> Finding | None:
-    """UTF-8 that was read in another encoding, once or twice: ftfy judges, but for the Cyrillic one."""
+    """Find UTF-8 that was read in another encoding, once or twice: by ftfy, and by our own rule for Cyrillic."""
     meant = ftfy.fix_encoding(text)
     if meant == text:
         meant = _FOREIGN_RUN.sub(lambda run: _reread(run.group()), text)
-    return None if meant == text else Finding("mojibake", None, None, f"{text!r} is {meant!r} in a wrong encoding")
+    return None if meant == text else Finding("mojibake", f"{text!r} is {meant!r} in a wrong encoding")
 
 
 def _reread(run: str) -> str:
-    """What a run of foreign characters says where it is UTF-8 read as Windows-1251, else the run itself."""
+    """Repair a run of foreign characters that is UTF-8 read as Windows-1251; return any other as it is."""
     try:
         return run.encode("cp1251").decode("utf-8")
     except UnicodeError:
@@ -109,7 +108,7 @@ def _reread(run: str) -> str:
 
 def _markup(text: str, _: int) -> Finding | None:
     tag = _TAG.search(text)
-    return Finding("markup", None, None, f"markup {tag.group()!r} in {text!r}") if tag else None
+    return Finding("markup", f"markup {tag.group()!r} in {text!r}") if tag else None
 
 
 def _garbled(text: str, _: int) -> Finding | None:
@@ -119,15 +118,15 @@ def _garbled(text: str, _: int) -> Finding | None:
         (_unspeakable_share(plain), "of the words have no vowel"),
     ):
         if share > _GARBLED_SHARE:
-            return Finding("garbled_caption", share, _GARBLED_SHARE, f"{share:.0%} {what}: {text!r}")
+            return Finding("garbled_caption", f"{share:.0%} {what}: {text!r}", share, _GARBLED_SHARE)
     return None
 
 
 def _odd_share(text: str) -> float:
-    """Share of the characters, blanks aside, in words that mix letters, digits and signs as no word does."""
+    """Return the share of characters, without blanks, in words that mix letters, digits and signs oddly."""
     words = text.split()
     odd = [word for word in words if not (_LINK.fullmatch(word) or _is_ordinary(word))]
-    return len("".join(odd)) / max(len("".join(words)), 1)
+    return sum(map(len, odd)) / max(sum(map(len, words)), 1)
 
 
 def _is_ordinary(word: str) -> bool:
@@ -138,7 +137,7 @@ def _is_ordinary(word: str) -> bool:
 
 
 def _kind(char: str) -> str:
-    """A character's kind in :data:`_WORD`; marks of letters, joiners and the like have none."""
+    """Return a character's kind in :data:`_WORD`; empty for marks of letters, joiners and the like."""
     group = unicodedata.category(char)[0]
     if group in "MC":
         return ""
@@ -148,22 +147,20 @@ def _kind(char: str) -> str:
 
 
 def _unspeakable_share(text: str) -> float:
-    """Share of lower-case Latin words of four letters or more that have no vowel."""
+    """Return the share of lower-case Latin words of four letters or more without a vowel."""
     words = _LATIN_WORD.findall(" ".join(word for word in text.split() if word[0] not in "#@"))
     dumb = [word for word in words if len(word) > 3 and not _VOWEL.search(word) and not _INTERJECTION.fullmatch(word)]
     return len(dumb) / len(words) if words else 0.0
 
 
 def _short(text: str, min_words: int) -> Finding | None:
-    words = len(text.split()) if not _written_without_spaces(text) else len(text)
+    # In Chinese, Japanese and Thai, which are written without spaces, a character counts as a word.
+    scripts = ("CJK", "HIRAGANA", "KATAKANA", "THAI")
+    is_spaced = not any(unicodedata.name(char, "").startswith(scripts) for char in text)
+    words = len(text.split()) if is_spaced else len(text)
     if words >= min_words:
         return None
-    return Finding("short_caption", words, min_words, f"fewer than {min_words} words: {text!r}")
-
-
-def _written_without_spaces(text: str) -> bool:
-    """Whether the text is Chinese, Japanese or Thai, where a character counts as a word."""
-    return any(unicodedata.name(char, "").startswith(("CJK", "HIRAGANA", "KATAKANA", "THAI")) for char in text)
+    return Finding("short_caption", f"fewer than {min_words} words: {text!r}", words, min_words)
 
 
 _CHECKS = {

@@ -1,8 +1,7 @@
-"""Pictures that are broken, too small, oddly shaped or blank."""
+"""Find pictures that are broken, too small, oddly shaped or blank."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ from PIL import Image
 
 from datumaro_clip.curate.captions import CAPTION_REASONS, Finding, judge_caption
 from datumaro_clip.curate.columns import Columns, map_pictures
-from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.verdicts import Verdicts
@@ -26,8 +24,6 @@ PICTURE_REASONS = (*BROKEN, "too_small", "odd_shape", "blank", "repeated_id")
 # JPEG at quality 50 moves the 8x8 means of a flat picture by less than this many grey levels.
 BLANK_SPREAD = 8.0
 _SPREAD_SIDE = 48
-
-
 REASONS = (*PICTURE_REASONS, *CAPTION_REASONS, "no_caption")
 
 OPTIONS = (
@@ -39,12 +35,12 @@ OPTIONS = (
     Option("require-picture", Flag(), False, "drop items without a picture, such as point clouds"),
     Option("require-caption", Flag(), False, "drop items that have no good caption"),
 )
-#: The values of the options where nothing is given.
+#: The default values of the options.
 DEFAULTS = read_options(OPTIONS, {}, "clip_clean")
 
 
 class PictureFacts(NamedTuple):
-    """What is known of a picture: why it cannot be decoded, or its size in pixels and its spread."""
+    """Why a picture cannot be decoded, or its size in pixels and its :func:`spread`."""
 
     error: str | None = None
     width: int = 0
@@ -54,10 +50,7 @@ class PictureFacts(NamedTuple):
 
 
 def drop_broken(columns: Columns, options: Values) -> Verdicts:
-    """Decode and judge every picture, and judge every caption.
-
-    Of the items of one id and subset, the first whose picture is good stays.
-    """
+    """Check every picture and every caption; of items with one id and subset, keep the first with a good picture."""
     verdicts = Verdicts(columns.keys)
     checks = set(REASONS) - {*options.skip} - (set() if options.require_picture else {"no_image"})
     good: set[ItemKey] = set()
@@ -67,26 +60,19 @@ def drop_broken(columns: Columns, options: Values) -> Verdicts:
             facts = facts._replace(message=facts.message.replace(item.media, Path(item.media).name))
         found = next((each for each in picture_findings(facts, options) if each.reason in checks), None)
         if item.key in good and "repeated_id" in checks:
-            found = Finding("repeated_id", None, None, "an item before has the same id and subset")
+            found = Finding("repeated_id", "an item before has the same id and subset")
         if found is None:
             good.add(item.key)
-            found = _judge_captions(row, item, options, checks, verdicts)
+            judged = [(each.annotation, judge_caption(each.text, options.min_words, checks)) for each in item.captions]
+            bad = [(annotation, finding) for annotation, finding in judged if finding is not None]
+            if options.require_caption and len(bad) == len(judged):
+                found = Finding("no_caption", f"none of {len(judged)} captions is good")
+            else:
+                for annotation, finding in bad:
+                    verdicts.about_annotation(row, annotation, action="drop", **finding._asdict())
         if found is not None:
             verdicts.set([row], action="drop", **found._asdict())
     return verdicts
-
-
-def _judge_captions(
-    row: int, item: Item, options: Values, checks: Collection[str], verdicts: Verdicts
-) -> Finding | None:
-    """Drop what is no good among an item's captions, or find that the item goes for want of a good one."""
-    judged = [(caption.annotation, judge_caption(caption.text, options.min_words, checks)) for caption in item.captions]
-    bad = [(annotation, finding) for annotation, finding in judged if finding is not None]
-    if options.require_caption and len(bad) == len(judged):
-        return Finding("no_caption", None, None, f"none of {len(judged)} captions is good")
-    for annotation, finding in bad:
-        verdicts.about_annotation(row, annotation, action="drop", **finding._asdict())
-    return None
 
 
 def _facts(request: ImageRequest) -> PictureFacts:
@@ -113,10 +99,10 @@ TOOL = Tool(
 
 
 def spread(picture: Image.Image) -> float:
-    """Largest range of any channel over a thumbnail, in grey levels from 0 to 255.
+    """Return the largest range of any channel over a thumbnail, in grey levels from 0 to 255.
 
-    The thumbnail's pixels are means over areas, so that noise and compression do not hide a blank picture, and a
-    small figure on a plain ground is still seen.
+    The thumbnail's pixels are means over areas: noise and compression do not hide a blank picture, and a small figure
+    on a plain ground still shows.
     """
     small = picture.convert("RGB").resize((_SPREAD_SIDE, _SPREAD_SIDE), Image.Resampling.BOX)
     pixels = np.asarray(small, dtype=np.float32)
@@ -124,7 +110,7 @@ def spread(picture: Image.Image) -> float:
 
 
 def picture_findings(facts: PictureFacts, rules: Values = DEFAULTS) -> list[Finding]:
-    """Everything that is wrong with a picture, in the order of ``PICTURE_REASONS``.
+    """Find all faults of a picture, in the order of ``PICTURE_REASONS``.
 
     Parameters
     ----------
@@ -134,16 +120,16 @@ def picture_findings(facts: PictureFacts, rules: Values = DEFAULTS) -> list[Find
         255, see :func:`spread`); the defaults of ``clip_clean`` where omitted.
     """
     if facts.error is not None:
-        return [Finding(facts.error, None, None, facts.message)]
+        return [Finding(facts.error, facts.message)]
     short, long = sorted((facts.width, facts.height))
     aspect = long / max(short, 1)
     size = f"{facts.width}x{facts.height} pixels"
     found = []
     if short < rules.min_side:
-        found.append(Finding("too_small", short, rules.min_side, f"{size}, its shorter side is below {rules.min_side}"))
+        found.append(Finding("too_small", f"{size}, its shorter side is below {rules.min_side}", short, rules.min_side))
     if aspect > rules.max_aspect:
-        found.append(Finding("odd_shape", aspect, rules.max_aspect, f"{size}, {aspect:.1f} times as long as wide"))
+        found.append(Finding("odd_shape", f"{size}, {aspect:.1f} times as long as wide", aspect, rules.max_aspect))
     if facts.spread < rules.min_spread:
         detail = f"nothing to see: {facts.spread:.0f} grey levels between its darkest and its lightest place"
-        found.append(Finding("blank", facts.spread, rules.min_spread, detail))
+        found.append(Finding("blank", detail, facts.spread, rules.min_spread))
     return found
