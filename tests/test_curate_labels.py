@@ -89,25 +89,25 @@ def test_isolation_is_the_exact_score_of_the_kth_neighbour_or_of_the_last(
     monkeypatch.setattr(outliers, "_BLOCK_SCORES", rows * rows // blocks)
     vectors = unit_rows(np.random.default_rng(rows).standard_normal((rows, 24)))
     vectors[rows // 2] = vectors[0]
-    assert np.array_equal(isolation(vectors, k), top_k(vectors, vectors, k + 1)[1][:, -1])
+    assert np.array_equal(isolation(vectors, neighbour_count(rows, k)), top_k(vectors, vectors, k + 1)[1][:, -1])
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_few_or_identical_pictures_have_no_outlier(count: int):
-    scores = isolation(np.repeat(clusters()[0][:1], count, axis=0))
+    scores = isolation(np.repeat(clusters()[0][:1], count, axis=0), neighbour_count(count))
     assert not (scores < lower_fence(scores)).any()
 
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_without_neighbours_nobody_votes(count: int):
-    assert neighbour_votes(clusters()[0][:count], [0] * count, 3).tolist() == [[0, 0, 0]] * count
+    assert neighbour_votes(clusters()[0][:count], np.zeros(count, np.int64), 3).tolist() == [[0, 0, 0]] * count
 
 
 def test_a_small_foreign_group_is_found_and_nothing_else():
     vectors, centres, _ = clusters()
     axes = np.linalg.qr(np.vstack([centres, np.eye(32)[:1]]).T)[0].T
     strange = unit_rows(axes[-1] + 0.05 * np.random.default_rng(1).standard_normal((4, 32)))
-    scores = isolation(np.vstack([vectors, strange]))
+    scores = isolation(np.vstack([vectors, strange]), 10)
     assert np.flatnonzero(scores < lower_fence(scores)).tolist() == [200, 201, 202, 203]
 
 
@@ -119,7 +119,7 @@ def test_a_fence_lies_three_quartile_ranges_below_the_lower_quartile_and_that_of
     best = np.append(np.linspace(0.5, 0.6, 201), [0.48, 0.47])
     assert np.flatnonzero(unlike_any_class(best[:, None])).tolist() == [202]
     texts = np.stack([best, np.linspace(0.1, 0.3, 203)], axis=1)
-    assert fit_labels(texts, [0] * 203).fence == pytest.approx(0.475, abs=2e-3)
+    assert fit_labels(texts, np.zeros(203, np.int64)).fence == pytest.approx(0.475, abs=2e-3)
 
 
 @pytest.mark.parametrize("with_texts", [True, False])
@@ -129,7 +129,7 @@ def test_wrong_labels_are_doubted_and_the_right_one_is_proposed(with_texts: bool
     wrong = np.array([3, 50, 90, 130, 199])
     given[wrong] = (given[wrong] + 2) % 5
     texts = class_scores(vectors, centres) if with_texts else None
-    found = doubt_labels(vectors, given.tolist(), texts, 5)
+    found = doubt_labels(vectors, given, texts, 5)
     assert np.flatnonzero(found.doubts >= 0.5).tolist() == wrong.tolist()
     assert (found.proposed[wrong] == truth[wrong]).all()
 
@@ -139,15 +139,15 @@ def test_texts_that_side_with_the_label_silence_the_neighbours():
     given = truth.copy()
     given[3] = 2
     texts = np.eye(5, dtype=np.float32)[given]
-    assert not (doubt_labels(vectors, given.tolist(), texts, 5).doubts > 0.01).any()
+    assert not (doubt_labels(vectors, given, texts, 5).doubts > 0.01).any()
 
 
 def test_neighbours_that_side_with_the_label_silence_the_texts():
     vectors, centres, truth = clusters()
     texts = class_scores(vectors, centres)
     texts[3] = texts[150]
-    assert fit_labels(texts, truth.tolist()).contradicted[3] > 0.9
-    assert not (doubt_labels(vectors, truth.tolist(), texts, 5).doubts >= 0.5).any()
+    assert fit_labels(texts, truth).contradicted[3] > 0.9
+    assert not (doubt_labels(vectors, truth, texts, 5).doubts >= 0.5).any()
 
 
 def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
@@ -156,7 +156,7 @@ def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():
     texts[7] = 0.1
     given = truth.copy()
     given[50] = 3
-    fits = fit_labels(texts, given.tolist())
+    fits = fit_labels(texts, given)
     assert np.flatnonzero(fits.own < fits.threshold).tolist() == [7, 50]
     assert np.flatnonzero(fits.contradicted > 0.5).tolist() == [50]
     assert np.flatnonzero(unlike_any_class(texts)).tolist() == [7]
@@ -174,11 +174,13 @@ def test_pictures_that_no_caption_fits_are_told_and_one_foreign_caption_is_forgi
 
 def test_captions_speak_for_the_label_that_they_resemble():
     captions = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.52, 0.5]], np.float32)
-    found = caption_leanings(captions, np.arange(4), [0] * 5, np.ones(5, np.int64))
+    found = caption_leanings(captions, np.arange(4), np.zeros(5, np.int64), np.ones(5, np.int64))
     assert np.allclose(found, np.array([0.8, 0.6, -0.8, 0.02, 0]) / 0.31)
-    assert caption_leanings(captions[:0], np.empty(0, np.int64), [0], np.ones(1, np.int64)).tolist() == [0]
+    assert caption_leanings(
+        captions[:0], np.empty(0, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64)
+    ).tolist() == [0]
 
 
 def test_nothing_to_doubt():
-    assert len(doubt_labels(clusters()[0][:0], [], None, 3).doubts) == 0
+    assert len(doubt_labels(clusters()[0][:0], np.empty(0, np.int64), None, 3).doubts) == 0
     assert len(unlike_any_class(np.empty((0, 3), np.float32))) == 0

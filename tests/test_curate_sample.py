@@ -15,7 +15,6 @@ from datumaro_clip.curate.sample import (
     pick_random,
     pick_stratified,
     pick_typical,
-    wanted_count,
 )
 from datumaro_clip.vectors import unit_rows
 
@@ -26,9 +25,13 @@ def rows(count: int, seed: int = 0) -> np.ndarray:
     return unit_rows(np.random.default_rng(seed).standard_normal((count, 24)))
 
 
-@pytest.mark.parametrize(("total", "count", "ratio", "wanted"), [(0, 5, None, 0), (9, 3, None, 3), (10, None, 0.25, 2)])
-def test_counts_and_ratios(total: int, count: int | None, ratio: float | None, wanted: int):
-    assert wanted_count(total, count, ratio) == wanted
+@pytest.mark.parametrize("strategy", ["random", "stratified", "k_center"])
+@pytest.mark.parametrize(
+    ("total", "wanted", "kept"),
+    [(0, {"count": 5}, 0), (9, {"count": 3}, 3), (10, {"ratio": 0.25}, 2)],
+)
+def test_counts_and_ratios(total: int, wanted: dict[str, float], kept: int, strategy: str):
+    assert len(datumaro_clip.sample(rows(total), strategy=strategy, **wanted).keys_with()) == kept
 
 
 @pytest.mark.parametrize("pick", BY_VECTOR)

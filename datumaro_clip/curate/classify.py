@@ -1,4 +1,4 @@
-"""Labels without training: the class whose prompts a picture is most similar to."""
+"""Label pictures without training, by the class whose prompts are most similar."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OPTIONS = (
 
 
 def propose_labels(columns: Columns, options: Values) -> Verdicts:
-    """Propose for each picture the class whose prompts it resembles most, ties to the first."""
+    """Propose for each picture the class whose prompts are most similar; ties go to the first class."""
     verdicts = Verdicts(columns.keys)
     verdicts.set(~columns.has_vector, reason="no_picture")
     if not len(columns.vectors):
@@ -68,7 +68,7 @@ def propose_labels(columns: Columns, options: Values) -> Verdicts:
 
 
 def _names(options: Values, classes: Sequence[str]) -> list[str]:
-    """The classes to choose from, each once: those that were named, else the dataset's."""
+    """Return the classes to choose from, each once: those that were named, else the dataset's."""
     return list(dict.fromkeys(options.labels or classes))
 
 
@@ -94,14 +94,13 @@ TOOL = Tool(
 
 
 def class_scores(vectors: FloatArray, classes: FloatArray) -> FloatArray:
-    """Cosine similarity of each picture with each class, shape (N, C), float32, to six digits."""
-    scores: FloatArray = (vectors.astype(np.float64) @ classes.T.astype(np.float64)).round(6).astype(np.float32)
+    """Return the cosine similarity of each picture with each class, shape (N, C), float32, to six digits."""
+    scores: FloatArray = np.round(vectors.astype(np.float64) @ classes.T.astype(np.float64), 6).astype(np.float32)
     return scores
 
 
 def softmax(scores: FloatArray, scale: float = LOGIT_SCALE) -> FloatArray:
-    """Confidence of each class, rows of (N, C) that sum to 1."""
-    logits = scale * (scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-1.0))
-    weights = np.exp(logits)
+    """Return the confidence of each class, rows of (N, C) that sum to 1."""
+    weights = np.exp(scale * (scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-1.0)))
     confidences: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return confidences

@@ -1,11 +1,10 @@
-"""Spherical k-means: groups of directions."""
+"""Spherical k-means: clusters of directions."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.errors import OptionError
@@ -36,8 +35,8 @@ class Clusters(NamedTuple):
 def spherical_kmeans(vectors: FloatArray, clusters: int, seed: int = 0) -> Clusters:
     """Group unit rows around K directions (Dhillon & Modha, 2001), started as in k-means++.
 
-    Deterministic for a seed: assignments come from exact scores, ties go to the lower cluster, and a cluster that
-    lost all its rows takes the row that fits its own worst.
+    Deterministic for a seed: assignments use exact scores, ties go to the lower cluster, and an empty cluster takes the
+    row that fits its own cluster worst.
 
     Parameters
     ----------
@@ -67,23 +66,19 @@ def spherical_kmeans(vectors: FloatArray, clusters: int, seed: int = 0) -> Clust
 
 
 def _spread_out(vectors: FloatArray, count: int, rng: np.random.Generator) -> FloatArray:
-    """K starting directions, each drawn with odds of its squared chord to the nearest one drawn before."""
+    """Draw K starting directions, each with odds of its squared chord to the nearest one drawn before."""
     chosen = [int(rng.integers(len(vectors)))]
     nearest = np.full(len(vectors), -1.0)
     while len(chosen) < count:
         nearest = np.maximum(nearest, vectors @ vectors[chosen[-1]])
         weights = np.maximum(1.0 - nearest, 0.0).round(6)
         weights[chosen] = 0.0
-        chosen.append(_drawn(weights, chosen, rng))
+        total = weights.cumsum()
+        if total[-1] > 0:
+            chosen.append(int(np.searchsorted(total, rng.random() * total[-1], side="right")))
+        else:  # All rows that are left coincide with chosen ones.
+            chosen.append(int(np.setdiff1d(np.arange(len(weights)), chosen)[0]))
     return np.array(vectors[chosen])
-
-
-def _drawn(weights: npt.NDArray[Any], taken: list[int], rng: np.random.Generator) -> int:
-    """An index by its weight; where all that is left coincides with what is taken, the first that is left."""
-    total = weights.cumsum()
-    if total[-1] > 0:
-        return int(np.searchsorted(total, rng.random() * total[-1], side="right"))
-    return int(np.setdiff1d(np.arange(len(weights)), taken)[0])
 
 
 def _assign(vectors: FloatArray, centroids: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -92,7 +87,7 @@ def _assign(vectors: FloatArray, centroids: FloatArray) -> tuple[IntArray, Float
 
 
 def _means(vectors: FloatArray, labels: IntArray, scores: FloatArray, before: FloatArray) -> FloatArray:
-    """Mean direction of each cluster."""
+    """Return the mean direction of each cluster."""
     order = np.argsort(labels, kind="stable")
     members = np.split(order, np.searchsorted(labels[order], np.arange(1, len(before))))
     sums = np.stack([vectors[rows].sum(axis=0, dtype=np.float64) for rows in members])

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from datumaro_clip.curate.run_model import RunModel
 
 IntArray = npt.NDArray[np.int64]
-# Pictures that are sent to a worker together.
+# Pictures of a task.
 _CHUNK = 16
 _Seen = TypeVar("_Seen")
 
 
 class Texts(NamedTuple):
-    """Texts about pictures, or about boxes of them; T of them.
+    """T texts about pictures, or about boxes in them.
 
     Attributes
     ----------
     vectors : numpy.ndarray
         Shape (T, D), float32 unit rows.
     owner : numpy.ndarray
-        Shape (T,), int64, ascending: the row of :attr:`Columns.vectors` that each is about.
+        Shape (T,), int64, ascending: the row of :attr:`Columns.vectors` that each text is about.
     annotation : numpy.ndarray
-        Shape (T,), int64: the index of its annotation among its item's.
+        Shape (T,), int64: the index of each text's annotation among its item's.
     scores : numpy.ndarray
         Shape (T,), float64: cosine similarity with the picture or box, from -1 to 1.
     """
@@ -65,17 +65,17 @@ class Columns:
     items : sequence of Item
         N items.
     classes : sequence of str
-        The names of the C classes that the dataset knows.
+        The names of the dataset's C classes.
     vectors : numpy.ndarray
-        Shape (M, D), float32 unit rows; M = 0 where nothing was asked for or could be embedded.
+        Shape (M, D), float32 unit rows; M = 0 where no vectors were wanted, or nothing could be embedded.
     rows : numpy.ndarray
         Shape (M,), int64, ascending: the item that each vector belongs to.
     texts : Texts
-        Those that were asked for.
+        The wanted texts.
     model : RunModel
         Computes the vectors of classes and queries.
     protected : frozenset of str
-        Subsets that lose nothing.
+        Subsets of which nothing is dropped.
     crew : callable
         Makes the pool that looks at pictures and compares them; threads where omitted.
     """
@@ -105,22 +105,25 @@ class Columns:
     def label(self) -> IntArray:
         """The label of each item as an index into ``classes``, (N,), -1 for none or several.
 
-        The rule is that of :meth:`~datumaro_clip.curate.item.Item.class_counts`.
+        :meth:`~datumaro_clip.curate.item.Item.class_counts` explains the rule.
         """
-        number = {name: n for n, name in enumerate(self.classes)}
-        return np.array([number.get(item.label or "", -1) for item in self.items], np.int64)
+        return np.array([self._number.get(item.label or "", -1) for item in self.items], np.int64)
 
     @cached_property
     def stratum(self) -> IntArray:
-        """The class that each item belongs to where it must belong somewhere, (N,), -1 for items without a label."""
-        number = {name: n for n, name in enumerate(self.classes)}
+        """The most frequent class of each item's labels, (N,), of several the first; -1 for items without a label."""
+        number = self._number
         counted = [
             {number[name]: n for name, n in item.class_counts().items() if name in number} for item in self.items
         ]
         return np.array([min(each, key=lambda n: (-each[n], n), default=-1) for each in counted], np.int64)
 
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {name: n for n, name in enumerate(self.classes)}
+
     def class_vectors(self, names: Sequence[str], templates: Sequence[str]) -> FloatArray:
-        """One unit row a class, (C, D): the mean direction of its prompts, with ``{}`` for its name."""
+        """Embed C classes, (C, D) unit rows: the mean direction of each one's prompts, with ``{}`` for its name."""
         prompts = [fill_prompt(template, name) for name in names for template in templates]
         embedded = self.model.text_vectors(prompts)
         return unit_rows(embedded.reshape(len(names), len(templates), -1).mean(axis=1))

@@ -1,4 +1,4 @@
-"""Groups around representatives: stars, never chains."""
+"""Group items around representatives: a member matches its representative itself, never through another member."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ IntArray = npt.NDArray[np.int64]
 
 
 class Neighbours(Protocol):
-    """Items that each item may be grouped with."""
+    """The items that each item may be grouped with."""
 
     def __getitem__(self, item: int, /) -> Sequence[int]: ...
 
 
-# Enough for many processors, and no more than a second's work of two.
+# Pairs to prefetch: enough for many processors, and no more than a second's work for two.
 _PREFETCHED = 512
 
 
@@ -27,10 +27,10 @@ def star_groups(
     is_member: Callable[[int, int], bool],
     prefetch: Callable[[list[tuple[int, int]]], None] = lambda pairs: None,
 ) -> IntArray:
-    """Give each item its representative, testing every member against it.
+    """Find the representative of each item, testing every member against it.
 
-    The first item of ``order`` that has no group yet represents the next one; of its neighbours, those without a
-    group that pass the test join. A resembles B and B resembles C therefore never joins A and C.
+    The first item of ``order`` without a group represents a new one; its neighbours without a group that pass the test
+    join. So A and C are not grouped because both resemble B.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def star_groups(
     is_member : callable
         ``is_member(representative, candidate)``.
     prefetch : callable
-        Told what ``is_member`` will be asked next, hundreds of pairs at a time, nearly all of which it will be.
+        Called with the pairs that ``is_member`` is asked next, hundreds at a time; with a few that it is not asked.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def star_groups(
 
 
 def _waves(order: Sequence[int], neighbours: Neighbours, representative: IntArray) -> Iterator[list[int]]:
-    """The items that represent, some at a time, none of which another of its wave could take."""
+    """Yield representatives in waves; no item of a wave is a neighbour of another."""
     wave: list[int] = []
     reach: set[int] = set()
     for item in order:
@@ -77,9 +77,9 @@ def _waves(order: Sequence[int], neighbours: Neighbours, representative: IntArra
 
 
 def equal_groups(order: Sequence[int], keys: Sequence[Iterable[Hashable]]) -> IntArray:
-    """Give each item its representative where items that share any key are equal.
+    """Find the representative of each item where items that share a key are equal: the first in ``order``.
 
-    Sharing a key has to mean being equal, so that groups may be merged: the first in ``order`` represents.
+    Groups that share an item are merged.
 
     Returns
     -------
@@ -105,7 +105,7 @@ def equal_groups(order: Sequence[int], keys: Sequence[Iterable[Hashable]]) -> In
 
 
 class NeighbourLists:
-    """The neighbours of each item, ascending, in two arrays."""
+    """The neighbours of each item, ascending, held in two arrays."""
 
     def __init__(self, limits: IntArray, ends: IntArray) -> None:
         self._limits = limits
@@ -117,7 +117,7 @@ class NeighbourLists:
 
 
 def neighbour_lists(count: int, pairs: IntArray | Iterable[tuple[int, int]]) -> NeighbourLists:
-    """The other end of each pair (M, 2), for either end; no item twice, ascending."""
+    """List the neighbours of each item by pairs (M, 2), which count in both directions."""
     found = pairs if isinstance(pairs, np.ndarray) else np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
     one, other = found.T
     items, ends = np.divmod(np.unique(np.concatenate([one * count + other, other * count + one])), max(count, 1))

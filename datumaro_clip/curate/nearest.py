@@ -1,4 +1,4 @@
-"""The most similar rows, looked for by a pool of workers: the answer is the same whoever they are."""
+"""Find the most similar rows with a pool of workers; the answer does not depend on the pool."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 
-# Queries of one task: among ten million rows of 512 dimensions they take a processor a minute or two.
+# Queries of a task: among ten million rows of 512 dimensions they take a processor a minute or two.
 _QUERIES = 1024
-# Cells that are sent together.
+# Cells that a task searches.
 _CELLS = 4
-#: Rows whose neighbours are looked for exactly, to estimate what share of them others' have.
+#: Rows whose neighbours are searched exactly to estimate the recall of an approximate search.
 SAMPLE = 1000
 
 
 class InTurn:
-    """A pool of nobody but the caller."""
+    """A pool that works in the caller's thread."""
 
     def map(
         self, work: Callable[[_Task], _Result], tasks: Iterable[_Task], /, *, chunksize: int = 1
     ) -> Iterator[_Result]:
-        """The results, each computed when it is asked for."""
+        """Return the results; each is computed when it is taken."""
         return map(work, tasks)
 
 
@@ -43,9 +43,9 @@ IN_TURN = InTurn()
 
 
 def nearest_rows(pool: Pool, queries: FloatArray, matrix: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    """What :func:`datumaro_clip.similarity.top_k` finds, found by a pool.
+    """Find the same as :func:`datumaro_clip.similarity.top_k`, with a pool.
 
-    Each worker of another machine holds the matrix, and is sent some queries at a time.
+    A worker on another machine holds the matrix, and gets some queries at a time.
     """
     if len(queries) <= _QUERIES:
         return top_k(queries, matrix, k)
@@ -59,14 +59,14 @@ def _nearest_of(matrix: FloatArray, k: int, queries: FloatArray) -> tuple[IntArr
 
 
 class Search:
-    """Finds the rows most similar to others: all of them, or most.
+    """Finds the rows most similar to others: exactly, or approximately.
 
     Parameters
     ----------
     pool : Pool
-        Who looks.
+        Searches.
     approximate : bool
-        Look only among the rows whose two nearest clusters are among the query's.
+        Search only the rows that share one of their two nearest clusters with the query.
     """
 
     def __init__(self, pool: Pool, approximate: bool = False) -> None:
@@ -77,11 +77,11 @@ class Search:
 
     @property
     def recall(self) -> dict[str, tuple[int, int]]:
-        """How many of how many neighbours of a sample are found; empty where all are."""
+        """The numbers of found and of true neighbours of a sample, by name; empty for an exact search."""
         return {what: (self._found[what], count) for what, count in self._true.items()}
 
     def top_k(self, queries: FloatArray, matrix: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-        """As of :func:`datumaro_clip.similarity.top_k`; index -1 and score -inf where fewer were met."""
+        """Search as :func:`datumaro_clip.similarity.top_k` does; index -1 and score -inf where fewer were found."""
         k = min(k, len(matrix))
         if not self._approximate:
             return nearest_rows(self._pool, queries, matrix, k)
@@ -96,12 +96,12 @@ class Search:
         threshold: float,
         crowd: int,
     ) -> None:
-        """Estimate the recall of neighbours, where not all are found, on at most :data:`SAMPLE` rows.
+        """Estimate the recall of an approximate search on at most :data:`SAMPLE` rows.
 
         Parameters
         ----------
         what : str
-            Under which they are counted in :attr:`recall`.
+            Their name in :attr:`recall`.
         queries, matrix : numpy.ndarray
             Shape (N, D), float32, unit rows; row i of both is one item's.
         found : numpy.ndarray
@@ -109,7 +109,7 @@ class Search:
         threshold : float
             Cosine similarity from which on a neighbour counts.
         crowd : int
-            Rows with more such neighbours are left out.
+            Rows with more such neighbours are ignored.
         """
         if not self._approximate:
             return

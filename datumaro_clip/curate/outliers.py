@@ -1,8 +1,8 @@
-"""Pictures that resemble no other, and labels that neighbours and texts both contradict."""
+"""Find pictures that resemble no other, and labels that both neighbours and texts contradict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,18 +21,18 @@ from datumaro_clip.vectors import FloatArray
 if TYPE_CHECKING:
     from datumaro_clip.curate.near.threads import Pool
 
-# The share of a dataset that a foreign group may make up and still be found: its members then have too few
-# neighbours among themselves.
+# The largest share of a dataset that a foreign group may have and still be found: larger ones have enough neighbours
+# among themselves.
 _FOREIGN_SHARE = 0.02
 _FEWEST_NEIGHBOURS = 10
 _LABEL_NEIGHBOURS = 10
 # Tukey's far fence (Exploratory Data Analysis, 1977): about 1 in 400,000 of a normal distribution lies below.
 _FAR_FENCE = 3.0
-# Below it lie about 2 in 100 of a normal distribution: unusual, where something else is wrong as well.
+# About 2 in 100 of a normal distribution lie below: unusual, where something else is wrong as well.
 _NEAR_FENCE = 1.0
 # Similarities that one worker holds at a time: 32 MiB of float32.
 _BLOCK_SCORES = 1 << 23
-# Captions speak for a label where they resemble it, more than another, by half of what is usual.
+# Captions support a label where they resemble it more than another by half of the usual difference.
 _DEFENDED = 0.5
 
 OPTIONS = (
@@ -53,18 +53,18 @@ OPTIONS = (
 def find_outliers(columns: Columns, options: Values) -> Verdicts:
     """Judge pictures by their neighbours, then labels and pictures by one another.
 
-    A picture far less similar to its k-th neighbour than is usual is an outlier. Of the others, one whose label the
-    nearest neighbours and the text encoder contradict has a wrong label, unless its captions speak for it; one that
-    fits neither its label nor its captions (or, without captions, any other class) is an outlier too.
+    A picture far less similar to its k-th neighbour than is usual is an outlier. Of the others, a picture has a wrong
+    label if its nearest neighbours and the text encoder contradict the label and its captions do not support it. A
+    picture that fits neither its label nor its captions (or, without captions, any other class) is an outlier too.
     """
     verdicts = Verdicts(columns.keys)
     belong = columns.has_vector
     if len(columns.vectors) and options.what != "labels":
+        k = neighbour_count(len(columns.vectors), options.neighbours)
         with columns.crew() as pool:
-            similar = isolation(columns.vectors, options.neighbours, pool)
+            similar = isolation(columns.vectors, k, pool)
         limit = lower_fence(similar) if options.min_similarity is None else options.min_similarity
         verdicts.set(columns.rows, score=similar, threshold=limit)
-        k = min(options.neighbours or neighbour_count(len(similar)), len(similar) - 1)
         verdicts.measured(f"cosine similarity with nearest picture number {k}", similar, similar >= limit, limit, 1.0)
         outliers = columns.rows[similar < limit]
         verdicts.set(outliers, action="drop", reason="outlier")
@@ -76,21 +76,16 @@ def find_outliers(columns: Columns, options: Values) -> Verdicts:
             "its like, clip_align --against boxes each box against its label"
         )
     judged = np.flatnonzero((belong & (columns.label >= 0))[columns.rows])
-    if len(columns.classes) < 2 or not len(judged):
-        return verdicts
-    if len(judged) < FEWEST_PAIRS:
+    if len(columns.classes) > 1 and len(judged) >= FEWEST_PAIRS:
+        _judge_labels(columns, judged, options, verdicts)
+    elif len(columns.classes) > 1 and len(judged):
         few = f"{len(judged)} labelled pictures are too few to judge labels (at least {FEWEST_PAIRS})"
         verdicts.notes.append(few)
-        return verdicts
-    _judge_labels(columns, judged, options, verdicts)
     return verdicts
 
 
 def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts: Verdicts) -> None:
-    """Say which of the labelled pictures carry a wrong label, and which fit nothing that is said of them.
-
-    ``judged`` are rows of the vectors.
-    """
+    """Find the labelled pictures (rows of the vectors) whose label is wrong, or that fit none of their texts."""
     names, rows = columns.classes, columns.rows[judged]
     labels, vectors = columns.label[rows], columns.vectors[judged]
     by_class = None
@@ -141,10 +136,10 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
 def _foreign(
     vectors: FloatArray, fits: LabelFits, by_class: FloatArray, captions: FloatArray, owner: IntArray
 ) -> Iterator[tuple[int, float, str]]:
-    """Pictures that fit neither their label nor what else is said of them: row, limit, what that is.
+    """Find pictures that fit neither their label nor their captions or any class: row, limit, what else was compared.
 
-    A label that fits unusually badly is enough where no caption fits either; where one does, the label is wrong,
-    and not the picture.
+    Where no caption fits, a label that fits unusually badly is enough. Where one fits, the label is wrong, and not the
+    picture.
     """
     captioned, unlike = np.zeros(len(vectors), np.bool_), np.zeros(len(vectors), np.bool_)
     if len(owner) >= FEWEST_PAIRS:
@@ -171,29 +166,28 @@ TOOL = Tool(
 )
 
 
-def neighbour_count(total: int) -> int:
-    """Which neighbour to look at: the 10th, or the one at rank 2% of the dataset's size; never more than exist."""
-    return max(0, min(max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
+def neighbour_count(total: int, wanted: int | None = None) -> int:
+    """Return which neighbour to compare with: the 10th, or the one at rank 2% of ``total``; at most the last."""
+    return max(0, min(wanted or max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
 
 
-def isolation(vectors: FloatArray, neighbours: int | None = None, pool: Pool = IN_TURN) -> FloatArray:
-    """How similar each picture is to its k-th nearest neighbour (Ramaswamy et al., 2000).
+def isolation(vectors: FloatArray, k: int, pool: Pool = IN_TURN) -> FloatArray:
+    """Return how similar each picture is to its k-th nearest neighbour (Ramaswamy et al., 2000).
 
     Parameters
     ----------
     vectors : numpy.ndarray
         Shape (N, D), float32 unit rows.
-    neighbours : int, optional
-        k; :func:`neighbour_count` where omitted.
+    k : int
+        From 0 to N - 1.
     pool : Pool
-        Who multiplies.
+        Multiplies the vectors.
 
     Returns
     -------
     numpy.ndarray
-        Shape (N,), float32 cosine similarities; 1 where there is only one picture. The lowest fit least.
+        Shape (N,), float32 cosine similarities; 1 where k is 0. The lowest ones fit least.
     """
-    k = min(neighbours or neighbour_count(len(vectors)), max(len(vectors) - 1, 0))
     if k == 0:
         return np.ones(len(vectors), np.float32)
     rows = max(1, _BLOCK_SCORES // len(vectors))
@@ -202,9 +196,10 @@ def isolation(vectors: FloatArray, neighbours: int | None = None, pool: Pool = I
 
 
 def _kth_best(vectors: FloatArray, rows: int, k: int, start: int) -> FloatArray:
-    """The exact score of the k-th nearest other row of some rows; only what may be it is scored exactly.
+    """Return the exact score of the k-th nearest other row of each row of a block.
 
-    A score that is further than twice the sieve's error from the k-th best one is above or below it for certain.
+    A score that differs by more than twice the sieve's error from the k-th best one is certainly above or below it;
+    only the others are computed exactly.
     """
     block, margin = vectors[start : start + rows], np.float32(2 * NUMPY_SIEVE.error(vectors.shape[1]))
     scores = numpy_product(block, vectors)
@@ -218,7 +213,7 @@ def _kth_best(vectors: FloatArray, rows: int, k: int, start: int) -> FloatArray:
 
 
 def lower_fence(scores: FloatArray | Scores, reach: float = _FAR_FENCE) -> float:
-    """The lower quartile less ``reach`` interquartile ranges: below it lies what does not belong."""
+    """Return the lower quartile less ``reach`` interquartile ranges, below which scores are outliers."""
     if not len(scores):
         return -1.0
     low, high = np.percentile(scores, [25, 75])
@@ -233,9 +228,9 @@ class LabelFits(NamedTuple):
     own : numpy.ndarray
         Shape (N,), float64: cosine similarity with the given class.
     threshold : float
-        Below it, the picture more likely belongs to another class than to its own.
+        Below it, a picture more likely belongs to another class than to its own.
     fence : float
-        What similarities with the own class usually exceed; above ``threshold``, where most labels are right.
+        Similarities with the own class are usually higher; above ``threshold``, where most labels are right.
     rival : numpy.ndarray
         Shape (N,), int64: the class that fits best among the others.
     contradicted : numpy.ndarray
@@ -249,19 +244,19 @@ class LabelFits(NamedTuple):
     contradicted: Scores
 
 
-def fit_labels(texts: FloatArray, labels: Sequence[int] | IntArray) -> LabelFits:
-    """Weigh each picture's similarity with its own class against what pictures have with classes not their own.
+def fit_labels(texts: FloatArray, labels: IntArray) -> LabelFits:
+    """Compare each picture's similarity with its own class with the similarities with other classes.
 
     Parameters
     ----------
     texts : numpy.ndarray
         Shape (N, C), N >= 20, C >= 2: cosine similarity with each class.
-    labels : sequence of int
-        Given label of each.
+    labels : numpy.ndarray
+        Shape (N,), int64: given label of each.
     """
-    scores, given = texts.astype(np.float64), np.asarray(labels, dtype=np.int64)
+    scores = texts.astype(np.float64)
     others = np.ones(scores.shape, np.bool_)
-    others[np.arange(len(scores)), given] = False
+    others[np.arange(len(scores)), labels] = False
     own, rivals = scores[~others], np.where(others, scores, -np.inf)
     mixture = fit_mixture(own, scores[others])
     contradicted = mixture.wrong_odds(own) * (1 - mixture.wrong_odds(rivals.max(axis=1)))
@@ -270,7 +265,7 @@ def fit_labels(texts: FloatArray, labels: Sequence[int] | IntArray) -> LabelFits
 
 
 def unlike_any_class(texts: FloatArray) -> BoolArray:
-    """Which pictures are less similar to their most similar class than pictures usually are, shape (N,).
+    """Find the pictures less similar to their most similar class than pictures usually are, shape (N,).
 
     A picture that only carries a wrong label fits some other class as well as usual.
     """
@@ -280,9 +275,9 @@ def unlike_any_class(texts: FloatArray) -> BoolArray:
 
 
 def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> BoolArray:
-    """Which pictures none of their captions fits, shape (N,): the best does so far worse than best captions do.
+    """Find the pictures that no caption fits, shape (N,): whose best caption fits far worse than best captions do.
 
-    Parameters are those of :func:`~datumaro_clip.curate.align.margins`; a picture without captions is not among them.
+    Parameters are those of :func:`~datumaro_clip.curate.align.margins`; pictures without captions are not found.
     """
     best = np.full(len(images), -np.inf)
     np.maximum.at(best, owner, margins(images, texts, owner).own)
@@ -291,13 +286,10 @@ def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> B
     return unlike
 
 
-def caption_leanings(
-    captions: FloatArray, owner: IntArray, labels: Sequence[int] | IntArray, rivals: IntArray
-) -> Scores:
-    """How much more pictures' captions resemble the given label than its rival, shape (N,), float64.
+def caption_leanings(captions: FloatArray, owner: IntArray, labels: IntArray, rivals: IntArray) -> Scores:
+    """Return how much more pictures' captions resemble the given label than its rival, shape (N,), float64.
 
-    In units of what is usual, so that 1 is the median; 0 for a picture without captions. Below 0 they speak for the
-    rival.
+    The unit is the median difference; 0 for a picture without captions. Below 0 the captions support the rival.
 
     Parameters
     ----------
@@ -305,24 +297,17 @@ def caption_leanings(
         Shape (M, C): cosine similarity of each caption with each class.
     owner : numpy.ndarray
         Shape (M,), int64: the picture that each caption belongs to.
-    labels : sequence of int
-        Given label of each of the N pictures.
+    labels : numpy.ndarray
+        Shape (N,), int64: given label of each of the N pictures.
     rivals : numpy.ndarray
         Shape (N,), int64: the label that would replace it.
     """
-    rows, given = np.arange(len(owner)), np.asarray(labels, dtype=np.int64)
-    differences = captions[rows, given[owner]].astype(np.float64) - captions[rows, rivals[owner]]
-    leanings = _mean_of_owner(differences, owner, len(given))
-    usual = float(np.median(leanings[np.unique(owner)])) if len(owner) else 1.0
-    relative: Scores = leanings / max(usual, 1e-3)
-    return relative
-
-
-def _mean_of_owner(values: Scores, owner: IntArray, count: int) -> Scores:
-    """Mean of each owner's values, 0 where there are none."""
-    sums = np.bincount(owner, weights=values, minlength=count)
-    means: Scores = sums / np.maximum(np.bincount(owner, minlength=count), 1)
-    return means
+    rows, count = np.arange(len(owner)), len(labels)
+    differences = captions[rows, labels[owner]].astype(np.float64) - captions[rows, rivals[owner]]
+    captioned = np.bincount(owner, minlength=count)
+    leanings: Scores = np.bincount(owner, weights=differences, minlength=count) / np.maximum(captioned, 1)
+    usual = float(np.median(leanings[captioned > 0])) if len(owner) else 1.0
+    return leanings / max(usual, 1e-3)
 
 
 class LabelDoubts(NamedTuple):
@@ -331,12 +316,12 @@ class LabelDoubts(NamedTuple):
     Attributes
     ----------
     doubts : numpy.ndarray
-        Shape (N,), float32 from 0 to 1: probability that another class fits the picture and the given one does not,
-        by the text encoder, times the share of the neighbours that carry another label. Without texts, how much
-        larger a share of the neighbours carries the proposed label than the given one; 0 where none does.
+        Shape (N,), float32 from 0 to 1: the probability, by the text encoder, that another class fits the picture and
+        the given one does not, times the share of the neighbours with another label. Without texts: the share of the
+        neighbours with the proposed label less the share with the given one; at least 0.
     proposed : numpy.ndarray
         Shape (N,), int64: the other label that fits best by the text encoder; without texts, the neighbours' most
-        frequent one.
+        frequent other label.
     """
 
     doubts: FloatArray
@@ -345,49 +330,46 @@ class LabelDoubts(NamedTuple):
 
 def doubt_labels(
     vectors: FloatArray,
-    labels: Sequence[int] | IntArray,
+    labels: IntArray,
     texts: FloatArray | None,
     count: int,
     pool: Pool = IN_TURN,
 ) -> LabelDoubts:
-    """Weigh each given label against what neighbours are labelled and what the text encoder says.
+    """Compare each given label with the neighbours' labels and with the text encoder's scores.
 
     Parameters
     ----------
     vectors : numpy.ndarray
         Shape (N, D), float32 unit rows; N >= 20 where there are texts.
-    labels : sequence of int
-        Given label of each, from 0 to ``count`` - 1.
+    labels : numpy.ndarray
+        Shape (N,), int64: given label of each, from 0 to ``count`` - 1.
     texts : numpy.ndarray or None
-        Shape (N, C): cosine similarity with each class; None leaves the judgement to the neighbours.
+        Shape (N, C): cosine similarity with each class; with None, the neighbours alone decide.
     count : int
         C, the number of classes.
     pool : Pool
-        Who looks for neighbours.
+        Finds the neighbours.
     """
-    rows, given = np.arange(len(vectors)), np.asarray(labels, dtype=np.int64)
+    rows = np.arange(len(vectors))
     votes = neighbour_votes(vectors, labels, count, pool)
-    own = votes[rows, given]
+    own = votes[rows, labels]
     if texts is not None:
         fits = fit_labels(texts, labels)
         return LabelDoubts((fits.contradicted * (1 - own)).round(6).astype(np.float32), fits.rival)
-    votes[rows, given] = -1.0
+    votes[rows, labels] = -1.0
     proposed = votes.argmax(axis=1).astype(np.int64)
     return LabelDoubts(np.maximum(votes[rows, proposed] - own, 0).round(6), proposed)
 
 
-def neighbour_votes(
-    vectors: FloatArray, labels: Sequence[int] | IntArray, count: int, pool: Pool = IN_TURN
-) -> FloatArray:
-    """Share of each label among the ten nearest other pictures, shape (N, C), weighted by similarity."""
+def neighbour_votes(vectors: FloatArray, labels: IntArray, count: int, pool: Pool = IN_TURN) -> FloatArray:
+    """Return the share of each label among the ten nearest other pictures, shape (N, C), weighted by similarity."""
     votes = np.zeros((len(vectors), count), np.float32)
     k = min(_LABEL_NEIGHBOURS, len(vectors) - 1)
     if k < 1:
         return votes
     indices, scores = nearest_rows(pool, vectors, vectors, k + 1)
-    given = np.asarray(labels, dtype=np.int64)
     for row, (neighbours, similar) in enumerate(zip(indices, scores, strict=True)):
         others = neighbours != row
-        np.add.at(votes[row], given[neighbours[others][:k]], np.maximum(similar[others][:k], 1e-3))
+        np.add.at(votes[row], labels[neighbours[others][:k]], np.maximum(similar[others][:k], 1e-3))
     shares: FloatArray = votes / votes.sum(axis=1, keepdims=True)
     return shares

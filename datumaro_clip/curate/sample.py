@@ -1,4 +1,4 @@
-"""Choosing a part of a dataset that does the work of the whole."""
+"""Choose a part of a dataset that represents the whole."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 METHODS = ("random", "stratified", "k_center", "centroid", "cluster_random", "typical", "query")
 _BLIND = ("random", "stratified")
 _NEIGHBOURS = 20
-# Rows that the next picks of k_center are looked for among, and how many a task compares with what has been picked.
+# Rows among which k_center looks for the next picks, and rows that a task compares with what is picked.
 _FAR = 4096
 _ROWS = 1 << 15
 # Similarities that one worker holds at a time: 16 MiB of float32.
@@ -70,42 +70,40 @@ OPTIONS = (
 
 
 def pick_sample(columns: Columns, options: Values) -> Verdicts:
-    """Keep what is picked, in each group that is sampled by itself."""
-    columns = _by_captions(columns) if options.by == "captions" and options.strategy not in _BLIND else columns
+    """Keep what is picked, in each subset separately where that is asked for."""
+    strategy, seed = options.strategy, options.seed
+    if options.by == "captions" and strategy not in _BLIND:
+        columns = _by_captions(columns)
     verdicts = Verdicts(columns.keys)
     subset = np.array([key.subset for key in columns.keys], dtype=object)
     owned = np.isin(subset, options.start_from)
     verdicts.set(owned, reason="start")
     verdicts.set(~owned, action="drop", reason="not_picked")
     start = columns.vectors[owned[columns.rows]]
-    groups = list(dict.fromkeys(subset[~owned])) if options.per_subset else [None]
-    for name in groups:
+    for name in dict.fromkeys(subset[~owned]) if options.per_subset else [None]:
         group = np.flatnonzero(~owned if name is None else ~owned & (subset == name))
-        count = wanted_count(len(group), options.count, options.ratio)
-        if options.strategy in _BLIND:
-            picks = _pick_blind(columns.stratum[group], count, options)
+        count = round(options.ratio * len(group)) if options.count is None else min(options.count, len(group))
+        if strategy in _BLIND:
+            if strategy == "random":
+                picks = pick_random(len(group), count, seed)
+            else:
+                picks = pick_stratified(columns.stratum[group].tolist(), count, seed)
             verdicts.set(group[picks.indices], action="keep", reason="picked")
         else:
             able = np.flatnonzero(np.isin(columns.rows, group))
             picks = _pick(columns, columns.vectors[able], start, count, options)
             rows = columns.rows[able[picks.indices]]
-            if title := _MEASURED.get(options.strategy):
+            if title := _MEASURED.get(strategy):
                 verdicts.measured(title, picks.scores, np.ones(len(rows), np.bool_), most=1.0)
             verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
         if options.count is not None and len(picks.indices) < options.count:
-            where = "" if name is None else f" in {name}"
-            notice(
-                log,
-                "clip_sample: --count asks for %d items, and %d are there%s",
-                options.count,
-                len(picks.indices),
-                where,
-            )
+            told = "clip_sample: --count asks for %d items, and %d are there%s"
+            notice(log, told, options.count, len(picks.indices), "" if name is None else f" in {name}")
     return verdicts
 
 
 def _by_captions(columns: Columns) -> Columns:
-    """The same items, each with the mean direction of its captions for a vector: pictures are not looked at."""
+    """Replace the pictures' vectors by the mean direction of each item's captions; no picture is read."""
     said = [(row, caption.text) for row, item in enumerate(columns.items) for caption in item.captions]
     if not said:
         return columns
@@ -116,13 +114,8 @@ def _by_captions(columns: Columns) -> Columns:
     return replace(columns, vectors=unit_rows(sums), rows=rows.astype(np.int64))
 
 
-def _pick_blind(strata: IntArray, count: int, options: Values) -> Picks:
-    if options.strategy == "random":
-        return pick_random(len(strata), count, options.seed)
-    return pick_stratified(strata.tolist(), count, options.seed)
-
-
 def _pick(columns: Columns, vectors: FloatArray, start: FloatArray, count: int, options: Values) -> Picks:
+    """Pick by the vectors, as the strategy says."""
     if options.strategy == "query" and len(vectors):
         return pick_query(vectors, columns.model.text_vectors([options.query])[0], count)
     if options.strategy == "centroid":
@@ -166,37 +159,30 @@ TOOL = Tool(
 
 
 class Picks(NamedTuple):
-    """Chosen rows, in the order of choice.
+    """The picked rows, in the order in which they were picked.
 
     Attributes
     ----------
     indices : numpy.ndarray
         Shape (count,), int64.
     scores : numpy.ndarray
-        Shape (count,), float32: what they were chosen by; the method says what that is.
+        Shape (count,), float32: the scores that decided, as the method defines them.
     """
 
     indices: IntArray
     scores: FloatArray
 
 
-def wanted_count(total: int, count: int | None, ratio: float | None) -> int:
-    """How many of ``total`` a count or else a ratio asks for; a ratio is rounded, a count is cut to the total."""
-    return round((ratio or 0.0) * total) if count is None else min(count, total)
-
-
 def pick_random(total: int, count: int, seed: int) -> Picks:
-    """Each set of ``count`` rows equally likely; scores are 0."""
+    """Pick at random, each set of ``count`` rows being equally likely; scores are 0."""
     indices = np.random.default_rng(seed).permutation(total)[:count]
     return Picks(indices.astype(np.int64), np.zeros(len(indices), np.float32))
 
 
 def pick_stratified(classes: Sequence[Hashable], count: int, seed: int) -> Picks:
-    """At random inside each class, every class by its share (largest remainders, then first come)."""
+    """Pick at random inside each class, in proportion to the classes (largest remainders, then first come)."""
     order = np.random.default_rng(seed).permutation(len(classes))
-    members: dict[Hashable, list[int]] = {}
-    for index in range(len(classes)):
-        members.setdefault(classes[index], [])
+    members: dict[Hashable, list[int]] = {name: [] for name in classes}
     for index in order.tolist():
         members[classes[index]].append(index)
     shares = _apportion([len(rows) for rows in members.values()], count)
@@ -207,10 +193,10 @@ def pick_stratified(classes: Sequence[Hashable], count: int, seed: int) -> Picks
 def pick_k_center(
     vectors: FloatArray, count: int, seed: int, start: FloatArray | None = None, pool: Pool = IN_TURN
 ) -> Picks:
-    """Greedy farthest point (Gonzalez, 1985): each pick is the row least similar to all that is chosen.
+    """Pick the farthest point each time (Gonzalez, 1985): the row least similar to all that are picked.
 
-    Similarities with what is chosen only grow. So the next picks are among the rows that were least similar, until one
-    of those is as similar as any other row was; then all rows are compared with what has been picked meanwhile.
+    A row's highest similarity with the picks only grows. So the next picks are among the rows that were least similar,
+    until the best of those is as similar as any other row was; then all rows are compared with the new picks.
 
     Parameters
     ----------
@@ -220,21 +206,22 @@ def pick_k_center(
     seed : int
         Draws the first pick, where there is no ``start``.
     start : numpy.ndarray, optional
-        Shape (M, D): rows that one has already.
+        Shape (M, D): rows that the user has already.
     pool : Pool
-        Who compares all rows.
+        Compares all rows.
 
     Returns
     -------
     Picks
-        Scores are the similarity with the nearest row chosen before, -1 for a first pick. Ties go to the lower
-        index.
+        Scores are the similarity with the nearest earlier pick, -1 for a first pick. Ties go to the lower index.
     """
     if not len(vectors) or not count:
-        return _no_picks()
+        return Picks(np.empty(0, np.int64), np.empty(0, np.float32))
     held = vectors[:0] if start is None else start
     centres = np.concatenate([held, np.empty((min(count, len(vectors)), vectors.shape[1]), np.float32)])
-    nearest = _similarity_to(vectors, held, pool)
+    nearest = np.full(len(vectors), -1.0, np.float32)
+    if len(held):
+        nearest = np.array(nearest_rows(pool, vectors, held, 1)[1][:, 0])
     compare, error = partial(_most_similar, vectors), NUMPY_SIEVE.error(vectors.shape[1])
     picks: list[int] = []
     scores: list[float] = []
@@ -265,7 +252,7 @@ def pick_k_center(
 
 
 def _most_similar(vectors: FloatArray, task: tuple[range, list[int]]) -> FloatArray:
-    """Highest similarity of each of some rows with any of those that were picked."""
+    """Return the highest similarity of each row of a part with any of the picked rows."""
     part, picked = task
     part, centres = range(part.start, min(part.stop, len(vectors))), vectors[picked]
     blocks = blocks_of(vectors, max(1, _BLOCK_SCORES // len(picked)), part)
@@ -273,14 +260,14 @@ def _most_similar(vectors: FloatArray, task: tuple[range, list[int]]) -> FloatAr
 
 
 def _bound(nearest: FloatArray, error: float) -> float:
-    """Where the rows end among which the next picks are looked for, the least similar one surely among them."""
+    """Return the similarity up to which rows may be the next picks; the least similar row is always among them."""
     if len(nearest) <= _FAR:
         return np.inf
     return float(np.float32(max(np.partition(nearest, _FAR)[_FAR], nearest.min() + 3 * error)))
 
 
 def _farthest(vectors: FloatArray, nearest: FloatArray, centres: FloatArray) -> tuple[int, float]:
-    """The row least similar to its nearest centre, and that similarity; exact scores decide among what may be it."""
+    """Find the row least similar to its nearest centre, and that similarity, by exact scores of the candidates."""
     margin = np.float32(2 * NUMPY_SIEVE.error(vectors.shape[1]))
     suspects = np.flatnonzero(nearest <= nearest.min() + margin)
     scores = top_k(vectors[suspects], centres, 1)[1][:, 0]
@@ -289,13 +276,13 @@ def _farthest(vectors: FloatArray, nearest: FloatArray, centres: FloatArray) -> 
 
 
 def pick_centroid(vectors: FloatArray, count: int, seed: int) -> Picks:
-    """The row nearest to each of ``count`` k-means centroids; scores are that similarity."""
+    """Pick the row nearest to each of ``count`` k-means centroids; scores are that similarity."""
     clusters = spherical_kmeans(vectors, max(count, 1), seed)
     return _best_of_clusters(clusters.labels, clusters.scores, count)
 
 
 def pick_typical(vectors: FloatArray, count: int, seed: int, pool: Pool = IN_TURN) -> Picks:
-    """The row with the nearest neighbours in each of ``count`` clusters (TypiClust, Hacohen et al., 2022).
+    """Pick the row with the nearest neighbours in each of ``count`` clusters (TypiClust, Hacohen et al., 2022).
 
     Scores are the mean similarity with the 20 nearest neighbours.
     """
@@ -307,23 +294,19 @@ def pick_typical(vectors: FloatArray, count: int, seed: int, pool: Pool = IN_TUR
 
 
 def pick_cluster_random(vectors: FloatArray, count: int, seed: int, clusters: int | None = None) -> Picks:
-    """At random inside each k-means cluster, every cluster by its share."""
+    """Pick at random inside each k-means cluster, in proportion to the clusters."""
     labels = spherical_kmeans(vectors, clusters or default_clusters(len(vectors)), seed).labels
     return pick_stratified(labels.tolist(), count, seed)
 
 
 def pick_query(vectors: FloatArray, query: FloatArray, count: int) -> Picks:
-    """The rows most similar to a query (D,); scores are that similarity, in descending order."""
-    if not len(vectors) or not count:
-        return _no_picks()
+    """Pick the rows most similar to a query (D,); scores are that similarity, in descending order."""
     indices, scores = top_k(query[None], vectors, min(count, len(vectors)))
     return Picks(indices[0], scores[0])
 
 
 def _best_of_clusters(labels: IntArray, scores: FloatArray, count: int) -> Picks:
-    """The highest score of each cluster; what coincident rows leave open is filled with the next best."""
-    if not count:
-        return _no_picks()
+    """Pick the highest score of each cluster; where coincident rows leave clusters empty, the next best rows."""
     order = np.argsort(-scores, kind="stable")
     _, first = np.unique(labels[order], return_index=True)
     leaders = order[np.sort(first)]
@@ -332,15 +315,8 @@ def _best_of_clusters(labels: IntArray, scores: FloatArray, count: int) -> Picks
     return Picks(chosen, scores[chosen])
 
 
-def _similarity_to(vectors: FloatArray, others: FloatArray, pool: Pool) -> FloatArray:
-    """Highest similarity of each row with any of the others, -1 where there are none."""
-    if not len(others):
-        return np.full(len(vectors), -1.0, np.float32)
-    return np.array(nearest_rows(pool, vectors, others, 1)[1][:, 0])
-
-
 def _apportion(sizes: list[int], count: int) -> list[int]:
-    """Whole shares of ``count`` in proportion to the sizes, by largest remainders (Hamilton)."""
+    """Divide ``count`` in proportion to the sizes, by largest remainders (Hamilton)."""
     total = sum(sizes)
     if not total:
         return [0] * len(sizes)
@@ -350,7 +326,3 @@ def _apportion(sizes: list[int], count: int) -> list[int]:
     for place in by_remainder[: min(count, total) - sum(shares)]:
         shares[place] += 1
     return shares
-
-
-def _no_picks() -> Picks:
-    return Picks(np.empty(0, np.int64), np.empty(0, np.float32))

@@ -1,4 +1,4 @@
-"""The items of a dataset most similar to a text, to a picture, or to one of them."""
+"""Find the items of a dataset most similar to a text, to a picture, or to one of them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ OPTIONS = (
 def find_similar(columns: Columns, options: Values) -> Verdicts:
     """Rank the items by cosine similarity to the query, and drop all but the best ``k``."""
     verdicts = Verdicts(columns.keys)
-    verdicts.set(range(len(columns.items)), action="drop", reason="no_hit")
-    verdicts.set(~columns.has_vector, reason="no_picture" if not len(columns.vectors) else "no_hit")
-    if not len(columns.vectors):
+    some = len(columns.vectors) > 0
+    verdicts.set(range(len(columns.items)), action="drop", reason="no_hit" if some else "no_picture")
+    if not some:
         return verdicts
     question = _question(columns, options)
     [found], [scores] = top_k(question[None], columns.vectors, min(options.k, len(columns.vectors)))
@@ -46,7 +46,7 @@ def find_similar(columns: Columns, options: Values) -> Verdicts:
 
 
 def _question(columns: Columns, options: Values) -> FloatArray:
-    """The vector (D,) that is asked for."""
+    """Return the vector (D,) of the query."""
     if options.query is not None:
         return np.asarray(columns.model.text_vectors([options.query])[0])
     if options.image is not None:
@@ -58,7 +58,7 @@ def _question(columns: Columns, options: Values) -> FloatArray:
 
 
 def _row_of(name: str, items: Sequence[Item]) -> int:
-    """The row of the item that is called ``id`` or ``id@subset``."""
+    """Return the row of the item named ``id`` or ``id@subset``."""
     rows = [row for row, item in enumerate(items) if name in (item.key.id, str(item.key))]
     if len(rows) != 1:
         many = "no item" if not rows else f"{len(rows)} items"

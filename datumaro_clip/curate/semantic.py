@@ -1,4 +1,4 @@
-"""Semantic duplicates: pictures that stand for one another, found inside clusters as SemDeDup does."""
+"""Semantic duplicates: items similar enough to represent one another, found inside clusters as SemDeDup does."""
 
 from __future__ import annotations
 
@@ -28,40 +28,33 @@ _BLOCK = 1 << 24
 
 
 class SemanticChoice(NamedTuple):
-    """What stays.
+    """Which items stay, and which of them represent the others.
 
     Attributes
     ----------
     kept : numpy.ndarray
         Shape (N,), bool.
-    scores : numpy.ndarray
-        Shape (N,), float32: similarity with the most similar item of the cluster that comes earlier in the order;
-        -1 for the first of a cluster.
     representatives : numpy.ndarray
-        Shape (N,), int64: the kept item of the cluster that is most similar; itself for kept items.
+        Shape (N,), int64: the most similar kept item of the cluster; a kept item itself.
     likeness : numpy.ndarray
         Shape (N,), float32: cosine similarity with the representative; 1 for kept items.
-    threshold : float
-        Scores above it are dropped.
     clusters : numpy.ndarray
         Shape (N,), int64.
     """
 
     kept: BoolArray
-    scores: FloatArray
     representatives: IntArray
     likeness: FloatArray
-    threshold: float
     clusters: IntArray
 
 
 class Control(NamedTuple):
-    """How well what stays stands for what goes, beside as many that go at random.
+    """How similar dropped items are to kept ones, by a choice and by a random choice of the same size.
 
     Attributes
     ----------
     chosen, random : float
-        Mean cosine similarity of what goes with what is most similar to it of all that stays.
+        Mean cosine similarity of a dropped item with the most similar kept item.
     """
 
     chosen: float
@@ -69,7 +62,7 @@ class Control(NamedTuple):
 
 
 def default_clusters(count: int) -> int:
-    """About the square root of the number of items, so that all clusters' pairs together cost N times that."""
+    """Return about the square root of the number of items, so that the pairs inside clusters cost N times that."""
     return max(1, math.isqrt(count))
 
 
@@ -84,11 +77,11 @@ def choose_semantic(
     seed: int = 0,
     pool: Pool = IN_TURN,
 ) -> SemanticChoice:
-    """Keep a share of the items, letting go of those most similar to what is kept anyway.
+    """Keep a share of the items, dropping those that are most similar to kept ones.
 
     SemDeDup (Abbas et al., 2023): inside each k-means cluster, an item's score is its largest similarity with an
-    earlier item; the highest scores go, until the share is reached. With a threshold, an item goes that is at least so
-    similar to an earlier one that stays.
+    earlier item; the items of the highest scores are dropped. With a threshold, an item is dropped that is at least
+    that similar to an earlier kept one.
 
     Parameters
     ----------
@@ -99,15 +92,15 @@ def choose_semantic(
     keep_ratio : float
         Share to keep, above 0, at most 1; rounded up to whole items.
     texts : numpy.ndarray, optional
-        Shape (N, E), float32 unit rows: two items are then as similar as the less similar of the two vectors.
+        Shape (N, E), float32 unit rows: the similarity of two items is then the lower one of both sides.
     threshold : float, optional
-        Cosine similarity; decides in place of the share.
+        Cosine similarity; decides instead of the share.
     clusters : int, optional
         :func:`default_clusters` where omitted.
     seed : int
         Of the clusters.
     pool : Pool
-        Who compares the items of a cluster.
+        Compares the items of each cluster.
     """
     count = len(vectors)
     ranked = np.asarray(order, dtype=np.int64)
@@ -120,14 +113,18 @@ def choose_semantic(
         kept[members], scores[members] = stays, similar
     if threshold is None:
         rank = np.argsort(ranked, kind="stable")
-        doomed = np.lexsort((-rank, -scores))[: count - math.ceil(keep_ratio * count - 1e-9)]
-        kept[doomed] = False
-        threshold = float(scores[doomed].min(initial=1.0))
-    return SemanticChoice(kept, scores, *_representatives(sides, labels, kept, pool), threshold, labels)
+        kept[np.lexsort((-rank, -scores))[: count - math.ceil(keep_ratio * count - 1e-9)]] = False
+    representatives, likeness = np.arange(count), np.ones(count, np.float32)
+    divided = [(members[kept[members]], members[~kept[members]]) for members in _members(representatives, labels)]
+    divided = [(staying, going) for staying, going in divided if len(staying)]
+    replaced = pool.map(partial(_replaced, sides), divided)
+    for (_, going), (chosen, similar) in zip(divided, replaced, strict=True):
+        representatives[going], likeness[going] = chosen, similar
+    return SemanticChoice(kept, representatives, likeness, labels)
 
 
 def _scored(sides: Sequence[FloatArray], threshold: float | None, members: IntArray) -> tuple[BoolArray, FloatArray]:
-    """Which items of a cluster a threshold lets stay, and how similar each is to the most similar before it."""
+    """Find the items of a cluster that a threshold keeps, and each one's similarity to the most similar before it."""
     similar = _similarity(sides, members, members)
     stays, scores = np.ones(len(members), np.bool_), np.full(len(members), -1.0, np.float32)
     for place in range(1, len(members)):
@@ -137,20 +134,8 @@ def _scored(sides: Sequence[FloatArray], threshold: float | None, members: IntAr
     return stays, scores
 
 
-def _representatives(
-    sides: Sequence[FloatArray], labels: IntArray, kept: BoolArray, pool: Pool
-) -> tuple[IntArray, FloatArray]:
-    representatives, likeness = np.arange(len(labels)), np.ones(len(labels), np.float32)
-    divided = [(members[kept[members]], members[~kept[members]]) for members in _members(representatives, labels)]
-    divided = [(staying, going) for staying, going in divided if len(staying)]
-    found = pool.map(partial(_stand_ins, sides), divided)
-    for (_, going), (chosen, similar) in zip(divided, found, strict=True):
-        representatives[going], likeness[going] = chosen, similar
-    return representatives, likeness
-
-
-def _stand_ins(sides: Sequence[FloatArray], divided: tuple[IntArray, IntArray]) -> tuple[IntArray, FloatArray]:
-    """For each item of a cluster that goes the most similar one that stays, and how similar that is."""
+def _replaced(sides: Sequence[FloatArray], divided: tuple[IntArray, IntArray]) -> tuple[IntArray, FloatArray]:
+    """Find the most similar kept item for each dropped item of a cluster, and how similar it is."""
     staying, going = divided
     similar = _similarity(sides, going, staying)
     found = [_closest(sides, item, staying, row) for item, row in zip(going, similar, strict=True)]
@@ -158,14 +143,14 @@ def _stand_ins(sides: Sequence[FloatArray], divided: tuple[IntArray, IntArray]) 
 
 
 def control(sides: Sequence[FloatArray], kept: BoolArray, seed: int = 0) -> Control:
-    """Measure a choice beside a random one of the same size, on at most 1,000 of the items that go.
+    """Compare a choice with a random one of the same size, on at most 1,000 dropped items.
 
     Parameters
     ----------
     sides : sequence of numpy.ndarray
-        Each (N, D), float32 unit rows: two items are as similar as the least similar of their vectors.
+        Each (N, D), float32 unit rows: the similarity of two items is the lowest one of all sides.
     kept : numpy.ndarray
-        Shape (N,), bool: what stays; some goes, and some stays.
+        Shape (N,), bool, of both values.
     """
     rng = np.random.default_rng(seed)
 
@@ -178,16 +163,13 @@ def control(sides: Sequence[FloatArray], kept: BoolArray, seed: int = 0) -> Cont
 
 
 def _similarity(sides: Sequence[FloatArray], ones: IntArray, others: IntArray) -> FloatArray:
-    """Cosine similarities of items in what they have in common on every side, but for rounding."""
+    """Return the similarities of items: on several sides, the lowest; rounded differently by different machines."""
     found: FloatArray = np.min([side[ones] @ side[others].T for side in sides], axis=0)
     return found
 
 
 def _closest(sides: Sequence[FloatArray], item: int, others: IntArray, similar: FloatArray) -> tuple[int, float]:
-    """The place of the most similar other, the first of several, and the similarity; exact scores decide.
-
-    ``similar`` is rounded differently by different machines.
-    """
+    """Find the place of the most similar other, the first of several, and the similarity, by exact scores."""
     margin = 2 * max(NUMPY_SIEVE.error(side.shape[1]) for side in sides)
     suspects = np.flatnonzero(similar >= similar.max() - margin)
     exact = np.min([exact_scores(side[item], side[others[suspects]]) for side in sides], axis=0).round(6)
@@ -196,6 +178,6 @@ def _closest(sides: Sequence[FloatArray], item: int, others: IntArray, similar: 
 
 
 def _members(ranked: IntArray, labels: IntArray) -> list[IntArray]:
-    """The items of each cluster, in the order given."""
+    """Group the items by cluster, each group in the order given."""
     by_cluster = ranked[np.argsort(labels[ranked], kind="stable")]
     return np.split(by_cluster, np.flatnonzero(np.diff(labels[by_cluster])) + 1) if len(ranked) else []

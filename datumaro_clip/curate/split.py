@@ -1,4 +1,4 @@
-"""A dataset in two parts, with no copy of a picture on both sides.
+"""Split a dataset in two parts, so that no picture has a copy on the other side.
 
 Split by rows, copies leak: with altered copies of a fifth of the items, the accuracy of a nearest neighbour was .951
 instead of .902. So whole groups of copies go to one side.
@@ -24,16 +24,16 @@ from datumaro_clip.errors import OptionError
 
 
 def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
-    """The group of each item: copies, exact or (where ``near``) altered, and copies of copies, share one.
+    """Group exact copies, (where ``near``) altered copies, and copies of copies.
 
-    Every picture is read; no model is loaded. Unlike the groups of ``clip_dedup``, in which each member was tested
-    against one representative, these are handed on: what is a copy of a copy must not be on the other side either, and
-    which of them represents depends on the order. So every pair that may be copies is compared.
+    Every picture is read; no model is loaded. Unlike in the groups of ``clip_dedup``, where each member matches its
+    representative, copies of copies belong together, since none of them may be on the other side of a split. So every
+    pair of likely copies is compared.
 
     Parameters
     ----------
     items : sequence of Item
-        N items; one without a picture, or whose picture cannot be decoded, is a group of its own.
+        N items; an item without a picture, or whose picture cannot be decoded, forms its own group.
 
     Returns
     -------
@@ -57,17 +57,16 @@ def copy_groups(items: Sequence[Item], *, near: bool = True) -> IntArray:
 
 
 def split_groups(groups: IntArray, share: float, seed: int = 0) -> BoolArray:
-    """Choose whole groups at random until they make up a share of the items.
+    """Choose whole groups at random that make up a share of the items.
 
     Parameters
     ----------
     groups : numpy.ndarray
         Shape (N,): the group of each item, as any numbers.
     share : float
-        Of the items, above 0 and below 1. It is met as nearly as the groups in their drawn order allow, always
-        from below.
+        Of the items, above 0 and below 1. The chosen part is never larger; groups that do not fit are passed over.
     seed : int
-        The same seed chooses the same.
+        The same seed chooses the same groups.
 
     Returns
     -------
@@ -82,5 +81,4 @@ def split_groups(groups: IntArray, share: float, seed: int = 0) -> BoolArray:
         if count + sizes[group] <= wanted:
             chosen[group] = True
             count += int(sizes[group])
-    found: BoolArray = chosen[number]
-    return found
+    return chosen[number]

@@ -1,9 +1,8 @@
-"""Square thumbnails: what near duplicates are compared by, kept in a file instead of in memory."""
+"""Square thumbnails, by which near duplicates are found; kept in a file instead of in memory."""
 
 from __future__ import annotations
 
 import tempfile
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,9 @@ _BYTES = SIDE * SIDE * 3
 
 
 def square_thumbnail(picture: Image.Image) -> Thumbnail:
-    """A picture squeezed into 96x96 pixels, each the mean of an area: shape (96, 96, 3), uint8 RGB.
+    """Shrink a picture to 96x96 pixels, each the mean of an area: shape (96, 96, 3), uint8 RGB.
 
-    Squeezing, not cutting, makes a copy that was stretched look like its original.
+    Sides shrink independently, so that a stretched copy looks like its original.
     """
     return np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.uint8)
 
@@ -26,7 +25,7 @@ def square_thumbnail(picture: Image.Image) -> Thumbnail:
 class ThumbnailFile:
     """Thumbnails by number, in an unnamed temporary file of 27 KiB each.
 
-    A hundred thousand take 2.6 GiB of disk, and as much memory as the operating system has to spare.
+    A hundred thousand take 2.6 GiB of disk; the operating system caches them in spare memory.
     """
 
     def __init__(self) -> None:
@@ -52,7 +51,7 @@ class ThumbnailFile:
         return thumbnail
 
     def block(self, start: int, end: int) -> npt.NDArray[np.uint8]:
-        """Thumbnails that follow one another, (n, 96, 96, 3); fewer than asked for at the end."""
+        """Read consecutive thumbnails, (n, 96, 96, 3); fewer at the end of the file."""
         self._file.seek(start * _BYTES)
         wanted = (min(end, self._count) - start) * _BYTES
         return np.frombuffer(self._file.read(wanted), dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
@@ -60,7 +59,5 @@ class ThumbnailFile:
     def __enter__(self) -> ThumbnailFile:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._file.close()
