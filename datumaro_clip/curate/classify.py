@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datumaro_clip.curate.columns import Columns
+from datumaro_clip.curate.columns import Columns, Verdicts
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.options import Option, Several, Share, Text, Values
 from datumaro_clip.curate.tools import Tool
-from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
 

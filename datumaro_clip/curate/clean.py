@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image
 
 from datumaro_clip.curate.captions import CAPTION_REASONS, Finding, judge_caption
-from datumaro_clip.curate.columns import Columns, map_pictures
+from datumaro_clip.curate.columns import Columns, Verdicts, map_pictures
 from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
 from datumaro_clip.curate.tools import Tool
-from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode

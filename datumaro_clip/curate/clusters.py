@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,11 @@ class Clusters(NamedTuple):
     labels: IntArray
     centroids: FloatArray
     scores: FloatArray
+
+
+def default_clusters(count: int) -> int:
+    """Return about the square root of the number of items, so that the pairs inside clusters cost N times that."""
+    return max(1, math.isqrt(count))
 
 
 def spherical_kmeans(vectors: FloatArray, clusters: int, seed: int = 0) -> Clusters:

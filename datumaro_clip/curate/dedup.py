@@ -11,7 +11,7 @@ from threading import Lock
 import numpy as np
 
 from datumaro_clip.curate.align import combine
-from datumaro_clip.curate.columns import Columns, map_pictures
+from datumaro_clip.curate.columns import Columns, Verdicts, map_pictures
 from datumaro_clip.curate.duplicates import Candidate, Duplicate, Findings, find_duplicates, pixel_digest
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near import Difference, Pictures
@@ -20,7 +20,6 @@ from datumaro_clip.curate.nearest import SAMPLE
 from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.curate.tools import Tool
-from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.keys import content_digest
 from datumaro_clip.errors import ImageError, OptionError

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.clusters import spherical_kmeans
-from datumaro_clip.curate.columns import Columns, IntArray
+from datumaro_clip.curate.clusters import default_clusters, spherical_kmeans
+from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
 from datumaro_clip.curate.options import Choice, Flag, Option, Several, Share, Text, Values, Whole
-from datumaro_clip.curate.semantic import default_clusters
 from datumaro_clip.curate.tools import Tool
-from datumaro_clip.curate.verdicts import Verdicts
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, blocks_of, numpy_product

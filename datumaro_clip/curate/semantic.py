@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.clusters import spherical_kmeans
+from datumaro_clip.curate.clusters import default_clusters, spherical_kmeans
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.nearest import IN_TURN
 from datumaro_clip.similarity import exact_scores
@@ -59,11 +59,6 @@ class Control(NamedTuple):
 
     chosen: float
     random: float
-
-
-def default_clusters(count: int) -> int:
-    """Return about the square root of the number of items, so that the pairs inside clusters cost N times that."""
-    return max(1, math.isqrt(count))
 
 
 def choose_semantic(

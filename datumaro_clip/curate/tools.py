@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from datumaro_clip.curate.options import Option, Values
 
 if TYPE_CHECKING:
-    from datumaro_clip.curate.columns import Columns
+    from datumaro_clip.curate.columns import Columns, Verdicts
     from datumaro_clip.curate.item import Item
-    from datumaro_clip.curate.verdicts import Verdicts
 
 #: The module of each tool, which holds it as ``TOOL``. Adding a tool means adding its module and a line here.
 MODULES = {
