@@ -169,8 +169,8 @@ def test_command_line_is_refused_before_anything_is_done():
 
 def test_the_detector_is_loaded_once_a_run(detector: str, monkeypatch: pytest.MonkeyPatch):
     loaded: list[str] = []
-    load = objects_module.load_detector
-    monkeypatch.setattr("datumaro_clip.curate.objects.load_detector", lambda *args: loaded.append("x") or load(*args))
+    load = objects_module.OpenVINODetector
+    monkeypatch.setattr(objects_module, "OpenVINODetector", lambda *args: loaded.append("x") or load(*args))
     detected = dataset().transform("clip_detect", detector=detector)
     detected.categories()
     detected.init_cache()

@@ -1,4 +1,4 @@
-"""Objects as items of their own, so that each tool works on them without knowing it."""
+"""Objects as items of their own, so that the tools work on them as on pictures."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from datumaro_clip.images.decoding import decoded
 from datumaro_clip.images.regions import Cutter, require_size
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, ItemKey
 
-# Behind an item's id, before the number of the object's annotation.
+# Between an item's id and the number of the object's annotation.
 _SIGN = "#"
 
 
 @dataclass(frozen=True, eq=False)
 class ObjectItems:
-    """The objects of items, each as an item, and the way back for what is decided about them.
+    """The objects of items as items, and the way back from decisions about them.
 
     Attributes
     ----------
     items : list of Item
-        One an object: its picture is the object's part of the picture, its label the box's.
+        One item an object: with the object's part of the picture, and the box's label.
     parents : dict
-        By the key of each of them: the item and the object that it was made of.
+        The item and the object that each was made of, by its key.
     bare : list of Item
-        Items that have no object.
+        Items without an object.
     """
 
     items: list[Item]
@@ -44,14 +44,14 @@ class ObjectItems:
 
     @classmethod
     def of(cls, items: Sequence[Item], crop: CropOptions, model: RunModel | None) -> ObjectItems:
-        """Make them.
+        """Make an item of each object.
 
         Parameters
         ----------
         items : sequence of Item
         crop : CropOptions
         model : RunModel or None
-            Computes the vectors that objects do not carry; objects that get none are left out. None: no vectors.
+            Computes vectors for the objects that carry none, and leaves out those that get none; None for no vectors.
         """
         made: dict[ItemKey, tuple[Item, ItemBox]] = {}
         parts: list[Item] = []
@@ -66,21 +66,29 @@ class ObjectItems:
                 bare.append(item)
                 continue
             for box, region in shown:
-                part = _as_item(item, box, region)
+                part = Item(
+                    ItemKey(f"{item.key.id}{_SIGN}{box.annotation}", item.key.subset),
+                    ImageRequest(partial(_part, item, region)),
+                    () if box.label is None else (ItemLabel(box.label, box.annotation),),
+                    attributes={} if box.embedding is None else {EMBEDDING_ATTRIBUTE: box.embedding},
+                    media=item.media,
+                    annotation_count=1,
+                    origin=item.origin,
+                )
                 made[part.key] = (item, box)
                 parts.append(part)
         return cls(parts, made, bare)
 
     def told(self, decisions: Iterable[Decision], *, selects: bool) -> list[Decision]:
-        """Decisions about these items as decisions about annotations of the items that they were made of.
+        """Convert decisions about these items to decisions about annotations of the items they were made of.
 
         Parameters
         ----------
         decisions : iterable of Decision
             In the order of :attr:`items`.
         selects : bool
-            Whether the tool chooses what it keeps: items of which nothing was chosen are then dropped; the others lose
-            no annotation, and those that were chosen say so in their attributes.
+            Whether the tool chooses what it keeps. Items without a chosen object are then dropped; the others keep all
+            annotations, and chosen objects get attributes.
         """
         if not selects:
             return [self._told(one) for one in decisions]
@@ -90,13 +98,13 @@ class ObjectItems:
         return [*found, *(Decision(item.key, "drop", "no_object") for item in self.bare)]
 
     def _told(self, one: Decision) -> Decision:
-        """A decision about an object; one that has a label keeps it, whatever class is proposed."""
+        """Convert one decision; an object that has a label keeps it, whatever class is proposed."""
         item, box = self.parents[one.key]
         other = None if one.representative is None else self.parents[one.representative][0].key
         if other == item.key:
-            # Two boxes of one picture that show the same, as a table and the pizza on it, do not repeat each other.
+            # Two boxes of one picture with the same content, as of a table and the pizza on it, are no duplicates.
             one, other = replace(one, action="keep", reason="same_picture", group=None), None
-        # Places are told in pixels of the crop, which the dataset does not hold.
+        # Places are in pixels of the crop, which the dataset does not contain.
         one = replace(one, resembles=None, places=None)
         mapped = replace(one, key=item.key, annotation=box.annotation, representative=other, text=str(box.label or ""))
         if one.action == "label" and box.label is not None and one.label is not None:
@@ -105,7 +113,7 @@ class ObjectItems:
         return mapped
 
     def _selected(self, group: list[Decision]) -> Iterator[Decision]:
-        """What is decided about an item of which some objects may have been chosen; then, what about those."""
+        """Convert the decisions about the objects of one item: first the item's own, then those of chosen objects."""
         item = self.parents[group[0].key][0]
         chosen = [one for one in group if one.action == "keep"]
         if not chosen:
@@ -117,21 +125,8 @@ class ObjectItems:
             yield replace(self._told(one), attributes={"clip_reason": one.reason, **one.attributes})
 
 
-def _as_item(item: Item, box: ItemBox, region: Region) -> Item:
-    """An object as an item."""
-    return Item(
-        ItemKey(f"{item.key.id}{_SIGN}{box.annotation}", item.key.subset),
-        ImageRequest(partial(_part, item, region)),
-        () if box.label is None else (ItemLabel(box.label, box.annotation),),
-        attributes={} if box.embedding is None else {EMBEDDING_ATTRIBUTE: box.embedding},
-        media=item.media,
-        annotation_count=1,
-        origin=item.origin,
-    )
-
-
 def _part(item: Item, region: Region) -> ImageLike:
-    """The pixels of a part of an item's picture, (H, W, 3) uint8."""
+    """Cut a part out of an item's picture, (H, W, 3) uint8."""
     with decoded(item.request().fetch()) as picture:
         require_size(picture, item.size)
         return np.asarray(Cutter(picture)(region))

@@ -1,4 +1,4 @@
-"""Objects in pictures: which of them get a vector, of which part of the picture, and who finds them."""
+"""Objects in pictures: which of them get a vector, of which part of the picture, and how they are detected."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from datumaro_clip.objects.openvino import OpenVINODetector
 MASKS = ("keep", "grey")
 
 _cut = partial(Option, group="objects")
-#: What decides which part of a picture an object's vector is of.
+#: Options of the part of a picture that an object's vector is of.
 CROP_OPTIONS = (
     _cut("min-side", Number(at_least=0, metavar="PIXELS"), 8, "narrower objects get no vector"),
     _cut("margin", Number(at_least=0, at_most=10, metavar="SHARE"), 0.0, "widen boxes by this share on each side"),
@@ -30,14 +30,14 @@ CROP_OPTIONS = (
     _cut("max-side", Whole(at_least=1, metavar="PIXELS"), None, "reduce pictures to it first", unset="full resolution"),
 )
 OBJECTS_OPTION = _cut("objects", Flag(), False, "embed each object too, cut out of the picture at full resolution")
-#: Of the tools.
+#: Options of the tools.
 TOOL_OPTIONS = (
     _cut("objects", Flag(), False, "work on the objects (boxes, polygons, masks) instead of the pictures"),
     *CROP_OPTIONS,
 )
 
 _find = partial(Option, group="detector")
-#: What decides which objects a detector finds.
+#: Options of a detector.
 DETECTION_OPTIONS = (
     _find("detector", Text(metavar="NAME|DIR"), None, "name or directory of a detector", unset="none"),
     _find("min-confidence", Share(), 0.25, "least confidence of an object"),
@@ -52,7 +52,7 @@ DETECTION_OPTIONS = (
         unset="the whole picture only",
     ),
 )
-#: What has whatever embeds datasets with their texts and objects.
+#: Options of whatever embeds datasets with their texts and objects.
 EMBEDDED_OPTIONS = (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTION_OPTIONS)
 
 
@@ -82,15 +82,15 @@ class CropOptions:
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> CropOptions:
-        """Those of values among others."""
+        """Pick the options out of a mapping that has others too."""
         return cls(**{each.name: values[each.name] for each in fields(cls) if each.name in values})
 
     def region_of(self, box: Box) -> Region | None:
-        """The part of a picture that shows a box ``(x, y, w, h)``; None where it is too small."""
+        """Return the part of a picture that shows a box ``(x, y, w, h)``; None where it is too small."""
         return None if min(box[2:]) < self.min_side else Region(box, margin=self.margin, max_side=self.max_side)
 
     def region(self, found: ItemBox) -> Region | None:
-        """The part of a picture that shows an object; None where it is too small."""
+        """Return the part of a picture that shows an object; None where it is too small."""
         if self.region_of(found.box) is None:
             return None
         outlined = self.mask == "grey"
@@ -106,7 +106,7 @@ class CropOptions:
 
 @dataclass(frozen=True)
 class Objects:
-    """Whose vectors are wanted beside those of the pictures.
+    """The objects whose vectors are wanted beside those of the pictures.
 
     Attributes
     ----------
@@ -124,17 +124,17 @@ class Objects:
     has_pictures: bool = True
 
     def among(self, boxes: Iterable[ItemBox]) -> list[ItemBox]:
-        """The objects of an item, without those that the detector found before and will find again."""
+        """Leave out the objects that the same detector found before and will find again."""
         own = None if self.detector is None else self.detector.fingerprint
         return [box for box in boxes if not own or box.found_by != own]
 
     def find(self, picture: Image.Image) -> Detections:
-        """What the detector finds in a picture of mode ``RGB``."""
+        """Detect objects in a picture of mode ``RGB``."""
         assert self.detector is not None
         return self.detector.find(picture, self.detection)
 
     def boxes_of(self, found: Detections) -> list[ItemBox]:
-        """What the detector found, as objects of an item that has no annotation of them yet."""
+        """Convert detections to objects of an item, which has no annotations of them yet."""
         assert self.detector is not None
         labels, boxes = self.detector.labels, []
         for corners, score, number in zip(found.boxes.tolist(), found.scores.tolist(), found.classes, strict=True):
@@ -144,22 +144,10 @@ class Objects:
         return boxes
 
 
-def load_detector(name: str, device: str = "CPU") -> Detector:
-    """The detector of a name or directory; see :class:`~datumaro_clip.objects.openvino.OpenVINODetector`."""
-    return OpenVINODetector(find_detector(name), device)
-
-
-def detection_options(values: Mapping[str, Any]) -> DetectionOptions:
-    """The detector's options among values."""
-    names = [each.name for each in fields(DetectionOptions)]
-    told = {name: values[name] for name in names if name in values}
-    return DetectionOptions(**{**told, "classes": tuple(told.get("classes", ()))})
-
-
 def as_objects_need(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of :data:`EMBEDDED_OPTIONS`, or of those but a detector's: with objects, large JPEGs are decoded whole.
+    """Return values of :data:`EMBEDDED_OPTIONS` with ``exact_decode`` set where objects are wanted.
 
-    One decoding serves the picture and its objects.
+    So large JPEGs are decoded once, as a whole, for the picture and its objects. Options of a detector may be missing.
 
     Raises
     ------
@@ -172,20 +160,21 @@ def as_objects_need(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def wanted_objects(values: Mapping[str, Any]) -> Objects | None:
-    """The objects that such values ask for, their detector loaded; None where they ask for none.
+    """Return the objects that values of :data:`EMBEDDED_OPTIONS` ask for, their detector loaded; None for none.
 
     Raises
     ------
     ModelNotFoundError, DeviceNotFoundError
         If the detector cannot be had, or not on the device.
     OptionError
-        If it knows no class of those that are named.
+        If it lacks one of the ``classes``.
     """
     if not values["objects"]:
         return None
     crop = CropOptions.among(values)
     if values.get("detector") is None:
         return Objects(crop)
-    detector = load_detector(values["detector"], values["device"])
+    detector = OpenVINODetector(find_detector(values["detector"]), values["device"])
     detector.indices_of(values["classes"])
-    return Objects(crop, detector, detection_options(values))
+    told = {each.name: values[each.name] for each in fields(DetectionOptions) if each.name in values}
+    return Objects(crop, detector, DetectionOptions(**{**told, "classes": tuple(values["classes"])}))

@@ -1,4 +1,4 @@
-"""Running a tool on items: options checked, vectors asked for, verdicts settled."""
+"""Run a tool on items: check the options, get the vectors, turn verdicts into decisions."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from datumaro_clip.system.terminal import is_notebook
 
 log = logging.getLogger(__name__)
 
-#: What an ``--action`` begins with that moves items; the name of their new subset follows.
+#: Prefix of an ``--action`` that moves items; the name of the new subset follows.
 MOVE = "subset:"
 _FAILED = "failed_"
-# What says where things are and how fast they go, and not what is decided.
+# Options that do not change decisions: where things are, and how fast a run is.
 _UNTOLD = ("report", "report_items", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
 
 
@@ -49,7 +49,7 @@ def _action_problem(text: str) -> str | None:
 
 
 _option = partial(Option, group="decisions")
-#: What every curation tool has.
+#: The options that every curation tool has.
 COMMON_OPTIONS = (
     _option(
         "action",
@@ -73,18 +73,18 @@ COMMON_OPTIONS = (
 
 
 def options_of(tool: Tool) -> tuple[Option, ...]:
-    """All options of a tool: its own, the common ones, and those of vectors where it uses a model."""
+    """Return all options of a tool: its own, the common ones, and those of vectors where it uses a model."""
     of_objects = TOOL_OPTIONS if tool.takes_objects else ()
     return (*tool.options, *of_objects, *COMMON_OPTIONS, *(VECTOR_OPTIONS if tool.uses_model else ()))
 
 
 def read_values(tool: Tool, given: Mapping[str, Any]) -> Values:
-    """Check what was given to a tool by keyword, and fill in the defaults; nothing is read but ``except_file``.
+    """Check the options given to a tool by keyword, and fill in the defaults; only ``except_file`` is read.
 
     Raises
     ------
     OptionError
-        If there is no such option, a value cannot be used, or two do not go together.
+        If there is no such option, a value cannot be used, or two contradict one another.
     DecisionError
         If ``except_file`` cannot be read.
     """
@@ -93,7 +93,7 @@ def read_values(tool: Tool, given: Mapping[str, Any]) -> Values:
     tool.check(values)
     values.excepted = read_exceptions(values.except_file) if values.except_file else frozenset()
     if values.report:
-        try:  # Before there is anything to report, so that nothing is decided in vain.
+        try:  # Before the run, so that no decisions are lost.
             Path(values.report).mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise OptionError(f"--report {with_cure(exc)}") from exc
@@ -115,17 +115,17 @@ def decide(
     classes : sequence of str
         The names of the classes that the dataset knows.
     crew : callable
-        Who looks at pictures and compares them; changes the time, never the decisions.
+        Makes the pool that reads and compares pictures; changes the time, never the decisions.
 
     Returns
     -------
     DecisionLog
-        In the order of the items; what an option protects is kept.
+        In the order of the items; protected items are kept.
 
     Raises
     ------
     OptionError
-        If the dataset lacks a subset that was named, or two items share a decision.
+        If the dataset lacks a named subset, or two items share an id and a subset.
     """
     _require_subsets(values, items)
     if not items:
@@ -151,9 +151,17 @@ def decide(
         told = sorted([*told, *dropped], key=lambda one: place[one.key])
     if objects is not None:
         told = objects.told(told, selects=tool.selects)
-    spared = _spared(told, values)
-    # What --on-error skip leaves out goes, whatever is done with what a tool finds.
-    decisions = [one if one.reason.startswith(_FAILED) else _acted(one, values.action) for one in spared]
+    shielded = [
+        replace(one, action="keep", reason=f"protected_{one.reason}")
+        if one.action == "drop" and one.key.subset in values.protect
+        else one
+        for one in told
+    ]
+    # --on-error skip drops an item whatever --action says.
+    decisions = [
+        one if one.reason.startswith(_FAILED) else _acted(one, values.action)
+        for one in except_items(shielded, values.excepted)
+    ]
     made = DecisionLog(
         tool.name,
         _told(values),
@@ -170,14 +178,14 @@ def decide(
 
 
 def _require_subsets(values: Values, items: Iterable[Item]) -> None:
-    """Refuse names of subsets that no item is in."""
+    """Refuse names of subsets that have no item."""
     present = {item.key.subset for item in items}
     if unknown := sorted({*values.subset, *values.protect} - present):
         raise OptionError(f"the dataset has no subset {', '.join(unknown)}; it has {', '.join(sorted(present))}")
 
 
 def _require_own_keys(items: Iterable[Item]) -> None:
-    """Refuse items that would share a decision, which is about an id and a subset."""
+    """Refuse several items of one id and subset, since a decision names just these."""
     key, count = next(iter(Counter(item.key for item in items).most_common(1)), (None, 0))
     if count > 1:
         raise OptionError(
@@ -186,19 +194,8 @@ def _require_own_keys(items: Iterable[Item]) -> None:
         )
 
 
-def _spared(decisions: Iterable[Decision], values: Values) -> list[Decision]:
-    """The decisions, with ``keep`` for what lies in a protected subset or is excepted by a person."""
-    shielded = [
-        replace(one, action="keep", reason=f"protected_{one.reason}")
-        if one.action == "drop" and one.key.subset in values.protect
-        else one
-        for one in decisions
-    ]
-    return except_items(shielded, values.excepted)
-
-
 def _acted(decision: Decision, action: str) -> Decision:
-    """What ``--action`` makes of a decision to drop an item or an annotation."""
+    """Replace ``drop`` by the action that ``--action`` names."""
     if decision.action != "drop" or action == "drop":
         return decision
     marks: dict[str, Scalar] = {"clip_reason": decision.reason}
@@ -215,7 +212,7 @@ def _acted(decision: Decision, action: str) -> Decision:
 
 
 def _told(values: Values) -> dict[str, Any]:
-    """The options that decided, as JSON values; an encoder by the name of its model, a path as text."""
+    """Return the options that decided, as JSON values; an encoder by its model's name, a path as text."""
     told = {name: value for name, value in vars(values).items() if name not in _UNTOLD}
     told = {name: value.space.model if isinstance(value, Encoder) else value for name, value in told.items()}
     told = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in told.items()}
@@ -227,7 +224,7 @@ def _picture(item: Item) -> ImageLike:
 
 
 def _log_summary(made: DecisionLog) -> None:
-    """One line with the counts of what was decided, then the notes; in a notebook, printed."""
+    """Log the counts of decisions, then the notes; in a notebook, print them too."""
     counts = repr(made).removeprefix("DecisionLog(").removesuffix(")")
     for line in (counts, *(f"{made.transform}: {note}" for note in made.notes)):
         log.info("%s", line)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datumaro_clip.curate.columns import Columns, Verdicts
     from datumaro_clip.curate.item import Item
 
-#: The module of each tool, which holds it as ``TOOL``. Adding a tool means adding its module and a line here.
+#: The module of each tool, which defines ``TOOL``. A new tool needs a module and a line here.
 MODULES = {
     "clip_align": "datumaro_clip.curate.align",
     "clip_classify": "datumaro_clip.curate.classify",
@@ -32,36 +32,35 @@ class Tool:
     Attributes
     ----------
     name : str
-        As Datumaro and the log know it.
+        Its name in Datumaro and in logs.
     function : callable
-        Takes the columns of a dataset and the values of the options, returns verdicts. ``drop`` stands for whatever
-        ``--action`` says.
+        Takes the columns of a dataset and the values of the options, returns verdicts. ``drop`` stands for the action
+        that ``--action`` names.
     options : sequence of Option
-        What it alone has.
+        Its own options.
     summary : str
-        What it does: a sentence, then perhaps a paragraph.
+        A sentence about it, then perhaps a paragraph.
     examples : sequence of str
-        Arguments that show what it can do.
+        Examples of its arguments.
     vectors : callable
-        Says, for the values of the options, which vectors the columns must hold, in the words of
+        Returns, for the values of the options, the vectors that the columns must hold: ``wanted`` of
         :func:`~datumaro_clip.curate.embedder.embed_columns`.
     uses_model : bool
-        Whether it ever needs a model, and so the options of one.
+        Whether it may need a model, and so has the options of one.
     check : callable
-        Raises :class:`~datumaro_clip.errors.OptionError` for values that do not go together.
+        Raises :class:`~datumaro_clip.errors.OptionError` for values that contradict one another.
     check_items : callable
-        The same for values that do not go with the items and the names of the classes; called before a picture is
-        read.
+        The same for values that contradict the items or the names of the classes; called before a picture is read.
     new_classes : callable
-        The classes that the verdicts may name and the dataset may not have.
+        Returns classes that the verdicts may name and the dataset may lack.
     takes_repeated_keys : callable
-        Whether items of one id and subset are told apart; where not, they are refused.
+        Returns whether several items of one id and subset are allowed.
     takes_objects : bool
         Whether it can work on the objects in pictures instead of on pictures (``--objects``).
     selects : bool
         Whether it chooses what to keep, rather than what to drop.
     nothing : str
-        What a report says where it found nothing.
+        The sentence of a report where it found nothing.
     """
 
     name: str
@@ -80,12 +79,12 @@ class Tool:
     nothing: str = "nothing was found"
 
     def describe(self) -> dict[str, Any]:
-        """The tool as JSON: what forms and documentation are built from."""
+        """Describe the tool as JSON, for forms and documentation."""
         options = [option.describe() for option in self.options]
         return {"name": self.name, "summary": self.summary, "examples": list(self.examples), "options": options}
 
 
 def tool_named(name: str) -> Tool:
-    """The tool of a name, as ``clip_align``; :class:`KeyError` where there is none."""
+    """Return the tool of a name, as ``clip_align``; raise :class:`KeyError` where there is none."""
     found: Tool = import_module(MODULES[name]).TOOL
     return found

@@ -1,4 +1,4 @@
-"""The options of everything that may have to compute vectors."""
+"""The options of all commands and tools that may compute vectors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Cache(Text):
 
 _option = partial(Option, group="vectors")
 _count = partial(_option, kind=Whole(metavar="N|auto", at_least=1, auto=True), default=None, changes="speed")
-#: What all of them have.
+#: The options that all of them have.
 VECTOR_OPTIONS = (
     _option(
         "model",
@@ -99,32 +99,32 @@ PROMPT_OPTION = _option(
     DEFAULT_PROMPT,
     "sentence around a label's name",
 )
-#: What has whatever embeds datasets with their texts.
+#: The options of whatever embeds datasets with their texts.
 EMBEDDING_OPTIONS = (*VECTOR_OPTIONS, TEXTS_OPTION, PROMPT_OPTION)
 
 
 @dataclass(frozen=True)
 class EmbeddingOptions:
-    """How vectors are come by; checked against the tables above.
+    """How vectors are found or computed; checked against the tables above.
 
     Attributes
     ----------
     model : str, path or Encoder, optional
         Directory, Hugging Face id, bundled name or name of another package's encoder; in Python also an encoder. Where
-        omitted, the items' own vectors decide, and the default model computes what is missing.
+        omitted, the model of the items' own vectors is used, else the default model.
     device : str
         OpenVINO's name of a device.
     precision : str
         ``auto`` (the fastest that is safe on the device), ``f32``, ``f16``, ``bf16`` or ``int8``.
     batch_size : int, optional
-        Pictures a batch, > 0; where omitted, what is measured to be fastest.
+        Pictures a batch, > 0; where omitted, the number that measures fastest.
     streams : int, optional
-        Batches that the device computes at a time, > 0; where omitted, what OpenVINO finds best for it.
+        Batches that the device computes at a time, > 0; where omitted, OpenVINO's choice for the device.
     threads : int, optional
         Threads that read and decode pictures, > 0; where omitted, one for each processor.
     on_error : str
-        What becomes of an item whose picture cannot be embedded: ``keep`` it without a vector, ``skip`` it, or
-        ``fail`` the run.
+        What to do with an item whose picture cannot be embedded: ``keep`` it without a vector, ``skip`` it, or ``fail``
+        the run.
     texts : str
         Texts to embed with each item: ``none``, ``captions``, or ``labels`` through the prompt.
     prompt : str
@@ -172,11 +172,11 @@ class EmbeddingOptions:
 
     @classmethod
     def take_from(cls, options: dict[str, Any]) -> EmbeddingOptions:
-        """Take this class's fields out of a plugin's keyword arguments; the others stay there."""
+        """Remove this class's fields from a plugin's keyword arguments, and make options of them."""
         names = {"overwrite", *(each.name for each in fields(cls))}
         return cls(**{name: options.pop(name) for name in list(options) if name in names})
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> EmbeddingOptions:
-        """The same of values among others, which stay where they are."""
+        """Pick the options out of a mapping that has others too."""
         return cls.take_from(dict(values))
