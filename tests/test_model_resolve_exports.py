@@ -42,7 +42,7 @@ def must_not_be_called(path: Path) -> None:
 
 
 def paths() -> list[Path]:
-    return [path for path, _ in local_models()]
+    return [model.path for model in local_models()]
 
 
 def test_there_is_nothing_in_a_cache_that_is_not_there(root: Path) -> None:

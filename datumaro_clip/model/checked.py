@@ -1,4 +1,4 @@
-"""An encoder that is checked before it is first used: its files by their digests, its answers by known vectors."""
+"""Check an encoder before its first use: its files against their digests, its vectors against known ones."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from datumaro_clip.model.golden import GoldenVectors, golden_pixels, golden_toke
 from datumaro_clip.texts import TokenBatch
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
-#: Least cosine similarity to the known vector of each golden input. Those of an int8 model are known in int8, so
-#: that what quantisation costs does not count. Found for a ViT-B/32 on a CPU: f32 1.00000, bf16 0.99994, int8 (bf16
-#: between the quantised layers) 0.99978. The bounds leave room for trained models, whose activations spread more.
+#: Least cosine similarity to the known vector of each golden input. The known vectors of an int8 model were computed in
+#: int8, so the loss by quantisation does not count. Measured for a ViT-B/32 on a CPU: f32 1.00000, bf16 0.99994, int8
+#: (bf16 between the quantised layers) 0.99978. The bounds leave room for trained models, whose activations spread more.
 LEAST_COSINE: Mapping[str, float] = MappingProxyType({"f32": 0.9999, "f16": 0.999, "bf16": 0.99, "int8": 0.99})
 
 log = logging.getLogger(__name__)
 
 
 def check_pictures(encoder: Encoder, golden: GoldenVectors) -> float:
-    """Compute the golden pictures, compare, and return the least cosine similarity found.
+    """Embed the golden pictures, and return their least cosine similarity to the known vectors.
 
     Raises
     ------
     SelfCheckError
-        If it is below :data:`LEAST_COSINE` of the encoder's precision; names the input, device and cure.
+        If it is below :data:`LEAST_COSINE` for the encoder's precision; names the input, device and cure.
     InferenceError
         If the device fails.
     """
@@ -41,17 +41,16 @@ def check_pictures(encoder: Encoder, golden: GoldenVectors) -> float:
 
 
 def check_texts(encoder: Encoder, golden: GoldenVectors) -> float:
-    """The same of the golden texts."""
-    return _least_cosine(
-        encoder, encoder.submit_tokens(golden_tokens(encoder.tokenizer)).result(), golden.texts, "text"
-    )
+    """Embed the golden texts; as :func:`check_pictures`."""
+    rows = encoder.submit_tokens(golden_tokens(encoder.tokenizer)).result()
+    return _least_cosine(encoder, rows, golden.texts, "text")
 
 
 def _least_cosine(encoder: Encoder, rows: FloatArray, expected: FloatArray, kind: str) -> float:
     where = encoder.provenance
-    # NaN, which no bound lets through, where shapes differ.
-    alike = rows.shape == expected.shape
-    cosines = np.einsum("nd,nd->n", rows, expected) if alike else np.full(len(expected), np.nan)
+    # NaN, which passes no bound, if the shapes differ.
+    same_shape = rows.shape == expected.shape
+    cosines = np.einsum("nd,nd->n", rows, expected) if same_shape else np.full(len(expected), np.nan)
     worst = int(np.argmin(cosines))
     found, least = float(cosines[worst]), LEAST_COSINE.get(where.precision, LEAST_COSINE["bf16"])
     if not found >= least:
@@ -65,19 +64,19 @@ def _least_cosine(encoder: Encoder, rows: FloatArray, expected: FloatArray, kind
 
 
 class CheckedEncoder(Encoder):
-    """Another encoder, of which each side, pictures and texts, is checked before it is first used.
+    """Wraps an encoder, and checks its image side and its text side each before its first batch.
 
-    A flipped bit in weights gives vectors that look like any others. Reading the 350 MB of a ViT-B/32's image encoder
-    takes a quarter of a second, compiling them three times as long. A run that finds all its vectors in a cache pays
-    nothing.
+    A flipped bit in the weights gives wrong vectors that look like any others. Reading the 350 MB of a ViT-B/32's image
+    encoder to digest them takes a quarter of a second, compiling them three times as long. A run that finds all its
+    vectors in a cache does neither.
 
     Parameters
     ----------
     encoder : Encoder
     directory : Path, optional
-        The model directory whose graphs are compared with their digests in the manifest.
+        A model directory; its graphs are compared with their digests in the manifest.
     golden : GoldenVectors, optional
-        What the encoder must make of the golden inputs; they are not tried where it is omitted.
+        Known vectors of the golden inputs; without them, the encoder's vectors are not checked.
     """
 
     def __init__(self, encoder: Encoder, directory: Path | None = None, golden: GoldenVectors | None = None) -> None:
@@ -93,29 +92,29 @@ class CheckedEncoder(Encoder):
 
     @property
     def space(self) -> VectorSpace:
-        """The encoder's own, for which nothing needs to be compiled."""
+        """The encoder's own; asking for it compiles nothing."""
         return self._encoder.space
 
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
-        """As the encoder's.
+        """Encode a batch of pictures with the encoder, after the check.
 
         Raises
         ------
         ModelFormatError
             Before the first batch, if the graph's files are not what the manifest says.
         SelfCheckError
-            Likewise, if the device answers wrongly.
+            Before the first batch, if the device answers wrongly.
         """
         self._check(IMAGE_ENCODER)
         return self._encoder.submit_pixels(pixels)
 
     def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
-        """As the encoder's; raises as :meth:`submit_pixels`."""
+        """Encode a batch of texts with the encoder, after the check; raises as :meth:`submit_pixels`."""
         self._check(TEXT_ENCODER)
         return self._encoder.submit_tokens(tokens)
 
     def _check(self, graph: str) -> None:
-        """Check a side once; whoever comes meanwhile waits for the outcome."""
+        """Check one side, once; other threads wait until it is done."""
         with self._lock:
             if graph in self._checked:
                 return

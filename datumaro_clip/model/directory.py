@@ -1,4 +1,4 @@
-"""A model directory: its manifest, which says what the model is, and what its files must be."""
+"""A model directory: read, write and verify its manifest, which describes the model and lists its files."""
 
 from __future__ import annotations
 
@@ -29,17 +29,9 @@ CERTIFICATE = "certificate.json"
 
 #: Precisions that a model's weights can have.
 WEIGHTS = ("f32", "f16", "bf16", "int8")
-#: Files that a manifest must name; each graph's weights lie beside it as ``.bin``.
-REQUIRED_FILES = (
-    IMAGE_ENCODER,
-    "image_encoder.bin",
-    TEXT_ENCODER,
-    "text_encoder.bin",
-    TOKENIZER,
-    PREPROCESSOR,
-    GOLDEN,
-)
-#: More dimensions than any model's vectors have.
+#: Files that a manifest must name; each graph has its weights beside it as ``.bin``.
+REQUIRED_FILES = (IMAGE_ENCODER, "image_encoder.bin", TEXT_ENCODER, "text_encoder.bin", TOKENIZER, PREPROCESSOR, GOLDEN)
+#: Most dimensions that vectors may have, more than those of any known model.
 MAX_DIMENSION = 1 << 16
 _MOST_BYTES = 1 << 40
 _MOST_LETTERS = 1000
@@ -47,7 +39,7 @@ _SPACE = re.compile("sha256:[0-9a-f]{64}")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; raise :class:`ModelFormatError` if it is none."""
+    """Read a JSON object from a file; raise :class:`ModelFormatError` if there is none."""
     try:
         values = files.read_json(path)
     except (OSError, ValueError) as exc:
@@ -59,14 +51,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class FileEntry:
-    """What one file must be: its size in bytes, and its SHA-256 in hexadecimal digits."""
+    """A file's size in bytes, and its SHA-256 in hexadecimal digits."""
 
     size: int
     sha256: str
 
     @classmethod
     def of(cls, path: Path) -> FileEntry:
-        """The entry that describes the file as it is."""
+        """Describe a file as it is now."""
         return cls(path.stat().st_size, files.sha256_file(path))
 
 
@@ -77,13 +69,13 @@ class Origin:
     Attributes
     ----------
     name : str
-        The model's name, as a person would ask for it.
+        The model's name, as users ask for it.
     kind : str
         ``checkpoint``, ``openclip``, ``optimum``, ``onnx``, ``hub`` or ``trained``.
     id, revision : str
-        Hugging Face id and commit hash, where there are such.
+        Hugging Face id and commit hash; empty if it has none.
     note : str
-        What whoever uses the model must know; every run that loads it says so.
+        What users must know of the model; logged whenever they name it.
     """
 
     name: str
@@ -93,7 +85,7 @@ class Origin:
     note: str = ""
 
     def to_manifest(self) -> dict[str, str]:
-        """The manifest's ``source``."""
+        """Return the manifest's ``source``."""
         note = {"note": self.note} if self.note else {}
         return {"kind": self.kind, "id": self.id, "revision": self.revision, **note}
 
@@ -112,7 +104,7 @@ class ModelManifest:
     source: Mapping[str, str]
     versions: Mapping[str, str]
     files: Mapping[str, FileEntry]
-    #: Of a manifest that was read: whether it has a digest of itself. Those of older releases have none.
+    #: Whether the manifest that was read has a digest of itself; those of older releases have none.
     is_sealed: bool = field(default=True, compare=False)
 
     @property
@@ -121,26 +113,26 @@ class ModelManifest:
         return VectorSpace(self.space, self.dimension, self.name)
 
     def to_json(self) -> str:
-        """The file's text, keys in the order of the format page."""
+        """Return the file's text, keys in the order of the format page."""
         values = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
         del values["is_sealed"]
         return json.dumps({**values, "digest": _digest(values)}, indent=2) + "\n"
 
 
 def _digest(values: Mapping[str, Any]) -> str:
-    """SHA-256 over everything that a manifest says but its digest, as JSON in ASCII with sorted keys."""
+    """Return the SHA-256 over all keys of a manifest except its digest, as JSON in ASCII with sorted keys."""
     text = json.dumps({key: value for key, value in values.items() if key != "digest"}, sort_keys=True)
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> ModelManifest:
-    """Read and check a manifest, and that each file it names is there with its size; digests are not computed.
+    """Read and check a manifest, and the size of each file it names; digests are not computed.
 
     Raises
     ------
     ModelFormatError
-        If it is missing, foreign, of an unknown version, incomplete, was changed, has a value that no export writes,
-        names a file outside the directory, or a file is missing or of another size.
+        If the manifest is missing, foreign, of an unknown version, incomplete or changed, has a value that no export
+        writes, or names a file outside the directory; or if a file is missing or of another size.
     """
     where = directory / MANIFEST
     if not where.is_file():
@@ -151,7 +143,7 @@ def read_manifest(directory: Path) -> ModelManifest:
     manifest = _parse(read_json(where), where)
     for name, entry in manifest.files.items():
         path, size = directory / name, None
-        with suppress(FileNotFoundError):  # It may be removed between the two looks.
+        with suppress(FileNotFoundError):  # Another process may remove it between the two calls.
             size = path.stat().st_size if path.is_file() else None
         if size != entry.size:
             found = "is missing" if size is None else f"has {size} bytes, not {entry.size}"
@@ -160,7 +152,7 @@ def read_manifest(directory: Path) -> ModelManifest:
 
 
 def is_of_newer_release(directory: Path) -> bool:
-    """Whether a manifest has a version of the format that is newer than this release's."""
+    """Return whether a manifest is of a newer version of the format than this release reads."""
     try:
         values = read_json(directory / MANIFEST)
     except ModelFormatError:
@@ -170,7 +162,7 @@ def is_of_newer_release(directory: Path) -> bool:
 
 
 def _parse(values: Mapping[str, Any], where: Path) -> ModelManifest:
-    """The manifest that the keys describe, each in its range; unknown keys are left for later versions."""
+    """Make a manifest of JSON values, each checked for its range; unknown keys, of later releases, are ignored."""
     if values.get("format") != FORMAT:
         raise ModelFormatError(f"{where} is not the manifest of a model of datumaro-clip")
     if values.get("format_version") != FORMAT_VERSION:
@@ -216,14 +208,14 @@ def _parse(values: Mapping[str, Any], where: Path) -> ModelManifest:
 
 
 def _whole(value: Any, name: str, most: int, least: int = 1) -> int:
-    """A whole number in a range; raise ValueError for anything else."""
+    """Return a whole number in a range; raise ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise ValueError(f"{name} {value!r} is no whole number from {least} to {most}")
     return value
 
 
 def _text(value: Any, name: str) -> str:
-    """A text of one line that a terminal can show; raise ValueError for anything else."""
+    """Return a text of one line that a terminal can show; raise ValueError for anything else."""
     if not isinstance(value, str) or not value.isprintable() or len(value) > _MOST_LETTERS:
         raise ValueError(f"{name} {str(value)[:40]!r} is no line of text")
     return value
@@ -235,18 +227,18 @@ def write_manifest(directory: Path, manifest: ModelManifest) -> None:
 
 
 def describe_files(directory: Path) -> dict[str, FileEntry]:
-    """The ``files`` entry of a directory as it is."""
+    """Return the manifest's ``files`` for a directory as it is now."""
     return {name: FileEntry.of(directory / name) for name in REQUIRED_FILES}
 
 
 def verify_files(directory: Path, names: Iterable[str] | None = None) -> ModelManifest:
-    """Compare files with the digests in the manifest.
+    """Read the manifest, and compare files with its digests.
 
     Parameters
     ----------
     directory : Path
     names : iterable of str, optional
-        Which files; all of them where it is not given.
+        The files to compare; by default all.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What every encoder is: two batch methods, and everything else built on them."""
+"""The base class of encoders: two batch methods to implement, and methods built on them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PixelBatch = npt.NDArray[np.uint8]
 class Encoder(ABC):
     """A CLIP model: an image encoder and a text encoder of one vector space.
 
-    A new encoder sets the three attributes and implements the two ``submit`` methods.
+    A subclass sets the three attributes and implements the two ``submit`` methods.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Encoder(ABC):
         Turns texts into the tokens that :meth:`submit_tokens` takes.
     """
 
-    #: Rows a batch, where the caller does not say.
+    #: Rows in a batch, unless the caller says otherwise.
     batch_size: ClassVar[int] = 16
 
     provenance: Provenance
@@ -68,16 +68,16 @@ class Encoder(ABC):
 
     @abstractmethod
     def submit_tokens(self, tokens: TokenBatch) -> Future[FloatArray]:
-        """Start encoding a batch of texts; as :meth:`submit_pixels`, for (B, L) tokens."""
+        """Start encoding a batch of texts, (B, L) tokens; as :meth:`submit_pixels`."""
 
     def require_pixels(self, pixels: PixelBatch) -> None:
-        """Raise :class:`~datumaro_clip.errors.InferenceError`, naming wanted and got, unless pixels are a batch."""
+        """Raise :class:`~datumaro_clip.errors.InferenceError` unless shape and dtype are those of a batch."""
         height, width = self.preprocessing.size
         if pixels.dtype != np.uint8 or pixels.shape[1:] != (height, width, 3):
             raise InferenceError(f"wanted uint8 (B, {height}, {width}, 3), got {pixels.dtype} {pixels.shape}")
 
     def embed_images(self, images: Iterable[ImageLike]) -> FloatArray:
-        """Embed pictures, one after another; :func:`datumaro_clip.embed` decodes several at a time, and has a cache.
+        """Embed pictures; decodes one after another, without a cache. :func:`datumaro_clip.embed` has threads and one.
 
         Parameters
         ----------
@@ -130,6 +130,6 @@ class Encoder(ABC):
         return rows[[position[text] for text in texts]] if len(texts) else rows
 
     def _gather(self, futures: list[Future[FloatArray]]) -> FloatArray:
-        """The rows of all futures, in order."""
+        """Wait for the rows of all futures, and return them in order."""
         empty = np.empty((0, self.space.dimension), np.float32)
         return np.concatenate([empty, *(future.result() for future in futures)])

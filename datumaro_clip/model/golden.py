@@ -1,4 +1,4 @@
-"""Golden inputs: pictures and texts that every release makes again, bit for bit, and whose vectors a model keeps."""
+"""Golden inputs: pictures and texts, equal to the bit in every release, whose vectors each model keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datumaro_clip.model.directory import GOLDEN, MAX_DIMENSION
 from datumaro_clip.texts import TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, is_unit_rows
 
-#: Never changed: models keep the vectors of exactly these.
+#: These must never change: models keep the vectors of exactly these texts.
 GOLDEN_TEXTS = (
     "a photo of a cat",
     "two dogs playing in the snow",
@@ -29,12 +29,12 @@ COUNT = 8
 
 
 def golden_pixels(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Eight patterns of integer arithmetic.
+    """Draw eight patterns in integer arithmetic.
 
     Parameters
     ----------
     size : tuple of int
-        (H, W) of the model's pictures; nothing is resized, so that no version of Pillow matters.
+        (H, W) of the model's pictures; they are drawn at this size, so resizing in Pillow plays no part.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def golden_pixels(size: tuple[int, int]) -> npt.NDArray[np.uint8]:
 
 
 def _patterns(height: int, width: int) -> Iterator[tuple[npt.NDArray[np.int64], ...]]:
-    """The three channels of each pattern, one pattern after another: all eight of them are eight times the memory."""
+    """Yield the three channels of each pattern, one pattern at a time to save memory."""
     y = (np.arange(height, dtype=np.int64) * 256 // height)[:, None]
     x = (np.arange(width, dtype=np.int64) * 256 // width)[None, :]
     radius = (x - 128) ** 2 + (y - 128) ** 2
@@ -60,7 +60,7 @@ def _patterns(height: int, width: int) -> Iterator[tuple[npt.NDArray[np.int64], 
 
 
 def golden_tokens(tokenizer: Tokenizer) -> TokenBatch:
-    """The eight texts as one batch."""
+    """Tokenise the eight texts as one batch."""
     return tokenizer.encode(GOLDEN_TEXTS).batch(range(COUNT))
 
 
@@ -80,7 +80,7 @@ class GoldenVectors:
         """Read ``golden.npy``; raise :class:`ModelFormatError` if it is not 16 unit rows."""
         path = directory / GOLDEN
         try:
-            # Mapped, so that a shape that the file does not hold is an error instead of memory.
+            # Mapped: a header with a shape larger than the file is an error, instead of a huge allocation.
             rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as exc:
             raise ModelFormatError(f"{path} cannot be read: {exc}") from exc

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: from its local cache, else downloaded, pinned by commit."""
+"""Models of the Hugging Face hub: find them in its local cache, or download them, pinned by commit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class HubId:
 
     @classmethod
     def parse(cls, text: str) -> HubId | None:
-        """``owner/name`` or ``owner/name@revision``; None for what cannot be an id."""
+        """Parse ``owner/name`` or ``owner/name@revision``; None if it cannot be an id."""
         name, _, revision = text.partition("@")
         return cls(name, revision or None) if _ID.fullmatch(name) else None
 
@@ -34,7 +34,7 @@ class HubId:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A model's files on this machine: their directory, and the commit that they are of."""
+    """A model's files on this machine: their directory, commit and layout."""
 
     path: Path
     commit: str
@@ -42,16 +42,16 @@ class Snapshot:
 
 
 def fetch(wanted: HubId, *, local_files_only: bool = False) -> Snapshot:
-    """A model's files, from the hub's cache on this machine, else from the hub.
+    """Find a model's files in the hub's cache on this machine, or download them.
 
-    A dropped connection goes on where it stopped. What another process began is taken up at the files that had not
-    arrived whole: the hub's own client gives a part of a file up with its process. ``HF_HOME``, ``HF_ENDPOINT``,
-    ``HF_TOKEN`` and ``HF_HUB_OFFLINE`` are honoured, as that client honours them.
+    After a dropped connection, the download goes on where it stopped. After a killed process, it goes on with the first
+    incomplete file: the hub's client keeps no part of a file beyond its process. The client honours ``HF_HOME``,
+    ``HF_ENDPOINT``, ``HF_TOKEN`` and ``HF_HUB_OFFLINE``.
 
     Raises
     ------
     ModelNotFoundError
-        If it can be had from neither; says why.
+        If neither has the model; says why.
     """
     from huggingface_hub import constants
 
@@ -64,19 +64,19 @@ def fetch(wanted: HubId, *, local_files_only: bool = False) -> Snapshot:
 
 
 def find_cached(wanted: HubId) -> Snapshot | None:
-    """The files in the hub's cache on this machine, if all that are needed are there."""
+    """Find a model in the hub's cache on this machine; None if a file that is needed is missing."""
     from huggingface_hub import snapshot_download
 
     try:
         path = Path(snapshot_download(wanted.id, revision=wanted.revision, local_files_only=True))
-    except (OSError, ValueError):  # The client's errors for what is not there, and for an id that cannot be one.
+    except (OSError, ValueError):  # The client's errors for a model that is not there, and for an impossible id.
         return None
     layout = find_layout(relative_names(path))
     return Snapshot(path, path.name, layout) if layout and is_complete(path) else None
 
 
 def _download(wanted: HubId) -> Snapshot:
-    """Download what is needed of a model's newest commit, or of the revision: only one layout's files."""
+    """Download a revision, or the newest commit, of a model: only the files of its first layout."""
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="datumaro-clip")
@@ -97,7 +97,7 @@ def _download(wanted: HubId) -> Snapshot:
 
 
 def _reason(exc: Exception) -> str:
-    """Why a download failed, in a few words."""
+    """Say in a few words why a download failed."""
     from huggingface_hub import errors
 
     if isinstance(exc, errors.GatedRepoError):

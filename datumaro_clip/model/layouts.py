@@ -1,4 +1,4 @@
-"""The kinds of directories that a model can come from, in the order in which they are looked for."""
+"""Layouts: the kinds of directories that a model can come from, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from datumaro_clip.model.directory import CERTIFICATE, IMAGE_ENCODER, MANIFEST, REQUIRED_FILES, read_json
 
-#: The one graph of both encoders that optimum-cli writes, and the two that it writes of an OpenCLIP model.
+#: optimum-cli writes one graph with both encoders, or two graphs for an OpenCLIP model.
 OPTIMUM_COMBINED = "openvino_model.xml"
 OPTIMUM_VISION, OPTIMUM_TEXT = "openvino_model_vision.xml", "openvino_model_text.xml"
-#: As transformers.js has them.
+#: The names of transformers.js.
 ONNX_VISION, ONNX_TEXT = "onnx/vision_model.onnx", "onnx/text_model.onnx"
 OPENCLIP_CONFIG, OPENCLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 _ASSETS = (
@@ -41,7 +41,7 @@ class Layout:
     signs : tuple of tuple of str
         Alternatives; a directory is of this kind if it has every file of one of them.
     files : tuple of str
-        Patterns of the files that are of use, beside the signs.
+        Patterns of further files that are needed.
     """
 
     kind: str
@@ -50,32 +50,25 @@ class Layout:
     files: tuple[str, ...] = _ASSETS
 
     def fits(self, names: Collection[str]) -> bool:
-        """Whether a directory with these files is of this kind."""
+        """Return whether a directory with these files is of this kind."""
         return any(all(sign in names for sign in alternative) for alternative in self.signs)
 
     def wanted(self, names: Collection[str]) -> list[str]:
-        """Those of a repository's files that are of use: of several alternatives, only the first."""
+        """Return those of a repository's files that are needed; of several alternatives, only the first."""
         signs = next(alternative for alternative in self.signs if all(sign in names for sign in alternative))
         return [name for name in names if name in signs or any(fnmatch(name, p) for p in self.files)]
 
 
 LAYOUTS = (
     Layout(
-        "directory",
-        "a model directory of datumaro-clip",
-        ((MANIFEST, IMAGE_ENCODER),),
-        (*REQUIRED_FILES, CERTIFICATE),
+        "directory", "a model directory of datumaro-clip", ((MANIFEST, IMAGE_ENCODER),), (*REQUIRED_FILES, CERTIFICATE)
     ),
     Layout(
         "optimum",
         "an export of optimum-cli",
         (
             ("config.json", OPTIMUM_COMBINED, "openvino_model.bin"),
-            (
-                "config.json",
-                *(OPTIMUM_VISION, "openvino_model_vision.bin"),
-                *(OPTIMUM_TEXT, "openvino_model_text.bin"),
-            ),
+            ("config.json", OPTIMUM_VISION, "openvino_model_vision.bin", OPTIMUM_TEXT, "openvino_model_text.bin"),
         ),
     ),
     Layout(
@@ -99,18 +92,18 @@ LAYOUTS = (
 
 
 def find_layout(names: Collection[str]) -> Layout | None:
-    """The first layout that a directory with these files (relative, ``/`` between parts) fits; None if none does."""
+    """Return the first layout that fits a directory with these files (relative, ``/`` between parts), or None."""
     return next((layout for layout in LAYOUTS if layout.fits(names)), None)
 
 
 def relative_names(directory: Path) -> set[str]:
-    """Files in a directory and in its folders, relative, ``/`` between parts."""
+    """List the files in a directory and in its folders, relative, ``/`` between parts."""
     paths = [*directory.glob("*"), *directory.glob("*/*")]
     return {path.relative_to(directory).as_posix() for path in paths if path.is_file()}
 
 
 def is_complete(directory: Path) -> bool:
-    """Whether what was downloaded has tokenizer, image processor, and all files of weights that the others name."""
+    """Return whether a download has a tokenizer, an image processor, and all files of weights that other files name."""
     names = relative_names(directory)
     if MANIFEST in names:
         return set(REQUIRED_FILES) <= names
@@ -125,7 +118,7 @@ def is_complete(directory: Path) -> bool:
     parts = set(read_json(index).get("weight_map", {}).values()) if index.is_file() else set()
     for graph in names & {ONNX_VISION, ONNX_TEXT}:
         with (directory / graph).open("rb") as file:
-            # A graph names the file beside it where it keeps weights there.
+            # A graph that keeps its weights in a file beside it names that file.
             if any(f"{Path(graph).name}_data".encode() in line for line in file):
                 parts.add(f"{graph}_data")
     return parts <= names

@@ -1,4 +1,4 @@
-"""Loading an encoder: by a model's name, by the vector space that is wanted, or somebody's own."""
+"""Load an encoder: by a model's name, by its vector space, or from another package."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from datumaro_clip.model.resolve import default_model, find_by_space, resolve
 from datumaro_clip.system.entry_points import load, offered
 from datumaro_clip.vectors import VectorSpace
 
-#: Entry points of this group are :data:`EncoderLoader`; ``NAME`` or ``NAME:…`` as a model's name asks for one of them.
+#: Group of entry points for :data:`EncoderLoader`; a model called ``NAME`` or ``NAME:…`` is loaded by one of them.
 GROUP = "datumaro_clip.encoders"
-# The one that is asked where a name does not say which.
+# Loads the models whose names do not begin with the name of an entry point.
 _USUAL = "openvino"
 
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How an encoder is to compute; one that has no use for an option passes it over.
+    """How an encoder is to compute; an encoder ignores options that do not apply to it.
 
     Attributes
     ----------
@@ -34,9 +34,9 @@ class LoadOptions:
     precision : str
         ``auto``, ``f32``, ``bf16``, ``f16`` or ``int8``.
     local_files_only : bool
-        Whether a hub must not be asked.
+        Never ask a hub.
     self_check : bool
-        Whether known inputs are to be tried first, where there is cause for doubt.
+        Compare golden inputs with their known vectors first, on devices and precisions that might compute wrongly.
     streams : int or None
         Batches computed at a time; None for the encoder's own choice.
     """
@@ -93,7 +93,7 @@ def load_model(
     if isinstance(model, Encoder):
         return model
     if isinstance(model, VectorSpace):
-        # What a file says of its model is no name to look for on the disk or on a hub.
+        # By the fingerprint alone: the model's name in a file must not make us look on the disk or on a hub.
         model = find_by_space(model.fingerprint).path
     name = os.fspath(model) if model is not None else default_model()
     loaders = offered(GROUP)
@@ -115,12 +115,12 @@ def load_model(
 
 
 def encoders_of_others() -> list[str]:
-    """Names of the encoders that other installed packages offer."""
+    """List the names of the encoders that other installed packages offer."""
     return sorted(set(offered(GROUP)) - {_USUAL})
 
 
 def load_openvino(name: str, options: LoadOptions) -> Encoder:
-    """This package's own encoders: models that :func:`resolve` finds, on OpenVINO."""
+    """Load a model that :func:`resolve` finds, on OpenVINO: this package's own :data:`EncoderLoader`."""
     found = resolve(name, local_files_only=options.local_files_only)
     manifest = verify_files(found.path, (TOKENIZER, PREPROCESSOR, GOLDEN))
     computing = OpenVINOEncoder(found.path, manifest, options.device, options.precision, streams=options.streams)
@@ -129,8 +129,8 @@ def load_openvino(name: str, options: LoadOptions) -> Encoder:
             f"the processor of {found.path} makes pictures of {computing.preprocessing.size}, "
             f"but its manifest says {manifest.image_size}; export the model again"
         )
-    # The vectors of f32 on a CPU are OpenVINO's own; but a manifest of an older release, which no digest covers, may
-    # have been changed: another context length gives other vectors of texts.
-    sure = manifest.is_sealed and options.device.upper() == "CPU" and computing.provenance.precision == "f32"
-    golden = GoldenVectors.load(found.path) if options.self_check and not sure else None
+    # The known vectors were computed in f32 on a CPU. There, only a changed manifest gives other vectors, as by another
+    # context length; one without a digest, of an older release, may have been changed.
+    is_safe = manifest.is_sealed and options.device.upper() == "CPU" and computing.provenance.precision == "f32"
+    golden = GoldenVectors.load(found.path) if options.self_check and not is_safe else None
     return CheckedEncoder(computing, found.path, golden)

@@ -1,4 +1,4 @@
-"""The encoder that computes: two OpenVINO graphs of a model directory, on any device that OpenVINO has."""
+"""The encoder on OpenVINO: the two graphs of a model directory, on any of OpenVINO's devices."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 
 @cache
 def core() -> Any:
-    """The process's ``openvino.Core``.
+    """Return the process's ``openvino.Core``.
 
     Raises
     ------
@@ -35,21 +35,21 @@ def core() -> Any:
 
 
 def read_graph(path: Path) -> Any:
-    """An OpenVINO IR or ONNX file as an ``openvino.Model``; raise :class:`ModelFormatError` if it cannot be read."""
+    """Read an OpenVINO IR or ONNX file as an ``openvino.Model``; raise :class:`ModelFormatError` if that fails."""
     try:
         return core().read_model(path)
-    except (RuntimeError, UnicodeDecodeError) as exc:  # The binding cannot decode what quotes a damaged file.
+    except (RuntimeError, UnicodeDecodeError) as exc:  # Messages that quote a damaged file may not be UTF-8.
         raise ModelFormatError(
             f"OpenVINO cannot read {path}, which may be damaged; copy or export it again: {gist(exc)}"
         ) from exc
 
 
 class OpenVINOEncoder(Encoder):
-    """A model directory's two encoders on a device.
+    """The two encoders of a model directory, on a device.
 
-    What decides :attr:`provenance` is settled when it is made; each graph is read and compiled when it is first
-    needed, so that a run that finds all its vectors in a cache loads none. For ``AUTO``, ``MULTI`` and ``HETERO`` the
-    device is known only once the image encoder is compiled, so asking for :attr:`provenance` compiles it.
+    Each graph is read and compiled at its first use, so a run that finds all its vectors in a cache loads none. For
+    ``AUTO``, ``MULTI`` and ``HETERO`` the device is known only when the image encoder is compiled, so asking for
+    :attr:`provenance` compiles it.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class OpenVINOEncoder(Encoder):
     precision : str
         As :func:`~datumaro_clip.model.devices.choose_precision` takes it.
     streams : int, optional
-        Batches computed at a time; OpenVINO's own choice for throughput by default.
+        Batches computed at a time; by default OpenVINO's choice for throughput.
 
     Raises
     ------
@@ -94,14 +94,14 @@ class OpenVINOEncoder(Encoder):
         self._lock = Lock()
 
     @cached_property
-    def provenance(self) -> Provenance:  # type: ignore[override]  # found out when first asked for
-        """Vector space, precision and device; the device is the one that computes, whatever was asked for."""
+    def provenance(self) -> Provenance:  # type: ignore[override]  # computed at its first use
+        """Vector space, precision, and the device that really computes."""
         device = self._queue(IMAGE_ENCODER).device if is_composite(self._device) else self._device
         return Provenance(self._space, self._precision, device)
 
     @property
     def space(self) -> VectorSpace:
-        """The vector space, for which nothing needs to be compiled."""
+        """The vector space; asking for it compiles nothing."""
         return self._space
 
     def submit_pixels(self, pixels: PixelBatch) -> Future[FloatArray]:
@@ -117,7 +117,7 @@ class OpenVINOEncoder(Encoder):
         return self._queue(TEXT_ENCODER).submit(inputs)
 
     def _queue(self, graph: str) -> RequestQueue[FloatArray]:
-        """The graph's requests; the first call compiles it, while other threads wait."""
+        """Return a graph's queue of requests; the first call compiles the graph, while other threads wait."""
         with self._lock:
             if graph not in self._queues:
                 read = partial(read_embeddings, self._space.dimension)
@@ -125,7 +125,7 @@ class OpenVINOEncoder(Encoder):
             return self._queues[graph]
 
     def _compile(self, graph: Path) -> Any:
-        """Read and compile a graph; raise if the device tells that it took another precision than asked for."""
+        """Read and compile a graph; raise if the device chose another precision than it was asked for."""
         model = read_graph(graph)
         options: dict[str, Any] = {"PERFORMANCE_HINT": "THROUGHPUT"}
         if self._precision != "int8":
@@ -133,7 +133,7 @@ class OpenVINOEncoder(Encoder):
         if self._streams is not None:
             options["NUM_STREAMS"] = self._streams
         if self._device.startswith("AUTO"):
-            # Otherwise the first batches, or those after a failure, would come from another device unsaid.
+            # Otherwise AUTO would silently compute the first batches, and those after a failure, on another device.
             options |= {"ENABLE_STARTUP_FALLBACK": False, "ENABLE_RUNTIME_FALLBACK": False}
         try:
             compiled = core().compile_model(model, self._device, options)

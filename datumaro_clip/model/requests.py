@@ -1,4 +1,4 @@
-"""A compiled graph that computes several batches at a time, and makes its callers wait when it has enough."""
+"""A bounded queue of inference requests: computes several batches at a time with one compiled graph."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from datumaro_clip.errors import InferenceError, InvalidVectorError
 from datumaro_clip.vectors import FloatArray, unit_rows
 
-# OpenVINO's Python binding fills its tables of types when a tensor is first passed to it, and two threads that do so
-# at once wait for each other for ever: one for the table, holding the interpreter's lock, the other for that lock.
+# OpenVINO's Python binding fills its tables of types when the first tensor is passed to it. Two threads that do so at
+# once deadlock: one holds the interpreter's lock and waits for the table, the other waits for the interpreter's lock.
 _BINDING = Lock()
 
 Inputs = Mapping[str, npt.NDArray[Any]]
@@ -25,36 +25,36 @@ _Result = TypeVar("_Result")
 
 
 class RequestQueue(Generic[_Result]):
-    """As many inference requests as the device works best with, each driven by a thread.
+    """As many inference requests as OpenVINO finds best for the device, each waited for by a thread.
 
-    A thread that waits is what turns OpenVINO's failures into exceptions of a future: its own callbacks are not
-    called when a request fails.
+    The threads turn OpenVINO's failures into exceptions of futures: OpenVINO does not call its own callbacks when a
+    request fails.
 
     Parameters
     ----------
     compiled : openvino.CompiledModel
     read : callable
-        Makes the result of a batch of its outputs, which the next batch overwrites: it keeps copies only. What it
-        raises, of ValueError and RuntimeError, becomes :class:`InferenceError`.
+        Makes a batch's result from its outputs. The next batch overwrites the outputs, so the result must hold copies.
+        A ValueError, TypeError or RuntimeError that it raises becomes :class:`InferenceError`.
     outputs : int
-        How many the graph has.
+        Number of outputs of the graph.
+
+    Attributes
+    ----------
+    device : str
+        The device that computes, or several with commas between.
     """
 
     def __init__(self, compiled: Any, read: Callable[[Outputs], _Result], outputs: int = 1) -> None:
         count = int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         self._read, self._outputs = read, range(outputs)
-        self._devices = [str(device) for device in compiled.get_property("EXECUTION_DEVICES")]
+        self.device = ",".join(map(str, compiled.get_property("EXECUTION_DEVICES")))
         self._requests: SimpleQueue[Any] = SimpleQueue()
         for _ in range(count):
             self._requests.put(compiled.create_infer_request())
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="clip-inference")
-        # One batch may wait for a thread, so that a request that ends finds its next batch there.
+        # One batch more than there are requests, so that a request that ends finds its next batch waiting.
         self._slots = BoundedSemaphore(count + 1)
-
-    @property
-    def device(self) -> str:
-        """The device, or devices with commas between, that computes."""
-        return ",".join(self._devices)
 
     def submit(self, inputs: Inputs) -> Future[_Result]:
         """Start a batch; block while all requests are busy and one batch waits."""
@@ -74,25 +74,21 @@ class RequestQueue(Generic[_Result]):
                 outputs = [request.get_output_tensor(index).data for index in self._outputs]
             return self._read(outputs)
         except (RuntimeError, TypeError, ValueError) as exc:
-            raise InferenceError(f"a batch {_shapes(inputs)} could not be computed: {gist(exc)}") from exc
+            shapes = ", ".join(f"{name} {np.shape(value)}" for name, value in inputs.items())
+            raise InferenceError(f"a batch {shapes} could not be computed: {gist(exc)}") from exc
         finally:
             self._requests.put(request)
 
 
 def read_embeddings(dimension: int, outputs: Outputs) -> FloatArray:
-    """An encoder's only output, (B, D), exactly of unit length, which low precision leaves its rows only nearly."""
+    """Read an encoder's only output, (B, D), and normalise its rows, whose length low precision has made inexact."""
     [rows] = outputs
     if rows.ndim != 2 or rows.shape[1] != dimension:
         raise InvalidVectorError(f"the graph gave shape {rows.shape}, wanted (B, {dimension})")
     return unit_rows(rows)
 
 
-def _shapes(inputs: Inputs) -> str:
-    """The inputs' shapes, for a message."""
-    return ", ".join(f"{name} {np.shape(value)}" for name, value in inputs.items())
-
-
 def gist(exc: Exception) -> str:
-    """The line of OpenVINO's message that says something; the ones before it name its source files."""
+    """Return the last line of an OpenVINO message, which says what is wrong; the others name source files."""
     lines = [line.strip() for line in str(exc).splitlines() if line.strip()]
     return lines[-1] if lines else type(exc).__name__

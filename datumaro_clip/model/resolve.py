@@ -1,4 +1,4 @@
-"""From what a person calls a model to a model directory on this machine; nothing ever falls back by itself."""
+"""Find the model directory for a model's name, or make it; never takes another model instead."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelDirectory:
-    """A model that is at hand.
+    """A model on this machine.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class ModelDirectory:
         A directory as ``docs/model-directory.md`` describes it.
     manifest : ModelManifest
     route : str
-        How it was come by, for people.
+        Where it came from, for people.
     """
 
     path: Path
@@ -53,34 +53,35 @@ class ModelDirectory:
 
 
 def default_model() -> str:
-    """The model where none is named: ``DATUMARO_CLIP_MODEL``, else CLIP ViT-B/32."""
+    """Return the model to use if none is named: ``DATUMARO_CLIP_MODEL``, else CLIP ViT-B/32."""
     return os.environ.get(MODEL_VARIABLE) or DEFAULT_MODEL
 
 
 def bundled_names() -> list[str]:
-    """Models that came with this package."""
+    """List the models that come with this package."""
     return sorted(path.parent.name for path in BUNDLED.glob(f"*/{MANIFEST}"))
 
 
 def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bool = False) -> ModelDirectory:
-    """Find a model, or make it.
+    """Find a model, or make its directory.
 
-    The first of these that applies wins: a vector space's fingerprint, for models at hand; a directory (ours,
-    optimum-cli's, ONNX encoders, a checkpoint); a bundled name; a Hugging Face id, from its cache or downloaded.
+    The name is, in this order: the fingerprint of a vector space of a model on this machine; a directory (ours,
+    optimum-cli's, ONNX encoders, a checkpoint); a bundled model; a Hugging Face id, from its cache or downloaded.
 
     Parameters
     ----------
     model : path or str, optional
-        A directory, ``tiny``, ``sha256:…``, ``owner/name`` or ``owner/name@revision``; the default where omitted.
+        A directory, ``tiny``, ``sha256:…``, ``owner/name`` or ``owner/name@revision``; by default
+        :func:`default_model`.
     local_files_only : bool
         Never ask a hub.
 
     Raises
     ------
     ModelNotFoundError
-        If it cannot be had; says why, and lists the ways out.
+        If there is no such model, or it cannot be downloaded; says why, and what to do.
     ModelFormatError, ModelExportError
-        If a directory of the user's is damaged, or cannot be exported.
+        If a directory is damaged, or cannot be exported.
     """
     name = os.fspath(model) if model is not None else default_model()
     directory = Path(name).expanduser()
@@ -94,55 +95,55 @@ def resolve(model: str | os.PathLike[str] | None = None, *, local_files_only: bo
         found = _from_hub(name, local_files_only)
     log.debug("model %s: %s, %s", found.manifest.name, found.route, found.path)
     note = found.manifest.source.get("note")
-    if note and name in bundled_names():  # Said to who names it, not to who goes on with what it made.
+    if note and name in bundled_names():  # Not for a directory or a vector space made from it.
         log.info("model %s: %s", found.manifest.name, note)
     return found
 
 
 def models_at_hand() -> list[ModelDirectory]:
-    """Models that need nothing: those bundled, then exports made before, newest first."""
-    bundled = [_ready(BUNDLED / name, "bundled") for name in bundled_names()]
-    return bundled + [ModelDirectory(path, manifest, "exported before") for path, manifest in local_models()]
+    """List the models on this machine: bundled ones, then exports, newest first."""
+    return [*(_ready(BUNDLED / name, "bundled") for name in bundled_names()), *local_models()]
 
 
 def at_hand(model: str) -> Path:
-    """The directory of a model that needs nothing: itself, or that of a model by its name or its vector space.
+    """Return the directory of a model on this machine, given that directory, its name or its vector space.
 
     Raises
     ------
     ModelNotFoundError
-        If none of :func:`models_at_hand` is called so.
+        If none of :func:`models_at_hand` has that name or space.
     """
     directory = Path(model).expanduser()
     if directory.exists():
         return directory
-    for found in models_at_hand():
+    models = models_at_hand()
+    for found in models:
         if model in (found.manifest.name, found.manifest.space):
             return found.path
-    hint = did_you_mean(model, (found.manifest.name for found in models_at_hand()))
+    hint = did_you_mean(model, (found.manifest.name for found in models))
     raise ModelNotFoundError(
         f"{model} is no model directory, nor the name of a model at hand: datum-clip model list shows those{hint}"
     )
 
 
 def find_by_space(space: str) -> ModelDirectory:
-    """The model at hand (bundled or exported before) whose vectors are of that space, f32 before other precisions.
+    """Find the model on this machine with that vector space, f32 before other precisions.
 
     Raises
     ------
     ModelNotFoundError
-        If none is; says which space is wanted.
+        If there is none; names the space.
     """
     fitting = [model for model in models_at_hand() if model.manifest.space == space]
-    for model in sorted(fitting, key=lambda model: model.manifest.precision != "f32"):
-        return model
-    raise ModelNotFoundError(
-        f"no model at hand has the vector space {space}; name the one that made the vectors with --model"
-    )
+    if not fitting:
+        raise ModelNotFoundError(
+            f"no model at hand has the vector space {space}; name the one that made the vectors with --model"
+        )
+    return min(fitting, key=lambda model: model.manifest.precision != "f32")
 
 
 def _from_directory(directory: Path) -> ModelDirectory:
-    """A directory of the user's."""
+    """Read a model directory, or make one of a directory that holds a model in another layout."""
     layout = find_layout(relative_names(directory))
     if layout is None:
         known = "; ".join(layout.description for layout in LAYOUTS)
@@ -153,15 +154,17 @@ def _from_directory(directory: Path) -> ModelDirectory:
 
 
 def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
-    """A model by its Hugging Face id."""
+    """Find a model by its Hugging Face id: an export of it, or its files, to be exported."""
     wanted = HubId.parse(name)
     if wanted is None:
         hint = did_you_mean(name, (model.manifest.name for model in models_at_hand()))
         raise ModelNotFoundError(
             f"there is no directory {name}, nor can it be a model's name on a hub{ways_out()}{hint}"
         )
-    if exported := _exported(wanted):
-        return exported
+    for exported in local_models():
+        source = exported.manifest.source
+        if source.get("id") == wanted.id and wanted.revision in (None, source.get("revision")):
+            return exported
     try:
         snapshot = fetch(wanted, local_files_only=local_files_only)
         if snapshot.layout.kind == "directory":
@@ -172,24 +175,14 @@ def _from_hub(name: str, local_files_only: bool) -> ModelDirectory:
         raise ModelNotFoundError(f"the model {name} cannot be had: {exc}{ways_out()}") from exc
 
 
-def _exported(wanted: HubId) -> ModelDirectory | None:
-    """An export made before of a hub's model; where no commit is asked for, the one made last."""
-    for path, manifest in local_models():
-        source = manifest.source
-        if source.get("id") == wanted.id and wanted.revision in (None, source.get("revision")):
-            commit = str(source.get("revision") or "unknown")[:12]
-            return ModelDirectory(path, manifest, f"exported before, commit {commit}")
-    return None
-
-
 def _made(directory: Path, layout: Layout, key: str, origin: Origin) -> ModelDirectory:
-    """The model directory that a directory is, or that is made of it."""
+    """Read a model directory, or make one of another layout, once for each key."""
     if layout.kind == "directory":
         return _ready(directory, "a model directory")
     log.info("%s is %s", directory, layout.description)
 
     def make(out: Path) -> None:
-        # Imported here alone: what makes models needs what reads them, not the other way round.
+        # The only import of `making` here: those modules import this room's, not the other way round.
         from datumaro_clip.model.making import MAKERS
 
         log.info("making a model directory of %s, once; it is kept at %s", directory, out)
@@ -199,12 +192,12 @@ def _made(directory: Path, layout: Layout, key: str, origin: Origin) -> ModelDir
 
 
 def _ready(directory: Path, route: str) -> ModelDirectory:
-    """A model directory as it is."""
+    """Read a model directory's manifest."""
     return ModelDirectory(directory, read_manifest(directory), route)
 
 
 def ways_out() -> str:
-    """What can be done when a model cannot be had."""
+    """Say what to do when a model cannot be found."""
     choices = [f"--model {name} (comes with datumaro-clip)" for name in bundled_names()]
     choices += [
         "--model DIR (a model directory, an optimum-cli export, ONNX encoders or a checkpoint)",
@@ -215,24 +208,24 @@ def ways_out() -> str:
 
 
 def exports_root() -> Path:
-    """Where exports are kept; it need not exist."""
+    """Return the directory where exports are kept; it need not exist."""
     return cache_root() / "models"
 
 
 def cached_export(key: str, make: Callable[[Path], object]) -> Path:
-    """The model directory of that key, made now if it is not there.
+    """Return the model directory for a key; make it if it is not there, or damaged.
 
     Parameters
     ----------
     key : str
-        Names what the export depends on.
+        Identifies everything that the export depends on.
     make : callable
         Makes a model directory at the path that it is given.
 
     Raises
     ------
     ModelFormatError
-        If a newer release has made it, in a format that this one does not read; it stays.
+        If a newer release made it, in a format that this one does not read; it stays.
     """
     target = exports_root() / safe_file_name(key)
     if not _is_whole(target):
@@ -245,7 +238,7 @@ def cached_export(key: str, make: Callable[[Path], object]) -> Path:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a model directory is there with all its files; one that was damaged is made again."""
+    """Return whether a model directory is there with all its files."""
     try:
         read_manifest(path)
     except ModelFormatError as exc:
@@ -259,8 +252,8 @@ def _is_whole(path: Path) -> bool:
 
 
 def _clear(target: Path) -> None:
-    """Remove what is damaged there, and what killed processes left beside it; needs the target's lock."""
-    # As files.temporary_sibling names what will become the target.
+    """Remove a damaged export and its temporary siblings left by killed processes; the target must be locked."""
+    # The names that files.temporary_sibling gives.
     temporary = re.compile(rf"\.{re.escape(target.name)}\.\d+-[0-9a-f]+\.tmp")
     for path in target.parent.iterdir():
         if path == target or temporary.fullmatch(path.name):
@@ -268,7 +261,7 @@ def _clear(target: Path) -> None:
 
 
 def source_key(directory: Path) -> str:
-    """A key that changes when any file of a directory does, by its name, size or time."""
+    """Return a key that changes with the name, size or time of any file of a directory."""
     entries = []
     for name in sorted(relative_names(directory)):
         status = (directory / name).stat()
@@ -277,20 +270,22 @@ def source_key(directory: Path) -> str:
     return f"{safe_file_name(directory.resolve().name)}@{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def local_models() -> Iterator[tuple[Path, ModelManifest]]:
-    """Exports that are there, and can be read, newest first."""
+def local_models() -> Iterator[ModelDirectory]:
+    """Yield the exports that can be read, newest first."""
     root = exports_root()
-    # A hidden directory is an export that some process has not finished, whatever is in it already.
+    # A hidden directory is an export that a process has not finished.
     paths = [path for path in root.iterdir() if path.is_dir() and path.name[0] != "."] if root.is_dir() else []
     for path in sorted(paths, key=_changed_at, reverse=True):
         try:
-            yield path, read_manifest(path)
+            manifest = read_manifest(path)
         except ModelFormatError:
-            continue  # Damaged, removed meanwhile, or of another release: not ours to judge.
+            continue  # Damaged, just removed by another process, or of another release.
+        commit = str(manifest.source.get("revision") or "unknown")[:12]
+        yield ModelDirectory(path, manifest, f"exported before, commit {commit}")
 
 
 def _changed_at(path: Path) -> float:
-    """When a directory was last changed; long ago where another process has removed it meanwhile."""
+    """Return when a directory was last changed; 0 if another process has just removed it."""
     try:
         return path.stat().st_mtime
     except FileNotFoundError:

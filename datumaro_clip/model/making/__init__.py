@@ -1,4 +1,4 @@
-"""Making model directories: exporting, converting the precision, fingerprints and certificates."""
+"""Make model directories: export models, convert their precision, compute fingerprints and certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _of_optimum(directory: Path, out: Path, origin: Origin) -> ModelManifest:
     return (import_optimum if whole else import_towers)(directory, out, origin)
 
 
-#: What makes a model directory of each kind of :data:`datumaro_clip.model.layouts.LAYOUTS`.
+#: The function that makes a model directory from each other kind of :data:`datumaro_clip.model.layouts.LAYOUTS`.
 MAKERS: Mapping[str, Callable[[Path, Path, Origin], ModelManifest]] = MappingProxyType(
     {"optimum": _of_optimum, "onnx": import_onnx, "checkpoint": export_checkpoint, "openclip": export_openclip}
 )

@@ -1,9 +1,9 @@
-"""What a model needs beside its weights, read from the files of a checkpoint or an export."""
+"""Read what a model needs besides its weights from the files of a checkpoint or an export."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,11 @@ from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, read_json
 from datumaro_clip.texts import TextSettings
 
-#: ``model_type`` of a transformers configuration, and what we call its family.
+#: Our name of a model's family, by ``model_type`` of its transformers configuration.
 FAMILIES = {"clip": "clip", "siglip": "siglip"}
 
-# What transformers takes where a configuration is silent (CLIPTextConfig, CLIPVisionConfig, SiglipTextConfig,
-# SiglipVisionConfig): with equal weights, other values give other vectors.
+# Defaults of transformers (CLIPTextConfig, CLIPVisionConfig, SiglipTextConfig, SiglipVisionConfig) for settings that
+# change vectors although the weights are equal.
 _ARCHITECTURE_DEFAULTS: dict[str, dict[str, Mapping[str, Any]]] = {
     "clip": {
         "text_config": {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_attention_heads": 8},
@@ -37,7 +37,7 @@ _CONTEXT_LENGTH = {"clip": 77, "siglip": 64}
 
 @dataclass(frozen=True)
 class Assets:
-    """A model without its weights.
+    """Everything of a model but its weights.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Assets:
         The image processor's configuration.
     text : TextSettings
     architecture : mapping
-        Settings of the two towers that change vectors although the weights are equal.
+        Settings of the image and text encoder that change vectors although the weights are equal.
     """
 
     family: str
@@ -60,16 +60,8 @@ class Assets:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What the image processor's configuration says."""
+        """The steps that the image processor's configuration describes."""
         return Preprocessing.from_config(self.preprocessor)
-
-    def fitted_to(self, *, masked: bool, dynamic: bool) -> Assets:
-        """The same for a text graph that takes an attention mask or none, and texts of any length or only whole ones.
-
-        Neither changes a vector: both are the exporter's choice.
-        """
-        padding = self.text.padding if dynamic else "max_length"
-        return replace(self, text=replace(self.text, attention_mask=masked, padding=padding))
 
 
 def read_assets(directory: Path) -> Assets:
@@ -78,7 +70,7 @@ def read_assets(directory: Path) -> Assets:
     Raises
     ------
     ModelFormatError
-        If a file is missing or unreadable, or the model is of a family that is not supported.
+        If a file is missing or unreadable, or the model's family is not supported.
     """
     config = read_json(directory / "config.json")
     kind = config.get("model_type", "")
@@ -96,7 +88,7 @@ def read_assets(directory: Path) -> Assets:
 
 
 def architecture_of(family: str, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What a transformers configuration says of the two towers, or means by saying nothing."""
+    """Return the settings of both encoders in a transformers configuration, with its defaults."""
     return {
         tower: {key: (config.get(tower) or {}).get(key, default) for key, default in defaults.items()}
         for tower, defaults in _ARCHITECTURE_DEFAULTS[family].items()
@@ -104,7 +96,7 @@ def architecture_of(family: str, config: Mapping[str, Any]) -> dict[str, dict[st
 
 
 def read_tokenizer(directory: Path) -> str:
-    """Text of ``tokenizer.json``; raise :class:`ModelFormatError` if there is none."""
+    """Read the text of ``tokenizer.json``; raise :class:`ModelFormatError` if there is none."""
     path = directory / TOKENIZER
     if not path.is_file():
         raise ModelFormatError(
@@ -118,7 +110,7 @@ def read_tokenizer(directory: Path) -> str:
 
 
 def read_preprocessor(directory: Path) -> dict[str, Any]:
-    """The image processor's configuration, which transformers 5 writes inside ``processor_config.json``."""
+    """Read the image processor's configuration, which transformers 5 writes inside ``processor_config.json``."""
     if (directory / PREPROCESSOR).is_file():
         return read_json(directory / PREPROCESSOR)
     combined = directory / "processor_config.json"
@@ -128,21 +120,21 @@ def read_preprocessor(directory: Path) -> dict[str, Any]:
 
 
 def _text_settings(directory: Path, family: str, config: Mapping[str, Any], tokenizer: str) -> TextSettings:
-    """How the model wants its texts. SigLIP was trained on texts padded to full length, without a mask."""
+    """Return how the model takes its texts; SigLIP was trained on texts padded to full length, without a mask."""
     path = directory / "tokenizer_config.json"
     settings = read_json(path) if path.is_file() else {}
     return TextSettings(
         context_length=int(config.get("max_position_embeddings", _CONTEXT_LENGTH[family])),
         padding="max_length" if family == "siglip" else "longest",
         pad_id=_pad_id(settings, config, tokenizer),
-        # Outside of tokenizer.json; SigLIP 2's class always does.
+        # Not in tokenizer.json; the class of SigLIP 2's tokenizer always lowercases.
         lowercase=family == "siglip"
         and (bool(settings.get("do_lower_case", False)) or settings.get("tokenizer_class") == "Siglip2Tokenizer"),
     )
 
 
 def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: str) -> int:
-    """The token that fills: the tokenizer's own, else the configuration's, else CLIP's end of text."""
+    """Return the padding token: the tokenizer's own, else the configuration's, else CLIP's end of text."""
     backend = parse_tokenizer(tokenizer)
     token = settings.get("pad_token")
     content = token.get("content") if isinstance(token, dict) else token
@@ -156,7 +148,7 @@ def _pad_id(settings: Mapping[str, Any], config: Mapping[str, Any], tokenizer: s
 
 
 def parse_tokenizer(tokenizer: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer of the text of ``tokenizer.json``; raise :class:`ModelFormatError` if it is none."""
+    """Parse the text of ``tokenizer.json``; raise :class:`ModelFormatError` if it is not a tokenizer."""
     try:
         return tokenizers.Tokenizer.from_str(tokenizer)
     except Exception as exc:  # The library raises bare Exception for every kind of unreadable text.

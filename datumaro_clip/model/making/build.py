@@ -1,8 +1,9 @@
-"""Model directories out of raw encoders: the one place where such a directory is made."""
+"""Build a model directory from raw encoders."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from datumaro_clip.errors import ModelFormatError
@@ -26,23 +27,22 @@ from datumaro_clip.model.making.graphs import (
     finish_image,
     finish_text,
     save_graph,
-    takes_any_length,
 )
 from datumaro_clip.system.files import atomic_directory, write_text
 from datumaro_clip.system.machine import library_versions
 from datumaro_clip.texts import Tokenizer
 
-# Libraries whose version can decide a vector's last bits.
+# Libraries whose version may change the last bits of a vector.
 _LIBRARIES = ("datumaro-clip", "openvino", "optimum-intel", "transformers", "torch", "tokenizers", "pillow")
 
 
 def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Origin) -> ModelManifest:
-    """Make a model directory of precision f32; it appears whole or not at all.
+    """Build a model directory of precision f32; it appears whole or not at all.
 
     Parameters
     ----------
     encoders : RawEncoders
-        Changed by this; of no use afterwards.
+        Modified; not to be used afterwards.
     assets : Assets
     out : Path
         A new or empty directory.
@@ -57,10 +57,14 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
     """
     with atomic_directory(out) as directory:
         space = fingerprint(encoders, assets)
-        assets = assets.fitted_to(masked=len(encoders.text.inputs) > 1, dynamic=takes_any_length(encoders.text))
-        finished = RawEncoders(
-            finish_image(encoders.image, assets.preprocessing), finish_text(encoders.text, assets.text)
+        # The exporter chose whether the text graph takes a mask, and texts of any length; neither changes a vector.
+        takes_any_length = encoders.text.input(0).get_partial_shape()[1].is_dynamic
+        text = replace(
+            assets.text,
+            attention_mask=len(encoders.text.inputs) > 1,
+            padding=assets.text.padding if takes_any_length else "max_length",
         )
+        finished = RawEncoders(finish_image(encoders.image, assets.preprocessing), finish_text(encoders.text, text))
         if dimension(finished.image) != dimension(finished.text):
             raise ModelFormatError(
                 f"pictures have vectors of {dimension(finished.image)} dimensions and texts of "
@@ -70,7 +74,7 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
         save_graph(finished.text, directory / TEXT_ENCODER)
         write_text(directory / TOKENIZER, assets.tokenizer)
         write_text(directory / PREPROCESSOR, json.dumps(assets.preprocessor, indent=2) + "\n")
-        tokenizer = Tokenizer.from_file(directory / TOKENIZER, assets.text)
+        tokenizer = Tokenizer.from_file(directory / TOKENIZER, text)
         golden_vectors(finished, assets.preprocessing.size, tokenizer).save(directory)
         manifest = ModelManifest(
             name=origin.name,
@@ -79,7 +83,7 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
             dimension=dimension(finished.image),
             precision="f32",
             image_size=assets.preprocessing.size,
-            text=assets.text,
+            text=text,
             source=origin.to_manifest(),
             versions=library_versions(_LIBRARIES),
             files=describe_files(directory),
@@ -89,12 +93,12 @@ def build_directory(encoders: RawEncoders, assets: Assets, out: Path, origin: Or
 
 
 def golden_vectors(encoders: RawEncoders, size: tuple[int, int], tokenizer: Tokenizer) -> GoldenVectors:
-    """What finished encoders make of the golden inputs on the CPU, in f32 wherever they are not quantised.
+    """Compute the vectors of the golden inputs on the CPU, in f32 except in quantised layers.
 
     Parameters
     ----------
     encoders : RawEncoders
-        As a model directory keeps them.
+        Finished, as a model directory keeps them.
     size : tuple of int
         (H, W) of the model's pictures.
     tokenizer : Tokenizer

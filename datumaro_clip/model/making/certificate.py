@@ -1,4 +1,4 @@
-"""The certificate of a model: what its precision costs, on the user's own data."""
+"""The certificate of a model: how much its precision changes the results on the user's own data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from datumaro_clip.vectors import require_same_space
 FORMAT = "datumaro-clip-certificate"
 FORMAT_VERSION = 1
 
-# Pictures that are compared all with all; a matrix of float32 of this side takes 256 MB.
+# All pictures are compared with one another; a float32 matrix of this side takes 256 MB.
 MOST_SAMPLES = 8000
 
 
@@ -38,9 +38,9 @@ class Sample:
     ----------
     picture : ImageLike
     captions : tuple of str
-        What was said of it; may be empty.
+        May be empty.
     label : str or None
-        The name of its class, where it has exactly one.
+        The name of its class, if it has exactly one.
     """
 
     picture: ImageLike
@@ -49,7 +49,7 @@ class Sample:
 
 
 def texts_of(samples: Sequence[Sample]) -> list[str]:
-    """The first caption of each sample; where there are none at all, their labels through the prompt."""
+    """Return the first caption of each sample; if no sample has one, the prompts for their labels."""
     captions = [sample.captions[0] for sample in samples if sample.captions]
     labels = dict.fromkeys(fill_prompt(DEFAULT_PROMPT, sample.label) for sample in samples if sample.label)
     return captions or list(labels)
@@ -57,19 +57,19 @@ def texts_of(samples: Sequence[Sample]) -> list[str]:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was measured.
+    """The measured differences between two encoders of one model.
 
     Attributes
     ----------
     model, space : str
         Name and fingerprint.
     reference, candidate : mapping
-        ``precision`` and ``device`` of each.
+        ``precision`` and ``device`` of each encoder.
     data : mapping
-        ``name``; numbers of ``pictures``, ``captions`` and ``classes``; ``held_out``: whether nothing of it was
-        used for calibration (null where that is not known).
+        ``name``; numbers of ``pictures``, ``captions`` and ``classes``; ``held_out``: whether none of them was used
+        for calibration (None if unknown).
     thresholds : Thresholds
-        Of the decisions that are counted.
+        Thresholds of the decisions that are counted.
     metrics : mapping of str to Metric
         As :func:`datumaro_clip.model.making.metrics.compare` names them.
     """
@@ -83,28 +83,24 @@ class Certificate:
     metrics: Mapping[str, Metric]
 
     def to_json(self) -> str:
-        """The text of ``certificate.json``."""
+        """Return the text of ``certificate.json``."""
         return json.dumps({"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
 
     def table(self) -> str:
-        """The figures for people, one a line."""
-        head = f"{'':<26}{self.reference['precision']:>12}{self.candidate['precision']:>12}"
-        lines = [head]
+        """Return the figures as text for people: what was compared, then one figure a line."""
+        used = {True: ", not used for calibration", False: ", also used for calibration", None: ""}
+        data = self.data
+        lines = [
+            f"{self.model}: {_where(self.candidate)} against {_where(self.reference)}; {data['name']}: "
+            f"{data['pictures']} pictures, {data['captions']} captions, {data['classes']} classes"
+            f"{used[data['held_out']]}",
+            f"{'':<26}{self.reference['precision']:>12}{self.candidate['precision']:>12}",
+        ]
         for name, metric in self.metrics.items():
             pair = (metric.reference, metric.value)
             cells = ["" if each is None else f"{each}" if isinstance(each, int) else f"{each:.5f}" for each in pair]
             lines.append(f"{name:<26}{cells[0]:>12}{cells[1]:>12}")
-        return "\n".join([self.title(), *lines])
-
-    def title(self) -> str:
-        """What was compared, on what."""
-        used = {True: ", not used for calibration", False: ", also used for calibration", None: ""}
-        data = self.data
-        return (
-            f"{self.model}: {_where(self.candidate)} against {_where(self.reference)}; {data['name']}: "
-            f"{data['pictures']} pictures, {data['captions']} captions, {data['classes']} classes"
-            f"{used[data['held_out']]}"
-        )
+        return "\n".join(lines)
 
     def save(self, directory: Path) -> None:
         """Write ``certificate.json`` into a model directory."""
@@ -133,12 +129,7 @@ class Certificate:
 
 
 def certify(
-    reference: Encoder,
-    candidate: Encoder,
-    samples: Sequence[Sample],
-    *,
-    data: str,
-    held_out: bool | None = None,
+    reference: Encoder, candidate: Encoder, samples: Sequence[Sample], *, data: str, held_out: bool | None = None
 ) -> Certificate:
     """Compare two encoders of one model on the user's samples.
 
@@ -147,13 +138,13 @@ def certify(
     reference : Encoder
         The model in f32.
     candidate : Encoder
-        The model as it will be used: its precision, on its device.
+        The model in the precision, and on the device, in which it will be used.
     samples : sequence of Sample
         At least 1, at most :data:`MOST_SAMPLES`.
     data : str
-        What the samples are, for people.
+        Name of the samples, for people.
     held_out : bool, optional
-        Whether calibration has seen none of them.
+        Whether none of them was used for calibration.
 
     Raises
     ------
@@ -191,7 +182,7 @@ def certify(
 
 
 def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]) -> Vectors:
-    """Everything embedded by one encoder."""
+    """Embed pictures, captions and the prompts for all classes with one encoder."""
     return Vectors(
         images=encoder.embed_images(sample.picture for sample in samples),
         captions=encoder.embed_texts([caption for sample in samples for caption in sample.captions]),
@@ -200,11 +191,11 @@ def _vectors(encoder: Encoder, samples: Sequence[Sample], classes: Sequence[str]
 
 
 def _where(side: Mapping[str, str]) -> str:
-    """Precision and device, for people."""
+    """Return precision and device as text for people."""
     return f"{side['precision']} on {side['device']}"
 
 
-#: What an export has to meet where its user says nothing: one neighbour in ten may change.
+#: What an export must meet by default: one neighbour in ten may change.
 DEFAULT_REQUIREMENT = "mean_cosine>=0.99,overlap@10>=0.9"
 
 _OPERATORS: Mapping[str, Callable[[float, float], bool]] = MappingProxyType(
@@ -215,7 +206,7 @@ _CLAUSE = re.compile(r"\s*(?P<metric>[\w@]+)\s*(?P<operator>>=|<=|>|<)\s*(?P<bou
 
 @dataclass(frozen=True)
 class Clause:
-    """One comparison."""
+    """A comparison of one metric with a bound."""
 
     metric: str
     operator: str
@@ -233,7 +224,7 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
-        """Read comparisons separated by commas; raise :class:`OptionError` for what is none, or of no known metric."""
+        """Parse comparisons separated by commas; raise :class:`OptionError` for malformed ones and unknown metrics."""
         clauses: list[Clause] = []
         for part in filter(str.strip, text.split(",")):
             match = _CLAUSE.fullmatch(part)
@@ -241,15 +232,16 @@ class Requirement:
             with suppress(ValueError):
                 bound = float(match["bound"]) if match else None
             if match is None or bound is None:
-                wanted = "write as mean_cosine>=0.99, separated by commas"
-                raise OptionError(f"{part.strip()!r} is no requirement; {wanted}")
+                raise OptionError(
+                    f"{part.strip()!r} is no requirement; write as mean_cosine>=0.99, separated by commas"
+                )
             if match["metric"] not in METRICS:
                 raise OptionError(f"no metric is called {match['metric']}; there are: {', '.join(METRICS)}")
             clauses.append(Clause(match["metric"], match["operator"], bound))
         return cls(tuple(clauses))
 
     def missed(self, figures: Mapping[str, float]) -> list[str]:
-        """The comparisons that do not hold, each with what was found.
+        """Return the comparisons that do not hold, each with the figure found.
 
         Raises
         ------
@@ -267,7 +259,7 @@ class Requirement:
 
 
 def check_requirement(certificate: Certificate, requirement: Requirement, cure: str) -> None:
-    """Raise :class:`CertificateError`, naming what is missed and by how much, unless the requirement is met."""
+    """Raise :class:`CertificateError`, with each comparison that does not hold, unless the requirement is met."""
     missed = requirement.missed({name: metric.value for name, metric in certificate.metrics.items()})
     if missed:
         where = _where(certificate.candidate)

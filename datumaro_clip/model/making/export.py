@@ -1,4 +1,7 @@
-"""What others exported, and checkpoints, to model directories: the only importer of torch, transformers and optimum."""
+"""Make model directories from others' exports, and export checkpoints.
+
+The only module that imports torch, transformers and optimum.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _TASK = "zero-shot-image-classification"
 
 
 def import_optimum(directory: Path, out: Path, origin: Origin) -> ModelManifest:
-    """Make a model directory out of optimum-cli's.
+    """Make a model directory from an export of optimum-cli.
 
     Raises
     ------
@@ -35,7 +38,7 @@ def import_optimum(directory: Path, out: Path, origin: Origin) -> ModelManifest:
 
 
 def read_combined(directory: Path) -> RawEncoders:
-    """The two encoders of optimum-cli's one graph; raises as :func:`import_optimum`."""
+    """Cut the two encoders out of optimum-cli's combined graph; raises as :func:`import_optimum`."""
     model = read_graph(directory / OPTIMUM_COMBINED)
     return RawEncoders(
         image=cut(model, ["pixel_values"], "image_embeds"),
@@ -44,7 +47,7 @@ def read_combined(directory: Path) -> RawEncoders:
 
 
 def import_onnx(directory: Path, out: Path, origin: Origin) -> ModelManifest:
-    """Make a model directory out of a pair of ONNX encoders, as transformers.js has them; torch is not needed.
+    """Make a model directory from a pair of ONNX encoders in the layout of transformers.js; needs no torch.
 
     Raises
     ------
@@ -59,7 +62,7 @@ def import_onnx(directory: Path, out: Path, origin: Origin) -> ModelManifest:
 
 
 def _read_onnx(path: Path, inputs: list[str], output: str) -> Any:
-    """One encoder; SigLIP has no projection after its pooling, so that its exports give the pooled output."""
+    """Read one encoder; exports of SigLIP, which has no projection after its pooling, give the pooled output."""
     model = read_graph(path)
     names = {name for port in model.outputs for name in port.get_names()}
     for wanted in (output, "pooler_output"):
@@ -71,7 +74,7 @@ def _read_onnx(path: Path, inputs: list[str], output: str) -> Any:
 def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> ModelManifest:
     """Export a transformers checkpoint to a model directory of precision f32.
 
-    What this does is what ``optimum-cli export openvino`` and :func:`import_optimum` do one after the other.
+    Does the same as ``optimum-cli export openvino`` followed by :func:`import_optimum`.
 
     Parameters
     ----------
@@ -80,7 +83,7 @@ def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> ModelManif
     out : Path
         A new or empty directory.
     origin : Origin
-        What the manifest says of where it came from.
+        Where the model came from, for the manifest.
 
     Raises
     ------
@@ -98,13 +101,13 @@ def export_checkpoint(checkpoint: Path, out: Path, origin: Origin) -> ModelManif
 
 
 def export_combined(checkpoint: Path, out: Path) -> None:
-    """Let optimum-intel write its one combined graph, as ``optimum-cli export openvino`` does.
+    """Let optimum-intel write its combined graph, as ``optimum-cli export openvino`` does.
 
-    The graph is float32, whatever the checkpoint is in. Tokenizer and image processor are the checkpoint's own
-    files where it has them: transformers writes its own reading of them. Raises as :func:`export_checkpoint`.
+    The graph is float32, whatever the checkpoint's precision. The files of tokenizer and image processor are copied
+    from the checkpoint, if it has them, because transformers rewrites them. Raises as :func:`export_checkpoint`.
     """
     if (checkpoint / TOKENIZER).is_file():
-        _ = read_assets(checkpoint).preprocessing  # What can be seen to be of no use is refused before the long work.
+        _ = read_assets(checkpoint).preprocessing  # Refuse an unusable checkpoint before the long export.
     _run_optimum(checkpoint, out, "transformers")
     for name in (TOKENIZER, PREPROCESSOR):
         if (checkpoint / name).is_file():
@@ -112,9 +115,9 @@ def export_combined(checkpoint: Path, out: Path) -> None:
 
 
 def export_towers(config: Path, weights: Path, out: Path) -> None:
-    """Let OpenCLIP build a model, and optimum-intel write a graph of each of its encoders.
+    """Let OpenCLIP build a model, and optimum-intel write a graph for each of its encoders.
 
-    What this does is what ``optimum-cli export openvino --library open_clip`` does.
+    Does the same as ``optimum-cli export openvino --library open_clip``.
 
     Parameters
     ----------
@@ -143,7 +146,7 @@ def export_towers(config: Path, weights: Path, out: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-") as folder:
         shutil.copyfile(config, Path(folder) / config.name)
         try:
-            # optimum-intel looks for OpenCLIP's weights in torch's own format; it reads nothing but tensors from it.
+            # optimum-intel looks for OpenCLIP's weights in torch's format, and reads only tensors from the file.
             torch.save(load_file(weights), Path(folder) / "open_clip_pytorch_model.bin")
         except (OSError, SafetensorError) as exc:
             raise ModelExportError(f"{weights} cannot be read: {exc}") from exc
@@ -151,7 +154,7 @@ def export_towers(config: Path, weights: Path, out: Path) -> None:
 
 
 def _run_optimum(checkpoint: Path, out: Path, library: str) -> None:
-    """optimum-intel's own export of a checkpoint that a library builds."""
+    """Run optimum-intel's export of a checkpoint whose model a library builds."""
     try:
         import torch
         from optimum.exporters.openvino import main_export
@@ -169,19 +172,19 @@ def _run_optimum(checkpoint: Path, out: Path, library: str) -> None:
                 local_files_only=True,
                 library_name=library,
             )
-        except Exception as exc:  # Anything between a missing tensor and an unknown operation.
+        except Exception as exc:  # Any type, as for a missing tensor or an unknown operation.
             raise ModelExportError(f"optimum-intel cannot export {checkpoint}: {gist(exc)}") from exc
 
 
 def _missing(exc: ImportError) -> MissingDependencyError:
-    """What to say of a library of the extra that is not here."""
+    """Make the error for a library of the extra that is not installed."""
     library = (exc.name or "optimum-intel").partition(".")[0]
     return MissingDependencyError(library, "export", "exporting a checkpoint")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the notes that torch's tracer and transformers make of every export."""
+    """Silence the warnings of torch's tracer, and the log and progress bars of transformers, in a block."""
     import transformers
 
     level, bars = transformers.logging.get_verbosity(), transformers.logging.is_progress_bar_enabled()

@@ -1,19 +1,19 @@
-"""The fingerprint of a vector space: equal for every form of one model, different for any other.
+"""The fingerprint of a vector space: equal for every form of one model, different for any other model.
 
-It is a SHA-256 over a canonical JSON text of four parts:
+It is a SHA-256 over a canonical JSON text of these parts:
 
 ``weights``
-    Per encoder, the sorted SHA-256 of each floating-point constant of the graph as an exporter leaves it: before
-    normalisation is taken in, before compression, before quantisation. A constant is taken in float32, without its
-    unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that neither names, nor order,
-    nor the exporter's habit of transposing or broadcasting matters; one that is marked as query, key and value in one
-    counts as three. Scalars (epsilons, scales), constants that are
-    all zero or all one (which optimisers drop), and masks (which stand for minus infinity) do not count.
+    For each encoder, the sorted SHA-256 of each floating-point constant of the graph as the exporter wrote it: before
+    normalisation is built in, before compression, before quantisation. A constant is taken in float32, without its
+    unit dimensions, and a matrix in whichever of its two orientations hashes lower, so that names, order, transposing
+    and broadcasting do not matter. One that is marked as holding query, key and value counts as three. Scalars
+    (epsilons, scales), constants that are all zero or all one (which optimisers drop), and masks (which stand for minus
+    infinity) do not count.
 ``tokenizer``
-    Vocabulary, merges, and what the tokenizer makes of some difficult texts: not its file, which each version of
-    transformers writes its own way.
+    Vocabulary, merges, and the tokens of some difficult texts. Its file does not count, because each version of
+    transformers writes it differently.
 ``preprocessing``, ``text``, ``architecture``
-    Resizing, cropping, normalisation; padding and context length; activation, heads and epsilon of the towers.
+    Resizing, cropping, normalisation; padding and context length; activation, heads and epsilon of both encoders.
     Whether the graph takes an attention mask is the exporter's choice, and does not count.
 """
 
@@ -48,12 +48,12 @@ _PROBES = (
 
 
 def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
-    """The fingerprint of a model.
+    """Compute the fingerprint of a model.
 
     Parameters
     ----------
     encoders : RawEncoders
-        Graphs before anything is taken in, compressed or quantised.
+        Graphs before anything is built in, compressed or quantised.
     assets : Assets
         Tokenizer, preprocessing, text settings and architecture.
 
@@ -63,7 +63,7 @@ def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
         ``sha256:`` and 64 hexadecimal digits.
     """
     steps, text = assets.preprocessing, assets.text
-    # Key by key: a field that a later release adds must not change fingerprints.
+    # Key by key, because a field that a later release adds must not change fingerprints.
     preprocessing: dict[str, Any] = {
         "resize": steps.resize,
         "crop": steps.crop,
@@ -86,40 +86,40 @@ def fingerprint(encoders: RawEncoders, assets: Assets) -> str:
 
 
 def weight_digests(model: Any) -> list[str]:
-    """Sorted digests of the constants of a graph that carry what was learnt."""
+    """Return the sorted digests of a graph's constants that hold learnt weights."""
     constants = (node for node in model.get_ordered_ops() if node.get_type_name() == "Constant")
     real = (node for node in constants if node.get_element_type().is_real())
     return sorted({digest for node in real for part in _parts(node) if (digest := tensor_digest(part))})
 
 
 def _parts(node: Any) -> list[npt.NDArray[Any]]:
-    """The tensors that a constant holds."""
+    """Return the tensors that a constant holds: one, or query, key and value."""
     if not node.get_friendly_name().endswith(PACKED):
         return [node.data]
     return np.split(np.squeeze(node.data), 3)
 
 
 def tensor_digest(values: npt.NDArray[Any]) -> str | None:
-    """Digest of one constant, or None for one that does not count (see the module's text)."""
+    """Return the digest of one constant, or None if it does not count (see the module's docstring)."""
     tensor = np.squeeze(np.asarray(values, dtype=np.float32))
     if tensor.ndim == 0 or tensor.size == 0 or float(tensor.min()) < _MASK:
         return None
     first = float(tensor.flat[0])
     if first in (0.0, 1.0) and np.all(tensor == first):
-        return None  # Adding it, or multiplying with it, changes nothing.
+        return None  # Adding zeros, or multiplying by ones, changes nothing.
     orientations = [tensor, tensor.T] if tensor.ndim == 2 else [tensor]
     return min(_digest(np.ascontiguousarray(orientation)) for orientation in orientations)
 
 
 def _digest(tensor: npt.NDArray[np.float32]) -> str:
-    """SHA-256 over shape and little-endian values."""
+    """Return the SHA-256 over shape and little-endian values."""
     state = hashlib.sha256(json.dumps(tensor.shape).encode())
     state.update(tensor.astype("<f4", copy=False).data)
     return state.hexdigest()
 
 
 def _tokenizer_digest(assets: Assets) -> str:
-    """SHA-256 over vocabulary, merges and the tokens of the probes."""
+    """Return the SHA-256 over vocabulary, merges and the tokens of the probes."""
     backend = tokenizers.Tokenizer.from_str(assets.tokenizer)
     model = json.loads(assets.tokenizer)["model"]
     merges = [pair.split(" ", 1) if isinstance(pair, str) else pair for pair in model.get("merges", [])]

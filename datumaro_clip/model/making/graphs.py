@@ -1,4 +1,4 @@
-"""Surgery on OpenVINO graphs: two encoders cut out of one model, and everything that they need taken inside."""
+"""Edit OpenVINO graphs: cut encoders out of a model, and build preprocessing and normalisation into them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from datumaro_clip.model.requests import gist
 from datumaro_clip.texts import TextSettings
 from datumaro_clip.vectors import FloatArray
 
-# Smaller than any length that a projection gives; it only keeps a vector of zeros from becoming NaN.
+# Smaller than the length of any projected vector; only keeps a vector of zeros from becoming NaN.
 _NORM_EPS = 1e-12
 _COUNTER = re.compile(r"_?\d+$")
 
-#: Ends the name of a constant that holds query, key and value in one, where other exporters keep three.
+#: Suffix for the name of a constant that holds query, key and value in one, which other exporters write as three.
 PACKED = ":packed"
 
 
@@ -47,26 +47,26 @@ def save_graph(model: Any, path: Path, *, half: bool = False) -> None:
     import openvino
 
     for index, node in enumerate(model.get_ordered_ops()):
-        # OpenVINO ends names with a counter of the process, which would make each export's bytes unique.
+        # OpenVINO appends a counter of the process to names, which would give each export other bytes.
         node.set_friendly_name(f"{_COUNTER.sub('', node.get_friendly_name())}_{index}")
     openvino.save_model(model, path, compress_to_fp16=half)
 
 
 def cut(model: Any, inputs: Sequence[str], output: str) -> Any:
-    """The part of a graph that computes one output from some of its inputs.
+    """Cut out the part of a graph that computes one output from some of its inputs.
 
     Parameters
     ----------
     model : openvino.Model
     inputs : sequence of str
-        Names; those that the graph does not have are passed over.
+        Names; those that the graph does not have are ignored.
     output : str
         Name.
 
     Raises
     ------
     ModelFormatError
-        If the graph has no such output, or it depends on other inputs too.
+        If the graph has no such output, or the output depends on other inputs too.
     """
     import openvino
 
@@ -80,14 +80,14 @@ def cut(model: Any, inputs: Sequence[str], output: str) -> Any:
 
 
 def finish_image(model: Any, preprocessing: Preprocessing) -> Any:
-    """Take layout and normalisation into an image encoder.
+    """Build the conversion of pixels into an image encoder.
 
     Parameters
     ----------
     model : openvino.Model
         As :attr:`RawEncoders.image`.
     preprocessing : Preprocessing
-        Its picture size becomes fixed; its mean, deviation and rescale factor are taken in.
+        The graph gets its picture size, and applies its mean, deviation and rescale factor.
 
     Returns
     -------
@@ -132,7 +132,7 @@ def finish_text(model: Any, settings: TextSettings) -> Any:
 
 
 def _finish(model: Any, inputs: Sequence[str], name: str) -> Any:
-    """Make the output unit rows and give inputs, output and graph their names."""
+    """Normalise the output rows, and name the inputs, the output and the graph."""
     import openvino
     from openvino import opset13 as ops
 
@@ -144,13 +144,8 @@ def _finish(model: Any, inputs: Sequence[str], name: str) -> Any:
     return openvino.Model([ops.result(unit)], model.get_parameters(), name)
 
 
-def takes_any_length(text: Any) -> bool:
-    """Whether a raw text encoder takes texts of any length, or only of one."""
-    return bool(text.input(0).get_partial_shape()[1].is_dynamic)
-
-
 def compute_f32(model: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> FloatArray:
-    """Run an encoder on the CPU in float32, whatever the machine would prefer."""
+    """Run an encoder on the CPU in float32, even if the CPU would choose another precision."""
     import openvino
     from openvino import Type, properties
 
@@ -159,7 +154,7 @@ def compute_f32(model: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> FloatArra
 
 
 def dimension(model: Any) -> int:
-    """D of an encoder's output (B, D); raise :class:`ModelFormatError` if the graph does not fix it."""
+    """Return D of an encoder's output (B, D); raise :class:`ModelFormatError` if the graph does not fix it."""
     shape = model.output(0).get_partial_shape()
     if len(shape) != 2 or shape[1].is_dynamic:
         raise ModelFormatError(f"the encoder {model.get_friendly_name()!r} puts out {shape}, wanted (B, D)")

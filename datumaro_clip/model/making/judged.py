@@ -1,4 +1,4 @@
-"""Model directories for people: a model by any name, in a precision, judged before it is kept."""
+"""Export a model in a precision, and keep it only if its certificate meets the requirement."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ NO_REQUIREMENT = Requirement(())
 
 @dataclass(frozen=True)
 class Trial:
-    """What a precision is made with and judged on.
+    """Samples to calibrate a precision on, and samples to certify it on.
 
     Attributes
     ----------
     data : str
-        What the samples are, for people.
+        Name of the samples, for people.
     calibration : sequence of Sample
         For int8.
     judged : sequence of Sample
         For the certificate.
     held_out : bool
-        Whether the two have nothing in common.
+        Whether no sample is in both.
     """
 
     data: str
@@ -49,7 +49,7 @@ class Trial:
 
     @classmethod
     def split(cls, data: str, samples: Sequence[Sample], calibration: int) -> Trial:
-        """Calibrate on the first, at most half of them, and judge on the others."""
+        """Use the first samples, at most half of them, for calibration, and the others for the certificate."""
         cut = min(calibration, len(samples) // 2)
         if cut == 0:
             return cls(data, samples, samples, held_out=False)
@@ -57,7 +57,7 @@ class Trial:
 
 
 def open_encoder(directory: Path, device: str, precision: str) -> Encoder:
-    """An encoder over a model directory as it is, without self-check: what it is worth is about to be measured."""
+    """Open an encoder without self-check, because its vectors are about to be measured."""
     return OpenVINOEncoder(directory, verify_files(directory), device=device, precision=precision)
 
 
@@ -70,34 +70,34 @@ def export_model(
     requirement: Requirement = NO_REQUIREMENT,
     device: str = "CPU",
 ) -> Certificate | None:
-    """Write a model directory where a person wants it, in a precision; it appears whole or not at all.
+    """Write a model directory in a precision; it appears whole or not at all.
 
     Parameters
     ----------
     model : ModelDirectory
-        As :func:`datumaro_clip.model.resolve` finds it.
+        As :func:`datumaro_clip.model.resolve.resolve` finds it.
     out : Path
         A new or empty directory.
     precision : str, optional
-        ``f32``, ``f16``, ``bf16`` or ``int8``; the model's own where omitted.
+        ``f32``, ``f16``, ``bf16`` or ``int8``; by default the model's own.
     trial : Trial, optional
-        Needed for int8; with it, any other precision than the model's own gets a certificate.
+        Needed for int8; with it, any precision other than the model's own gets a certificate.
     requirement : Requirement
-        What the certificate must say.
+        What the certificate must meet.
     device : str
         The device that will run the model.
 
     Returns
     -------
     Certificate or None
-        The certificate, where one was made.
+        The certificate, if one was made, or the model has one.
 
     Raises
     ------
     CertificateError
-        If the requirement is missed: nothing is written then, and the next precision is proposed.
+        If the requirement is not met; nothing is written, and the message proposes the next precision.
     OptionError
-        If ``out`` holds something, or the precision cannot be made of this model.
+        If ``out`` holds something, or this model cannot be converted to the precision.
     """
     try:
         with atomic_directory(out) as directory:
@@ -117,7 +117,7 @@ def export_model(
 def _convert(
     source: Path, directory: Path, precision: str, trial: Trial | None, requirement: Requirement, device: str
 ) -> Certificate | None:
-    """Make another precision; where there is data, judge it; raise CertificateError if it misses what is required."""
+    """Convert a model; with samples, certify it, and raise CertificateError if it misses the requirement."""
     if trial is None:
         convert_precision(source, directory, precision)
         return None
@@ -136,7 +136,7 @@ def _convert(
 
 
 def certify_directory(directory: Path, reference: Path, trial: Trial, *, device: str, precision: str) -> Certificate:
-    """Judge a model directory against the same model in f32, and keep the certificate in it.
+    """Certify a model directory against the same model in f32, and save the certificate in it.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def certify_directory(directory: Path, reference: Path, trial: Trial, *, device:
     trial : Trial
         Only its ``judged`` samples are used.
     device, precision : str
-        What will run the model; the reference runs on the CPU in f32.
+        Where and how the model will run; the reference runs on the CPU in f32.
 
     Raises
     ------

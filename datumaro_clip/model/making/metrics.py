@@ -1,4 +1,4 @@
-"""How far the vectors of one precision of a model are from those of another: arrays in, numbers out."""
+"""Measure how much the vectors of one precision of a model differ from those of another."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NEIGHBOURS = 10
 RECALLS = (1, 5, 10)
 WAYS = ("image_to_text", "text_to_image")
 
-#: Names of all figures, in the order in which :func:`compare` gives those that the samples allow.
+#: Names of all figures, in the order in which :func:`compare` returns them.
 METRICS = (
     *(f"{part}_cosine" for part in ("min", "p1", "mean")),
     f"overlap@{NEIGHBOURS}",
@@ -32,8 +32,8 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where decisions are taken: keep a caption whose cosine similarity to its picture is at least ``alignment``, and
-    count two pictures as duplicates from ``duplicate`` on."""
+    """Thresholds of cosine similarity: a caption is kept from ``alignment`` on, two pictures are duplicates from
+    ``duplicate`` on."""
 
     alignment: float = 0.2
     duplicate: float = 0.95
@@ -41,14 +41,14 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What belongs together.
+    """Which captions and classes belong to which pictures.
 
     Attributes
     ----------
     owners : numpy.ndarray
-        Shape (M,), int64: the picture that each caption is of.
+        Shape (M,), int64: the picture of each caption.
     labels : numpy.ndarray
-        Shape (N,), int64: each picture's class, -1 where it has none.
+        Shape (N,), int64: the class of each picture, -1 if it has none.
     """
 
     owners: IntArray
@@ -57,16 +57,16 @@ class GroundTruth:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Everything that one encoder made of the samples, float32 unit rows.
+    """The vectors of one encoder, float32 unit rows.
 
     Attributes
     ----------
     images : numpy.ndarray
-        Shape (N, D), pictures.
+        Shape (N, D), one for each picture.
     captions : numpy.ndarray
-        Shape (M, D).
+        Shape (M, D), one for each caption.
     prompts : numpy.ndarray
-        Shape (C, D), one a class.
+        Shape (C, D), one for each class.
     """
 
     images: FloatArray
@@ -76,21 +76,21 @@ class Vectors:
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure; ``reference`` is the reference's own, where there is such a thing."""
+    """One figure; ``reference`` is the reference's own figure, if it has one."""
 
     value: float
     reference: float | None = None
 
 
 def compare(reference: Vectors, candidate: Vectors, truth: GroundTruth, thresholds: Thresholds) -> dict[str, Metric]:
-    """All figures that the samples allow.
+    """Compute all figures that the samples allow.
 
     Returns
     -------
     dict of str to Metric
-        ``{min,p1,mean}_cosine`` of pictures, ``text_{min,p1,mean}_cosine`` of captions, ``overlap@10``;
-        ``image_to_text_recall@k``, ``text_to_image_recall@k`` and ``alignment_changed`` where there are captions;
-        ``zero_shot_top1`` where there are labels; ``duplicates_changed``.
+        ``{min,p1,mean}_cosine`` of pictures, and ``duplicates_changed``; ``overlap@10`` with two or more pictures; with
+        captions, ``text_{min,p1,mean}_cosine``, ``image_to_text_recall@k``, ``text_to_image_recall@k`` and
+        ``alignment_changed``; with labels, ``zero_shot_top1``.
     """
     both = (reference, candidate)
     figures = _cosines(reference.images, candidate.images, "")
@@ -115,7 +115,7 @@ def compare(reference: Vectors, candidate: Vectors, truth: GroundTruth, threshol
 
 
 def _cosines(reference: FloatArray, candidate: FloatArray, prefix: str) -> dict[str, Metric]:
-    """Row by row: least, first percentile, mean."""
+    """Return least, first percentile and mean of the cosine similarities of corresponding rows."""
     cosines = np.einsum("nd,nd->n", reference, candidate)
     return {
         f"{prefix}min_cosine": Metric(float(cosines.min())),
@@ -125,13 +125,13 @@ def _cosines(reference: FloatArray, candidate: FloatArray, prefix: str) -> dict[
 
 
 def _nearest_others(rows: FloatArray, k: int) -> list[list[int]]:
-    """The k rows most like each row, itself left out."""
+    """Return the k rows most similar to each row, except itself."""
     found, _ = top_k(rows, rows, k + 1)
     return [[other for other in others if other != row][:k] for row, others in enumerate(found.tolist())]
 
 
 def _hits(vectors: Vectors, owners: IntArray) -> dict[str, BoolArray]:
-    """Which of the best for each picture with captions, and for each caption, are its own, the best first."""
+    """Return, for each picture with captions and for each caption, which of its best matches are right, best first."""
     pictures, most = np.unique(owners), max(RECALLS)
     captions, _ = top_k(vectors.images[pictures], vectors.captions, most)
     images, _ = top_k(vectors.captions, vectors.images, most)
@@ -139,17 +139,17 @@ def _hits(vectors: Vectors, owners: IntArray) -> dict[str, BoolArray]:
 
 
 def _recall(hits: BoolArray, k: int) -> float:
-    """Share of the queries with a hit among the k best."""
+    """Return the share of queries with a hit among the k best."""
     return float(np.mean(np.any(hits[:, :k], axis=1)))
 
 
 def _top1(vectors: Vectors, labels: IntArray) -> float:
-    """Share of the pictures with a label whose nearest prompt is their own class's."""
+    """Return the share of labelled pictures whose nearest prompt is that of their class."""
     labelled = labels >= 0
     best = np.argmax(vectors.images[labelled] @ vectors.prompts.T, axis=1)
     return float(np.mean(best == labels[labelled]))
 
 
 def owners_of(counts: Sequence[int]) -> IntArray:
-    """Which picture each caption is of, from the number of captions of each."""
+    """Return the picture of each caption, given the number of captions of each picture."""
     return np.repeat(np.arange(len(counts), dtype=np.int64), counts)

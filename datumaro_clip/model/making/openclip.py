@@ -1,8 +1,8 @@
-"""OpenCLIP: its checkpoints, and what optimum-cli exports of them.
+"""Export OpenCLIP checkpoints, and import what optimum-cli exported of them.
 
 OpenCLIP's vision transformers and text transformers are transformers' ``CLIPModel`` with another activation and one
-matrix for query, key and value: they are written anew as transformers writes a CLIP, the same weights under other
-names. Image encoders of timm, MobileCLIP's among them, are not; those OpenCLIP itself builds.
+matrix for query, key and value. Their checkpoints are rewritten in the format of transformers, the same weights under
+other names. A model whose image encoder is of timm, such as MobileCLIP, is built by OpenCLIP itself.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ from datumaro_clip.model.making.assets import Assets, architecture_of, parse_tok
 from datumaro_clip.model.making.build import build_directory
 from datumaro_clip.model.making.export import export_combined, export_towers, read_combined
 from datumaro_clip.model.making.graphs import PACKED, RawEncoders, cut
+from datumaro_clip.model.making.used_token import users
 from datumaro_clip.model.openvino import read_graph
 from datumaro_clip.system.files import write_text
 from datumaro_clip.texts import TextSettings
 
-# Settings that what is made of the model follows, whatever they say.
+# Settings that the export follows, whatever their value.
 _FREE = {
     "vision_cfg": {"image_size", "patch_size", "width", "layers", "head_width", "mlp_ratio", "patch_dropout"},
     "text_cfg": {"context_length", "vocab_size", "width", "layers", "heads", "mlp_ratio", "hf_tokenizer_name"},
 }
-# Of no effect while another setting, which is looked at, is off.
+# Settings without effect while another setting, which is checked, is off.
 _IDLE = {
     "vision_cfg": {"attn_pooler_queries", "attn_pooler_heads", "timm_model_pretrained", "timm_pool", "timm_proj",
                    "timm_proj_bias", "timm_drop", "timm_drop_path"},
     "text_cfg": {"pad_id", "eos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type"},
 }  # fmt: skip
-# What open_clip itself builds, where it is the one that exports; how texts become tokens is still to be known here.
+# Settings that OpenCLIP follows when it builds the model; the tokenizer's settings are still checked here.
 _BUILT = {"no_causal_mask", "proj_bias", "proj_type", "norm_kwargs", "act_kwargs", "ls_init_value"}
-# Settings that are not off when they say nothing (CLIPVisionCfg and CLIPTextCfg of OpenCLIP).
+# Values that mean "off", besides None, False and 0 (CLIPVisionCfg and CLIPTextCfg of OpenCLIP).
 _OFF = {
     "vision_cfg": {"pool_type": "tok", "pos_embed_type": "learnable"},
     "text_cfg": {"pool_type": "argmax", "proj_type": "linear"},
@@ -50,8 +51,8 @@ _OFF = {
 _RESAMPLE = {"bicubic": 3, "bilinear": 2}
 _SQUASHED = {"shortest": False, "squash": True}
 
-# OpenCLIP's names, as patterns, and transformers'; one after another. Models with a text encoder of their own class
-# keep it one level deeper.
+# OpenCLIP's names of weights, as patterns, and transformers' names; applied one after another. The first is for models
+# that keep their text encoder one level deeper.
 _NAMES = (
     (r"^text\.", ""),
     (r"^visual\.transformer\.resblocks", "vision_model.encoder.layers"),
@@ -75,7 +76,7 @@ _KNOWN = re.compile(
     r"embeddings\.\w+|pre_layrnorm|(post|final)_layer_?norm|"
     r"encoder\.layers\.\d+\.(layer_norm[12]|self_attn\.out_proj|mlp\.fc[12]))\.(weight|bias)"
 )
-# torch's MultiheadAttention keeps query, key and value so.
+# The matrix for query, key and value in torch's MultiheadAttention.
 _PACKED_WEIGHT = "in_proj_weight"
 
 
@@ -95,7 +96,7 @@ def export_openclip(checkpoint: Path, out: Path, origin: Origin) -> ModelManifes
     MissingDependencyError
         Without the extra ``export``; for an image encoder of timm, without the extra ``openclip``.
     ModelExportError
-        If it cannot be exported.
+        If the model cannot be exported.
     """
     config = OpenClipConfig.parse(read_json(checkpoint / OPENCLIP_CONFIG), checkpoint)
     assets = config.assets(checkpoint)
@@ -111,12 +112,12 @@ def export_openclip(checkpoint: Path, out: Path, origin: Origin) -> ModelManifes
 
 
 def import_towers(directory: Path, out: Path, origin: Origin) -> ModelManifest:
-    """Make a model directory out of what ``optimum-cli export openvino --library open_clip`` made.
+    """Make a model directory from an export of ``optimum-cli export openvino --library open_clip``.
 
     Raises
     ------
     ModelExportError
-        If its texts are not made into tokens as tokenizer.json says.
+        If the model does not tokenise its texts as tokenizer.json says.
     ModelFormatError
         If the graphs are not an image and a text encoder.
     """
@@ -125,7 +126,7 @@ def import_towers(directory: Path, out: Path, origin: Origin) -> ModelManifest:
 
 
 def read_towers(directory: Path) -> RawEncoders:
-    """The two encoders of optimum-cli's two graphs; raises as :func:`import_towers`."""
+    """Read the two encoders of optimum-cli's two graphs; raises as :func:`import_towers`."""
     text = read_graph(directory / OPTIMUM_TEXT)
     for node in list(_packed(text)):
         node.set_friendly_name(node.get_friendly_name() + PACKED)
@@ -134,23 +135,18 @@ def read_towers(directory: Path) -> RawEncoders:
 
 
 def _packed(model: Any) -> Iterator[Any]:
-    """Constants that hold query, key and value in one: the matrices, and what is added to each's product."""
+    """Yield the constants that hold query, key and value in one: the matrices, and the biases of their products."""
     for node in model.get_ordered_ops():
         if node.get_type_name() == "Constant" and node.get_friendly_name().endswith(_PACKED_WEIGHT):
             yield node
-            for product in _users(node):
-                for total in _users(product):
+            for product in users(node):
+                for total in users(product):
                     sources = (value.get_node() for value in total.input_values())
                     yield from (source for source in sources if source.get_type_name() == "Constant")
 
 
-def _users(node: Any) -> list[Any]:
-    """Nodes that take what a node puts out."""
-    return [port.get_node() for port in node.output(0).get_target_inputs()]
-
-
 def rewrite(checkpoint: Path, config: OpenClipConfig, out: Path) -> None:
-    """Write weights and configuration as transformers would."""
+    """Write weights and configuration in the format of transformers."""
     try:
         from safetensors.numpy import load_file, save_file
     except ImportError as exc:
@@ -165,12 +161,12 @@ def rewrite(checkpoint: Path, config: OpenClipConfig, out: Path) -> None:
 
 
 def renamed(state: Mapping[str, npt.NDArray[Any]]) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """Weights under the names, and in the orientation, of transformers; float32.
+    """Yield the weights, float32, with the names and in the orientation of transformers.
 
     Raises
     ------
     KeyError
-        For a weight that a CLIP has none of.
+        For a weight that is no part of a CLIP.
     """
     for theirs, value in state.items():
         array = np.asarray(value, dtype=np.float32)
@@ -197,7 +193,7 @@ class OpenClipConfig:
     model : mapping
         ``model_cfg``: the architecture.
     steps : mapping
-        ``preprocess_cfg``: what is done to pictures.
+        ``preprocess_cfg``: the preprocessing of pictures.
     where : Path
         The directory, for errors.
     """
@@ -208,7 +204,7 @@ class OpenClipConfig:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], where: Path) -> OpenClipConfig:
-        """Read the file's values; raise :class:`ModelExportError` for a model that would be exported wrongly."""
+        """Check the file's values; raise :class:`ModelExportError` for a model that would be exported wrongly."""
         config = cls(values.get("model_cfg") or {}, values.get("preprocess_cfg") or {}, where)
         if not all(isinstance(config.model.get(tower), dict) for tower in _FREE):
             raise ModelExportError(f"{where} is no OpenCLIP model with an image and a text encoder")
@@ -225,7 +221,7 @@ class OpenClipConfig:
 
     @property
     def by_timm(self) -> bool:
-        """Whether the image encoder is one of timm's, which transformers' CLIP cannot be."""
+        """Whether the image encoder is one of timm's, which transformers' CLIP does not support."""
         return bool(self.model["vision_cfg"].get("timm_model_name"))
 
     @property
@@ -234,14 +230,14 @@ class OpenClipConfig:
         return int(self.model["text_cfg"].get("vocab_size", 49408)) - 1
 
     def assets(self, directory: Path) -> Assets:
-        """The model without its weights; ``tokenizer.json`` is read from the directory.
+        """Return everything of the model but its weights; reads ``tokenizer.json`` from the directory.
 
         Raises
         ------
         ModelFormatError
-            If there is no tokenizer that can be used.
+            If there is no usable tokenizer.
         ModelExportError
-            If texts do not end where the model looks for their end, or the configuration cannot be used.
+            If the tokenizer ends texts with another token than the model expects, or the configuration is unusable.
         """
         tokenizer = read_tokenizer(directory)
         backend = parse_tokenizer(tokenizer)
@@ -254,7 +250,7 @@ class OpenClipConfig:
                     "tokenizer.json has to be the model's own"
                 )
             length = int(text.get("context_length", 77))
-            # OpenCLIP fills with 0, which only models without a causal mask see.
+            # OpenCLIP pads with 0, which only models without a causal mask see.
             whole = TextSettings(length, "max_length", 0)
             settings = whole if text.get("no_causal_mask") else TextSettings(length, "longest", self.end_token)
             by_timm = {"vision_config": vision, "text_config": text}
@@ -265,14 +261,11 @@ class OpenClipConfig:
 
 
 def transformers_config(config: OpenClipConfig) -> dict[str, Any]:
-    """``config.json`` of the same architecture; defaults are OpenCLIP's own (CLIPVisionCfg, CLIPTextCfg)."""
+    """Return transformers' ``config.json``; defaults are OpenCLIP's own (CLIPVisionCfg, CLIPTextCfg)."""
     model = config.model
     vision, text = model["vision_cfg"], model["text_cfg"]
     vision_width, text_width = vision.get("width", 768), text.get("width", 512)
-    shared = {
-        "hidden_act": "quick_gelu" if model.get("quick_gelu") else "gelu",
-        "projection_dim": model["embed_dim"],
-    }
+    shared = {"hidden_act": "quick_gelu" if model.get("quick_gelu") else "gelu", "projection_dim": model["embed_dim"]}
     end = config.end_token
     return {
         "architectures": ["CLIPModel"],
@@ -303,7 +296,7 @@ def transformers_config(config: OpenClipConfig) -> dict[str, Any]:
 
 
 def image_processor(config: OpenClipConfig) -> dict[str, Any]:
-    """``preprocessor_config.json``; defaults are OpenCLIP's own, which are OpenAI's."""
+    """Return ``preprocessor_config.json``; defaults are OpenCLIP's own, which are OpenAI's."""
     steps = config.steps
     size = config.model["vision_cfg"].get("image_size", 224)
     exact = {"height": size, "width": size}

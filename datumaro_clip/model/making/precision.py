@@ -1,4 +1,4 @@
-"""Another precision of a model, the same vector space in fewer bits: the only importer of nncf."""
+"""Convert a model to another precision, in the same vector space. The only module that imports nncf."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ from datumaro_clip.system.files import atomic_directory
 from datumaro_clip.system.machine import library_versions
 from datumaro_clip.texts import Tokenizer
 
-# Half precision can be quantised, but nothing gives back what rounding took.
+# What each precision can be converted to: half precision can be quantised, but not made f32 again.
 _MADE_OF = {"f32": ("f16", "bf16", "int8"), "f16": ("bf16", "int8"), "bf16": ("f16", "int8")}
 _LIBRARIES = ("datumaro-clip", "openvino", "nncf")
 _SEED = 0
 
-#: What to try when a precision costs too much.
+#: The precision to try if one is not accurate enough.
 NEXT_PRECISION = MappingProxyType({"int8": "bf16", "bf16": "f16", "f16": "f32"})
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the ranges of activations are learnt from: pictures and texts as the model will see them."""
+    """Pictures and texts, as the model will see them, from which the ranges of activations are learnt."""
 
     pictures: Sequence[ImageLike]
     texts: Sequence[str]
@@ -63,10 +63,10 @@ class Calibration:
 def convert_precision(
     reference: Path, out: Path, precision: str, calibration: Calibration | None = None
 ) -> ModelManifest:
-    """Make a model directory of another precision out of one of f32, or int8 out of one in half precision.
+    """Convert a model directory of f32 to another precision, or one of half precision to int8.
 
-    The golden vectors of int8 are those of the quantised graphs: what quantisation costs is the certificate's matter,
-    and whether a device computes these graphs rightly is the self-check's.
+    The golden vectors of int8 are those of the quantised graphs, so that the self-check tests whether a device computes
+    these graphs rightly; the certificate says how much quantisation changes the vectors.
 
     Parameters
     ----------
@@ -77,12 +77,12 @@ def convert_precision(
     precision : str
         ``f16`` or ``bf16``: weights in half precision; ``int8``: weights and activations quantised.
     calibration : Calibration, optional
-        Needed for int8; the same gives the same graphs, byte for byte.
+        Needed for int8; equal calibrations give equal graphs, byte for byte.
 
     Raises
     ------
     OptionError
-        If the precision cannot be made of the reference's, or int8 is asked for without calibration.
+        If the reference cannot be converted to the precision, or there is no calibration for int8.
     ModelFormatError
         If the reference is damaged.
     FileExistsError
@@ -126,7 +126,7 @@ def _quantize_encoders(
 
 
 def _quantize(model: Any, samples: Sequence[Mapping[str, npt.NDArray[Any]]]) -> Any:
-    """One encoder."""
+    """Quantise one encoder."""
     try:
         import nncf
     except ImportError as exc:
@@ -144,12 +144,12 @@ def _quantize(model: Any, samples: Sequence[Mapping[str, npt.NDArray[Any]]]) -> 
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Fixed seeds for whatever nncf draws, and the caller's own state back afterwards."""
+    """Fix the seeds that nncf draws from in a block, and restore the caller's random state afterwards."""
     python, legacy = random.getstate(), np.random.get_state()
     random.seed(_SEED)
     np.random.seed(_SEED)
     try:
-        # nncf shows its progress on the standard output, which belongs to what a command prints.
+        # nncf shows its progress on standard output, which is for a command's results.
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
             yield

@@ -1,4 +1,4 @@
-"""The last layer's work for the one token that becomes the vector, instead of for all of them."""
+"""Compute the end of an encoder only for the one token that becomes the vector, instead of for all tokens."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 _TOKEN_AXIS = 1
-# Operations that compute each token for itself, where they meet the conditions below.
+# Operations that compute each token independently of the others.
 _POINTWISE = {"Add", "Divide", "Gelu", "Multiply", "Relu", "Sigmoid", "Subtract", "Swish", "Tanh"}
 
 
 def compute_used_token_only(model: Any) -> bool:
-    """Let an encoder that keeps one token compute nothing of the others after its last attention.
+    """Move the choice of the one token that becomes the vector to just after the last attention.
 
-    A CLIP vector is made from one token: a picture's class token, a text's last one (Radford et al., 2021). What
-    follows the last attention treats each token for itself, so that token can be picked before it. That is three
-    quarters of a layer.
+    A CLIP vector is made from one token: a picture's class token, a text's last one (Radford et al., 2021). The
+    operations after the last attention compute each token independently, so the token can be picked before them. That
+    saves three quarters of a layer.
 
     Parameters
     ----------
     model : openvino.Model
-        One output; changed in place, its answers are the same.
+        One output; changed in place, its answers stay the same.
 
     Returns
     -------
     bool
-        Whether there was anything to save: an encoder may pool its tokens otherwise.
+        Whether the graph was changed; an encoder that pools its tokens in another way stays as it is.
     """
     pick = next(_picks(model), None)
     if pick is None:
@@ -42,14 +42,14 @@ def compute_used_token_only(model: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Pick:
-    """Where one token of each row (B, T, C) is taken: by its place, or by its place among all B·T.
+    """A Gather that takes one token of each row of (B, T, C), by its index in the row or among all B·T tokens.
 
     Attributes
     ----------
     node : openvino.Node
-        The Gather, whose output is (B, C).
+        The Gather; its output is (B, C).
     user : openvino.Node
-        What uses the tokens: the Gather itself, or a reshape to (B·T, C) before it.
+        The node that takes the tokens: the Gather itself, or a reshape to (B·T, C) before it.
     """
 
     node: Any
@@ -57,11 +57,11 @@ class _Pick:
 
     @property
     def tokens(self) -> Any:
-        """The output (B, T, C) of which one token is taken."""
+        """The output (B, T, C) from which one token is taken."""
         return self.user.input_value(0)
 
     def of(self, source: Any) -> Any:
-        """The used token of another output (B, T, C), as (B, 1, C)."""
+        """Take the same token from another output (B, T, C), as (B, 1, C)."""
         from openvino import opset13 as ops
 
         index, axis = self.node.input_value(1), ops.constant(_TOKEN_AXIS, dtype="int64")
@@ -72,7 +72,7 @@ class _Pick:
         return ops.unsqueeze(rows, axis).output(0)
 
     def replace_by_its_only_token(self) -> None:
-        """Once :attr:`tokens` are (B, 1, C), there is nothing to pick."""
+        """Replace the Gather by a reshape, once :attr:`tokens` are (B, 1, C)."""
         from openvino import opset13 as ops
 
         rows = ops.reshape(self.tokens, [-1, _width(self.tokens)], special_zero=False)
@@ -80,7 +80,7 @@ class _Pick:
 
 
 def _picks(model: Any) -> Iterator[_Pick]:
-    """What takes one token, the last first."""
+    """Yield the Gathers that take one token of each row, the last in the graph first."""
     for node in reversed(model.get_ordered_ops()):
         if node.get_type_name() != "Gather":
             continue
@@ -92,12 +92,12 @@ def _picks(model: Any) -> Iterator[_Pick]:
 
 
 def _computed_for(pick: _Pick, model: Any) -> dict[str, Any]:
-    """Operations, by name, that compute each token for itself and whose results only the pick needs."""
+    """Return the operations, by name, that compute tokens independently and whose results only the pick needs."""
     inside: dict[str, Any] = {}
-    if _users(pick.user) != [pick.node] and pick.user != pick.node:
+    if users(pick.user) != [pick.node] and pick.user != pick.node:
         return inside
     for node in reversed(model.get_ordered_ops()):
-        wanted = [user.get_friendly_name() in inside or user == pick.user for user in _users(node)]
+        wanted = [user.get_friendly_name() in inside or user == pick.user for user in users(node)]
         if wanted and all(wanted) and _keeps_tokens_apart(node):
             inside[node.get_friendly_name()] = node
     return inside
@@ -121,18 +121,19 @@ def _pick_what_comes_from_outside(node: Any, inside: dict[str, Any], pick: _Pick
             port.replace_source_output(pick.of(source))
 
 
-def _users(node: Any) -> list[Any]:
+def users(node: Any) -> list[Any]:
+    """Return the nodes that take a node's outputs."""
     return [port.get_node() for output in node.outputs() for port in output.get_target_inputs()]
 
 
 def _has_tokens(output: Any) -> bool:
-    """Whether something is (B, T, C) with T other than 1, and C known."""
+    """Return whether an output is (B, T, C) with T other than 1, and C known."""
     shape = output.get_partial_shape()
     return len(shape) == 3 and shape[1] != 1 and shape[2].is_static
 
 
 def _flattens(node: Any) -> bool:
-    """Whether a reshape makes (B·T, C) of (B, T, C)."""
+    """Return whether a reshape turns (B, T, C) into (B·T, C)."""
     return _has_tokens(node.input_value(0)) and len(node.output(0).get_partial_shape()) == 2
 
 
@@ -141,7 +142,7 @@ def _width(output: Any) -> int:
 
 
 def _value(output: Any) -> int | None:
-    """A constant's one integer; None if it is none."""
+    """Return the one integer of a constant; None for anything else."""
     node = output.get_node()
     if node.get_type_name() != "Constant" or node.get_data().size != 1:
         return None
