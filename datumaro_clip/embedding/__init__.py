@@ -1,4 +1,4 @@
-"""From pictures and texts to vectors: bounded, in order, nothing computed that the cache holds."""
+"""Embed pictures and texts: in bounded memory, in order, computing only what the vector cache does not hold."""
 
 from __future__ import annotations
 

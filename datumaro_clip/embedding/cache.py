@@ -1,4 +1,4 @@
-"""Vectors by key, shared by all commands and processes, the least recently used given up first."""
+"""The vector cache: vectors by key, shared by all processes; the least recently used are removed first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -21,16 +20,16 @@ from datumaro_clip.embedding.database import Connection, Database, number, trans
 from datumaro_clip.system.files import cache_root
 from datumaro_clip.vectors import FloatArray
 
-#: About two million vectors of 512 dimensions.
+#: Enough for about two million vectors of 512 dimensions.
 DEFAULT_MAX_BYTES = 5 << 30
-# A full cache is emptied to this share, so that not each batch has to make room for itself.
+# A full cache is reduced to this share, so that not every batch has to make room for itself.
 _KEPT_SHARE = 0.9
-# Bytes of a row beside its vector: keys, checksum, indices, its share of half-filled pages; measured, rounded up.
+# Bytes of a row besides its vector: keys, checksum, indices, its share of half-filled pages; measured, rounded up.
 _ROW_OVERHEAD = 1024
-# Uses that are noted together; each note is a write.
+# Uses that are noted in one write.
 _TOUCHED_LIMIT = 10_000
 _COUNT = "SELECT count(*) FROM uses"
-# Counts writes; a clock can be turned back.
+# A count of writes, because a clock can be turned back.
 _NEXT_TICK = "SELECT coalesce(max(tick), 0) + 1 FROM uses"
 
 _log = logging.getLogger(__name__)
@@ -40,18 +39,18 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What is in a cache.
+    """The size of a cache.
 
     Attributes
     ----------
     path : Path
         The database's file.
     vectors : int
-        Vectors in it.
+        Number of vectors.
     bytes : int
-        What they take on the disk.
+        Their size on the disk.
     max_bytes : int
-        What they may take.
+        The largest size allowed.
     """
 
     path: Path
@@ -61,27 +60,27 @@ class CacheInfo:
 
 
 def cache_directory() -> Path:
-    """Where vectors are cached unless the user says otherwise."""
+    """Return the default directory of the vector cache."""
     return cache_root() / "vectors"
 
 
 class VectorCache:
-    """Vectors by content: a changed picture, box, model or precision is another key.
+    """Vectors by key: a changed picture, box, model or precision gives another key.
 
-    Several threads and processes may use one cache at once. A damaged database is set aside with a warning and
-    a new one begun; a damaged vector is as if it were not there, and counted.
+    Several threads and processes may use one cache at once. A damaged database is set aside with a warning, and a new
+    one begun; a damaged vector counts as missing, and is counted.
 
     Parameters
     ----------
     path : path, optional
-        A directory, made if need be; :func:`cache_directory` where omitted.
+        A directory, made if it does not exist; by default :func:`cache_directory`.
     max_bytes : int
-        Size on the disk above which the vectors whose last use is longest ago go.
+        Size on the disk; above it, the least recently used vectors are removed.
 
     Attributes
     ----------
     corrupt : int
-        Vectors found damaged so far.
+        Number of damaged vectors found so far.
 
     Raises
     ------
@@ -98,7 +97,7 @@ class VectorCache:
         self._database = Database(self.path / "vectors.sqlite")
 
     def get(self, keys: Sequence[bytes]) -> list[FloatArray | None]:
-        """The vectors of keys, each (D,) float32 and read-only; None where there is none."""
+        """Return the vectors of keys, each (D,) float32 and read-only; None for a key without one."""
         select = "SELECT checksum, vector FROM vectors WHERE key = ?"
         rows = self._run(lambda database: [database.execute(select, (key,)).fetchone() for key in keys])
         found: dict[bytes, FloatArray] = {}
@@ -114,15 +113,15 @@ class VectorCache:
         return [found.get(key) for key in keys]
 
     def put(self, keys: Sequence[bytes], vectors: Iterable[npt.ArrayLike]) -> None:
-        """Keep vectors, one (D,) a key; what this call has put survives the end of the process."""
+        """Keep vectors, one (D,) for each key; they survive a kill of the process after this call."""
         blobs = [np.ascontiguousarray(vector, np.float32).tobytes() for vector in vectors]
         rows = [(key, _checksum(key, blob), blob) for key, blob in zip(keys, blobs, strict=True)]
         self._run(lambda database: self._put(database, rows))
 
     def flush(self) -> None:
-        """Note which vectors were used since the last note, and tell of those found damaged since then.
+        """Write down which vectors were used, and warn of those found damaged, since the last flush.
 
-        Forgetting the uses only blurs which vectors go first.
+        If uses are lost, the only effect is that other vectors are removed first.
         """
         self._run(lambda database: self._put(database, []))
         damaged, self._told = self.corrupt - self._told, self.corrupt
@@ -130,12 +129,12 @@ class VectorCache:
             _log.warning("%d damaged vectors in the cache %s were made again", damaged, self._database.path)
 
     def info(self) -> CacheInfo:
-        """What is in the cache."""
+        """Return number and size of the vectors."""
         count, size = self._run(lambda database: (number(database, _COUNT), _size(database)))
         return CacheInfo(self._database.path, count, size, self.max_bytes)
 
     def verify(self) -> int:
-        """Read every vector, remove the damaged ones, and return how many those were."""
+        """Read every vector, remove the damaged ones, and return their number."""
 
         def remove_damaged(database: Connection) -> int:
             rows = database.execute("SELECT key, checksum, vector FROM vectors")
@@ -146,7 +145,7 @@ class VectorCache:
         return self._run(remove_damaged)
 
     def clear(self) -> int:
-        """Remove everything, give the space back, and return how many vectors there were."""
+        """Remove everything, free the space, and return the number of vectors removed."""
 
         def clear(database: Connection) -> int:
             count = number(database, _COUNT)
@@ -157,7 +156,7 @@ class VectorCache:
         return self._run(clear)
 
     def close(self) -> None:
-        """As :meth:`flush`, and close the database."""
+        """Flush, and close the database."""
         with self._lock:
             self.flush()
             self._database.close()
@@ -165,18 +164,16 @@ class VectorCache:
     def __enter__(self) -> VectorCache:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _run(self, operation: Callable[[Connection], _Result]) -> _Result:
-        """Run one operation on the database, on a new one if it proves damaged."""
+        """Run one operation on the database, or on a new one if it is damaged."""
         with self._lock:
             return self._database.run(operation)
 
     def _put(self, database: Connection, rows: list[tuple[bytes, int, bytes]]) -> None:
-        """Note what was used, make room, and add or replace rows, which are then the most recently used."""
+        """Write down uses, make room, and add or replace rows, which become the most recently used."""
         touched, self._touched = self._touched, set()
         if not touched and not rows:
             return
@@ -192,13 +189,13 @@ class VectorCache:
 
 
 def _size(database: Connection) -> int:
-    """Bytes of the pages that hold something."""
+    """Return the size in bytes of the pages in use."""
     pages = number(database, "PRAGMA page_count") - number(database, "PRAGMA freelist_count")
     return pages * number(database, "PRAGMA page_size")
 
 
 def _shrink(database: Connection, target: int) -> None:
-    """Remove the vectors whose last use is longest ago until the rest takes ``target`` bytes at most."""
+    """Remove the least recently used vectors until the rest takes at most ``target`` bytes."""
     while (excess := _size(database) - target) > 0:
         share = math.ceil(excess / _size(database) * number(database, _COUNT))
         oldest = database.execute("SELECT key FROM uses ORDER BY tick LIMIT ?", (share,)).fetchall()
@@ -213,14 +210,14 @@ def _remove(database: Connection, keys: list[tuple[bytes]]) -> None:
 
 
 class Keeper:
-    """Puts the vectors of a batch into a cache in the thread that computed them, before it computes others.
+    """Puts the vectors of a batch into a cache, in the thread that computed them, before it computes the next batch.
 
-    So a killed run loses only what was being computed, however slow the disk is.
+    A killed run therefore loses only the batches that were being computed, however slow the disk is.
 
     Parameters
     ----------
     cache : VectorCache or None
-        Nothing is kept where there is none.
+        If None, nothing is kept.
     """
 
     def __init__(self, cache: VectorCache | None) -> None:
@@ -230,7 +227,7 @@ class Keeper:
         self._error: Exception | None = None
 
     def keep(self, keys: Sequence[bytes | None], vectors: Future[FloatArray]) -> None:
-        """Keep the rows of a batch under their keys, once it is done; rows whose key is None are not kept.
+        """Keep the rows of a batch under their keys once it is done, except rows whose key is None.
 
         Raises the error of an earlier batch that could not be kept.
         """
@@ -242,7 +239,7 @@ class Keeper:
         vectors.add_done_callback(self._write)
 
     def close(self) -> None:
-        """Keep what is done, give up what is not, and note what was used."""
+        """Keep the batches that are done, drop the others, and flush the cache."""
         with self._lock:
             done = [vectors for vectors in self._unkept if vectors.done()]
         for vectors in done:
@@ -254,7 +251,7 @@ class Keeper:
             self._cache.flush()
 
     def _write(self, vectors: Future[FloatArray]) -> None:
-        """Put a batch into the cache, once: a future wakes those who wait for it before it calls us."""
+        """Put a batch into the cache, unless :meth:`close` did: a future wakes waiting threads before it calls us."""
         with self._lock:
             keys = self._unkept.pop(vectors, ())
             if self._cache is None or not keys or vectors.cancelled() or vectors.exception() is not None:
@@ -262,7 +259,7 @@ class Keeper:
             rows = [(key, vector) for key, vector in zip(keys, vectors.result(), strict=True) if key is not None]
             try:
                 self._cache.put([key for key, _ in rows], [vector for _, vector in rows])
-            except Exception as exc:  # A future logs what its callbacks raise, and goes on.
+            except Exception as exc:  # A future only logs what its callbacks raise.
                 self._error = exc
 
     def _raise(self) -> None:
@@ -271,12 +268,12 @@ class Keeper:
 
 
 def _checksum(key: bytes, blob: bytes) -> int:
-    """CRC-32 over key and vector, so that a vector under another's key is found, too."""
+    """Return the CRC-32 over key and vector, which also detects a vector under a wrong key."""
     return zlib.crc32(blob, zlib.crc32(key))
 
 
 def _is_sound(key: object, checksum: object, blob: object) -> bool:
-    """Whether a row read back is one that was written; a damaged database may give any types."""
+    """Return whether a row is as it was written; a damaged database may give values of any type."""
     return (
         isinstance(key, bytes) and isinstance(blob, bytes) and len(blob) % 4 == 0 and checksum == _checksum(key, blob)
     )

@@ -1,7 +1,7 @@
-"""The SQLite database below the vector cache.
+"""The SQLite database of the vector cache.
 
-SQLite and not a memory-mapped store such as LMDB: the pages of a damaged file are checked as they are read, so
-that damage is an error that can be handled; behind a memory map it ends the process with a signal.
+SQLite checks the pages of a file as it reads them, so that damage is an error that can be handled. With a memory-mapped
+store such as LMDB, a damaged file can end the process with a signal.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _SCHEMA = (
     f"PRAGMA user_version = {_VERSION}",
 )
 
-# A damaged schema is quoted in messages, which then are not always text.
+# Messages quote a damaged schema, and cannot always be decoded.
 _SIGNS_OF_DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 
 _Result = TypeVar("_Result")
@@ -41,12 +41,12 @@ Connection = sqlite3.Connection
 
 
 class Database:
-    """A file with the tables ``vectors`` (key, checksum, vector) and ``uses`` (key, tick); not safe under threads.
+    """A file with the tables ``vectors`` (key, checksum, vector) and ``uses`` (key, tick); not thread-safe.
 
     Parameters
     ----------
     path : Path
-        The file; its directory is made if need be.
+        The file; its directory is made if it does not exist.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class Database:
         self.run(lambda connection: None)
 
     def run(self, operation: Callable[[Connection], _Result]) -> _Result:
-        """Run an operation; on a damaged file, set that aside and run it once more on a new one."""
+        """Run an operation; if the file is damaged, set it aside and run the operation on a new one."""
         try:
             return self._run(operation)
         except _SIGNS_OF_DAMAGE as exc:
@@ -91,7 +91,7 @@ class Database:
             self._connection = None
 
     def _opened(self) -> Connection:
-        """A connection to the file, made ours if it is new; another program's or another version's is refused."""
+        """Connect to the file, and make the tables of a new one; refuse a database of another program or version."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
@@ -110,11 +110,11 @@ class Database:
         except BaseException:
             connection.close()
             raise
-        weakref.finalize(self, connection.close)  # For whoever forgets to; Python 3.13 warns otherwise.
+        weakref.finalize(self, connection.close)  # Python 3.13 warns of connections that nobody closed.
         return connection
 
     def _set_aside(self, exc: Exception) -> None:
-        """Rename a damaged database, unless another process has, so that the next operation begins a new one."""
+        """Rename a damaged database, unless another process did, so that the next operation begins a new one."""
         self.close()
         if not self.path.exists() or self.path.stat().st_ino != self._inode:
             return
@@ -130,7 +130,7 @@ class Database:
 
 @contextmanager
 def transaction(connection: Connection) -> Iterator[None]:
-    """All of the block's changes, or none of them."""
+    """Make all of the block's changes, or none of them."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -142,12 +142,12 @@ def transaction(connection: Connection) -> Iterator[None]:
 
 
 def number(connection: Connection, statement: str) -> int:
-    """The one whole number that a statement gives."""
+    """Return the one whole number that a statement selects."""
     return int(connection.execute(statement).fetchone()[0])
 
 
 def _use_write_ahead_log(connection: Connection) -> None:
-    """Let readers and a writer work at once; SQLite does not wait by itself where several begin at once."""
+    """Let readers and a writer work at once; retries, because SQLite does not wait for another process here."""
     connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:

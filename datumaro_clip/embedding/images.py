@@ -1,4 +1,4 @@
-"""Embedding pictures, however many there are: in batches through the encoder, and out again in order."""
+"""Embed any number of pictures: in batches through the encoder, with results in the order of the requests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from math import ceil
@@ -29,19 +29,19 @@ from datumaro_clip.embedding.requests import (
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError, InferenceError, OptionError
 from datumaro_clip.images import Region
-from datumaro_clip.model.encoder import Encoder, PixelBatch
+from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.system.machine import available_processors
 from datumaro_clip.vectors import FloatArray
 
-# At least two threads: one can read while the other decodes. Beyond 16, they keep any one device busy.
+# With two threads, one reads while the other decodes; 16 keep any device busy.
 _FEWEST_THREADS, _MOST_THREADS = 2, 16
-# Pictures prepared ahead of the encoder, in batches: one that is filling, one that waits.
+# Pictures prepared ahead of the encoder, in batches: one batch that is filling, one that waits.
 _BATCHES_AHEAD = 2
-# Results that may wait for an earlier one, in batches; enough for every stream of a device to have its own.
+# Results that may wait for an earlier one, in batches; enough for every stream of a device to have a batch.
 _BATCHES_WAITING = 8
-# Towards the end each batch takes this part of what each stream would have of the rest, so that all end together; but
-# not fewer pictures than a device computes about as fast as many.
+# Towards the end, a batch takes this share of the pictures left for each stream, so that all streams end together; but
+# at least so many pictures, because a device computes fewer hardly faster.
 _PART_OF_THE_REST = 1 / 2
 _LEAST_AT_THE_END = 4
 
@@ -55,9 +55,9 @@ def embed_images(
     threads: int | None = None,
     exact_decode: bool = False,
 ) -> Iterator[EmbedResult]:
-    """Embed pictures, one result a request, in the order of the requests.
+    """Embed pictures, or one box of each; one result for each request, in order.
 
-    As :func:`embed_parts`, where each request has one part: the whole picture, or its box.
+    As :func:`embed_parts`, with one part for each request: the whole picture, or its box.
     """
     single = (PartsRequest(each, (None if each.box is None else Region(each.box),)) for each in requests)
     found = embed_parts(single, encoder, cache=cache, batch_size=batch_size, threads=threads, exact_decode=exact_decode)
@@ -79,25 +79,25 @@ def embed_parts(
     threads: int | None = None,
     exact_decode: bool = False,
 ) -> Generator[PartsResult]:
-    """Embed parts of pictures, one result a request, in the order of the requests; each picture is decoded once.
+    """Embed parts of pictures, decoding each picture once; one result for each request, in order.
 
-    Lazy: requests are taken a few batches ahead of the results, and memory grows neither with their number nor with
-    that of a picture's parts. What cannot be embedded is a result with an error; the others do not notice. Vectors are
-    in the cache as soon as their batch is done. A batch holds parts of several pictures.
+    Lazy: requests are taken a few batches ahead of the results, and memory grows neither with their number nor with the
+    number of a picture's parts. A part that cannot be embedded gets a result with an error; the others are unaffected.
+    Vectors are in the cache as soon as their batch is done. A batch may hold parts of several pictures.
 
     Parameters
     ----------
     requests : iterable of PartsRequest
         Taken in the caller's thread.
     encoder : Encoder
-        Not called where the cache holds everything.
+        Not called if the cache holds everything.
     cache : VectorCache, optional
         Where vectors are looked up and kept.
     batch_size : int, optional
-        Parts a batch; where omitted, half the encoder's own size, and in longer runs that or twice as much where
-        it turns out to be faster.
+        Parts in a batch. By default half the encoder's batch size; in longer runs the encoder's, or twice that, if
+        it proves faster.
     threads : int, optional
-        Threads that read and decode; one for each CPU that this process may use where omitted, from 2 to 16.
+        Threads that read and decode; by default one for each CPU of this process, from 2 to 16.
     exact_decode : bool
         Decode large JPEGs whole instead of scaled.
 
@@ -122,7 +122,7 @@ def embed_parts(
 
 
 def default_threads() -> int:
-    """Threads that read and decode: one for each CPU that this process may use, from 2 to 16."""
+    """Return the number of threads that read and decode: one for each CPU of this process, from 2 to 16."""
     return min(max(available_processors(), _FEWEST_THREADS), _MOST_THREADS)
 
 
@@ -134,7 +134,7 @@ def _results(
     preparation: Preparation,
     threads: int,
 ) -> Generator[PartsResult]:
-    """The threads' lifetime around the results."""
+    """Yield the results, and close threads and cache when the caller is done."""
     chunks = chain.from_iterable(map(chunks_of, requests))
     ahead = _BATCHES_AHEAD * pace.largest + threads
     with (
@@ -145,70 +145,67 @@ def _results(
 
 
 def _measured_pace(usual: int) -> Pace:
-    """Half the usual size to begin with: on a CPU as fast, and half is lost by a kill, or waited for at the end."""
+    """Begin with half the usual size, which is as fast on a CPU; a kill then loses less, and the end waits for less."""
     half = max(usual // 2, 1)
     return Pace(half, [size for size in (usual, 2 * usual) if size > half])
 
 
 class _Batch:
-    """Pictures that the encoder was given together.
+    """Parts that are encoded together.
 
     Parameters
     ----------
     encoder : Encoder
     keeper : Keeper
-    pixels : numpy.ndarray
-        Shape (B, H, W, 3), uint8.
-    keys : list of (bytes or None)
-        Where to keep each vector.
+    prepared : list of Prepared
+        Parts with pixels, which are taken from them.
     when_done : callable
-        Called once the vectors are there, in any thread.
+        Called in any thread once the vectors are there.
     """
 
     def __init__(
-        self,
-        encoder: Encoder,
-        keeper: Keeper,
-        pixels: PixelBatch,
-        keys: list[bytes | None],
-        when_done: Callable[[], None],
+        self, encoder: Encoder, keeper: Keeper, prepared: list[Prepared], when_done: Callable[[], None]
     ) -> None:
-        self._encoder, self._keeper = encoder, keeper
-        self._pixels, self._keys = pixels, keys
+        self._encoder, self._keeper, self._prepared = encoder, keeper, prepared
+        self._pixels = np.stack([one.pixels for one in prepared if one.pixels is not None])
+        for one in prepared:
+            one.pixels = None
         self._results: list[EmbedResult] | None = None
         self._vectors = self._submit(slice(None))
         self._vectors.add_done_callback(lambda _: when_done())
 
     @property
     def done(self) -> bool:
-        """Whether :attr:`results` can be had without waiting for the device."""
+        """Whether :attr:`results` needs no waiting for the device."""
         return self._vectors.done()
 
     @property
     def results(self) -> list[EmbedResult]:
-        """What became of each picture; where the batch fails, each is tried alone."""
-        # Not functools.cached_property: before Python 3.12 it lets one batch of a process wait at a time.
+        """The parts' results; if the batch fails, each part is tried alone."""
+        # Not functools.cached_property: before Python 3.12, only one batch of the process could wait at a time.
         if self._results is None:
             try:
-                self._results = [EmbedResult(vector, None, "computed") for vector in self._vectors.result()]
+                pairs = zip(self._prepared, self._vectors.result(), strict=True)
+                self._results = [EmbedResult(vector, None, "computed", one.origin) for one, vector in pairs]
             except InferenceError:
-                self._results = [self._alone(row) for row in range(len(self._keys))]
+                self._results = [self._alone(row, one.origin) for row, one in enumerate(self._prepared)]
         return self._results
 
     def _submit(self, rows: slice) -> Future[FloatArray]:
         vectors = self._encoder.submit_pixels(self._pixels[rows])
-        self._keeper.keep(self._keys[rows], vectors)
+        self._keeper.keep([one.key for one in self._prepared[rows]], vectors)
         return vectors
 
-    def _alone(self, row: int) -> EmbedResult:
+    def _alone(self, row: int, origin: str) -> EmbedResult:
         try:
-            return EmbedResult(self._submit(slice(row, row + 1)).result()[0], None, "computed")
+            return EmbedResult(self._submit(slice(row, row + 1)).result()[0], None, "computed", origin)
         except InferenceError as exc:
-            return EmbedResult(None, ImageError("inference", f"the encoder fails on this picture: {exc}"), "failed")
+            error = ImageError("inference", f"the encoder fails on this picture: {exc}")
+            return EmbedResult(None, error, "failed", origin)
 
 
 class _Slot:
-    """A prepared part's place in the order, and in its batch if it has one."""
+    """A part's place in the order of results, and in its batch if it is in one."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -217,32 +214,28 @@ class _Slot:
 
     @property
     def done(self) -> bool:
-        """Whether :attr:`result` can be had without waiting for the device."""
-        return self.prepared.pixels is None and (self.batch is None or self.batch.done)
+        """Whether :attr:`result` needs no waiting for the device."""
+        return self.prepared.result is not None or (self.batch is not None and self.batch.done)
 
     @property
     def result(self) -> EmbedResult:
-        """What became of the part."""
+        """The part's result."""
         if self.batch is not None:
-            result, origin = self.batch.results[self.row], self.prepared.origin
-            return replace(result, origin=origin) if origin else result
-        if self.prepared.error is not None:
-            return EmbedResult(None, self.prepared.error, "failed")
-        return EmbedResult(
-            self.prepared.vector, None, "kept" if self.prepared.is_kept else "cache", self.prepared.origin
-        )
+            return self.batch.results[self.row]
+        assert self.prepared.result is not None
+        return self.prepared.result
 
 
 class _Batching:
-    """Fills batches with prepared parts, and gives pictures' results in the order of the requests.
+    """Fills batches with prepared parts, and yields the results of pictures in the order of the requests.
 
     Parameters
     ----------
     encoder : Encoder
     keeper : Keeper
     pace : Pace
-        Says how many parts a batch has; it has fewer where too many results would wait for it to fill, and
-        towards the end.
+        Gives the size of each batch. A batch has fewer parts towards the end, and if too many results would wait for
+        it to fill.
     """
 
     def __init__(self, encoder: Encoder, keeper: Keeper, pace: Pace) -> None:
@@ -253,7 +246,7 @@ class _Batching:
         self._computing: list[_Batch] = []
 
     def run(self, prepared: Workers[Chunk, Chunk]) -> Iterator[PartsResult]:
-        """One result a request, in order; the device is waited for only where too many parts wait, and at the end."""
+        """Yield one result for each request, in order; wait for the device only at the end, or if too many parts wait."""
         gathering = _Gathering()
         for chunk in prepared:
             gathering.expect(chunk)
@@ -267,7 +260,7 @@ class _Batching:
             yield from gathering.add(self._waiting.popleft().result)
 
     def _add(self, slot: _Slot, left: int | None) -> None:
-        """Put a part into the batch that is filling, and that to the encoder once it is full."""
+        """Add a part that has no result to the filling batch, and submit the batch if it is full."""
         self._waiting.append(slot)
         if slot.prepared.pixels is not None:
             self._filling.append(slot)
@@ -275,7 +268,7 @@ class _Batching:
             self._dispatch()
 
     def _wanted(self, left: int | None) -> int:
-        """Pictures that the batch which is filling shall have, where so many requests are still to come."""
+        """Return the size for the filling batch, given how many parts are still to come."""
         if left is None:
             return self._size
         computing = sum(not batch.done for batch in self._computing)
@@ -287,22 +280,21 @@ class _Batching:
         return len(self._waiting) >= _BATCHES_WAITING * self._pace.largest
 
     def _dispatch(self) -> None:
-        """Give the encoder the batch that is filling."""
+        """Submit the filling batch to the encoder."""
         slots, self._filling = self._filling, []
         if not slots:
             return
-        pixels = np.stack([slot.prepared.pixels for slot in slots if slot.prepared.pixels is not None])
         ended = partial(self._pace.ended, self._size, len(slots))
-        batch = _Batch(self._encoder, self._keeper, pixels, [slot.prepared.key for slot in slots], ended)
+        batch = _Batch(self._encoder, self._keeper, [slot.prepared for slot in slots], ended)
         self._size = self._pace.next()
         self._computing = [*(other for other in self._computing if not other.done), batch]
         for row, slot in enumerate(slots):
-            slot.batch, slot.row, slot.prepared.pixels = batch, row, None
+            slot.batch, slot.row = batch, row
 
 
 @dataclass
 class _Gathered:
-    """What is known of a picture's parts: how many come, whether they are all, and those that are done."""
+    """A picture's results so far: how many parts are expected, whether more chunks follow, and the results."""
 
     wanted: int = 0
     is_all: bool = False
@@ -311,13 +303,13 @@ class _Gathered:
 
 
 class _Gathering:
-    """Parts' results, gathered picture by picture."""
+    """Gathers the results of parts, picture by picture."""
 
     def __init__(self) -> None:
         self._pictures: deque[_Gathered] = deque()
 
     def expect(self, chunk: Chunk) -> None:
-        """Take note of parts whose results will be added, behind those of earlier chunks."""
+        """Announce the parts of a chunk, whose results will be added after those of earlier chunks."""
         if not self._pictures or self._pictures[-1].is_all:
             self._pictures.append(_Gathered())
         picture = self._pictures[-1]
@@ -325,14 +317,12 @@ class _Gathering:
         picture.is_all, picture.found = chunk.is_last, chunk.found
 
     def add(self, result: EmbedResult) -> Iterator[PartsResult]:
-        """Add the next part's result; give the pictures that are complete now."""
+        """Add the next part's result; yield the pictures that are complete now."""
         self._pictures[0].results.append(result)
         return self.complete()
 
     def complete(self) -> Iterator[PartsResult]:
-        """The pictures, from the first on, of which no part is missing."""
-        while (
-            self._pictures and self._pictures[0].is_all and len(self._pictures[0].results) == self._pictures[0].wanted
-        ):
-            done = self._pictures.popleft()
-            yield PartsResult(tuple(done.results), done.found)
+        """Yield pictures from the first on, until one lacks a result."""
+        while self._pictures and (first := self._pictures[0]).is_all and len(first.results) == first.wanted:
+            self._pictures.popleft()
+            yield PartsResult(tuple(first.results), first.found)

@@ -1,4 +1,4 @@
-"""Keys of the vector cache: what decides which vector comes out."""
+"""Keys of the vector cache: digests of everything that a vector depends on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from datumaro_clip.images import ImageLike, Region, decode
 from datumaro_clip.system.files import blake2b_bytes, blake2b_file, reading_picture
 from datumaro_clip.vectors import Provenance
 
-# A change of how pictures are decoded or prepared that changes vectors takes a new name here.
+# Change this name whenever a change in decoding or preprocessing changes vectors.
 _SCHEME = b"datumaro-clip vector 1"
-# Bytes of a file that tell its format, and how deep a PNG is.
+# The first bytes of a file, which show its format and the bit depth of a PNG.
 _HEAD = 25
 
 
 def content_digest(image: ImageLike) -> bytes:
-    """BLAKE2b-256 of what a picture is made of: the file's bytes, or pixels with their shape.
+    """Return the BLAKE2b-256 of a picture: of the file's bytes, or of pixels with their shape.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def content_digest(image: ImageLike) -> bytes:
     Returns
     -------
     bytes
-        32 bytes. A path and its bytes give the same ones.
+        32 bytes, the same for a path and for the file's bytes.
 
     Raises
     ------
@@ -52,26 +52,26 @@ def content_digest(image: ImageLike) -> bytes:
 
 
 def _may_be_deep(head: bytes) -> bool:
-    """Whether a file, by its first bytes, may have more than 8 bits a channel: few formats never have."""
+    """Return whether a file, by its first bytes, may have more than 8 bits in a channel, as most formats may."""
     if head.startswith(b"\x89PNG"):
         return head[24:25] == b"\x10"
     return not head.startswith((b"\xff\xd8", b"GIF8", b"BM", b"RIFF"))
 
 
 def _read_anew(digest: bytes) -> bytes:
-    """The digest of what is read otherwise since 16-bit files of 12 or 8 bits, and floats from 0 to 1, are scaled."""
+    """Return another digest for deep pictures, whose pixels changed when scaling by their range was introduced."""
     return blake2b_bytes(b"scaled by what it holds" + digest)
 
 
 def text_digest(text: str) -> bytes:
-    """BLAKE2b-256 of a text; never that of a file that holds the same bytes."""
+    """Return the BLAKE2b-256 of a text, which differs from that of a file with the same bytes."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32, person=b"text").digest()
 
 
 def vector_key(
     content: bytes, provenance: Provenance, part: Region | None = None, *, exact_decode: bool = False
 ) -> bytes:
-    """The key of a vector: 32 bytes over everything that it depends on.
+    """Return the key of a vector: a digest of 32 bytes over everything that it depends on.
 
     Parameters
     ----------
@@ -80,9 +80,9 @@ def vector_key(
     provenance : Provenance
         Its space and precision count; its device does not.
     part : Region, optional
-        Where only a part of the picture is embedded.
+        The part of the picture that is embedded, if not all of it.
     exact_decode : bool
-        Whether large JPEGs are decoded whole; scaled ones give slightly other vectors. For a part they always are.
+        Whether large JPEGs are decoded whole, as they always are for a part; scaled decoding changes vectors slightly.
     """
     cut = b"" if part is None else part.identity
     parts = [_SCHEME, content, provenance.space.fingerprint.encode(), provenance.precision.encode(), cut]
@@ -93,12 +93,12 @@ def vector_key(
 
 
 def source_digest(content: bytes, part: Region) -> str:
-    """What an object's vector is made of, whatever computes it: SHA-256 over picture and part, hexadecimal."""
+    """Return the SHA-256, hexadecimal, of a picture and a part of it, whatever encoder embeds it."""
     return hashlib.sha256(content + part.identity).hexdigest()
 
 
 def _file_digest(path: str) -> bytes:
-    """The digest of a regular file; a pipe or a device, which could block for ever, is never opened."""
+    """Digest a regular file; a pipe or a device, which could block for ever, is refused without opening it."""
     with reading_picture(path):
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise ImageError("not_a_file", f"{path}: it is no regular file, wanted a picture's file")

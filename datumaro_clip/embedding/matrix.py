@@ -1,4 +1,4 @@
-"""Pictures in, one matrix out: for whoever needs neither a dataset nor a stream."""
+"""Embed pictures into one matrix, with a cache and a progress bar: a function for users of Python."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def embed(
     threads: int | None = None,
     exact_decode: bool = False,
 ) -> tuple[FloatArray, dict[int, ImageError]]:
-    """Embed pictures: the vectors that ``clip_embed`` computes, bit for bit, from the same cache.
+    """Embed pictures; gives the vectors of ``clip_embed``, equal to the bit, and uses the same cache.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ def embed(
     model : path, str or Encoder, optional
         As :func:`datumaro_clip.load_model` takes it; for many calls, load a model once and pass it.
     device, precision : str
-        Likewise; an encoder has its own.
+        As :func:`datumaro_clip.load_model` takes them; ignored if ``model`` is an encoder.
     cache : path or str, optional
-        The vector cache's directory, or ``off``; the platform's cache directory where omitted.
+        The vector cache's directory, or ``off``; by default in the platform's cache directory.
     batch_size, threads : int, optional
         As :func:`~datumaro_clip.embedding.embed_images` takes them.
     exact_decode : bool
@@ -53,9 +53,9 @@ def embed(
     Returns
     -------
     vectors : numpy.ndarray
-        Shape (N, D), float32, unit rows in the order of the pictures; NaN where a picture could not be embedded.
+        Shape (N, D), float32, unit rows in the order of the pictures; NaN for a picture that could not be embedded.
     errors : dict of int to ImageError
-        Those rows, and why.
+        The errors of those pictures, by row.
 
     Raises
     ------

@@ -1,11 +1,11 @@
-"""One picture: what is asked for, how it is prepared for the encoder, and what becomes of it."""
+"""Requests to embed pictures or parts of them, and their preparation for the encoder."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.vectors import FloatArray
 
-# Parts of a picture that are prepared together. A picture of more of them stays decoded until its last part is cut.
+# Parts of a picture that are prepared together. A picture with more parts stays decoded until the last one is cut.
 _TOGETHER = 16
 
 #: A part of a picture, or None for the whole of it.
@@ -48,25 +48,23 @@ class ImageRequest:
 
     @classmethod
     def failing(cls, error: ImageError) -> ImageRequest:
-        """A request for a picture that cannot be had; whoever fetches it gets the error."""
+        """Make a request for a picture that cannot be read; fetching it raises the error."""
         return cls(partial(_fail, error))
 
     def __reduce__(self) -> tuple[type[ImageRequest], tuple[Any, Box | None]]:
-        """A request that is sent to another process takes its picture along, as not every function can travel."""
-        if not callable(self.image):
-            return type(self), (self.image, self.box)
+        """Pickle the picture itself instead of a function that gives it, because not every function can be pickled."""
         try:
             return type(self), (self.fetch(), self.box)
         except ImageError as exc:
             return type(self), (partial(_fail, exc), self.box)
 
     def fetch(self) -> ImageLike:
-        """The picture itself.
+        """Return the picture itself.
 
         Raises
         ------
         ImageError
-            If the function that should give it fails, however it does.
+            If the function that gives it fails in any way.
         """
         if not callable(self.image):
             return self.image
@@ -74,7 +72,7 @@ class ImageRequest:
             return self.image()
         except ImageError:
             raise
-        except Exception as exc:  # The function is another program's, and may raise anything.
+        except Exception as exc:  # Another program's function may raise anything.
             raise ImageError("unreadable", f"the picture cannot be had: {exc}") from exc
 
 
@@ -89,18 +87,18 @@ class PartsRequest:
     Attributes
     ----------
     picture : ImageRequest
-        Its box does not count.
+        Its box is ignored.
     parts : sequence of (Region or None)
-        None is the whole picture; beside parts, it is decoded at its full size.
+        None is the whole picture, which is decoded at its full size if there are other parts.
     find : callable, optional
-        Looks at the whole picture, in a worker thread, for objects to embed behind ``parts``.
+        Finds objects in the whole picture, in a worker thread, to embed after ``parts``.
     region_of : callable, optional
-        Makes the part of the picture that shows an object, of its box ``(x, y, w, h)``; None where it shall get no
-        vector, which is the error ``too_small``.
+        Makes the region to embed from an object's box ``(x, y, w, h)``; None for an object that gets no vector but the
+        error ``too_small``.
     known : mapping, optional
-        Vectors that parts have already, by :func:`~datumaro_clip.embedding.keys.source_digest`.
+        Known vectors of parts, by :func:`~datumaro_clip.embedding.keys.source_digest`.
     size : tuple of int, optional
-        (width, height) that the parts' places are about; in a picture of another size they are the error
+        (width, height) of the picture that the parts were drawn in; in a picture of another size, they get the error
         ``another_size``.
     """
 
@@ -114,18 +112,19 @@ class PartsRequest:
 
 @dataclass(frozen=True, eq=False)
 class EmbedResult:
-    """What became of a request, or of a part of it.
+    """The vector of a picture or part, or the error instead of it.
 
     Attributes
     ----------
     vector : numpy.ndarray or None
-        Shape (D,), float32, unit length; None where the picture could not be embedded.
+        Shape (D,), float32, unit length; None if there is an error.
     error : ImageError or None
-        Why not.
+        Why there is no vector.
     source : str
         ``kept`` (known before), ``cache``, ``computed`` or ``failed``.
     origin : str
-        Of a part, :func:`~datumaro_clip.embedding.keys.source_digest`; empty where the picture changed meanwhile.
+        A part's :func:`~datumaro_clip.embedding.keys.source_digest`; empty for a whole picture, and if the file changed
+        while it was read.
     """
 
     vector: FloatArray | None
@@ -136,14 +135,14 @@ class EmbedResult:
 
 @dataclass(frozen=True, eq=False)
 class PartsResult:
-    """What became of a picture's parts.
+    """The results of a picture's parts.
 
     Attributes
     ----------
     results : tuple of EmbedResult
-        One a part that was asked for, then one an object that was found.
+        One for each part that was asked for, then one for each object that was found.
     found : Detections or None
-        The objects, where some were looked for; None where the picture could not be looked at.
+        The objects; None if the request has no ``find``, or the picture could not be read.
     """
 
     results: tuple[EmbedResult, ...]
@@ -152,30 +151,29 @@ class PartsResult:
 
 @dataclass(eq=False)
 class Prepared:
-    """A part up to where the encoder takes over: one of ``vector``, ``pixels`` and ``error`` is set.
+    """A part that is ready for the encoder, or has its result already: ``pixels`` or ``result`` is set.
 
     Attributes
     ----------
     key : bytes or None
-        Where to keep the vector; None where it is not to be kept.
-    vector : numpy.ndarray or None
-        Shape (D,), found in the cache.
-    pixels : numpy.ndarray or None
-        Shape (H, W, 3), uint8, for the encoder.
-    error : ImageError or None
-        Why there are no pixels.
+        The key to cache the vector under; None if it is not to be cached.
     origin : str
         As :attr:`EmbedResult.origin`.
-    is_kept : bool
-        Whether the vector was known before, and not found in the cache.
+    pixels : numpy.ndarray or None
+        Shape (H, W, 3), uint8, for the encoder.
+    result : EmbedResult or None
+        A known or cached vector, or an error.
     """
 
     key: bytes | None = None
-    vector: FloatArray | None = None
-    pixels: npt.NDArray[np.uint8] | None = None
-    error: ImageError | None = None
     origin: str = ""
-    is_kept: bool = False
+    pixels: npt.NDArray[np.uint8] | None = None
+    result: EmbedResult | None = None
+
+    @classmethod
+    def failed(cls, error: ImageError) -> Prepared:
+        """Make a part that has an error for its result."""
+        return cls(result=EmbedResult(None, error, "failed"))
 
 
 @dataclass
@@ -187,11 +185,11 @@ class Chunk:
     picture : OpenPicture
     parts : sequence of (Region or None)
     is_last : bool
-        Whether the picture has no parts behind them.
+        Whether these are the last parts of the picture.
     prepared : list of Prepared
-        Filled in when the chunk was prepared: one a part, then one an object that was found.
+        Set by :class:`Preparation`: one for each part, then one for each object that was found.
     found : Detections or None
-        Likewise: the objects.
+        Set by :class:`Preparation`: the objects.
     """
 
     picture: OpenPicture
@@ -202,12 +200,12 @@ class Chunk:
 
     @property
     def weight(self) -> int:
-        """How many parts it has; where objects are looked for, as many as a picture often shows."""
+        """Number of parts, plus the number of objects that a picture often has if objects are to be found."""
         return max(len(self.parts), 1) + (_TOGETHER if self.picture.request.find else 0)
 
 
 def chunks_of(request: PartsRequest) -> Iterator[Chunk]:
-    """A request's parts in chunks, in order; one chunk where there are no parts, or objects are to be found."""
+    """Split a request's parts into chunks, in order; one chunk if there are no parts, or objects are to be found."""
     parts = request.parts
     together = max(len(parts), 1) if request.find else _TOGETHER
     picture = OpenPicture(request, is_shared=len(parts) > together)
@@ -222,12 +220,12 @@ class OpenPicture:
     ----------
     request : PartsRequest
     is_shared : bool
-        Whether several threads ask for it: it then stays decoded as long as one of them knows it.
+        Whether several chunks need it: it then stays decoded as long as a chunk refers to it.
 
     Attributes
     ----------
     needs_all : bool
-        Whether more than the whole picture is wanted, so that it has to be decoded at its full size.
+        Whether a part or an object is wanted, so that the picture must be decoded at its full size.
     """
 
     def __init__(self, request: PartsRequest, *, is_shared: bool) -> None:
@@ -241,7 +239,7 @@ class OpenPicture:
 
     @property
     def image(self) -> ImageLike:
-        """The picture as it was given, fetched when first asked for."""
+        """The picture as it was given; fetched at the first use, and so is its error."""
         with self._lock:
             if self._image is None:
                 try:
@@ -264,11 +262,11 @@ class OpenPicture:
 
     @property
     def has_changed(self) -> bool:
-        """Whether its file was written to since it was fetched."""
+        """Whether the file was written to since it was fetched."""
         return _state_of(self.image) != self._before
 
     def whole(self) -> AbstractContextManager[Image.Image]:
-        """The picture, decoded at its full size, for a block."""
+        """Decode the picture at its full size, for a block."""
         image = self.image
         if not self._is_shared:
             return decoded(image)
@@ -279,7 +277,7 @@ class OpenPicture:
 
 
 class Preparation:
-    """Hash, look up, decode and preprocess; safe to call from several threads.
+    """Hashes, looks up, decodes and preprocesses pictures; safe to call from several threads.
 
     Parameters
     ----------
@@ -294,7 +292,7 @@ class Preparation:
         self._cache, self._exact_decode = cache, exact_decode
 
     def __call__(self, chunk: Chunk) -> Chunk:
-        """Prepare a chunk; whatever is wrong with the picture is in it."""
+        """Prepare a chunk; errors of the picture become results of its parts."""
         picture = chunk.picture
         try:
             if picture.request.find is not None:
@@ -303,27 +301,29 @@ class Preparation:
             else:
                 self._prepare(chunk)
             if picture.has_changed:
-                # A file that changes between the hash and the decoding must not leave its vector under the old key.
+                # If the file changed between hash and decoding, its vector must not be cached under the old key.
                 for one in chunk.prepared:
                     one.key, one.origin = None, ""
+                    one.result = one.result and replace(one.result, origin="")
         except ImageError as error:
-            chunk.prepared = [Prepared(error=error) for _ in chunk.parts]
+            chunk.prepared = [Prepared.failed(error) for _ in chunk.parts]
         return chunk
 
     def _prepare(self, chunk: Chunk) -> None:
-        """Prepare the parts that were asked for; the picture is decoded only if one has to be computed."""
+        """Prepare the parts that were asked for; decode the picture only if one has to be computed."""
         picture = chunk.picture
         chunk.prepared = self._looked_up(picture, chunk.parts)
-        missing = _missing(chunk.prepared)
+        missing = [one for one in chunk.prepared if one.result is None]
         if missing and picture.needs_all:
             with picture.whole() as image:
                 _refuse_another_size(chunk, image)
-                self._cut(image, chunk.parts, chunk.prepared, _missing(chunk.prepared))
-        for n in missing if not picture.needs_all else ():
-            chunk.prepared[n].pixels = self._preprocessing.read(picture.image, exact=self._exact_decode)
+                self._cut(image, chunk.parts, chunk.prepared)
+        else:
+            for one in missing:
+                one.pixels = self._preprocessing.read(picture.image, exact=self._exact_decode)
 
     def _find(self, chunk: Chunk, image: Image.Image) -> None:
-        """Look for objects, and prepare them behind the parts that were asked for."""
+        """Find objects, and prepare them after the parts that were asked for."""
         request = chunk.picture.request
         assert request.find is not None
         try:
@@ -336,18 +336,19 @@ class Preparation:
         parts = [*chunk.parts, *(region for region in regions if region is not None)]
         chunk.prepared = self._looked_up(chunk.picture, parts)
         _refuse_another_size(chunk, image)
-        self._cut(image, parts, chunk.prepared, _missing(chunk.prepared))
+        self._cut(image, parts, chunk.prepared)
         for n, region in enumerate(regions, len(chunk.parts)):
             if region is None:
-                chunk.prepared.insert(n, Prepared(error=ImageError("too_small", "the object is too small")))
+                chunk.prepared.insert(n, Prepared.failed(ImageError("too_small", "the object is too small")))
 
     def _looked_up(self, picture: OpenPicture, parts: Sequence[Part]) -> list[Prepared]:
-        """The parts with what the cache holds of them."""
+        """Key the parts, and look them up among the known vectors and in the cache."""
         prepared = [self._with_key(picture, part) for part in parts]
         if self._cache is not None:
             keyed = [one for one in prepared if one.key is not None]
             for one, vector in zip(keyed, self._cache.get([one.key for one in keyed if one.key]), strict=True):
-                one.vector = vector
+                if vector is not None:
+                    one.result = EmbedResult(vector, None, "cache", one.origin)
         return prepared
 
     def _with_key(self, picture: OpenPicture, part: Part) -> Prepared:
@@ -357,42 +358,37 @@ class Preparation:
         try:
             origin = "" if part is None else source_digest(picture.digest, part)
             if (vector := picture.request.known.get(origin)) is not None:
-                return Prepared(vector=vector, origin=origin, is_kept=True)
+                return Prepared(result=EmbedResult(vector, None, "kept", origin))
             if self._cache is None:
                 return Prepared(origin=origin)
             return Prepared(vector_key(picture.digest, self._provenance, part, exact_decode=exact), origin=origin)
         except ImageError as error:
-            return Prepared(error=error)
+            return Prepared.failed(error)
 
-    def _cut(self, image: Image.Image, parts: Sequence[Part], prepared: list[Prepared], missing: list[int]) -> None:
-        """The pixels of parts that are not in the cache."""
+    def _cut(self, image: Image.Image, parts: Sequence[Part], prepared: list[Prepared]) -> None:
+        """Cut out and preprocess the parts that have no result yet."""
         cutter = Cutter(image)
-        for n in missing:
-            part = parts[n]
-            try:
-                prepared[n].pixels = self._preprocessing(image if part is None else cutter(part))
-            except ImageError as error:
-                prepared[n].error = error
+        for part, one in zip(parts, prepared, strict=True):
+            if one.result is None:
+                try:
+                    one.pixels = self._preprocessing(image if part is None else cutter(part))
+                except ImageError as error:
+                    one.result = EmbedResult(None, error, "failed")
 
 
 def _refuse_another_size(chunk: Chunk, image: Image.Image) -> None:
-    """Give the error to the parts that were asked for, where the picture is not of the size that they are about."""
+    """Give an error to the parts that were asked for, if the picture has another size than they were drawn for."""
     try:
         require_size(image, chunk.picture.request.size)
     except ImageError as exc:
         error = ImageError(exc.reason, f"{describe(chunk.picture.image)}: {exc}")
         for one, part in zip(chunk.prepared, chunk.parts, strict=False):
-            if part is not None and one.vector is None and one.error is None:
-                one.error = error
-
-
-def _missing(prepared: Sequence[Prepared]) -> list[int]:
-    """Which parts have neither a vector nor an error."""
-    return [n for n, one in enumerate(prepared) if one.vector is None and one.error is None]
+            if part is not None and one.result is None:
+                one.result = EmbedResult(None, error, "failed")
 
 
 def _state_of(image: ImageLike) -> tuple[int, int, int] | None:
-    """What changes when a file is written to; None for what is no file, or has gone."""
+    """Return what changes when a file is written to; None for a picture that is no file, or is gone."""
     if not isinstance(image, str | os.PathLike):
         return None
     try:

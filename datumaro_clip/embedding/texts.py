@@ -1,4 +1,4 @@
-"""Embedding texts: equal ones once, those of like length together."""
+"""Embed texts: equal texts once, and texts of similar length in one batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from datumaro_clip.model.loading import load_model
 from datumaro_clip.texts import length_batches, require_texts
 from datumaro_clip.vectors import FloatArray
 
-# Batches submitted and not yet collected; the encoder's own queue is shorter.
+# Batches submitted and not yet collected; longer than the encoder's own queue.
 _BATCHES_WAITING = 8
 
 
@@ -38,13 +38,13 @@ def embed_texts(
     texts : sequence of str
         Longer ones are cut as the model's own tokenizer cuts them.
     model : path, str or Encoder, optional
-        As :func:`datumaro_clip.load_model` takes it. Nothing is computed where the cache holds everything.
+        As :func:`datumaro_clip.load_model` takes it. Nothing is computed if the cache holds everything.
     cache : VectorCache, optional
         Where vectors are looked up and kept.
     batch_size : int, optional
-        Texts a batch; the encoder's own where omitted.
+        Texts in a batch; by default the encoder's batch size.
     on_cut : callable, optional
-        Told how many of the texts that had to be computed were longer than the model reads.
+        Called with the number of computed texts that were longer than the model reads.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def embed_texts(
             places, vectors = waiting.popleft()
             rows[places] = vectors.result()
 
-    # Closed, what was computed is in the cache, whatever ended the run.
+    # Closing the keeper puts what was computed into the cache, even after an error.
     with closing(Keeper(cache)) as keeper:
         for indices, batch in length_batches(tokens, batch_size):
             places = missing[indices]
