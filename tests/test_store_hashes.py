@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datumaro_clip.store.hashes import HashIndex, possible_rows, repeated_key
+from datumaro_clip.store.hashes import HashIndex, locate, possible_rows, repeated_keys
 from datumaro_clip.vectors import ItemKey
 
 # Few enough to repeat; the least, the greatest, and two that share their low bits.
@@ -39,8 +39,24 @@ def test_few_others_are_possible(hashes: list[int], wanted: list[int], rows: lis
     assert possible_rows(np.array(hashes, np.uint32), wanted).tolist() == rows
 
 
-@pytest.mark.parametrize(("names", "wanted"), [("abc", None), ("aba", "a"), ("abb", None), ("aab", "a")])
-def test_keys_repeat_only_where_they_are_equal_and_not_where_their_hashes_are(names: str, wanted: str | None) -> None:
-    """Rows 0, 1 and 2 have the hashes 5, 5 and 7, or 5 each: a key is asked for only where another has its hash."""
-    found = repeated_key(np.array([5, 5, 7 if wanted is None else 5], np.uint32), lambda row: ItemKey(names[row], "t"))
-    assert found == (None if wanted is None else ItemKey(wanted, "t"))
+@pytest.mark.parametrize(
+    ("hashes", "names", "wanted"),
+    [
+        ([], "", {}),
+        ([5, 5, 7], "abc", {}),
+        ([5, 5, 7], "abb", {}),  # row 2 is not asked for its key: no other has its hash
+        ([5, 5, 5], "aba", {"a": [0, 2]}),
+        ([5, 5, 5], "aab", {"a": [0, 1]}),
+        ([5, 7, 5, 7], "abab", {"a": [0, 2], "b": [1, 3]}),
+    ],
+)
+def test_keys_repeat_only_where_they_are_equal_and_not_where_their_hashes_are(
+    hashes: list[int], names: str, wanted: dict[str, list[int]]
+) -> None:
+    found = repeated_keys(np.array(hashes, np.uint32), lambda row: ItemKey(names[row], "t"))
+    assert found == {ItemKey(name, "t"): rows for name, rows in wanted.items()}
+
+
+def test_a_row_of_joined_parts_is_located_past_empty_ones() -> None:
+    starts = np.cumsum([0, 2, 0, 3])
+    assert [locate(starts, row) for row in range(5)] == [(0, 0), (0, 1), (2, 0), (2, 1), (2, 2)]

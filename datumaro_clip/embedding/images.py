@@ -246,7 +246,7 @@ class _Batching:
         self._computing: list[_Batch] = []
 
     def run(self, prepared: Workers[Chunk, Chunk]) -> Iterator[PartsResult]:
-        """Yield one result for each request, in order; wait for the device only at the end, or if too many parts wait."""
+        """Yield a result for each request, in order; wait for the device only at the end, or if too many parts wait."""
         gathering = _Gathering()
         for chunk in prepared:
             gathering.expect(chunk)

@@ -62,7 +62,7 @@ class Pace:
         return chosen
 
     def _rate(self, size: int) -> float:
-        """Return pictures per second of a size, from the beginning of its first measured batch to the last one's end."""
+        """Return a size's pictures per second, from the beginning of the first measured batch to the last one's end."""
         batches = self._trials[size]
         times, rows = zip(*self._ends[size][batches - _MEASURED - 1 : batches], strict=True)
         return float(sum(rows[1:]) / max(times[-1] - times[0], 1e-9))

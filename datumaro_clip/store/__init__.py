@@ -1,6 +1,6 @@
-"""Embedding stores: items, their vectors and their captions' vectors, in one directory that appears whole.
+"""Embedding stores: items, and the vectors of their pictures, captions and objects, in a directory that appears whole.
 
-The format is ``docs/storage-format.md``.
+``docs/storage-format.md`` defines the format.
 """
 
 from __future__ import annotations
@@ -13,15 +13,7 @@ from pathlib import Path
 
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.store.archives import ArchiveMember
-from datumaro_clip.store.base import (
-    COMPRESSIONS,
-    DTYPES,
-    CaptionVector,
-    Header,
-    ObjectBlock,
-    ObjectVector,
-    Record,
-)
+from datumaro_clip.store.base import COMPRESSIONS, DTYPES, CaptionVector, Header, ObjectBlock, ObjectVector, Record
 from datumaro_clip.store.kinds import StoreKind, kind_names, store_kind
 from datumaro_clip.store.lock import WriterLock
 from datumaro_clip.store.manifest import VECTOR_GROUPS, find_kind, read_manifest, store_digest
@@ -62,7 +54,7 @@ PathLike = str | os.PathLike[str]
 
 
 def open_store(path: PathLike) -> StoreReader:
-    """Open a store for reading; no vectors are read.
+    """Open a store for reading; reads no vectors yet.
 
     Raises
     ------
@@ -71,7 +63,7 @@ def open_store(path: PathLike) -> StoreReader:
     StoreFormatError
         If it is foreign, or of a version that this release does not know.
     StoreCorruptError
-        If its manifest or files contradict one another.
+        If manifest and files contradict one another.
     """
     return StoreReader(Path(path))
 
@@ -90,26 +82,26 @@ def create_store(
     Parameters
     ----------
     path : path
-        Its directory; made if it is not there.
+        Its directory; made if it does not exist.
     kind : str
         ``clip_hdf5``, ``clip_mmap``, or another of :func:`kind_names`.
     header : Header
         Its space may be None, and declared later.
     compression : str, optional
-        ``none``, ``gzip`` or ``lzf``; the header's where omitted.
+        ``none``, ``gzip`` or ``lzf``; by default the header's.
     overwrite : bool
         Replace a store of the same kind that is there; it stays whole until the new one is.
     repeat : bool
-        Write again what a store of the same kind that is there may hold already, as a command does that was killed at
-        its end. If it does not hold just that, it stays as it is, and the writer's ``commit`` fails.
+        Allow a store of the same kind that is there, if it holds exactly what is written now, as after a command that
+        was killed at its end. If it holds anything else, it stays as it is, and the writer's ``commit`` fails.
 
     Raises
     ------
     OptionError
-        If the kind does not exist, or cannot compress so.
+        If the kind does not exist, or does not support the compression.
     StoreWriteError
-        If the directory cannot be written, another process writes there, a store is there already, or something
-        else with a ``media`` folder or names like a segment's.
+        If the directory cannot be written, another process writes there, or it holds a store already, or a ``media``
+        folder or names of segments that belong to something else.
     """
     root = Path(path)
     if compression is not None:
@@ -117,15 +109,14 @@ def create_store(
     lock = WriterLock(root)
     with lock.released_on_error():
         there = find_kind(root)
-        if there is not None and not (overwrite and there == kind):
-            if there != kind:
-                raise StoreWriteError(
-                    f"{root} holds a {there} store already, not of the kind {kind}: name another directory"
-                )
-            if not repeat:
-                raise already_there(root)
-            return StoreWriter(root, store_kind(kind), header, lock, repeats=True)
-        return StoreWriter(root, store_kind(kind), header, lock)
+        if there not in (None, kind):
+            raise StoreWriteError(
+                f"{root} holds a {there} store already, not of the kind {kind}: name another directory"
+            )
+        in_the_way = there == kind and not overwrite
+        if in_the_way and not repeat:
+            raise already_there(root)
+        return StoreWriter(root, store_kind(kind), header, lock, repeats=in_the_way)
 
 
 def merge_stores(
@@ -136,7 +127,7 @@ def merge_stores(
     overwrite: bool = False,
     link: bool = True,
 ) -> Merged:
-    """Make one store of several: whole segments, removed rows and all, and media; no vector is computed.
+    """Merge stores into a new one, by taking over whole segments and media; computes no vector.
 
     Items come in the order of the sources. A crash leaves what was at the target, or the merged store.
 
@@ -149,16 +140,16 @@ def merge_stores(
     on_repeat : str
         Which of the items that share a key stays: the ``first``, the ``last``, or ``refuse``.
     overwrite : bool
-        Replace a store of the same kind that is at the target; else it may only be what the same merge has left there.
+        Replace a store of the same kind at the target; otherwise a store there must be the result of the same merge.
     link : bool
-        Let segments and media, which are never changed, be one file in both stores, where the system can; else copy.
+        Hard-link segments and media, which never change, if the system can; otherwise copy them.
 
     Raises
     ------
     StoreNotFoundError, StoreFormatError, StoreCorruptError
         If a source is no sound store.
     StoreWriteError
-        If the stores do not fit one another, two items share a key, or the disk does not take it.
+        If the stores differ in what must be equal, two items share a key, or the target cannot be written.
     SpaceMismatchError
         If their vectors are of two spaces.
     """
@@ -176,7 +167,7 @@ def merge_stores(
 
 
 def append_to_store(path: PathLike, header: Header | None = None) -> StoreWriter:
-    """Begin to add, replace and remove items of a store, at the cost of what changes.
+    """Begin to add, replace and remove items of a store; only what changes is written.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Files that stay in a tar archive, and are read from there."""
+"""Read single files inside uncompressed tar archives."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEADER_BYTES = 512
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """Where a file lies in a tar archive that is not compressed; called, it gives the file's bytes.
+    """The place of a file in an uncompressed tar archive; calling it returns the file's bytes.
 
     Attributes
     ----------
@@ -25,9 +25,9 @@ class ArchiveMember:
     archive : str
         Path of the archive below ``root``, with slashes.
     offset : int
-        Where the member's bytes begin in the archive, at least 512 (``TarInfo.offset_data``).
+        Position of the member's first byte in the archive, at least 512 (``TarInfo.offset_data``).
     length : int
-        Their number.
+        Number of the member's bytes.
     member : str
         The member's name in the archive.
     """
@@ -40,12 +40,12 @@ class ArchiveMember:
 
     @classmethod
     def parse(cls, value: Mapping[str, Any]) -> ArchiveMember:
-        """The member that a payload names.
+        """Parse the member that a payload names.
 
         Raises
         ------
         ValueError
-            If there can be none: a key is missing or of another type, or the archive does not lie below the root.
+            If a key is missing or of the wrong type, or the archive does not lie below the root.
         """
         try:
             member = cls(**value)
@@ -65,27 +65,27 @@ class ArchiveMember:
         return os.path.join(self.root, *self.archive.split("/"))
 
     def __call__(self) -> bytes:
-        """The member's bytes.
+        """Read the member's bytes.
 
         Raises
         ------
         ImageError
-            If the archive is not there or no regular file, may not be read, or ends before the member does; with the
-            reason ``missing``, ``not_a_file``, ``permission`` or ``truncated``.
+            With the reason ``missing``, ``not_a_file``, ``permission``, or ``truncated`` if the archive ends before the
+            member does.
         """
         with self._opened() as file:
             file.seek(self.offset)
             return file.read(self.length)
 
     def check(self) -> None:
-        """Raise what reading would raise, or :class:`ImageError` if the archive has another member in this place."""
+        """Raise what reading would raise, or :class:`ImageError` if another member is in this place."""
         with self._opened() as file:
             file.seek(self.offset - _HEADER_BYTES)
             try:
                 found = tarfile.TarInfo.frombuf(file.read(_HEADER_BYTES), "utf-8", "surrogateescape")
             except tarfile.HeaderError as exc:
                 raise ImageError("unreadable", f"{self}: no member begins there; import the archive again") from exc
-        # Names that are long or not ASCII are in a header before this one, which has what it can hold of them.
+        # A long name, or one that is not ASCII, is in an earlier header; this one has only its beginning.
         if found.size != self.length or (self.member.isascii() and not self.member.startswith(found.name)):
             raise ImageError("unreadable", f"{self}: {found.name} is there instead; import the archive again")
 

@@ -1,4 +1,4 @@
-"""What a store holds: a header and records. Knows nothing of files, nor of Datumaro."""
+"""The contents of a store, header and records, independent of files and of Datumaro."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from datumaro_clip.vectors import FloatArray, ItemKey, Provenance, VectorSpace
 
 DTYPES = {"float32": "<f4", "float16": "<f2"}
 COMPRESSIONS = ("none", "gzip", "lzf")
-#: The attributes of items that mean the same in every store: see :func:`tags_of`; when an item was added, in ISO 8601.
+#: Attributes of items with one meaning in all stores: an item's tags (see :func:`tags_of`), and when it was added, in
+#: ISO 8601.
 TAGS, ADDED = "tags", "clip_added"
 
-# Libraries that decide what a store holds.
+# Libraries whose versions a store records, because they affect its contents.
 _LIBRARIES = ("datumaro", "datumaro-clip", "h5py", "numpy", "openvino")
 
 Array = npt.NDArray[Any]
@@ -33,16 +34,16 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Header:
-    """What is true of a whole store.
+    """The settings and facts of a whole store.
 
     Attributes
     ----------
     space : VectorSpace or None
-        The one space of all its vectors; None while it has none.
+        The one space of all its vectors; None while it has no vectors.
     precision, device : str
-        What computed the newest vectors.
+        Precision and device that computed the newest vectors.
     dtype : str
-        ``float32`` or ``float16``: how vectors are kept.
+        ``float32`` or ``float16``: the type of the stored vectors.
     media_type : str
         Datumaro's name of the medium in lower case.
     categories, infos : mapping
@@ -71,16 +72,16 @@ class Header:
 
     @property
     def class_names(self) -> list[str]:
-        """The names of the dataset's labels, by number."""
+        """The names of the dataset's labels, in the order of their numbers."""
         return [str(name) for name, *_ in self.categories.get("label", {}).get("items", ())]
 
     @property
     def provenance(self) -> Provenance | None:
-        """What the newest vectors belong to; None in a store without vectors."""
+        """Space, precision and device of the newest vectors; None if there are no vectors."""
         return None if self.space is None else Provenance(self.space, self.precision, self.device)
 
     def computed_by(self, provenance: Provenance) -> Header:
-        """The same header, with vectors of this provenance."""
+        """Return the header with the space, precision and device of a provenance."""
         return replace(self, space=provenance.space, precision=provenance.precision, device=provenance.device)
 
 
@@ -105,7 +106,7 @@ class CaptionVector:
 
 @dataclass(frozen=True, eq=False)
 class ObjectVector:
-    """The vector of one object in an item's picture: of the part of the picture inside its box.
+    """The vector of one object in an item's picture, computed from the part of the picture inside its box.
 
     Attributes
     ----------
@@ -114,16 +115,16 @@ class ObjectVector:
     vector : numpy.ndarray
         Shape (D,), unit length.
     bbox : tuple of float
-        x1, y1, x2, y2 in pixels of the stored picture, kept as float32; the box that the vector was computed of.
+        x1, y1, x2, y2 in pixels of the stored picture, kept as float32; the box that the vector was computed from.
     class_name : str
-        The object's class; empty where it has none.
+        The object's class; empty if it has none.
     confidence : float or None
-        The detector's, in [0, 1]; None for a box that no detector made.
+        The detector's confidence in [0, 1]; None for a box that was not detected.
     detector : str
-        Fingerprint of the detector; empty for a box that no detector made.
+        Fingerprint of the detector; empty for a box that was not detected.
     source : str
-        SHA-256, as 64 hexadecimal digits, of what the vector was computed from (picture, box, the crop's options):
-        another digest, another vector. Empty where it is not known.
+        SHA-256, as 64 hexadecimal digits, of what the vector was computed from (picture, box, options of the crop);
+        empty if unknown.
     """
 
     annotation_index: int
@@ -163,7 +164,7 @@ class ObjectBlock(NamedTuple):
     Attributes
     ----------
     rows : numpy.ndarray
-        (b,) int64 rows of the items: of the store, or of the segment that was asked.
+        (b,) int64 rows of the items, in the store or in the segment, whichever returned the block.
     annotations : numpy.ndarray
         (b,) int64, indices among the items' annotations.
     vectors : numpy.ndarray
@@ -173,9 +174,9 @@ class ObjectBlock(NamedTuple):
     classes, detectors : numpy.ndarray
         (b,) of str.
     confidences : numpy.ndarray
-        (b,) float32 in [0, 1]; NaN where there is none.
+        (b,) float32 in [0, 1]; NaN for a box that was not detected.
     sources : numpy.ndarray
-        (b, 32) uint8: SHA-256 of what the vectors were computed from; zeros where it is not known.
+        (b, 32) uint8: SHA-256 of what the vectors were computed from; zeros if unknown.
     """
 
     rows: npt.NDArray[np.int64]
@@ -189,37 +190,37 @@ class ObjectBlock(NamedTuple):
 
 
 def key_hash(key: ItemKey) -> int:
-    """CRC-32 of subset, NUL, id: what the column ``item_hash`` has of a key."""
+    """Return a key's entry in the column ``item_hash``: the CRC-32 of subset, NUL, id."""
     return key_hashes(key.subset, [key.id])[0]
 
 
 def key_hashes(subset: str, ids: Sequence[str]) -> list[int]:
-    """The :func:`key_hash` of each of a subset's ids."""
+    """Return the :func:`key_hash` of each of a subset's ids."""
     start = zlib.crc32(f"{subset}\0".encode("utf-8", "surrogatepass"))
     return [zlib.crc32(id.encode("utf-8", "surrogatepass"), start) for id in ids]
 
 
 def subset_runs(keys: Sequence[ItemKey]) -> list[tuple[str, list[str]]]:
-    """Keys as (subset, ids), in order: what follows one another in one subset is together."""
+    """Group consecutive keys of one subset: (subset, ids) pairs, in order."""
     return [(subset, [key.id for key in run]) for subset, run in groupby(keys, attrgetter("subset"))]
 
 
 def to_line(key: ItemKey, payload: Mapping[str, Any]) -> bytes:
-    """A record as its line of JSON, newline included."""
+    """Write a record as its line of JSON, newline included."""
     fields = {"id": key.id, "subset": key.subset}
     record = {**fields, "payload": payload} if payload else fields
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        # A lone surrogate, as in the name of a file that is not UTF-8; orjson refuses what JSON can escape.
+        # A lone surrogate, as in the name of a file that is not UTF-8: JSON can escape it, but orjson refuses it.
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def to_lines(subset: str, ids: Sequence[str]) -> bytes:
-    """Records that are a key and nothing else, as lines of JSON; as :func:`to_line`, for many of one subset."""
+    """Write records that are only keys as lines of JSON; as :func:`to_line`, for many ids of one subset."""
     with suppress(TypeError):
         text = orjson.dumps(ids)
-        # With no quote inside an id, these bytes are where one id ends and the next begins.
+        # If no id holds a quote, the bytes between two ids occur nowhere else.
         if ids and rb"\"" not in text:
             tail = b'","subset":' + orjson.dumps(subset) + b"}\n"
             return b'{"id":"' + text[2:-2].replace(b'","', tail + b'{"id":"') + tail
@@ -227,12 +228,12 @@ def to_lines(subset: str, ids: Sequence[str]) -> bytes:
 
 
 def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
-    """The key and payload of a record's line.
+    """Parse the key and payload of a record's line.
 
     Raises
     ------
     ValueError
-        If it is not such a line.
+        If it is no line of a record.
     """
     try:
         try:
@@ -248,7 +249,7 @@ def from_line(line: bytes) -> tuple[ItemKey, dict[str, Any]]:
 
 
 def tags_of(value: object) -> list[str]:
-    """An item's tags, from its attribute: a list, as JSON or as the format marks it, or one text with commas."""
+    """Return an item's tags from its attribute: a list, plain or as the format marks lists, or a text with commas."""
     values = value.get("v") if isinstance(value, Mapping) else value
     if isinstance(values, str):
         values = [part for part in map(str.strip, values.split(",")) if part]
@@ -258,7 +259,7 @@ def tags_of(value: object) -> list[str]:
 
 @contextmanager
 def write_errors(path: object) -> Iterator[None]:
-    """Turn what the file system says into :class:`StoreWriteError`."""
+    """Turn errors of the file system in a block into :class:`StoreWriteError`."""
     try:
         yield
     except StoreError:

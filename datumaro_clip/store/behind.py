@@ -1,4 +1,4 @@
-"""Files are written and synced while more is being made, so that what is left to do at the end is short."""
+"""Write and sync files in the background, so that little is left to do at the end."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TypeVar
 
 _Result = TypeVar("_Result")
 
-# Calls that wait for their turn at most; what they write stays in memory.
+# Most calls that wait for their turn; the data that they write stays in memory.
 _WAITING = 2
-# Bytes written before the disk is told: enough that telling it costs nothing, too little to keep it waiting.
+# Bytes written between two syncs: enough that a sync costs little, few enough to keep the disk busy.
 _BYTES = 1 << 25
 
 
 class WriteBehind:
-    """Syncs files in a thread of its own, one sync at a time."""
+    """Syncs files in a background thread, one sync at a time."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-sync")
@@ -30,7 +30,7 @@ class WriteBehind:
         Raises
         ------
         OSError
-            If an earlier sync failed: the system tells of it once only.
+            If an earlier sync failed; the system reports such an error only once.
         """
         self._unsynced += size
         if self._unsynced >= _BYTES and (self._sync is None or self._sync.done()):
@@ -38,24 +38,24 @@ class WriteBehind:
             self._sync, self._unsynced = self._thread.submit(os.fsync, descriptor), 0
 
     def wait(self) -> None:
-        """Wait for the sync that was begun; raises what went wrong with it."""
+        """Wait for the sync that was begun; raise its error."""
         sync, self._sync = self._sync, None
         if sync is not None:
             sync.result()
 
     def close(self) -> None:
-        """As :meth:`wait`, and let the thread end."""
+        """Let the thread end, and wait; raise an error of the sync."""
         self._thread.shutdown()
         self.wait()
 
 
 class InTurn:
-    """Makes calls one after another, in a thread of their own, which Ctrl-C never interrupts.
+    """Makes calls one after another in a background thread, which Ctrl-C never interrupts.
 
     Parameters
     ----------
     name : str
-        Of the thread.
+        The thread's name.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,20 +63,20 @@ class InTurn:
         self._waiting: deque[Future[None]] = deque()
 
     def begin(self, call: Callable[[], None]) -> None:
-        """Have a call made when those before it are done; raises what went wrong with an earlier one."""
+        """Queue a call, waiting while too many are queued; raise the error of an earlier call."""
         while len(self._waiting) >= _WAITING:
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(call))
 
     def wait(self) -> None:
-        """Wait for the calls that were begun; raises what went wrong with one."""
+        """Wait for the queued calls; raise the error of one."""
         while self._waiting:
             self._waiting.popleft().result()
 
     def ask(self, call: Callable[[], _Result]) -> _Result:
-        """The result of a call made when those before it are done."""
+        """Queue a call, and return its result."""
         return self._thread.submit(call).result()
 
     def close(self) -> None:
-        """Forget calls that were not begun, wait for the one that is being made, and let the thread end."""
+        """Drop the queued calls, wait for the current one, and let the thread end."""
         self._thread.shutdown(cancel_futures=True)

@@ -1,8 +1,10 @@
-"""Columns cut into blocks, each with its checksum: checked when written out, checked again when first read."""
+"""Columns of a segment, cut into blocks, each with a checksum that is checked when the block is first read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,23 +12,23 @@ import numpy as np
 
 try:
     from zlib_ng.zlib_ng import crc32
-except ImportError:  # It has no wheel for every machine; the same sums, several times as slow.
+except ImportError:  # zlib_ng has no wheel for some machines; zlib gives equal checksums, several times slower.
     from zlib import crc32
 
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
 
-# Small enough to check on a single look-up, large enough that checksums and chunk indices cost nothing.
+# Small enough to check for a single look-up, large enough that checksums and chunk indices cost little.
 BLOCK_BYTES = 1 << 20
-# Blocks that are checked and written at once: enough that a call costs nothing, few enough to stay in memory.
+# Blocks in one write: enough that a call costs little, few enough to stay in memory.
 _TOGETHER = 16
-# Blocks of a column that stay in memory, for rows that are read one by one, by a few threads.
+# Blocks of a column that stay in memory, for a few threads that read rows one by one.
 _KEPT_BLOCKS = 4
 
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """What the manifest says of one column of a segment: NumPy dtype string, shape, block length, checksums."""
+    """A column's entry in the manifest: NumPy dtype string, shape, rows in a block, checksums of the blocks."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,30 +41,63 @@ class ColumnSpec:
         return int(np.prod(self.shape, dtype=object)) * np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True)
+class SegmentEntry:
+    """A segment's entry in the manifest; the attributes are the keys of ``docs/storage-format.md``."""
+
+    name: str
+    items: int
+    removed: tuple[int, ...]
+    precision: str
+    device: str
+    versions: Mapping[str, str]
+    files: Mapping[str, int]
+    columns: Mapping[str, ColumnSpec]
+    classes: tuple[str, ...] = ()
+    detectors: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal digits, of the contents of all columns, removed rows included."""
+        content = {name: vars(column) for name, column in sorted(self.columns.items())}
+        text = json.dumps([content, self.classes, self.detectors], separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def number(self) -> int:
+        """The number in its name, ``segment-NUMBER``."""
+        return int(self.name.rpartition("-")[2])
+
+    @property
+    def live(self) -> int:
+        """Number of rows that no later write removed."""
+        return self.items - len(self.removed)
+
+
 class BlockSink(Protocol):
-    """Where blocks go, in order."""
+    """Writes blocks, in order."""
 
     def write(self, column: str, rows: Array, block_rows: int) -> None:
         """Append blocks to a column: contiguous rows, on loan, ``block_rows`` to a block; only its last is shorter."""
 
     def wait(self) -> None:
-        """Wait until what was lent is no longer needed; raises what went wrong with writing it."""
+        """Wait until the rows on loan are no longer needed; raise the error of a write."""
 
 
 class RowSource(Protocol):
     """Rows that are read when sliced: a mapped array or an HDF5 dataset."""
 
     def __getitem__(self, rows: slice, /) -> Any:
-        """The rows, shape (stop - start, ...)."""
+        """Read rows, shape (stop - start, ...)."""
 
 
 def checksum(block: Array) -> int:
-    """CRC-32 of an array's bytes in C order, as ``zlib.crc32`` computes it, many times as fast."""
+    """Return the CRC-32 of an array's bytes in C order, equal to that of ``zlib.crc32`` but many times as fast."""
     return crc32(np.ascontiguousarray(block).data.cast("B"))
 
 
 class ColumnWriter:
-    """Cuts rows into blocks and gives them to a sink; only rows that do not fill a block are copied."""
+    """Cuts rows into blocks and writes them to a sink; copies only rows that do not fill a block."""
 
     def __init__(self, name: str, dtype: str, row_shape: tuple[int, ...], sink: BlockSink) -> None:
         row_bytes = np.dtype(dtype).itemsize * int(np.prod(row_shape))
@@ -80,7 +115,7 @@ class ColumnWriter:
             rows = rows[taken:]
 
     def flush(self) -> None:
-        """Give away what is left, a last and shorter block."""
+        """Write the rows that are left as a last, shorter block."""
         if self._filled:
             filled, self._filled = self._block[: self._filled], 0
             self._block = np.empty_like(self._block)
@@ -88,12 +123,12 @@ class ColumnWriter:
 
     @property
     def spec(self) -> ColumnSpec:
-        """What was written."""
+        """The manifest's entry for the rows written."""
         shape = (self._rows, *self._block.shape[1:])
         return ColumnSpec(self._block.dtype.str, shape, self._block_rows, tuple(self._checksums))
 
     def _gather(self, rows: Array) -> int:
-        """Fill the block from the first rows; how many it took."""
+        """Fill the block from the first rows; return how many it took."""
         part = rows[: self._block_rows - self._filled]
         self._block[self._filled : self._filled + len(part)] = part
         self._filled += len(part)
@@ -102,7 +137,7 @@ class ColumnWriter:
         return len(part)
 
     def _pass_on(self, rows: Array) -> int:
-        """Give away the first rows as they are, as many as are whole blocks; how many."""
+        """Write as many of the first rows as are whole blocks, without copying; return how many."""
         taken = self._block_rows * min(len(rows) // self._block_rows, _TOGETHER)
         self._give(np.ascontiguousarray(rows[:taken], self._block.dtype))
         return taken
@@ -115,7 +150,7 @@ class ColumnWriter:
 
 
 class Column:
-    """A column of a stored segment; a block is checked when it is first read.
+    """A column of a stored segment; each block is checked when it is first read.
 
     Attributes
     ----------
@@ -134,7 +169,7 @@ class Column:
         return self.spec.shape[0]
 
     def read(self, start: int, stop: int) -> Array:
-        """Rows ``start`` to ``stop``, shape (stop - start, ...), in the stored dtype; mapped ones are not copied.
+        """Read rows ``start`` to ``stop``, shape (stop - start, ...), in the stored dtype; mapped rows are not copied.
 
         Raises
         ------
@@ -147,11 +182,11 @@ class Column:
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
     def all(self) -> Array:
-        """Every row."""
+        """Read every row."""
         return self.read(0, len(self))
 
     def check(self) -> None:
-        """Read every block afresh, whether it was checked before or not."""
+        """Read and check every block again."""
         for index in range(len(self.spec.crc32)):
             self._require_sound(index, self._load(index))
 
@@ -161,7 +196,7 @@ class Column:
             yield self._read_block(index)[max(start - index * size, 0) : max(stop - index * size, 0)]
 
     def _read_block(self, index: int) -> Array:
-        # Other threads may read too: what they share is looked at once, and replaced whole.
+        # Other threads may read too, so the shared tuple is read once and replaced whole.
         latest = self._latest
         for kept, block in latest:
             if kept == index:

@@ -1,9 +1,9 @@
-"""``clip_hdf5``: one HDF5 file a segment, one chunked dataset a column. The only importer of h5py."""
+"""``clip_hdf5``: one HDF5 file for each segment, one chunked dataset for each column. The only importer of h5py."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,39 +15,38 @@ import numpy as np
 from datumaro_clip.errors import StoreCorruptError, StoreError
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.behind import InTurn, WriteBehind
-from datumaro_clip.store.columns import ColumnSpec, RowSource
-from datumaro_clip.store.manifest import SegmentEntry
+from datumaro_clip.store.columns import ColumnSpec, SegmentEntry
 
-# Pinned, so that every h5py writes the same bytes; from HDF5 1.10 on, metadata carry checksums.
+# Pinned, so that every h5py writes the same bytes; since HDF5 1.10, metadata have checksums.
 _LIBVER = ("v110", "v110")
-# Deflate and LZF, by their registered numbers: a file must not make HDF5 look for filter plug-ins.
+# The only filters allowed, by their registered numbers: a file must not make HDF5 look for filter plug-ins.
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF}
-# Deflate cannot make more than 1032 bytes of one; LZF makes fewer.
+# Deflate expands one byte to at most 1032; LZF to fewer.
 _MOST_EXPANSION = 1032
 _GZIP_LEVEL = 4
 
 
 class _GuardedFile:
-    """The file that HDF5 writes to.
+    """The file that HDF5 writes to; it hides errors of the file system from HDF5.
 
-    HDF5 crashes the process when it closes a file on a full disk. So the first failure is remembered, after which
-    every write seems to succeed, and ``check`` tells of it.
+    HDF5 crashes the process when it closes a file on a full disk. So the first error is stored for ``check`` to raise,
+    and all later writes seem to succeed.
     """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("x+b", buffering=0)
         self._behind = WriteBehind()
         self._error: OSError | None = None
-        # Where HDF5 wants to be, and where the file is: it goes there only when it must.
+        # The position that HDF5 asked for, and that of the file, which is moved only when it must be.
         self._wanted = self._at = 0
 
     def check(self) -> None:
-        """Raise the first failure, if there was one."""
+        """Raise the first error, if there was one."""
         if self._error is not None:
             raise self._error
 
     def close(self) -> None:
-        """Sync, unless all is lost or closed already, and close."""
+        """Sync, unless there was an error or the file is closed already, and close."""
         self._remember(self._behind.close)
         if self._error is None and not self._file.closed:
             self._attempt(lambda: os.fsync(self._file.fileno()))
@@ -59,15 +58,15 @@ class _GuardedFile:
         return len(data)
 
     def truncate(self, size: int) -> int:
-        """Cut or extend."""
+        """Change the file's size."""
         self._attempt(lambda: self._file.truncate(size))
         return size
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: writes are not buffered."""
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        """Move."""
+        """Set the position."""
         if whence == os.SEEK_END:
             position += os.fstat(self._file.fileno()).st_size
         elif whence == os.SEEK_CUR:
@@ -76,11 +75,11 @@ class _GuardedFile:
         return position
 
     def tell(self) -> int:
-        """The current position."""
+        """Return the position."""
         return self._wanted
 
     def read(self, size: int) -> bytes:
-        """Read at the current position; zeros once all is lost."""
+        """Read at the current position; return zeros after an error."""
         if self._error is not None:
             return bytes(size)
         self._go()
@@ -101,12 +100,12 @@ class _GuardedFile:
         self._behind.wrote(self._file.fileno(), len(data))
 
     def _attempt(self, call: Callable[[], object]) -> None:
-        """Do something, unless all is lost."""
+        """Make a call, unless there was an error before."""
         if self._error is None:
             self._remember(call)
 
     def _remember(self, call: Callable[[], object]) -> None:
-        """Do something, and remember the first failure."""
+        """Make a call, and store the first error."""
         try:
             call()
         except OSError as exc:
@@ -114,10 +113,10 @@ class _GuardedFile:
 
 
 class Hdf5Sink:
-    """Writes a segment's blocks to chunks of one file.
+    """Writes a segment's blocks as chunks of one file.
 
-    HDF5 calls back into Python to write, and an exception in there may crash the process; so its calls are made where
-    Ctrl-C never interrupts.
+    HDF5 calls back into Python to write, and an exception there may crash the process. So HDF5 is called in a thread
+    that Ctrl-C never interrupts.
     """
 
     def __init__(self, path: Path, compression: str) -> None:
@@ -152,7 +151,7 @@ class Hdf5Sink:
         return {self._path.name: self._path.stat().st_size}
 
     def discard(self) -> None:
-        """Close the file without caring for what it holds."""
+        """Close the file, whatever it holds."""
         with suppress(OSError, RuntimeError):
             self._turns.ask(self._file.close)
         self._turns.close()
@@ -162,7 +161,7 @@ class Hdf5Sink:
         if column not in self._datasets:
             self._datasets[column] = self._create(column, rows[:block_rows])
         dataset = self._datasets[column]
-        # At h5py's lower level: the upper one asks HDF5 for the shape again and again.
+        # h5py's low-level interface, because the high-level one asks HDF5 for the shape in each call.
         start = dataset.id.shape[0]
         dataset.id.set_extent((start + len(rows), *rows.shape[1:]))
         if self._filter:
@@ -171,7 +170,7 @@ class Hdf5Sink:
             self._fill(dataset.id, start, rows)
 
     def _create(self, column: str, block: Array) -> h5py.Dataset:
-        """Make the dataset, empty, its chunks as large as its first block: a short one is the only one."""
+        """Create the empty dataset, with chunks of the size of its first block; a short first block is the only one."""
         properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         if not self._filter:
             properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -188,13 +187,15 @@ class Hdf5Sink:
         )
 
     def _fill(self, dataset: h5py.h5d.DatasetID, start: int, rows: Array) -> None:
-        """Write rows where HDF5 has made room for their chunks: at once, where these lie side by side.
+        """Write rows where HDF5 has allocated their chunks; in one call if the chunks are adjacent.
 
-        HDF5 itself would call back into Python for each chunk, twice.
+        HDF5 itself would call back into Python twice for each chunk.
         """
         size = dataset.get_create_plist().get_chunk()[0]
         last = (len(rows) - 1) // size * size
-        offset, end = (_offset(dataset, start + row) for row in (0, last))
+        corner = (0,) * (rows.ndim - 1)
+        chunks = (dataset.get_chunk_info_by_coord((start + row, *corner)) for row in (0, last))
+        offset, end = (int(chunk.byte_offset) for chunk in chunks)
         if end - offset == last * rows[0].nbytes:
             self._guard.seek(offset)
             self._guard.write(rows.data)
@@ -204,14 +205,14 @@ class Hdf5Sink:
             self._fill(dataset, start + half, rows[half:])
 
 
-def _offset(dataset: h5py.h5d.DatasetID, row: int) -> int:
-    """Where in the file the chunk lies that begins with a row."""
-    position = (row,) + (0,) * (len(dataset.shape) - 1)
-    return int(dataset.get_chunk_info_by_coord(position).byte_offset)
-
-
 class Hdf5Source:
-    """A segment's file, open for reading."""
+    """A segment's file, open for reading.
+
+    Attributes
+    ----------
+    columns : dict of str to h5py.Dataset
+        Slicing one reads and decompresses its chunks.
+    """
 
     def __init__(self, path: Path, entry: SegmentEntry) -> None:
         try:
@@ -230,20 +231,15 @@ class Hdf5Source:
                     f"or end the notebook's kernel that has it open; where there is none, run h5clear --status {path}"
                 ) from exc
             raise StoreCorruptError(f"{path} is not a sound HDF5 file: {exc}") from exc
-        self._columns = {name: self._dataset(path, name, spec) for name, spec in entry.columns.items()}
-
-    @property
-    def columns(self) -> Mapping[str, RowSource]:
-        """The datasets; slicing one reads and decompresses its chunks."""
-        return self._columns
+        self.columns = {name: self._dataset(path, name, spec) for name, spec in entry.columns.items()}
 
     def close(self) -> None:
         """Close the file."""
-        self._columns = {}
+        self.columns = {}
         self._file.close()
 
     def _dataset(self, path: Path, column: str, spec: ColumnSpec) -> h5py.Dataset:
-        """A column's dataset, once it is plainly what the manifest says and kept in this very file."""
+        """Return a column's dataset, if it is as the manifest says, and lies in this file itself."""
         try:
             hard = isinstance(self._file.get(column, getlink=True), h5py.HardLink)
             dataset = self._file[column] if hard else None

@@ -1,28 +1,25 @@
-"""What a kind of store must be able to do, and which kinds there are."""
+"""Kinds of store: the interface that each implements, and how to find one by its name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from datumaro_clip.errors import MissingDependencyError, OptionError, PluginError
-from datumaro_clip.store.columns import BlockSink, RowSource
+from datumaro_clip.store.columns import BlockSink, RowSource, SegmentEntry
 from datumaro_clip.system.entry_points import STORES, load, offered
-
-if TYPE_CHECKING:
-    from datumaro_clip.store.manifest import SegmentEntry
 
 
 class SegmentSink(BlockSink, Protocol):
     """A segment that is being written."""
 
     def close(self) -> dict[str, int]:
-        """Finish and sync the files; their names and sizes."""
+        """Finish and sync the files; return their names and sizes."""
 
     def discard(self) -> None:
-        """Close what is open; the files are removed by the caller."""
+        """Close open files; the caller removes them."""
 
 
 class SegmentSource(Protocol):
@@ -33,24 +30,24 @@ class SegmentSource(Protocol):
         """The rows of each column."""
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
 
 
 class StoreKind(Protocol):
-    """How segments become files. What a kind can do is asked of its attributes, never guessed.
+    """How segments are stored as files; the attributes say what the kind supports.
 
     Attributes
     ----------
     name : str
         Datumaro's name of the format, and the entry point's; letters, digits and underscores.
     title : str
-        How its files are called in help texts, as in "HDF5".
+        Name of its files in help texts, such as "HDF5".
     supports_append : bool
-        Whether items can be added, changed and removed at the cost of what changes.
+        Whether items can be added, changed and removed by writing only what changes.
     supports_zero_copy : bool
         Whether vectors are mapped rather than read.
     compressions : tuple of str
-        What ``compression`` may be.
+        The values of ``compression`` that it supports.
     """
 
     name: str
@@ -60,7 +57,7 @@ class StoreKind(Protocol):
     compressions: tuple[str, ...]
 
     def segment_path(self, root: Path, name: str) -> Path:
-        """The file or directory of a segment: called by the segment's name, with an extension or without one."""
+        """Return the file or directory of a segment: the segment's name, with or without an extension."""
 
     def create_segment(self, root: Path, name: str, compression: str) -> SegmentSink:
         """Begin a segment.
@@ -72,7 +69,7 @@ class StoreKind(Protocol):
         """
 
     def open_segment(self, root: Path, entry: SegmentEntry) -> SegmentSource:
-        """Open a segment after checking its files against the manifest; reads no rows.
+        """Check a segment's files against the manifest, and open it; reads no rows.
 
         Raises
         ------
@@ -83,13 +80,13 @@ class StoreKind(Protocol):
 
 @cache
 def kind_names() -> tuple[str, ...]:
-    """The kinds of store that are installed, by name; ours among them."""
+    """List the names of the installed kinds of store, ours among them."""
     return tuple(sorted(offered(STORES)))
 
 
 @cache
 def store_kind(name: str) -> StoreKind:
-    """The kind of store by this name.
+    """Return the kind of store of this name.
 
     Raises
     ------
@@ -98,7 +95,7 @@ def store_kind(name: str) -> StoreKind:
     MissingDependencyError
         If a library that it needs is not installed.
     PluginError
-        If the package that brings it is broken.
+        If the package that provides it is broken.
     """
     if name not in kind_names():
         raise OptionError(

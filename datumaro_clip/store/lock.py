@@ -1,4 +1,4 @@
-"""Whose a directory is: one writer's at a time, and what interrupted writes leave there."""
+"""The lock that gives a store's directory to one writer at a time, and the removal of interrupted writes' files."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ LOCK_NAME = ".clip-store.lock"
 
 
 class WriterLock:
-    """The right to write a store, held until released; the directory is made if need be.
+    """The exclusive right to write a store, held until released; makes the directory if it does not exist.
 
-    Its file stays where a store is, or where a first write was killed: there, the media folder and whatever is
-    called a segment are ours, to be used again or removed.
+    The lock's file stays beside a store, and after a first write that was killed. It marks the media folder and the
+    names of segments in the directory as ours, to be used again or removed.
 
     Raises
     ------
     StoreWriteError
-        If another writer holds it, the directory cannot be written, or it holds such names of something else.
+        If another writer holds it, the directory cannot be written, or such names in it belong to something else.
     """
 
     def __init__(self, root: Path) -> None:
@@ -46,7 +46,7 @@ class WriterLock:
 
     @contextmanager
     def released_on_error(self) -> Iterator[None]:
-        """Give up if the block fails."""
+        """Call :meth:`give_up` if the block raises."""
         try:
             yield
         except BaseException:
@@ -55,7 +55,7 @@ class WriterLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether the right is still ours."""
+        """Whether this lock is still held."""
         return bool(self._lock.is_locked)
 
     def release(self) -> None:
@@ -63,7 +63,7 @@ class WriterLock:
         self._lock.release()
 
     def give_up(self) -> None:
-        """Release; where nothing of a store is left, the lock's file goes, and a directory that was made for it."""
+        """Release; if nothing of a store is left, remove the lock's file, and the directory if it was made for it."""
         with suppress(OSError, StoreError):
             if find_kind(self._root) is None and not _belongings(self._root):
                 self._file.unlink()
@@ -74,7 +74,7 @@ class WriterLock:
 
 
 def _require_ours(root: Path) -> None:
-    """Refuse a directory in which a write would take another's files for its own."""
+    """Refuse a directory with files of something else that a write would take for its own."""
     is_ours = (root / LOCK_NAME).exists() or find_kind(root) is not None
     others = [] if is_ours else _belongings(root)
     if others:
@@ -82,13 +82,13 @@ def _require_ours(root: Path) -> None:
 
 
 def _belongings(root: Path) -> list[str]:
-    """What a directory holds under the names that a store gives to its segments and its media folder."""
+    """List the names in a directory that a store would use for its media folder and segments."""
     segments = sorted(path.name for path in root.iterdir() if segment_of(path.name))
     return [FOLDER, *segments] if os.path.lexists(root / FOLDER) else segments
 
 
 def named_segments(root: Path) -> set[str] | None:
-    """The segments of the store on disk; None where its manifest cannot be read."""
+    """Return the names of the stored segments; None if the manifest cannot be read."""
     try:
         return set() if find_kind(root) is None else {entry.name for entry in read_manifest(root).segments}
     except StoreError:
@@ -96,15 +96,15 @@ def named_segments(root: Path) -> set[str] | None:
 
 
 def is_unfinished(root: Path, kind: StoreKind) -> bool:
-    """Whether a directory holds nothing but what a first write leaves that was killed before its store was there."""
+    """Return whether a directory holds only what a killed first write leaves behind."""
     names = {path.name for path in root.iterdir()} if root.is_dir() else set()
     return LOCK_NAME in names and all(_is_left_over(name, kind) for name in names - {LOCK_NAME, FOLDER})
 
 
 def _is_left_over(name: str, kind: StoreKind) -> bool:
-    """Whether a write makes files of this name: a segment, or what will become a manifest or a medium."""
+    """Return whether a write makes files of this name: a segment, or the temporary file of a manifest or medium."""
     if segment := segment_of(name):
-        # Another kind is loaded only where there is what may be its own.
+        # Loads other kinds only if there is a file that may be theirs.
         kinds = chain([kind], map(store_kind, kind_names()))
         return any(kind.segment_path(Path(), segment).name == name for kind in kinds)
     becoming = [FOLDER, *(manifest_path(Path(), kind).name for kind in kind_names())]
@@ -112,12 +112,12 @@ def _is_left_over(name: str, kind: StoreKind) -> bool:
 
 
 def clear_leftovers(root: Path, kind: StoreKind) -> int:
-    """Remove segments that the manifest does not name, and temporaries; needs the writer's lock.
+    """Remove segments that the manifest does not name, and temporary files; the caller must hold the lock.
 
     Returns
     -------
     int
-        The highest number among the segments that stay.
+        The highest number of the segments that stay.
     """
     named = named_segments(root)
     highest = 0
@@ -132,7 +132,7 @@ def clear_leftovers(root: Path, kind: StoreKind) -> int:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or directory as far as the system lets us; the next writer tries again."""
+    """Remove a file or directory as far as the system permits; the next writer tries again."""
     with suppress(OSError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The manifest: what a store consists of, replaced whole with each write."""
+"""The manifest: the file that lists what a store consists of; each write replaces it whole."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from datumaro_clip.errors import (
     with_cure,
 )
 from datumaro_clip.store.base import DTYPES, Header
-from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec
+from datumaro_clip.store.columns import BLOCK_BYTES, ColumnSpec, SegmentEntry
 from datumaro_clip.store.kinds import kind_names
 from datumaro_clip.system.files import atomic_write, is_safe_relative
 from datumaro_clip.vectors import VectorSpace
 
-#: What is written, and what is read.
+#: The version of the format that is written, and those that are read.
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 
 _FIRST_LINE = re.compile(rb'\{"format":"(\w+)","format_version":(\d{1,9}),"sha256":"([0-9a-f]{64})",')
 _SEGMENT_NAME = re.compile(r"segment-(\d{6,12})")
 _SEGMENT_FILE = re.compile(r"(segment-\d{6,12})(\.\w+)?")
-# numpy's own limit on a dimension is smaller than what JSON can say.
+# Keeps numbers in the manifest below NumPy's limit on a dimension.
 _MOST_ROWS = 2**48
-# Far above the checksums and removed rows of any store, far below what a hostile file may claim to be.
+# Far more than the checksums and removed rows of any store take; refuses a hostile file of absurd size.
 _MOST_BYTES = 1 << 28
 _MOST_HEAD = 256
-#: Every column's dtypes, and the shape of its rows; None for vectors, (D,).
+#: The dtypes that each column may have, and the shape of its rows; None for vectors, (D,).
 COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
     "items": (("|u1",), ()),
     "item_offsets": (("<u8",), ()),
@@ -59,7 +59,7 @@ COLUMNS: Mapping[str, tuple[tuple[str, ...], tuple[int, ...] | None]] = {
     "object_detector": (("<u4",), ()),
     "object_source": (("|u1",), (32,)),
 }
-#: The columns that have a row for each vector: the vectors themselves, the row of each one's item, and the others.
+#: Each group's columns, with one row for each vector: the vectors, the rows of their items, and further columns.
 VECTOR_GROUPS: Mapping[str, tuple[str, ...]] = {
     "embeddings": ("embeddings", "embedding_item"),
     "captions": ("caption_embeddings", "caption_item", "caption_annotation", "caption_scores"),
@@ -76,41 +76,8 @@ _UNLIKE_THE_FORMAT = (
 
 
 @dataclass(frozen=True)
-class SegmentEntry:
-    """What the manifest says of one segment; the attributes are the keys of ``docs/storage-format.md``."""
-
-    name: str
-    items: int
-    removed: tuple[int, ...]
-    precision: str
-    device: str
-    versions: Mapping[str, str]
-    files: Mapping[str, int]
-    columns: Mapping[str, ColumnSpec]
-    classes: tuple[str, ...] = ()
-    detectors: tuple[str, ...] = ()
-
-    @property
-    def digest(self) -> str:
-        """SHA-256, in hexadecimal digits, of what the segment's columns hold; removed rows change nothing in it."""
-        content = {name: vars(column) for name, column in sorted(self.columns.items())}
-        text = json.dumps([content, self.classes, self.detectors], separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def number(self) -> int:
-        """The number in its name."""
-        return segment_number(self.name)
-
-    @property
-    def live(self) -> int:
-        """Rows that no later write removed."""
-        return self.items - len(self.removed)
-
-
-@dataclass(frozen=True)
 class Manifest:
-    """One state of a store."""
+    """The contents of a manifest: one state of a store."""
 
     kind: str
     header: Header
@@ -123,41 +90,41 @@ class Manifest:
 
     @property
     def items(self) -> int:
-        """Live items."""
+        """Number of live items."""
         return sum(segment.live for segment in self.segments)
 
 
 def segment_name(number: int) -> str:
-    """The name of a store's n-th segment."""
+    """Return the name of the segment with a number."""
     return f"segment-{number:06d}"
 
 
 def segment_number(name: str) -> int:
-    """The number in a segment's name; 0 if it is not one."""
+    """Return the number in a segment's name; 0 if it is no such name."""
     match = _SEGMENT_NAME.fullmatch(name)
     return int(match[1]) if match else 0
 
 
 def segment_of(file_name: str) -> str | None:
-    """The segment that a file or directory of a store is called by; None if it is not called so."""
+    """Return the segment that a file or directory is named after; None if it is named otherwise."""
     match = _SEGMENT_FILE.fullmatch(file_name)
     return match[1] if match else None
 
 
 def manifest_path(root: Path, kind: str) -> Path:
-    """Where a store of this kind has its manifest."""
+    """Return the path of the manifest of a store of this kind."""
     return root / f"{kind}.json"
 
 
 def find_kind(root: Path) -> str | None:
-    """The kind of the store in a directory; None if there is none.
+    """Return the kind of the store in a directory; None if there is none.
 
     Raises
     ------
     StoreFormatError
         If there are stores of two kinds, or one of a kind that is not installed.
     StoreError
-        If the directory may not be looked into.
+        If the directory may not be read.
     """
     try:
         found = [kind for kind in kind_names() if manifest_path(root, kind).is_file()]
@@ -176,7 +143,7 @@ def find_kind(root: Path) -> str | None:
 
 
 def _is_manifest(path: Path) -> bool:
-    """Whether a file begins as the manifest of a kind of its own name."""
+    """Return whether a file begins as the manifest of the kind that it is named after."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -185,7 +152,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def write_manifest(root: Path, manifest: Manifest) -> None:
-    """Replace the manifest, so that a reader sees the old one or the new one."""
+    """Replace the manifest at once: a reader sees the old one or the new one."""
     body = manifest_body(manifest)[1:]
     digest = hashlib.sha256(body).hexdigest()
     first = f'{{"format":"{manifest.kind}","format_version":{FORMAT_VERSION},"sha256":"{digest}",\n'
@@ -194,8 +161,8 @@ def write_manifest(root: Path, manifest: Manifest) -> None:
 
 
 def manifest_body(manifest: Manifest) -> bytes:
-    """A manifest's JSON, without format, version and digest."""
-    # As ``asdict``, but without copying the checksums one by one.
+    """Return a manifest's JSON, without format, version and digest."""
+    # As ``asdict``, which would copy the checksums one by one.
     segments = [
         {**vars(segment), "columns": {name: vars(column) for name, column in segment.columns.items()}}
         for segment in manifest.segments
@@ -213,7 +180,7 @@ def manifest_body(manifest: Manifest) -> bytes:
 
 
 def read_manifest(root: Path) -> Manifest:
-    """The manifest of the store in a directory.
+    """Read the manifest of the store in a directory.
 
     Raises
     ------
@@ -224,10 +191,7 @@ def read_manifest(root: Path) -> Manifest:
     StoreCorruptError
         If it contradicts its digest or itself.
     """
-    kind = find_kind(root)
-    if kind is None:
-        raise StoreNotFoundError(_why_there_is_none(root))
-    path = manifest_path(root, kind)
+    kind, path = _locate(root)
     body, digest = _checked_body(path, kind)
     try:
         return replace(_from_json(kind, json.loads(body)), digest=digest)
@@ -236,7 +200,7 @@ def read_manifest(root: Path) -> Manifest:
 
 
 def store_digest(path: str | os.PathLike[str]) -> str:
-    """What changes whenever the store at a path does: the digest in its manifest, read from the first line alone.
+    """Return the digest of a store's manifest, which changes with every write; reads only its first line.
 
     Raises
     ------
@@ -245,28 +209,31 @@ def store_digest(path: str | os.PathLike[str]) -> str:
     StoreError
         If its manifest cannot be read.
     """
-    root = Path(path)
-    kind = find_kind(root)
-    if kind is None:
-        raise StoreNotFoundError(_why_there_is_none(root))
+    kind, manifest = _locate(Path(path))
     try:
-        with manifest_path(root, kind).open("rb") as file:
-            return _head(manifest_path(root, kind), file.readline(_MOST_HEAD), kind)[1]
+        with manifest.open("rb") as file:
+            return _head(manifest, file.readline(_MOST_HEAD), kind)[1]
     except OSError as exc:
         raise StoreError(with_cure(exc)) from exc
 
 
-def _why_there_is_none(root: Path) -> str:
+def _locate(root: Path) -> tuple[str, Path]:
+    """Return the kind and the manifest's path of the store in a directory; raise an error if there is none."""
+    kind = find_kind(root)
+    if kind is not None:
+        return kind, manifest_path(root, kind)
     if root.is_file():
-        return f"{root} is a file and no embedding store; name the store's directory"
+        raise StoreNotFoundError(f"{root} is a file and no embedding store; name the store's directory")
     if not root.exists():
-        return f"there is no embedding store at {root}, nor anything else; check the path"
+        raise StoreNotFoundError(f"there is no embedding store at {root}, nor anything else; check the path")
     names = " or ".join(f"{kind}.json" for kind in kind_names())
-    return f"{root} holds no embedding store: there is no {names} in it; datum export -f clip_hdf5 -o DIR writes one"
+    raise StoreNotFoundError(
+        f"{root} holds no embedding store: there is no {names} in it; datum export -f clip_hdf5 -o DIR writes one"
+    )
 
 
 def _checked_body(path: Path, kind: str) -> tuple[bytes, str]:
-    """The manifest's JSON without its first line, and its digest, once format, version and digest are right."""
+    """Check format, version and digest of a manifest; return its JSON without the first line, and the digest."""
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise StoreFormatError(f"{path} is too large to be a store's manifest; name another directory")
@@ -288,7 +255,7 @@ def _checked_body(path: Path, kind: str) -> tuple[bytes, str]:
 
 
 def _head(path: Path, first: bytes, kind: str) -> tuple[int, str]:
-    """Format version and digest, from a manifest's first line."""
+    """Return format version and digest from a manifest's first line."""
     match = _FIRST_LINE.fullmatch(first.removesuffix(b"\n"))
     if match is None or match[1].decode() != kind:
         raise StoreFormatError(
@@ -310,18 +277,14 @@ def _from_json(kind: str, value: dict[str, Any]) -> Manifest:
         captions=int(value["captions"]),
         objects=int(value.get("objects", 0)),
     )
+    dimension = None if manifest.header.space is None else manifest.header.space.dimension
     for entry in manifest.segments:
-        _require_vectors_of(manifest.header, entry)
+        for name in entry.columns.keys() & {vectors for vectors, *_ in VECTOR_GROUPS.values()}:
+            kept_as = entry.columns[name].dtype, entry.columns[name].shape[1]
+            _require(kept_as == (DTYPES[manifest.header.dtype], dimension), f"{name} unlike the header")
     _require(len({entry.name for entry in manifest.segments}) == len(manifest.segments), "a segment named twice")
     _require(sum(manifest.subsets.values()) == manifest.items == value["items"], "subsets of another number of items")
     return manifest
-
-
-def _require_vectors_of(header: Header, entry: SegmentEntry) -> None:
-    for name in entry.columns.keys() & {vectors for vectors, *_ in VECTOR_GROUPS.values()}:
-        spec = entry.columns[name]
-        dimension = None if header.space is None else header.space.dimension
-        _require((spec.dtype, spec.shape[1]) == (DTYPES[header.dtype], dimension), f"{name} unlike the header")
 
 
 def _segment(value: dict[str, Any]) -> SegmentEntry:

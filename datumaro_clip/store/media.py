@@ -1,4 +1,4 @@
-"""Pictures and other media kept as files inside a store."""
+"""The media folder: pictures and other media as files inside a store."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from datumaro_clip.system.files import copy_picture, is_safe_relative, safe_file
 
 FOLDER = "media"
 
-# Longer relative names risk the 4,096 bytes that a whole path may have.
+# With longer relative names, a path may exceed the limit of 4,096 bytes.
 _LONGEST_NAME = 1024
 _REMEMBERED = 256
 _EXTENSION = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 def media_path(root: Path, reference: str) -> Path:
-    """The file that a payload's ``file`` names.
+    """Return the path of the file that a payload's ``file`` names.
 
     Raises
     ------
     StoreCorruptError
-        If it would leave the store's media folder, by its name or through a link.
+        If it lies outside the store's media folder, by its name or through a link.
     """
     path = root / reference
     if not is_safe_relative(reference) or not reference.startswith(f"{FOLDER}/") or not _stays_inside(root, path):
@@ -38,13 +38,13 @@ def media_path(root: Path, reference: str) -> Path:
 
 
 def _stays_inside(root: Path, path: Path) -> bool:
-    """Whether a path below the media folder is there, too, once links are followed."""
+    """Return whether a path is inside the media folder, links followed."""
     folder = os.path.join(os.path.realpath(root), FOLDER)
     return os.path.realpath(path).startswith(folder + os.sep)
 
 
 class MediaFolder:
-    """The media of one write: bytes are copied, equal ones once a name, never over another file.
+    """The media of one write: copies files and bytes, never over another file; equal ones of one name only once.
 
     Parameters
     ----------
@@ -65,17 +65,17 @@ class MediaFolder:
         ----------
         source : Path
         name : str
-            What to call it, below the media folder; slashes make directories, anything unsafe is replaced.
+            Its name below the media folder; slashes make directories, anything unsafe is replaced.
 
         Returns
         -------
         str
-            The reference to keep in a payload.
+            The reference for a payload.
 
         Raises
         ------
         ImageError
-            If the source cannot be read; nothing of it is kept, and others can be added.
+            If the source cannot be read; nothing of it is kept, and other files can be added.
         StoreWriteError
             If the store cannot be written.
         """
@@ -90,13 +90,13 @@ class MediaFolder:
         return self._remembered[source]
 
     def adopt(self, store: Path, *, link: bool) -> dict[str, str]:
-        """Take over all media of another store; those that must be called otherwise here, with their new references.
+        """Take over all media of another store; return the new references of those that had to be renamed.
 
         Parameters
         ----------
         store : Path
         link : bool
-            Let a file be one under two names, where the system can.
+            Hard-link the files if the system can; otherwise copy them.
         """
         renamed = {}
         for directory, _, names in os.walk(store / FOLDER):
@@ -112,7 +112,7 @@ class MediaFolder:
         return renamed
 
     def find(self, source: Path) -> str | None:
-        """The reference of a file that is in this store already, and is used again."""
+        """Return the reference of a file that is in this store already, and mark it as used; None for other files."""
         folder = self._root.absolute() / FOLDER
         if not source.is_relative_to(folder) or not source.is_file():
             return None
@@ -127,14 +127,14 @@ class MediaFolder:
         return self._add(name, lambda path: path.write_bytes(data))
 
     def sync(self) -> None:
-        """Wait until every new file is on the disk."""
+        """Sync every new file to the disk."""
         for reference in self._new():
             if reference not in self._synced:
                 with (self._root / reference).open("rb+") as file:
                     os.fsync(file.fileno())
 
     def discard(self) -> None:
-        """Remove every new file, and the directories that are empty without it."""
+        """Remove every new file, and directories that become empty."""
         for reference in self._new():
             with suppress(OSError):
                 (self._root / reference).unlink()
@@ -142,7 +142,7 @@ class MediaFolder:
                     (self._root / directory).rmdir()
 
     def remove_others(self) -> None:
-        """Remove the files of the media folder that this write did not use; another's, behind a link, stay."""
+        """Remove the files of the media folder that this write did not use; if the folder is a link, keep them."""
         if (self._root / FOLDER).is_symlink():
             return
         for directory, _, names in os.walk(self._root / FOLDER, topdown=False):
@@ -172,7 +172,7 @@ class MediaFolder:
         return reference
 
     def _places(self, name: str, content: Path) -> Iterator[tuple[str, bool]]:
-        """Names under which the content is already, or can be put."""
+        """Yield references at which the content is already (True), or where it can be put (False)."""
         (self._root / FOLDER).mkdir(exist_ok=True)
         for candidate in _candidates(name):
             path = self._root / FOLDER / candidate
@@ -187,8 +187,8 @@ class MediaFolder:
 
 
 def _safe_name(name: str) -> str:
-    """A relative name that stays inside, made part by part."""
-    # A lone surrogate, from a file name that is not UTF-8, has no place in a name that every system can keep.
+    """Turn any name into a relative name that stays inside the folder, part by part."""
+    # A lone surrogate, from a file name that is not UTF-8, cannot be in a name on every system.
     plain = name.encode("utf-8", "backslashreplace").decode()
     stem, extension = _split(plain)
     safe = "/".join(safe_file_name(part) for part in stem.split("/") if part)
@@ -196,13 +196,13 @@ def _safe_name(name: str) -> str:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """A name and its extension; what only looks like one, as in "v1.0 final", stays with the name."""
+    """Split a name from its extension; something like ".0 final" in "v1.0 final" is no extension."""
     stem, extension = os.path.splitext(name)
     return (stem, extension) if _EXTENSION.fullmatch(extension) else (name, "")
 
 
 def _candidates(name: str) -> Iterator[str]:
-    """The name itself, then one without directories, which files cannot be in the way of, then that one numbered."""
+    """Yield the name, then a name without directories, in whose place a file may be, then that name with numbers."""
     stem, extension = _split(name)
     flat = safe_file_name(stem)
     yield name
@@ -212,7 +212,7 @@ def _candidates(name: str) -> Iterator[str]:
 
 
 def link_or_copy(source: Path, target: Path, *, link: bool) -> None:
-    """Let a file have another name, or copy and sync it, where it shall not or the system cannot."""
+    """Hard-link a file if ``link`` and the system can; otherwise copy and sync it."""
     if link:
         with suppress(OSError):
             os.link(os.path.realpath(source), target)

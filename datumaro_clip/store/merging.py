@@ -1,8 +1,7 @@
-"""Stores made one: whole segments are taken over, so that no vector is copied twice or computed."""
+"""What merging stores needs to know first: the header of the merged store, and the rows that repeat others' keys."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 
 from datumaro_clip.errors import OptionError, StoreWriteError
 from datumaro_clip.store.base import Header
-from datumaro_clip.store.hashes import HashIndex
+from datumaro_clip.store.hashes import locate, repeated_keys
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.vectors import ItemKey
 
@@ -19,7 +18,7 @@ OnRepeat = Literal["refuse", "first", "last"]
 
 
 class Merged(NamedTuple):
-    """What a merge did: stores that went in, items that came out, and items left out for another of their key."""
+    """Counts of a merge: stores merged, items of the result, and items left out because another has their key."""
 
     stores: int
     items: int
@@ -27,7 +26,7 @@ class Merged(NamedTuple):
 
 
 def merged_header(stores: Sequence[StoreReader]) -> Header:
-    """The header of a store that is to adopt others; what computed the vectors is said when they come.
+    """Make the header of a store that will adopt others, which will declare what computed their vectors.
 
     Raises
     ------
@@ -52,7 +51,7 @@ def merged_header(stores: Sequence[StoreReader]) -> Header:
 
 
 def repeated_rows(stores: Sequence[StoreReader], on_repeat: OnRepeat) -> list[list[int]]:
-    """The rows of each store to leave out, so that each key stays once.
+    """Return the rows of each store to leave out, so that each key stays once.
 
     Parameters
     ----------
@@ -67,19 +66,22 @@ def repeated_rows(stores: Sequence[StoreReader], on_repeat: OnRepeat) -> list[li
     """
     starts = np.cumsum([0, *map(len, stores)])
     hashes = np.concatenate([np.zeros(0, np.uint32), *(store.key_hashes for store in stores)])
-    rows_by_key: dict[ItemKey, list[tuple[int, int]]] = defaultdict(list)
-    for row in HashIndex(hashes, np.arange(len(hashes))).repeated().tolist():
-        index = int(np.searchsorted(starts, row, side="right")) - 1
-        rows_by_key[stores[index].key(row - int(starts[index]))].append((index, row - int(starts[index])))
-    repeated = {key: places for key, places in rows_by_key.items() if len(places) > 1}
+
+    def key_of(row: int) -> ItemKey:
+        index, local = locate(starts, row)
+        return stores[index].key(local)
+
+    repeated = repeated_keys(hashes, key_of)
     if repeated and on_repeat == "refuse":
-        key, (one, other, *_) = next(iter(repeated.items()))
+        key, rows = next(iter(repeated.items()))
+        one, other = (stores[locate(starts, row)[0]].path for row in rows[:2])
         raise StoreWriteError(
-            f"{len(repeated)} items are in several stores, as {key} in {stores[one[0]].path} and "
-            f"{stores[other[0]].path}; say which stay with --on-repeat first or last"
+            f"{len(repeated)} items are in several stores, as {key} in {one} and {other}; "
+            "say which stay with --on-repeat first or last"
         )
     left_out: list[list[int]] = [[] for _ in stores]
-    for places in repeated.values():
-        for index, row in places[1:] if on_repeat == "first" else places[:-1]:
-            left_out[index].append(row)
+    for rows in repeated.values():
+        for row in rows[1:] if on_repeat == "first" else rows[:-1]:
+            index, local = locate(starts, row)
+            left_out[index].append(local)
     return left_out

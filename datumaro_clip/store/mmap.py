@@ -1,9 +1,8 @@
-"""``clip_mmap``: one NumPy file a column, mapped when read."""
+"""``clip_mmap``: one NumPy file for each column, mapped when read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,28 +13,27 @@ import numpy as np
 from datumaro_clip.errors import StoreCorruptError
 from datumaro_clip.store.base import Array
 from datumaro_clip.store.behind import InTurn, WriteBehind
-from datumaro_clip.store.columns import ColumnSpec
-from datumaro_clip.store.manifest import SegmentEntry
+from datumaro_clip.store.columns import ColumnSpec, SegmentEntry
 
 HEADER_BYTES = 128
-# Records are a file that people can read, so it has no header.
+# The file of records has no header, so that people can read it.
 PLAIN = {"items": "items.jsonl"}
 
 
 def npy_header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """A NumPy format 1.0 header of 128 bytes, so that it can be rewritten once the number of rows is known."""
+    """Return a NumPy format 1.0 header of 128 bytes, whose length does not depend on the number of rows."""
     text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape!r}, }}".encode()
     start = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
     return start + text.ljust(HEADER_BYTES - 11) + b"\n"
 
 
 def file_name(column: str) -> str:
-    """The file of a column inside its segment's directory."""
+    """Return the name of a column's file in its segment's directory."""
     return PLAIN.get(column, f"{column}.npy")
 
 
 class MmapSink:
-    """Writes a segment's blocks to one file a column."""
+    """Writes a segment's blocks to one file for each column."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -46,7 +44,7 @@ class MmapSink:
         self._behind = WriteBehind()
 
     def write(self, column: str, rows: Array, block_rows: int) -> None:
-        """Append blocks; a file does not show where one ends."""
+        """Append blocks; the file does not mark where a block ends."""
         if column not in self._files:
             self._files[column] = (self._directory / file_name(column)).open("xb")
             if column not in PLAIN:
@@ -76,7 +74,7 @@ class MmapSink:
         return sizes
 
     def discard(self) -> None:
-        """Close the files without caring for what they hold."""
+        """Close the files, whatever they hold."""
         self._turns.close()
         with suppress(OSError):
             self._behind.close()
@@ -90,23 +88,24 @@ class MmapSink:
 
 
 class MmapSource:
-    """A segment's files, mapped."""
+    """A segment's files, mapped.
+
+    Attributes
+    ----------
+    columns : dict of str to numpy.ndarray
+        Read-only maps.
+    """
 
     def __init__(self, directory: Path, entry: SegmentEntry) -> None:
-        self._columns = {name: _mapped(directory, entry, name, spec) for name, spec in entry.columns.items()}
-
-    @property
-    def columns(self) -> Mapping[str, Array]:
-        """Read-only maps."""
-        return self._columns
+        self.columns = {name: _mapped(directory, entry, name, spec) for name, spec in entry.columns.items()}
 
     def close(self) -> None:
-        """Forget the maps; arrays handed out keep theirs."""
-        self._columns = {}
+        """Drop the maps; arrays that were handed out keep theirs."""
+        self.columns = {}
 
 
 def _mapped(directory: Path, entry: SegmentEntry, column: str, spec: ColumnSpec) -> Array:
-    """A column's file as an array, once its size and header are what the manifest says."""
+    """Map a column's file as an array, if its size and header are as the manifest says."""
     path = directory / file_name(column)
     offset = 0 if column in PLAIN else HEADER_BYTES
     try:

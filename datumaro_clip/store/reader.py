@@ -1,4 +1,4 @@
-"""Reading a store: items by row or by key, vectors in blocks or as one matrix."""
+"""Read a store: items by row or by key, vectors in blocks or as one matrix."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +14,10 @@ import numpy.typing as npt
 
 from datumaro_clip.errors import StoreCorruptError, StoreError, with_cure
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectBlock, Record, key_hash
-from datumaro_clip.store.hashes import HashIndex, possible_rows, repeated_key
+from datumaro_clip.store.columns import SegmentEntry
+from datumaro_clip.store.hashes import HashIndex, locate, possible_rows, repeated_keys
 from datumaro_clip.store.kinds import store_kind
-from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, SegmentEntry, read_manifest
+from datumaro_clip.store.manifest import VECTOR_GROUPS, Manifest, read_manifest
 from datumaro_clip.store.rows import StoredRows
 from datumaro_clip.store.segments import Rows, SegmentReader
 from datumaro_clip.system.files import folder_size
@@ -26,12 +26,12 @@ from datumaro_clip.vectors import ItemKey
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-# A write may remove the segments of the manifest that was just read; the next manifest then names others.
+# Attempts to open a store whose segments are removed by writes between reading its manifest and opening them.
 _ATTEMPTS = 5
 
 
 class StoreReader:
-    """A store as it was when it was opened; later writes do not disturb it.
+    """A store as it was when it was opened; later writes do not change it.
 
     Parameters
     ----------
@@ -44,13 +44,13 @@ class StoreReader:
     kind : StoreKind
     header : Header
     subsets : dict
-        Live items by subset.
+        Number of live items by subset.
     digest : str
-        Changes with every write; :func:`~datumaro_clip.store.store_digest` says whether there was a later one.
+        Changes with every write; :func:`~datumaro_clip.store.store_digest` tells whether there was a later one.
     segments : list of SegmentReader
-        What each write added, oldest first; their columns are read when they are asked for.
+        What each write added, oldest first; columns are read at their first use.
     embedding_count, caption_count, object_count : int
-        Live vectors.
+        Numbers of live vectors.
 
     Raises
     ------
@@ -89,62 +89,60 @@ class StoreReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Let go of the files; arrays handed out keep theirs."""
+        """Close the files; arrays that were handed out stay valid."""
         for segment in self.segments:
             segment.close()
 
     def keys(self) -> Iterator[ItemKey]:
-        """The items' keys, in row order."""
+        """Yield the items' keys, in row order."""
         for segment in self.segments:
             yield from compress(segment.keys(), segment.is_live)
 
     def records(self) -> Iterator[Record]:
-        """The items, in row order, holding a few blocks at a time."""
+        """Yield the items, in row order, with a few blocks in memory at a time."""
         for segment in self.segments:
             for local in segment.live:
                 yield segment.record(int(local))
 
     def key(self, row: int) -> ItemKey:
-        """The key of one row, 0 ≤ row < len(self)."""
+        """Read the key of one row, 0 ≤ row < len(self)."""
         segment, local = self.locate(row)
         return segment.key(local)
 
     def record(self, row: int) -> Record:
-        """One row, 0 ≤ row < len(self)."""
+        """Read one row, 0 ≤ row < len(self)."""
         segment, local = self.locate(row)
         return segment.record(local)
 
     def find(self, key: ItemKey) -> int | None:
-        """The row of a key; None if it is not in the store."""
+        """Find the row of a key; None if it is not in the store."""
         return self._row(key, self._hash_index)
 
     def find_all(self, keys: Sequence[ItemKey]) -> list[int | None]:
-        """What :meth:`find` says of each key; quicker, where they are few, than sorting a large store's hashes."""
+        """Find the row of each key; for a few keys, faster than :meth:`find`, which sorts all hashes first."""
         rows = possible_rows(self.key_hashes, [key_hash(key) for key in keys])
         index = HashIndex(self.key_hashes[rows], rows)
         return [self._row(key, index) for key in keys]
 
     def locate(self, row: int) -> tuple[SegmentReader, int]:
-        """The segment of a store row, and the row in it."""
+        """Return the segment of a store row, and the row in that segment."""
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of a store of {len(self)} items")
-        index = int(np.searchsorted(self._starts, row, side="right")) - 1
+        index, local = locate(self._starts, row)
         segment = self.segments[index]
-        return segment, int(segment.live[row - self._starts[index]])
+        return segment, int(segment.live[local])
 
     def vector_rows(self, group: str = "embeddings") -> Rows:
-        """The store row of each live vector of a group, (N,) int64: whose the rows of :meth:`stored_rows` are.
+        """Return the store row of the item of each live vector of a group, (N,) int64, as :meth:`stored_rows` has them.
 
         Parameters
         ----------
         group : str
-            ``embeddings`` (the pictures'; ascending, one an item at most), ``captions`` or ``objects``.
+            ``embeddings`` (of pictures; ascending, at most one for each item), ``captions`` or ``objects``.
         """
         if group not in self._vector_rows:
             rows = [self._store_rows(i, segment.item_rows(group)) for i, segment in enumerate(self.segments)]
@@ -152,7 +150,7 @@ class StoreReader:
         return self._vector_rows[group]
 
     def stored_rows(self, group: str = "embeddings") -> StoredRows:
-        """All live vectors of a group, (N, D), read and checked when indexed; slices of a map are not copied."""
+        """Return all live vectors of a group, (N, D), read and checked when indexed; slices of a map are not copied."""
         column = VECTOR_GROUPS[group][0]
         parts = [
             (segment.columns[column], np.flatnonzero(segment.is_live[segment.item_rows(group)]))
@@ -163,11 +161,11 @@ class StoreReader:
         return StoredRows(parts, dimension, DTYPES[self.header.dtype])
 
     def embedding_keys(self) -> Iterator[ItemKey]:
-        """The key of each live picture vector's item, in the order of :meth:`matrix`."""
+        """Return the key of the item of each live picture vector, in the order of :meth:`matrix`."""
         return (self.key(int(row)) for row in self.vector_rows())
 
     def objects(self) -> Iterator[ObjectBlock]:
-        """Live object vectors, a segment at a time, their columns read and checked; ``rows`` are the store's."""
+        """Read and check live object vectors, a segment at a time; ``rows`` are rows of the store."""
         for index, segment in enumerate(self.segments):
             if len(segment.item_rows("objects")):
                 rows = self._store_rows(index, segment.item_rows("objects"))
@@ -175,10 +173,10 @@ class StoreReader:
                 yield ObjectBlock(rows[rows >= 0], *(column[rows >= 0] for column in columns))
 
     def matrix(self) -> Array:
-        """All live picture vectors, (N, D), in the store's dtype.
+        """Return all live picture vectors, (N, D), in the store's dtype.
 
-        A ``clip_mmap`` store of one segment without removed items is mapped: nothing is copied, and nothing
-        checked (``check`` does that). Any other store is read, block by block, each checked.
+        A ``clip_mmap`` store of one segment without removed items is mapped: nothing is copied, and nothing checked
+        (:meth:`check` does that). Any other store is read block by block, and each block is checked.
         """
         if self.kind.supports_zero_copy and len(self.segments) == 1 and not self.segments[0].entry.removed:
             column = self.segments[0].columns.get("embeddings")
@@ -187,12 +185,12 @@ class StoreReader:
         return self.stored_rows()[:]
 
     def check(self) -> None:
-        """Read everything.
+        """Read and check everything.
 
         Raises
         ------
         StoreCorruptError
-            At the first block that contradicts its checksum, or record or number that contradicts the format.
+            For the first block that contradicts its checksum, or record or number that contradicts the format.
         """
         subsets: Counter[str] = Counter()
         for segment in self.segments:
@@ -200,11 +198,11 @@ class StoreReader:
             subsets.update(key.subset for key in compress(segment.keys(), segment.is_live))
         if subsets != self.subsets:
             raise StoreCorruptError(f"{self.path} holds other numbers of items in its subsets than its manifest says")
-        if (repeated := repeated_key(self.key_hashes, self.key)) is not None:
+        for repeated in repeated_keys(self.key_hashes, self.key):
             raise StoreCorruptError(f"{self.path} holds two items called {repeated}")
 
     def _store_rows(self, index: int, local: Rows) -> Rows:
-        """Store rows of a segment's rows; -1 for removed ones."""
+        """Convert rows of a segment to rows of the store; -1 for removed rows."""
         start, segment = self._starts[index], self.segments[index]
         if not segment.entry.removed:
             return np.asarray(local + start, dtype=np.int64)
@@ -221,13 +219,13 @@ class StoreReader:
 
     @cached_property
     def key_hashes(self) -> npt.NDArray[np.uint32]:
-        """The CRC-32 of each row's key, (N,): equal keys have equal ones, and some others too."""
+        """The CRC-32 of each row's key, (N,)."""
         parts = [segment.columns["item_hash"].all()[segment.live] for segment in self.segments]
         return np.concatenate([np.zeros(0, np.uint32), *parts])
 
 
 def _told_size(folder: Path) -> str:
-    """How much a store takes, pictures included, in the unit that fits."""
+    """Return the size of a store, pictures included, in a suitable unit."""
     size = float(folder_size(folder))
     for unit in ("bytes", "kB", "MB"):
         if size < 1000:
@@ -237,7 +235,7 @@ def _told_size(folder: Path) -> str:
 
 
 def _open_segments(path: Path) -> tuple[Manifest, list[SegmentReader]]:
-    """The manifest and its segments, of one and the same state of the store.
+    """Open the manifest and its segments, in one and the same state of the store.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A store's vectors as a matrix that is not in memory."""
+"""A store's vectors as a matrix that is read from the disk when indexed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from datumaro_clip.store.columns import Column
 
 Rows = npt.NDArray[np.int64]
 
-# Rows that are read together for indices that lie close to one another.
+# Indices in the same range of so many rows are read together.
 _NEAR = 1024
 
 
 class StoredRows:
-    """Live vectors, (N, D), read when they are indexed; a block is checked when it is first read.
+    """Live vectors, (N, D), read when they are indexed; each block is checked when it is first read.
 
     Parameters
     ----------
     parts : sequence of (Column, numpy.ndarray)
-        Each segment's vectors, and which of them are live, ascending.
+        The vectors of each segment, and the indices of the live ones, ascending.
     dimension : int
         D.
-    dtype : numpy dtype string
-        As they are stored.
+    dtype : str
+        NumPy dtype string of the stored vectors.
     """
 
     ndim = 2
@@ -41,12 +41,12 @@ class StoredRows:
         return self.shape[0]
 
     def __getitem__(self, rows: int | slice | npt.ArrayLike) -> Array:
-        """One row (D,), or the rows of a slice, an array of indices or a mask (N,), as an array of all would give them.
+        """Read one row (D,), or the rows of a slice, an array of indices or a mask (N,), as indexing an array does.
 
         Raises
         ------
         IndexError
-            If an index is out of bounds, or is of a kind that does not choose rows.
+            If an index is out of bounds, or of another type.
         """
         if isinstance(rows, slice):
             start, stop, step = rows.indices(len(self))
@@ -67,7 +67,7 @@ class StoredRows:
         return pieces[0] if len(pieces) == 1 else np.concatenate([np.empty((0, self.shape[1]), self.dtype), *pieces])
 
     def _read(self, start: int, stop: int) -> Iterator[Array]:
-        """The pieces of consecutive rows, one a segment."""
+        """Yield consecutive rows, one piece for each segment."""
         for (column, live), first in zip(self._parts, self._starts, strict=False):
             wanted = live[max(start - first, 0) : max(stop - first, 0)]
             if len(wanted):
@@ -75,7 +75,7 @@ class StoredRows:
                 yield block if len(block) == len(wanted) else block[wanted - wanted[0]]
 
     def _gathered(self, rows: Rows) -> Array:
-        """Rows in any order; those that lie close to one another are read once."""
+        """Read rows in any order; those that lie close to one another are read together."""
         order = np.argsort(rows, kind="stable")
         gathered = np.empty((len(rows), self.shape[1]), self.dtype)
         for near in np.split(order, np.flatnonzero(np.diff(rows[order] // _NEAR)) + 1) if len(rows) else []:

@@ -1,4 +1,4 @@
-"""A segment: the rows that one write added, as columns."""
+"""Write and read a segment: the rows that one write added, as columns."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from datumaro_clip.store.base import (
     to_line,
     to_lines,
 )
-from datumaro_clip.store.columns import Column, ColumnWriter
+from datumaro_clip.store.columns import Column, ColumnWriter, SegmentEntry
 from datumaro_clip.store.kinds import SegmentSink, SegmentSource
-from datumaro_clip.store.manifest import COLUMNS, VECTOR_GROUPS, SegmentEntry
+from datumaro_clip.store.manifest import COLUMNS, VECTOR_GROUPS
 from datumaro_clip.vectors import ItemKey, is_unit_rows, unit_lengths
 
-# Rows that are gathered before they become arrays.
+# Records that are gathered before they become arrays.
 _PENDING = 1024
-# Keys that become lines and hashes at once.
+# Keys that become lines and hashes in one step.
 _KEYS = 16384
 _SHA256_BYTES = 32
 
@@ -42,21 +42,21 @@ Rows = npt.NDArray[np.int64]
 
 
 class SegmentWriter:
-    """Turns records into columns, holding no more than a few blocks of each.
+    """Turns records into columns, with at most a few blocks of each in memory.
 
     Attributes
     ----------
     items : int
-        Records added.
+        Number of records added.
     subsets : Counter
-        Records written, by subset: after :meth:`finish`, all that were added.
+        Number of records written by subset; all that were added are written by :meth:`finish`.
     """
 
     def __init__(self, sink: SegmentSink, dtype: str) -> None:
         self._sink = sink
         self._vector_dtype = DTYPES[dtype]
         self._columns: dict[str, ColumnWriter] = {}
-        # Names that objects share, each with its number.
+        # The number of each class name and detector of the objects.
         self._classes: dict[str, int] = {}
         self._detectors: dict[str, int] = {}
         self._pending: list[tuple[int, Record]] = []
@@ -73,13 +73,13 @@ class SegmentWriter:
             self._flush()
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
-        """Append records that have a vector and nothing else; ``vectors`` is (n, D), checked here, a part at a time."""
+        """Append records with a vector and nothing else; checks ``vectors``, (n, D), a part at a time."""
         self._flush()
         for start in range(0, len(keys), _KEYS):
             part = slice(start, start + _KEYS)
             rows = np.ascontiguousarray(vectors[part], self._vector_dtype)
             require_unit_rows(keys[part], rows)
-            # First, so that they are written while the keys become lines.
+            # Before the keys, so that the vectors are written while keys become lines.
             self._extend("embeddings", rows)
             runs = subset_runs(keys[part])
             self._write_lines(b"".join([to_lines(subset, ids) for subset, ids in runs]))
@@ -89,14 +89,14 @@ class SegmentWriter:
         self.items += len(keys)
 
     def finish(self, name: str, header: Header) -> SegmentEntry:
-        """Write what is pending; what the manifest says of this segment.
+        """Write what is pending, and return the segment's entry in the manifest.
 
         Parameters
         ----------
         name : str
-            The segment's.
+            The segment's name.
         header : Header
-            Whose precision, device and versions its vectors are of.
+            With the precision, device and versions that computed the vectors.
         """
         self._flush()
         for _, column in sorted(self._columns.items()):
@@ -115,7 +115,7 @@ class SegmentWriter:
         )
 
     def discard(self) -> None:
-        """Let go of the files, whatever they hold."""
+        """Close the files, whatever they hold."""
         self._sink.discard()
 
     def _flush(self) -> None:
@@ -147,7 +147,7 @@ class SegmentWriter:
     def _write_lines(self, lines: bytes) -> None:
         characters = np.frombuffer(lines, np.uint8)
         self._extend("items", characters)
-        # JSON escapes a newline inside a string.
+        # Every newline ends a line, because JSON escapes those inside strings.
         self._extend("item_offsets", self._bytes + 1 + np.flatnonzero(characters == ord("\n")))
         self._bytes += len(lines)
 
@@ -167,14 +167,14 @@ class SegmentWriter:
 
 
 class SegmentReader:
-    """A segment's records and vectors; rows are counted within the segment, removed ones included.
+    """A segment's records and vectors; its rows include removed ones.
 
-    Everything but ``entry`` is read when it is asked for, a column at a time; no payload is decoded for it.
+    Each column is read at its first use; reading vectors decodes no payload.
 
     Attributes
     ----------
     entry : SegmentEntry
-        What the manifest says of it; ``entry.name`` and ``entry.digest`` identify it.
+        The segment's entry in the manifest; ``entry.name`` and ``entry.digest`` identify it.
     """
 
     def __init__(self, root: Path, entry: SegmentEntry, source: SegmentSource) -> None:
@@ -192,36 +192,36 @@ class SegmentReader:
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        """The columns, by name; raises :class:`StoreError` once they are closed."""
+        """The columns by name; raises :class:`StoreError` after :meth:`close`."""
         if self._columns is None:
             raise StoreError(f"{self._path} was closed; open the store again")
         return self._columns
 
     @cached_property
     def is_live(self) -> npt.NDArray[np.bool_]:
-        """(n,): whether a row was not removed."""
+        """(n,): whether each row is live, that is not removed."""
         keep = np.ones(self.entry.items, dtype=bool)
         keep[list(self.entry.removed)] = False
         return keep
 
     @cached_property
     def live(self) -> Rows:
-        """Rows that were not removed, ascending."""
+        """The live rows, ascending."""
         return np.flatnonzero(self.is_live)
 
     def live_count(self, group: str) -> int:
-        """Vectors of a group (``embeddings``, ``captions``, ``objects``) whose items were not removed."""
+        """Count the vectors of live items in a group (``embeddings``, ``captions``, ``objects``)."""
         if not self.entry.removed:
             vectors = self.entry.columns.get(VECTOR_GROUPS[group][0])
             return 0 if vectors is None else vectors.shape[0]
         return int(self.is_live[self.item_rows(group)].sum())
 
     def keys(self) -> Iterator[ItemKey]:
-        """Every row's key, the removed ones' included."""
+        """Yield every row's key, removed rows included."""
         return (key for key, _ in self.parsed())
 
     def parsed(self) -> Iterator[tuple[ItemKey, dict[str, Any]]]:
-        """Every row's key and payload, the removed ones' included, as JSON has them."""
+        """Yield every row's key and payload, removed rows included."""
         for start in range(0, self.entry.items, _KEYS):
             stop = min(start + _KEYS, self.entry.items)
             offsets = self.columns["item_offsets"].read(start, stop + 1).astype(np.int64)
@@ -233,20 +233,20 @@ class SegmentReader:
                 yield self._parsed(row, text[first:last])
 
     def key(self, row: int) -> ItemKey:
-        """A record's key."""
+        """Read a record's key."""
         return self._parsed(row, self._line(row))[0]
 
     def payload(self, row: int) -> dict[str, Any]:
-        """A record's payload; no vector is read."""
+        """Read a record's payload; reads no vector."""
         return self._parsed(row, self._line(row))[1]
 
     def record(self, row: int) -> Record:
-        """A record with its vectors, as float32."""
+        """Read a record with its vectors, as float32."""
         key, payload = self._parsed(row, self._line(row))
         return Record(key, payload, self.embedding(row), tuple(self._captions_of(row)), tuple(self._objects_of(row)))
 
     def embedding(self, row: int) -> npt.NDArray[np.float32] | None:
-        """An item's vector (D,), if it has one."""
+        """Read an item's vector (D,); None if it has none."""
         item = self.item_rows("embeddings")
         index = int(np.searchsorted(item, row))
         if index == len(item) or item[index] != row:
@@ -254,13 +254,13 @@ class SegmentReader:
         return np.asarray(self.columns["embeddings"].read(index, index + 1)[0], dtype=np.float32)
 
     def item_rows(self, group: str) -> Rows:
-        """The row of each vector's item, ascending; of a group (``embeddings``, ``captions``, ``objects``)."""
+        """Return the item's row of each vector in a group (``embeddings``, ``captions``, ``objects``), ascending."""
         if group not in self._item_rows:
             self._item_rows[group] = self._read_item_rows(group)
         return self._item_rows[group]
 
     def objects(self, start: int = 0, stop: int | None = None) -> ObjectBlock:
-        """Object vectors ``start`` to ``stop`` of a segment that has some, or all; rows are the segment's."""
+        """Read object vectors ``start`` to ``stop``, by default all, of a segment with some; ``rows`` are its own."""
         rows = self.item_rows("objects")[start:stop]
         columns = {name: self.columns[name].read(start, start + len(rows)) for name in VECTOR_GROUPS["objects"]}
         return ObjectBlock(
@@ -275,7 +275,7 @@ class SegmentReader:
         )
 
     def check(self) -> None:
-        """Read every block of every column, every record, and whose its vectors are."""
+        """Read and check every block, record and vector, and the items that the vectors belong to."""
         for column in self.columns.values():
             column.check()
         hashes = [crc32 for subset, ids in subset_runs(list(self.keys())) for crc32 in key_hashes(subset, ids)]
@@ -290,13 +290,13 @@ class SegmentReader:
             self.objects()
 
     def close(self) -> None:
-        """Let go of the files; arrays handed out keep theirs."""
+        """Close the files; arrays that were handed out stay valid."""
         self._source.close()
         self._columns = None
         self._item_rows.clear()
 
     def _line(self, row: int) -> bytes:
-        """A record's JSON."""
+        """Read a record's JSON."""
         start, stop = (int(offset) for offset in self.columns["item_offsets"].read(row, row + 2))
         if not start < stop <= len(self.columns["items"]):
             raise StoreCorruptError(f"record {row} of {self._path} lies outside its file")
@@ -309,20 +309,19 @@ class SegmentReader:
             raise StoreCorruptError(f"record {row} of {self._path} is not what the format says: {exc}") from exc
 
     def _captions_of(self, row: int) -> Iterator[CaptionVector]:
-        start, stop = np.searchsorted(self.item_rows("captions"), [row, row + 1])
-        for index in range(int(start), int(stop)):
-            score = float(self.columns["caption_scores"].read(index, index + 1)[0])
-            yield CaptionVector(
-                int(self.columns["caption_annotation"].read(index, index + 1)[0]),
-                np.asarray(self.columns["caption_embeddings"].read(index, index + 1)[0], dtype=np.float32),
-                None if np.isnan(score) else score,
-            )
-
-    def _objects_of(self, row: int) -> Iterator[ObjectVector]:
-        start, stop = np.searchsorted(self.item_rows("objects"), [row, row + 1])
+        start, stop = map(int, np.searchsorted(self.item_rows("captions"), [row, row + 1]))
         if start == stop:
             return
-        _, annotations, vectors, boxes, classes, confidences, detectors, sources = self.objects(int(start), int(stop))
+        vectors, _, annotations, scores = (self.columns[name].read(start, stop) for name in VECTOR_GROUPS["captions"])
+        for annotation, vector, score in zip(annotations, vectors, scores, strict=True):
+            own_vector = np.asarray(vector, dtype=np.float32)
+            yield CaptionVector(int(annotation), own_vector, None if np.isnan(score) else float(score))
+
+    def _objects_of(self, row: int) -> Iterator[ObjectVector]:
+        start, stop = map(int, np.searchsorted(self.item_rows("objects"), [row, row + 1]))
+        if start == stop:
+            return
+        _, annotations, vectors, boxes, classes, confidences, detectors, sources = self.objects(start, stop)
         for i in range(len(annotations)):
             yield ObjectVector(
                 int(annotations[i]),
@@ -346,7 +345,7 @@ class SegmentReader:
         return rows
 
     def _names(self, names: Sequence[str], numbers: npt.NDArray[np.uint32]) -> npt.NDArray[np.str_]:
-        """What numbers stand for."""
+        """Return the class names or detectors of their numbers."""
         if len(numbers) and int(numbers.max()) >= len(names):
             raise StoreCorruptError(
                 f"an object of {self._path} is of class or detector {numbers.max()}, of {len(names)}"
@@ -355,7 +354,7 @@ class SegmentReader:
 
 
 def require_unit_rows(keys: Sequence[ItemKey], rows: Array) -> None:
-    """Check vectors as they will be stored.
+    """Check that vectors, in the dtype in which they will be stored, are finite and of unit length.
 
     Parameters
     ----------
@@ -367,7 +366,7 @@ def require_unit_rows(keys: Sequence[ItemKey], rows: Array) -> None:
     Raises
     ------
     InvalidVectorError
-        If a row is not finite and of unit length; the message names the item of the first.
+        For the first row that is not; names its item.
     """
     is_unit, lengths = unit_lengths(rows)
     if not is_unit.all():

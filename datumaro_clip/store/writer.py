@@ -1,4 +1,4 @@
-"""Writing a store: new segments beside the old, then one rename that makes them the store."""
+"""Write a store: new segments beside the old ones, then one rename of the manifest that makes them the store."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from datumaro_clip.errors import InvalidVectorError, OptionError, StoreError, StoreWriteError
 from datumaro_clip.store.base import DTYPES, Array, Header, ObjectVector, Record, write_errors
-from datumaro_clip.store.hashes import repeated_key
+from datumaro_clip.store.columns import SegmentEntry
+from datumaro_clip.store.hashes import locate, repeated_keys
 from datumaro_clip.store.kinds import StoreKind
 from datumaro_clip.store.lock import WriterLock, clear_leftovers, named_segments
 from datumaro_clip.store.manifest import (
     VECTOR_GROUPS,
     Manifest,
-    SegmentEntry,
     manifest_body,
     read_manifest,
     segment_name,
@@ -35,9 +34,9 @@ from datumaro_clip.vectors import ItemKey, Provenance, require_same_space
 
 
 class StoreWriter:
-    """One write to a store; everything of it becomes visible at its end, or nothing.
+    """One write to a store; at its end, all of it becomes visible, or nothing.
 
-    A context manager: it commits where the block ends well, and aborts on an exception. Made by
+    A context manager: it commits when the block ends without an exception, and aborts otherwise. Made by
     :func:`~datumaro_clip.store.create_store` and :func:`~datumaro_clip.store.append_to_store`.
 
     Attributes
@@ -45,7 +44,7 @@ class StoreWriter:
     path : Path
     header : Header
     media : MediaFolder
-        Where media of the records are kept.
+        Keeps the media of the records.
     """
 
     def __init__(
@@ -68,7 +67,7 @@ class StoreWriter:
         self._vectors: Counter[str] = Counter()
         self._segment: SegmentWriter | None = None
         self._adopted: list[SegmentEntry] = []
-        # Segments of this write, by name; that of the items which are added is the last.
+        # Names of this write's segments; the last is that of added items.
         self._names: list[str] = []
         self._is_half_made = False
         with write_errors(path):
@@ -77,16 +76,14 @@ class StoreWriter:
     def __enter__(self) -> StoreWriter:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
             self.commit()
         else:
             self.abort()
 
     def declare(self, provenance: Provenance) -> None:
-        """Say what computed the vectors to come; must precede the first, unless the header says it.
+        """Declare what computes the vectors; must precede the first vector, unless the header says it.
 
         Raises
         ------
@@ -98,18 +95,18 @@ class StoreWriter:
         self.header = self.header.computed_by(provenance)
 
     def add(self, record: Record) -> None:
-        """Add an item; one that an earlier write stored under the same key is replaced.
+        """Add an item; replaces one that an earlier write stored under the same key.
 
         Raises
         ------
         StoreWriteError
-            If the disk does not take it; the write can then only be aborted.
+            If the store cannot be written; the write can then only be aborted.
         InvalidVectorError
-            If a vector is not a unit row of the store's dimension, or an object's box or confidence is none; nothing
-            was added.
+            If a vector is not a unit row of the store's dimension, or an object's box or confidence is impossible;
+            nothing was added.
         """
-        of_texts_and_objects = [c.vector for c in record.captions] + [o.vector for o in record.objects]
-        for vector in (record.embedding, *of_texts_and_objects):
+        vectors = (record.embedding, *(c.vector for c in record.captions), *(o.vector for o in record.objects))
+        for vector in vectors:
             if vector is not None:
                 self._require_fitting(np.shape(vector))
                 require_unit_rows([record.key], np.asarray(vector, DTYPES[self.header.dtype])[None])
@@ -123,13 +120,13 @@ class StoreWriter:
         self._is_half_made = False
 
     def add_rows(self, keys: Sequence[ItemKey], vectors: Array) -> None:
-        """Add items that have a vector and nothing else: (n, D) unit rows, quicker than one by one.
+        """Add items with a vector and nothing else, (n, D) unit rows; faster than adding them one by one.
 
         Raises
         ------
         StoreWriteError, InvalidVectorError
-            As :meth:`add`, but a row that is not of unit length is found when others have been written: after that,
-            too, the write can only be aborted.
+            As :meth:`add`; but a row that is not of unit length is found after others were written, so that the write
+            can then only be aborted.
         """
         if np.ndim(vectors) != 2 or len(keys) != len(vectors):
             raise InvalidVectorError(f"wanted {len(keys)} vectors (N, D), got shape {np.shape(vectors)}")
@@ -143,15 +140,15 @@ class StoreWriter:
         self._is_half_made = False
 
     def remove(self, key: ItemKey) -> bool:
-        """Remove an item that an earlier write stored; whether there was one."""
+        """Remove an item that an earlier write stored; return whether there was one."""
         self._require_usable()
         return self._previous is not None and self._remove_row(self._previous, key.subset, self._previous.find(key))
 
     def adopt(self, store: StoreReader, without: Collection[int] = (), *, link: bool = True) -> None:
-        """Take over the segments of another store as they are, its media too; no vector is computed or compared.
+        """Take over segments and media of another store as they are; computes and compares no vector.
 
-        Only where a medium's name is taken by another content are the records written anew, to say its new name. Items
-        come in the order of the stores that are adopted, before those that are added one by one.
+        Rewrites a segment's records only if a medium in them had to be renamed, because another file has its name.
+        Items come in the order of the adopted stores, before those that are added one by one.
 
         Parameters
         ----------
@@ -160,12 +157,12 @@ class StoreWriter:
         without : collection of int
             Store rows to leave out.
         link : bool
-            Let files that are never changed be one file under two names, where the system can; else they are copied.
+            Hard-link the files, which never change, if the system can; otherwise copy them.
 
         Raises
         ------
         StoreWriteError
-            If its kind, dtype or media type is another, or the disk does not take it; the write can then only be
+            If its kind, dtype or media type differs, or this store cannot be written; the write can then only be
             aborted.
         SpaceMismatchError
             If its vectors are of another space.
@@ -231,12 +228,12 @@ class StoreWriter:
         return is_news
 
     def commit(self) -> None:
-        """Make what was written the store; nothing more can be written. A second time, it does nothing.
+        """Make what was written the store, and end the write; a second call does nothing.
 
         Raises
         ------
         StoreWriteError
-            If the disk does not take it, two items share a key, or an item could not be added whole.
+            If the store cannot be written, two items share a key, or an item could not be added whole.
         """
         if not self._lock.is_held:
             return
@@ -260,13 +257,13 @@ class StoreWriter:
         self._lock.release()
 
     def abort(self) -> None:
-        """Leave what was stored before as it was; after :meth:`commit`, it does nothing."""
+        """End the write, and leave what was stored before as it was; does nothing after :meth:`commit`."""
         if not self._lock.is_held:
             return
         if self._segment is not None:
             self._segment.discard()
         self._close_previous()
-        # An interruption may come after the rename that made this write the store.
+        # An interruption may come after the rename that made this write the store; its media then stay.
         if set(self._names).isdisjoint(named_segments(self.path) or ()):
             self.media.discard()
         with suppress(OSError):
@@ -274,7 +271,7 @@ class StoreWriter:
         self._lock.give_up()
 
     def _close_previous(self) -> None:
-        """Let go of the files of the store before, which not every system removes while they are open."""
+        """Close the files of the previous store, because some systems remove no open files."""
         if self._previous is not None:
             self._previous.close()
 
@@ -287,7 +284,7 @@ class StoreWriter:
             )
 
     def _begin(self) -> SegmentWriter:
-        """The segment, to add to; what begins here is half made until the caller says otherwise."""
+        """Return the segment to add to; until the caller resets ``_is_half_made``, the write cannot be committed."""
         self._require_usable()
         self._is_half_made = True
         if self._segment is None:
@@ -296,7 +293,7 @@ class StoreWriter:
         return self._segment
 
     def _manifest(self) -> Manifest:
-        """What the store holds after this write; the segment of added items is finished on the way."""
+        """Finish the segment of added items, and return the manifest of the store after this write."""
         added = []
         if self._segment is not None:
             added.append(self._segment.finish(self._names[-1], self.header))
@@ -304,7 +301,7 @@ class StoreWriter:
         old = [] if self._previous is None else self._previous.segments
         new = [SegmentReader(self.path, e, self._kind.open_segment(self.path, e)) for e in (*self._adopted, *added)]
         entries = [self._counted(segment) for segment in (*old, *new)]
-        # An added item has replaced what the store held under its key; one that is adopted has not.
+        # An added item has replaced a stored item of its key; an adopted item has not.
         compared = slice(None) if self._adopted else slice(len(old), None)
         repeated = _repeated_key([*old, *new][compared], entries[compared])
         for segment in new:
@@ -325,7 +322,7 @@ class StoreWriter:
         )
 
     def _counted(self, segment: SegmentReader) -> SegmentEntry:
-        """A segment's entry after this write; its live vectors are counted on the way."""
+        """Return a segment's entry after this write, and count its live vectors."""
         entry = segment.entry
         removed = np.array(sorted({*entry.removed, *self._removed.get(entry.name, ())}), np.int64)
         if len(removed) == len(entry.removed):
@@ -344,12 +341,12 @@ class StoreWriter:
 
 
 def _paired(one: Path, other: Path, entry: SegmentEntry) -> list[tuple[Path, Path]]:
-    """The files of a segment, which is a file or a directory, beside those of another of the same files."""
+    """Pair the files of two segments with equal file names; a segment is a file or a directory."""
     return [(one, other)] if one.is_file() else [(one / name, other / name) for name in entry.files]
 
 
 def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """A payload whose media are called by their new names."""
+    """Return a payload with the new names of its media."""
     if isinstance(value, list):
         return [_renamed(element, names) for element in value]
     if not isinstance(value, Mapping):
@@ -361,20 +358,20 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
 
 
 def _repeated_key(segments: Sequence[SegmentReader], entries: Sequence[SegmentEntry]) -> ItemKey | None:
-    """A key that two live rows of some segments share, if there is one."""
+    """Return a key that two live rows of the segments share; None if there is none."""
     rows = [np.delete(np.arange(entry.items), list(entry.removed)) for entry in entries]
     hashes = [segment.columns["item_hash"].all()[live] for segment, live in zip(segments, rows, strict=True)]
     starts = np.cumsum([0, *map(len, rows)])
 
     def key(row: int) -> ItemKey:
-        index = int(np.searchsorted(starts, row, side="right")) - 1
-        return segments[index].key(int(rows[index][row - starts[index]]))
+        index, live = locate(starts, row)
+        return segments[index].key(int(rows[index][live]))
 
-    return repeated_key(np.concatenate([np.zeros(0, np.uint32), *hashes]), key)
+    return next(iter(repeated_keys(np.concatenate([np.zeros(0, np.uint32), *hashes]), key)), None)
 
 
 def already_there(root: Path) -> StoreWriteError:
-    """What to raise where a store is in the way of a new one; says what overwriting it would delete."""
+    """Make the error for a store that is in the way of a new one; says what overwriting it would delete."""
     manifest = read_manifest(root)
     return StoreWriteError(
         f"{root} holds a {manifest.kind} store of {manifest.items} items already, which overwriting would delete; "
@@ -383,7 +380,7 @@ def already_there(root: Path) -> StoreWriteError:
 
 
 def _require_sound(key: ItemKey, found: ObjectVector) -> None:
-    """Raise :class:`InvalidVectorError` unless an object's box, confidence and digest can be kept as they are."""
+    """Raise :class:`InvalidVectorError` unless an object's box, confidence and digest are possible."""
     x1, y1, x2, y2 = found.bbox
     if not (np.isfinite(found.bbox).all() and x1 <= x2 and y1 <= y2):
         raise InvalidVectorError(f"an object of {key} has the box {found.bbox}; wanted finite x1 <= x2 and y1 <= y2")
@@ -396,9 +393,9 @@ def _require_sound(key: ItemKey, found: ObjectVector) -> None:
 
 
 def _is_stored(root: Path, manifest: Manifest, kind: StoreKind) -> bool:
-    """Whether the store on disk is the one that a manifest describes, but for the names of its segments.
+    """Return whether the store on disk is the one that a manifest describes, except for the names of segments.
 
-    Then the store keeps its files, so that equal exports are equal bytes. The manifest's segments are on disk.
+    The store then keeps its files, so that equal exports are equal bytes. The manifest's segments must be on the disk.
     """
     try:
         stored = read_manifest(root)
