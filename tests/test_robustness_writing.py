@@ -167,8 +167,7 @@ def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Pat
             writer.media.add_bytes(b"old", "old.jpg")
         status = killed_write(path, kind, after)
         found = read_all(path)
-        for mine, wanted in zip(found, old if len(found) == len(old) else new, strict=True):
-            assert_same(mine, wanted)
+        assert_same(found, old if len(found) == len(old) else new)
         assert len(found) == len(new) or (path / "media/old.jpg").read_bytes() == b"old"
         left.append(len(found))
         if status == 0:
@@ -268,8 +267,7 @@ def test_writing_the_same_again_mends_what_is_damaged(store: Path) -> None:
     write(store, kind, 6)
     with open_store(store) as reader:
         reader.check()
-        for mine, theirs in zip(reader.records(), wanted, strict=True):
-            assert_same(mine, theirs)
+        assert_same(reader.records(), wanted)
 
 
 def test_a_clock_turned_back_changes_neither_store_nor_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

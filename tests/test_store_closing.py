@@ -31,7 +31,7 @@ def held(path: Path) -> int:
 
 
 def read_in_every_way(reader: StoreReader) -> np.ndarray:
-    assert_same(next(reader.records()), RECORDS[0])
+    assert_same([next(reader.records())], RECORDS[:1])
     assert len(reader.stored_rows("captions")[:]) == reader.caption_count == 6
     assert len(reader.vector_rows()) == len(reader.stored_rows()[:]) == reader.embedding_count
     reader.find(RECORDS[0].key)

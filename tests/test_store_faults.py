@@ -82,8 +82,7 @@ def test_a_flipped_byte_never_changes_what_is_read(store: Path) -> None:
             except DatumaroClipError:
                 refused += 1
             else:
-                for mine, wanted in zip(found, RECORDS[1:], strict=True):
-                    assert_same(mine, wanted)
+                assert_same(found, RECORDS[1:])
         (store / name).write_bytes(content)
     assert refused > 20
 

@@ -113,7 +113,7 @@ def _certify(args: argparse.Namespace) -> int:
 
     required = Requirement.parse(args.require)
     samples = image_text_samples(args.data, args.samples)
-    trial = Trial(Path(args.data).name, [], samples, held_out=False)
+    trial = Trial(Path(args.data).name, [], samples, held_out=None)
     reference = resolve(args.reference).path
     certificate = certify_directory(args.directory, reference, trial, device=args.device, precision=args.precision)
     say_lines(certificate.table())

@@ -275,7 +275,7 @@ class Hdf5Kind:
     compressions: tuple[str, ...] = ("none", "gzip", "lzf")
 
     def segment_path(self, root: Path, name: str) -> Path:
-        """The segment's file."""
+        """Return the path of the segment's file."""
         return root / f"{name}.h5"
 
     def create_segment(self, root: Path, name: str, compression: str) -> Hdf5Sink:

@@ -37,7 +37,8 @@ class WriterLock:
         with write_errors(root):
             self._is_new_folder = not root.exists()
             root.mkdir(parents=True, exist_ok=True)
-            _require_ours(root)
+            if not self._file.exists() and find_kind(root) is None and (others := _belongings(root)):
+                raise StoreWriteError(f"{root} holds {others[0]} of something else; choose another directory")
             self._lock = FileLock(self._file, thread_local=False)
             try:
                 self._lock.acquire(timeout=0)
@@ -71,14 +72,6 @@ class WriterLock:
         if self._is_new_folder:
             with suppress(OSError):
                 self._root.rmdir()
-
-
-def _require_ours(root: Path) -> None:
-    """Refuse a directory with files of something else that a write would take for its own."""
-    is_ours = (root / LOCK_NAME).exists() or find_kind(root) is not None
-    others = [] if is_ours else _belongings(root)
-    if others:
-        raise StoreWriteError(f"{root} holds {others[0]} of something else; choose another directory")
 
 
 def _belongings(root: Path) -> list[str]:

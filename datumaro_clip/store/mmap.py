@@ -130,7 +130,7 @@ class MmapKind:
     compressions: tuple[str, ...] = ("none",)
 
     def segment_path(self, root: Path, name: str) -> Path:
-        """The segment's directory."""
+        """Return the path of the segment's directory."""
         return root / name
 
     def create_segment(self, root: Path, name: str, compression: str) -> MmapSink:

@@ -1,4 +1,4 @@
-"""For tests of what is built on datumaro-clip: an encoder that needs no model, and contract suites."""
+"""Tools to test code that builds on datumaro-clip: an encoder that needs no model, and contract suites."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["EncoderContract", "FakeEncoder", "StoreContract"]
 
 
 def __getattr__(name: str) -> object:
-    """The suite of stores, which needs pytest, when it is asked for: the fake encoder needs none."""
+    """Import the suite of stores at its first use, because it needs pytest, and the fake encoder does not."""
     if name != "StoreContract":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from datumaro_clip.testing.stores import StoreContract

@@ -1,4 +1,4 @@
-"""What every encoder must do. A test module joins by subclassing and giving its encoder::
+"""Tests that every encoder must pass. Subclass the suite in a test module, and provide your encoder::
 
 class TestMyEncoder(EncoderContract):
     @pytest.fixture
@@ -18,9 +18,9 @@ _TEXTS = ["a red car", "", "two blue birds on a very long and winding branch", "
 
 
 class EncoderContract:
-    """Tests that hold for any encoder; a subclass has a fixture ``encoder``."""
+    """Tests that every encoder must pass; a subclass defines the fixture ``encoder``."""
 
-    #: Largest difference between two computations of one row in batches of different sizes.
+    #: Largest difference between computations of one row in batches of different sizes.
     tolerance = 1e-5
 
     def test_nothing_gives_no_rows(self, encoder: Encoder) -> None:
@@ -88,7 +88,7 @@ class EncoderContract:
 
 
 def _pictures(encoder: Encoder, count: int) -> PixelBatch:
-    """Pictures of noise around ``count`` colours."""
+    """Make ``count`` pictures, each of noise around one colour."""
     generator = np.random.default_rng(7)
     height, width = encoder.preprocessing.size
     noise = generator.integers(0, 64, (count, height, width, 3))
@@ -96,5 +96,5 @@ def _pictures(encoder: Encoder, count: int) -> PixelBatch:
 
 
 def _tokens(encoder: Encoder) -> TokenBatch:
-    """All the texts in one batch, in order."""
+    """Tokenise all texts as one batch, in order."""
     return encoder.tokenizer.encode(_TEXTS).batch(range(len(_TEXTS)))

@@ -1,4 +1,4 @@
-"""An encoder with no model behind it: deterministic, quick, and right about colours."""
+"""An encoder without a model: deterministic, fast, and right about colours."""
 
 from __future__ import annotations
 
@@ -36,33 +36,35 @@ _SIDE = 32
 _THUMBNAIL = 4
 _FEATURES = _THUMBNAIL * _THUMBNAIL * 3 + 1
 _SETTINGS = TextSettings(context_length=77, padding="longest", pad_id=0)
-# How far a text without a colour moves, and a JPEG's loss that still leaves the failing colour recognised.
+# The step of a text's vector for each word that is no colour.
 _WORD_STRENGTH = 0.2
+# Differences of colour values by JPEG compression, within which the failing colour is recognised.
 _COLOUR_TOLERANCE = 8
 
 
 class FakeEncoder(Encoder):
     """An encoder for tests and documentation.
 
-    A picture's vector is a fixed random projection of its 4×4 thumbnail: like pictures have like vectors. A text's
-    is that of a picture of the colours that it names (:data:`COLOURS`), moved a little by each other word.
+    A picture's vector is a fixed random projection of its 4×4 thumbnail, so similar pictures have similar vectors. A
+    text's vector is that of a picture with the mean of the colours it names (:data:`COLOURS`), moved a little by each
+    other word.
 
     Parameters
     ----------
     dimension : int
         Length D of the vectors.
     seed : int
-        Another seed is another vector space.
+        Each seed is a vector space of its own.
     precision, device : str
-        What :attr:`provenance` says.
+        For :attr:`provenance`.
     fail_on : tuple of int, optional
-        A colour (R, G, B): a batch with a picture all of that colour ends in
+        A colour (R, G, B): a batch that has a picture of only that colour fails with
         :class:`~datumaro_clip.errors.InferenceError`.
 
     Attributes
     ----------
     pictures_computed, texts_computed : int
-        Rows computed so far, to see that a cache spared the work.
+        Rows computed so far, which show whether a cache was used.
 
     Examples
     --------
@@ -88,8 +90,7 @@ class FakeEncoder(Encoder):
         self.preprocessing = Preprocessing(resize=(_SIDE, _SIDE), crop=None)
         self._bytes = _byte_tokenizer()
         self.tokenizer = Tokenizer(self._bytes, _SETTINGS)
-        self.pictures_computed = 0
-        self.texts_computed = 0
+        self.pictures_computed = self.texts_computed = 0
         self._projection = np.random.default_rng(seed).standard_normal((_FEATURES, dimension)).astype(np.float32)
         self._fail_on = fail_on
         self._lock = threading.Lock()
@@ -98,7 +99,9 @@ class FakeEncoder(Encoder):
         """Encode a batch of pictures at once; the future is done already."""
         self.require_pixels(pixels)
         if self._fail_on is not None and _any_all_of(pixels, self._fail_on):
-            return _failed("the batch holds a picture of the colour that this encoder fails on")
+            failed: Future[FloatArray] = Future()
+            failed.set_exception(InferenceError("the batch holds a picture of the colour that this encoder fails on"))
+            return failed
         with self._lock:
             self.pictures_computed += len(pixels)
         return self._project(_picture_features(pixels))
@@ -111,28 +114,21 @@ class FakeEncoder(Encoder):
         return self._project(np.stack([_text_features(text) for text in texts]))
 
     def _project(self, features: FloatArray) -> Future[FloatArray]:
-        """Features as unit vectors."""
+        """Project features to unit vectors."""
         future: Future[FloatArray] = Future()
-        # Row by row: a matrix product over the batch would round differently with the batch's size.
+        # Row by row, because a matrix product over the batch would round differently for each batch size.
         future.set_result(unit_rows(np.stack([row @ self._projection for row in features])))
         return future
 
 
-def _failed(message: str) -> Future[FloatArray]:
-    """A future that ends in an InferenceError."""
-    future: Future[FloatArray] = Future()
-    future.set_exception(InferenceError(message))
-    return future
-
-
 def _any_all_of(pixels: PixelBatch, colour: Colour) -> bool:
-    """Whether any picture of the batch is of nothing but one colour."""
+    """Return whether any picture of the batch has only one colour, the given one."""
     away = np.abs(pixels.astype(np.int16) - np.array(colour, np.int16)).max(axis=(1, 2, 3))
     return bool((away <= _COLOUR_TOLERANCE).any())
 
 
 def _picture_features(pixels: PixelBatch) -> FloatArray:
-    """(B, 49): thumbnails in -1..1, and a one, so that no picture is without direction."""
+    """Return features (B, 49): thumbnails in [-1, 1], and a 1, so that no row is all zero."""
     cell = _SIDE // _THUMBNAIL
     cells = pixels.reshape(len(pixels), _THUMBNAIL, cell, _THUMBNAIL, cell, 3)
     thumbnails = cells.mean(axis=(2, 4), dtype=np.float64).reshape(len(pixels), -1) / 127.5 - 1.0
@@ -140,7 +136,7 @@ def _picture_features(pixels: PixelBatch) -> FloatArray:
 
 
 def _text_features(text: str) -> FloatArray:
-    """(49,): the mean of the colours named, and a small step of its own for each other word."""
+    """Return features (49,): those of the mean of the colours named, plus a small step for each other word."""
     words = text.lower().split()
     named = [COLOURS[word] for word in words if word in COLOURS] or [COLOURS["grey"]]
     picture = np.broadcast_to(np.mean(named, axis=0).astype(np.uint8), (1, _SIDE, _SIDE, 3))
@@ -149,13 +145,13 @@ def _text_features(text: str) -> FloatArray:
 
 
 def _word_step(word: str) -> FloatArray:
-    """(49,): a random step that belongs to the word."""
+    """Return a random step (49,) that depends on the word."""
     generator = np.random.default_rng(zlib.crc32(word.encode("utf-8")))
     return generator.standard_normal(_FEATURES).astype(np.float32)
 
 
 def _byte_tokenizer() -> tokenizers.Tokenizer:
-    """A tokenizer with one token a byte, and one that ends the text."""
+    """Make a tokenizer with one token for each byte, and one for the end of the text."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate(["<pad>", "<end>", *alphabet])}
     backend = tokenizers.Tokenizer(models.BPE(vocab=vocabulary, merges=[]))

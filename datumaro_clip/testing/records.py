@@ -1,13 +1,13 @@
-"""Records to fill stores with, and what to compare of them."""
+"""Make records for stores, and compare records and files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from datumaro_clip.store import CaptionVector, Header, ObjectVector, Record
+from datumaro_clip.store import VECTOR_GROUPS, CaptionVector, Header, ObjectVector, Record
 from datumaro_clip.store.base import Array
 from datumaro_clip.vectors import ItemKey, VectorSpace, unit_rows
 
@@ -16,7 +16,7 @@ HEADER = Header(space=SPACE, precision="f32", device="CPU", categories={"label":
 
 
 def make_records(count: int, seed: int = 0) -> list[Record]:
-    """Records with and without vectors, captions, objects, scores and payloads; the same ones for the same seed."""
+    """Make records with and without vectors, captions, objects, scores and payloads; equal for equal seeds."""
     vectors = unit_rows(np.random.default_rng(seed).standard_normal((max(count, 1), 2, SPACE.dimension)).reshape(-1, 8))
     return [_record(i, vectors[2 * i], vectors[2 * i + 1]) for i in range(count)]
 
@@ -29,45 +29,43 @@ def _record(i: int, vector: Array, text: Array) -> Record:
 
 
 def _objects(i: int, vector: Array) -> Iterator[ObjectVector]:
-    """None, one or two: a detector's, and a person's, whose class, confidence and source are not known."""
+    """Yield no, one or two objects: a detected one, and one without class, confidence and source."""
     if i % 5 in (1, 4):
         yield ObjectVector(0, vector, (1.5, 2.0, 30.25 + i, 40.0), f"class {i % 3}", i / 8 % 1, "sha256:d", f"{i:064x}")
     if i % 5 == 4:
         yield ObjectVector(3, -vector, (0.0, 0.0, 7.0, 7.0))
 
 
-def assert_same(found: Record, wanted: Record, dtype: str = "float32") -> None:
-    """Raise AssertionError unless two records are equal, vectors as the dtype keeps them."""
-    assert (found.key, dict(found.payload)) == (wanted.key, dict(wanted.payload))
-    assert (found.embedding is None) == (wanted.embedding is None)
-    if found.embedding is not None and wanted.embedding is not None:
-        np.testing.assert_array_equal(found.embedding, wanted.embedding.astype(dtype).astype(np.float32))
-    assert [c.annotation_index for c in found.captions] == [c.annotation_index for c in wanted.captions]
-    assert [c.score for c in found.captions] == [c.score for c in wanted.captions]
-    for mine, theirs in zip(found.captions, wanted.captions, strict=True):
-        np.testing.assert_array_equal(mine.vector, theirs.vector.astype(dtype).astype(np.float32))
-    assert [_facts(o) for o in found.objects] == [_facts(o) for o in wanted.objects]
-    for one, other in zip(found.objects, wanted.objects, strict=True):
-        np.testing.assert_array_equal(one.vector, other.vector.astype(dtype).astype(np.float32))
+def assert_same(found: Iterable[Record], wanted: Iterable[Record], dtype: str = "float32") -> None:
+    """Assert that records are equal and in the same order, their vectors rounded to the dtype."""
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert (mine.key, dict(mine.payload)) == (theirs.key, dict(theirs.payload))
+        assert [(c.annotation_index, c.score) for c in mine.captions] == [
+            (c.annotation_index, c.score) for c in theirs.captions
+        ]
+        assert [_facts(o) for o in mine.objects] == [_facts(o) for o in theirs.objects]
+        for group in VECTOR_GROUPS:
+            rounded = [vector.astype(dtype).astype(np.float32) for vector in vectors_in(theirs, group)]
+            np.testing.assert_array_equal(vectors_in(mine, group), rounded)
 
 
 def _facts(found: ObjectVector) -> dict[str, object]:
-    """All that is said of an object but its vector."""
+    """Return everything of an object but its vector."""
     return {name: value for name, value in vars(found).items() if name != "vector"}
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Every file of a store and its bytes."""
+    """Return the bytes of every file of a store, by name."""
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
 def vectors_of(records: list[Record]) -> Array:
-    """The vectors of the records that have one, (N, D)."""
+    """Return the vectors of the records that have one, (N, D)."""
     return np.stack([record.embedding for record in records if record.embedding is not None])
 
 
 def vectors_in(record: Record, group: str) -> list[Array]:
-    """A record's vectors of one of the store's groups."""
+    """Return a record's vectors in one of the store's groups."""
     if group == "embeddings":
         return [] if record.embedding is None else [record.embedding]
     return [part.vector for part in (record.captions if group == "captions" else record.objects)]

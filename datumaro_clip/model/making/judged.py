@@ -38,14 +38,14 @@ class Trial:
         For int8.
     judged : sequence of Sample
         For the certificate.
-    held_out : bool
-        Whether no sample is in both.
+    held_out : bool or None
+        Whether no sample is in both; None if unknown.
     """
 
     data: str
     calibration: Sequence[Sample]
     judged: Sequence[Sample]
-    held_out: bool
+    held_out: bool | None
 
     @classmethod
     def split(cls, data: str, samples: Sequence[Sample], calibration: int) -> Trial:
@@ -105,11 +105,10 @@ def export_model(
                 for name in (MANIFEST, *verify_files(model.path).files):
                     shutil.copyfile(model.path / name, directory / name)
                 certificate = Certificate.load(model.path)
-            else:
-                certificate = _convert(model.path, directory, precision, trial, requirement, device)
-            if certificate is not None:
-                certificate.save(directory)
-            return certificate
+                if certificate is not None:
+                    certificate.save(directory)
+                return certificate
+            return _convert(model.path, directory, precision, trial, requirement, device)
     except FileExistsError as exc:
         raise OptionError(f"{exc}; name another directory") from exc
 
@@ -123,13 +122,8 @@ def _convert(
         return None
     calibration = Calibration([sample.picture for sample in trial.calibration], texts_of(trial.calibration))
     convert_precision(source, directory, precision, calibration)
-    certificate = certify(
-        open_encoder(source, "CPU", "f32"),
-        open_encoder(directory, device, "auto" if precision == "int8" else precision),
-        trial.judged,
-        data=trial.data,
-        held_out=trial.held_out,
-    )
+    computing = "auto" if precision == "int8" else precision
+    certificate = certify_directory(directory, source, trial, device=device, precision=computing)
     proposal = f"export it as {NEXT_PRECISION[precision]}, or lower --require, or insist with --accept-loss"
     check_requirement(certificate, requirement, proposal)
     return certificate
@@ -143,7 +137,7 @@ def certify_directory(directory: Path, reference: Path, trial: Trial, *, device:
     directory, reference : Path
         Model directories of one vector space.
     trial : Trial
-        Only its ``judged`` samples are used.
+        Its ``calibration`` is not used.
     device, precision : str
         Where and how the model will run; the reference runs on the CPU in f32.
 
@@ -157,7 +151,7 @@ def certify_directory(directory: Path, reference: Path, trial: Trial, *, device:
         open_encoder(directory, device, precision),
         trial.judged,
         data=trial.data,
-        held_out=None,
+        held_out=trial.held_out,
     )
     certificate.save(directory)
     return certificate

@@ -131,7 +131,7 @@ def _nearest_others(rows: FloatArray, k: int) -> list[list[int]]:
 
 
 def _hits(vectors: Vectors, owners: IntArray) -> dict[str, BoolArray]:
-    """Return, for each picture with captions and for each caption, which of its best matches are right, best first."""
+    """Return which of the best matches of each picture with captions, and of each caption, are right, best first."""
     pictures, most = np.unique(owners), max(RECALLS)
     captions, _ = top_k(vectors.images[pictures], vectors.captions, most)
     images, _ = top_k(vectors.captions, vectors.images, most)
