@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datumaro_clip.demo.catalogue import draw_item, sample_spec
-from datumaro_clip.demo.catalogue.backdrops import backdrop
+from datumaro_clip.demo.catalogue.backdrops import BACKDROPS
 from datumaro_clip.demo.catalogue.figures import FIGURES
 from datumaro_clip.demo.catalogue.outliers import draw_outlier
 from datumaro_clip.demo.catalogue.painting import _stage, paint
@@ -45,7 +45,7 @@ def test_the_box_lies_tightly_around_the_thing(kind: str) -> None:
     """A box that is off would plant a defect that truth.json does not know."""
     spec = _spec(kind=kind)
     painting = paint(spec, (SIDE, SIDE))
-    empty = np.asarray(backdrop(spec.background, SIDE, SIDE, np.random.default_rng(spec.seed)), dtype=np.float32)
+    empty = np.asarray(BACKDROPS[spec.background](SIDE, SIDE, np.random.default_rng(spec.seed)), dtype=np.float32)
     left, top, right, bottom = painting.box
     changed = np.abs(np.asarray(painting.image, dtype=np.float32) - empty).max(axis=2) > 60
     rows, columns = np.nonzero(changed)

@@ -1,4 +1,4 @@
-"""Compares decisions with what is known of a drawn catalogue."""
+"""Compares decisions with the defects that were planted in a drawn catalogue."""
 
 from __future__ import annotations
 
@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.curate.decisions import Decision, read_decisions
-
-Flag = tuple[str, int | None]
+from datumaro_clip.curate.decisions import read_decisions
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How a step did.
+    """How well a step found the planted defects.
 
     Attributes
     ----------
-    planted, found, flagged, right : int
-        Defects that were planted, those of them that were found, decisions against an item or a caption, and those of
-        them that were right.
-    lost : int
-        Good items that were dropped.
-    good : int
-        Good items that there are.
+    planted, found : int
+        Planted defects, and how many of them were found.
+    flagged, right : int
+        Decisions against an item or a caption, and how many of them were right.
+    lost, good : int
+        Good items that were dropped, and all good items.
     """
 
     planted: int
@@ -36,12 +33,12 @@ class Judgement:
 
     @property
     def recall(self) -> float:
-        """Share of the planted defects that was found, in [0, 1]; 1 where none was planted."""
+        """Share of the planted defects that were found, in [0, 1]; 1 if none was planted."""
         return self.found / self.planted if self.planted else 1.0
 
     @property
     def precision(self) -> float:
-        """Share of the decisions that was right, in [0, 1]; 1 where there was none."""
+        """Share of the decisions that were right, in [0, 1]; 1 if there was none."""
         return self.right / self.flagged if self.flagged else 1.0
 
     def __str__(self) -> str:
@@ -68,29 +65,25 @@ class PlantedDefects:
     def judge(self, decisions: Path, kinds: tuple[str, ...]) -> Judgement:
         """Compare a step's decisions with the planted defects of some kinds.
 
-        A copy counts as found when it or its original was dropped; a caption's defect, when something of its item was.
-        A decision against any item with a planted defect is right: a step may find what another was meant to.
+        A copy counts as found if it or its original was dropped, a caption's defect if anything of its item was. A
+        decision against any item with a planted defect is right: a step may find the defects of another one, too.
         """
         flagged = [one for one in read_decisions(decisions).decisions if one.action != "keep"]
         wanted = [defect for defect in self.defects if defect["kind"] in kinds]
         touched = {one.key.id for one in flagged}
         defective = {name for defect in self.defects for name in _names(defect)}
-        lost = {one.key.id for one in flagged if _drops_item(one)} - defective
+        dropped = {one.key.id for one in flagged if one.action == "drop" and one.annotation is None}
         return Judgement(
             planted=len(wanted),
             found=sum(not touched.isdisjoint(_names(defect)) for defect in wanted),
             flagged=len(flagged),
             right=sum(one.key.id in defective for one in flagged),
-            lost=len(lost),
+            lost=len(dropped - defective),
             good=self.items - len({defect["id"] for defect in self.defects}),
         )
 
 
 def _names(defect: dict[str, Any]) -> set[str]:
-    """The items by which a defect can be found: itself, and for a copy its original."""
+    """Return the ids by which a defect can be found: the item's, and of a copy also the original's."""
     copied = {defect["of"]} if defect["kind"].endswith("_copy") else set()
     return {defect["id"], *copied}
-
-
-def _drops_item(decision: Decision) -> bool:
-    return decision.action == "drop" and decision.annotation is None

@@ -1,4 +1,4 @@
-"""The demonstration: the whole product on a drawn catalogue, by the commands that a user would type."""
+"""The demonstration: runs the whole product on a drawn catalogue, with the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from datumaro_clip.demo.catalogue.plan import COPIES
 from datumaro_clip.demo.planted import PlantedDefects
 from datumaro_clip.errors import DatumaroClipError
 
-# What the host alone has to say, and what the end of the tour says once.
+# Lines that are not shown: Datumaro's own, and what the end of the tour says once.
 _UNTOLD = ("Transforming...", "Results have been saved", "Exporting the dataset", "Not implemented:", "model tiny: ")
 
-# What the drawn catalogue plants, by the step that should find it.
+# The planted defects that clip_clean should find.
 _CLEAN = ("missing_file", "unreadable_file", "empty_caption", "garbled_caption")
-_COPIES = ("exact_copy", "reencoded_copy", "resized_copy", "cropped_copy", "brightened_copy")
 
 
 class Step(NamedTuple):
-    """A command, what it is for, and the planted defects that it should find."""
+    """A command, its purpose, and the planted defects that it should find."""
 
     title: str
     command: str
@@ -32,7 +32,7 @@ class Step(NamedTuple):
 
 
 def steps(items: int, seed: int) -> Iterator[Step]:
-    """The commands, in order, as they are printed; paths are relative to the demonstration's directory."""
+    """Yield the commands in order, as they are printed; paths are relative to the demonstration's directory."""
     yield Step("Draw a catalogue", f"datum-clip catalogue -o catalogue --items {items} --seed {seed}")
     yield _transform("Throw out what is broken", "clean", "clip_clean", "catalogue", "", _CLEAN)
     yield Step(
@@ -42,7 +42,7 @@ def steps(items: int, seed: int) -> Iterator[Step]:
     yield _transform(
         "Remove captions of other pictures", "aligned", "clip_align", "clean", "--drop-captions", ("foreign_caption",)
     )
-    yield _transform("Remove copies, keeping the best-aligned one", "unique", "clip_dedup", "aligned", "", _COPIES)
+    yield _transform("Remove copies, keeping the best-aligned one", "unique", "clip_dedup", "aligned", "", COPIES)
     yield _transform(
         "Find what fits no neighbour", "typical", "clip_outliers", "unique", "", ("outlier", "wrong_label")
     )
@@ -64,14 +64,14 @@ def _transform(title: str, output: str, name: str, source: str, options: str, pl
 
 
 def run_tour(items: int, seed: int, keep: Path | None = None) -> None:
-    """Run every step, printing it; end with where the reports are and what to try next.
+    """Print and run every step; end with the paths of the reports, and what to try next.
 
     Parameters
     ----------
     items, seed : int
         Of the catalogue.
     keep : Path, optional
-        A new or empty directory to work in; a new temporary one where omitted.
+        A new or empty directory to work in; a new temporary one if omitted.
 
     Raises
     ------
@@ -107,7 +107,7 @@ class DemoError(DatumaroClipError, RuntimeError):
 
 
 def _run(command: str, directory: Path) -> None:
-    """Run one of our commands, and show what it says without the host's timestamps and paths of progress."""
+    """Run one of our commands, and print its output without timestamps, log levels and Datumaro's own lines."""
     program, *arguments = shlex.split(command)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     process = subprocess.Popen(
@@ -127,7 +127,7 @@ def _run(command: str, directory: Path) -> None:
 
 
 def _told(line: str) -> str:
-    """A line of the log without time and level; empty for what need not be told."""
+    """Strip the time and level from a line of the log; return "" for a line that is not shown."""
     for level in (" INFO: ", " WARNING: ", " ERROR: "):
         line = line.partition(level)[2] or line
     return "" if line.startswith(_UNTOLD) else line

@@ -1,4 +1,4 @@
-"""A drawn product catalogue: pictures, captions in English and French, and defects that are known."""
+"""A drawn product catalogue: pictures, captions in English and French, and known defects."""
 
 from __future__ import annotations
 

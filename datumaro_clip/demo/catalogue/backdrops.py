@@ -1,4 +1,4 @@
-"""What stands behind the things: a studio, a parquet, a lawn, a brick wall."""
+"""Backdrops: a studio, a parquet, a lawn, a brick wall."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ from datumaro_clip.demo.catalogue.materials import RGB, mix
 HORIZON = 0.66
 
 
-def backdrop(background: str, width: int, height: int, rng: np.random.Generator) -> Image.Image:
-    """An RGB picture of ``background`` (one of ``spec.BACKGROUNDS``) without anything on it."""
-    return BACKDROPS[background](width, height, rng)
-
-
 def _ramp(width: int, height: int, top: RGB, bottom: RGB) -> Image.Image:
-    """Colour that goes from ``top`` to ``bottom``."""
+    """Draw a vertical gradient from ``top`` to ``bottom``."""
     steps = np.linspace(0, 1, max(height, 1))[:, None]
     column = (np.asarray(top) * (1 - steps) + np.asarray(bottom) * steps).round().astype(np.uint8)
     return Image.fromarray(column[:, None, :]).resize((width, len(column)), Image.Resampling.NEAREST)
 
 
 def _room(width: int, height: int, wall: tuple[RGB, RGB], floor: tuple[RGB, RGB]) -> tuple[Image.Image, int]:
-    """A wall above a floor, each a ramp, and the row where they meet."""
+    """Draw a wall above a floor, each a gradient; also return the row where they meet."""
     edge = round(height * HORIZON)
     picture = _ramp(width, height, *wall)
     picture.paste(_ramp(width, height - edge, *floor), (0, edge))
@@ -51,7 +46,7 @@ def parquet(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _board(pen: ImageDraw.ImageDraw, sides: tuple[float, float], room: tuple[int, int, int], tint: float) -> None:
-    """One floorboard between two lines that run to the vanishing point."""
+    """Draw a floorboard between two lines that run to the vanishing point."""
     width, height, edge = room
     middle = width / 2
     left, right = (middle + side * 0.55 for side in sides)
@@ -74,7 +69,7 @@ def lawn(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _blades(pen: ImageDraw.ImageDraw, garden: tuple[int, int, int], rng: np.random.Generator) -> None:
-    """Short blades of grass, longer towards the viewer."""
+    """Draw short blades of grass, longer towards the viewer."""
     width, height, edge = garden
     depth = rng.uniform(0, 1, 420) ** 0.8
     for x, near, tint in zip(rng.uniform(0, width, 420), depth, rng.uniform(0, 1, 420), strict=True):
@@ -95,13 +90,14 @@ def brick(width: int, height: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _course(pen: ImageDraw.ImageDraw, row: int, tall: float, width: int, rng: np.random.Generator) -> None:
-    """One row of bricks, every second one shifted by half a brick."""
+    """Draw a row of bricks; every second row is shifted by half a brick."""
     long, gap = tall * 2.4, max(1.0, tall * 0.09)
     for x in np.arange(-(row % 2) * long / 2, width, long):
         clay = mix((196, 140, 118), (216, 172, 152), float(rng.uniform(0, 1)))
         pen.rectangle((x + gap, row * tall + gap, x + long - gap, (row + 1) * tall - gap), fill=clay)
 
 
+#: Draws an RGB picture of each background, given its width and height in pixels.
 BACKDROPS: dict[str, Callable[[int, int, np.random.Generator], Image.Image]] = {
     "studio": studio,
     "parquet": parquet,

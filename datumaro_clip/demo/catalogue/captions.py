@@ -1,34 +1,35 @@
-"""What may be said of a picture, in English and in French."""
+"""Writes captions of a picture, in English and in French."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from operator import itemgetter
 
 from datumaro_clip.demo.catalogue import english, french
 from datumaro_clip.demo.catalogue.spec import ATTRIBUTES, ItemSpec
 
-LANGUAGES = ("en", "fr")
 _DESCRIBE = {"en": english.describe, "fr": french.describe}
+LANGUAGES = tuple(_DESCRIBE)
 
 
 def describe(attributes: Mapping[str, str], language: str, rng: random.Random | None = None) -> str:
-    """A caption that speaks of ``attributes`` and of nothing else.
+    """Write a caption that mentions ``attributes`` and nothing else.
 
     Parameters
     ----------
     attributes
-        Any of ``spec.ATTRIBUTES``, with its value. An ``audience`` of "anyone" goes without saying.
+        Any of ``spec.ATTRIBUTES``, with its value. An ``audience`` of "anyone" is not mentioned.
     language
         "en" or "fr".
     rng
-        Chooses among synonyms and openings; where None, the first of each is taken.
+        Chooses among synonyms and openings; if None, the first of each is taken.
     """
-    return _DESCRIBE[language](attributes, rng.choice if rng else _first)
+    return _DESCRIBE[language](attributes, rng.choice if rng else itemgetter(0))
 
 
 def captions(spec: ItemSpec, rng: random.Random) -> list[str]:
-    """Two or three captions of ``spec``: all of it in English and in French, and at times part of it."""
+    """Write captions of ``spec``: all attributes in English and in French, and at times some of them once more."""
     told = [describe(spec.attributes, language, rng) for language in LANGUAGES]
     if rng.random() < 0.5:
         told.append(describe(some_of(spec.attributes, rng), rng.choice(LANGUAGES), rng))
@@ -36,11 +37,7 @@ def captions(spec: ItemSpec, rng: random.Random) -> list[str]:
 
 
 def some_of(attributes: Mapping[str, str], rng: random.Random) -> dict[str, str]:
-    """One to four of those ``attributes`` that can be spoken of, chosen at random."""
+    """Choose one to four of those ``attributes`` that captions mention."""
     names = [name for name in ATTRIBUTES if attributes[name] != "anyone"]
     chosen = rng.sample(names, rng.choice((1, 1, 2, 2, 3, 4)))
     return {name: attributes[name] for name in names if name in chosen}
-
-
-def _first(choices: Sequence[str]) -> str:
-    return choices[0]

@@ -1,4 +1,4 @@
-"""English: the words for every attribute, and the order in which they stand."""
+"""English: the words for every attribute, and their order."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ OPENINGS = ("{a}", "{bare}", "a photo of {a}", "a picture of {a}", "photo of {a}
 
 
 def describe(attributes: Mapping[str, str], pick: Pick) -> str:
-    """The caption of a thing with these ``attributes``; those left out are not spoken of."""
+    """Write the caption of a thing with these ``attributes``; others are not mentioned."""
     before = [pick(SIZES[attributes["size"]])] if "size" in attributes else []
     before += [attributes["colour"]] if "colour" in attributes else []
     adjective, after = _pattern(attributes, pick)
@@ -66,11 +66,13 @@ def describe(attributes: Mapping[str, str], pick: Pick) -> str:
         words.append(pick(FOR_CHILDREN))
     if "background" in attributes:
         words.append(pick(BACKGROUNDS[attributes["background"]]))
-    return _open(" ".join(words), pick)
+    phrase = " ".join(words)
+    article = "an" if phrase[0].lower() in "aeiou" else "a"
+    return pick(OPENINGS).format(a=f"{article} {phrase}", bare=phrase)
 
 
 def _pattern(attributes: Mapping[str, str], pick: Pick) -> tuple[list[str], list[str]]:
-    """The pattern's words before the noun and after it; one of the two is empty."""
+    """Return the pattern's words before the noun and after it; one of the two is empty."""
     pattern = attributes.get("pattern")
     if pattern is None:
         return [], []
@@ -80,9 +82,3 @@ def _pattern(attributes: Mapping[str, str], pick: Pick) -> tuple[list[str], list
     ink = ["grey"] if attributes.get("colour") == "white" else ["white"]
     told = ink if "colour" in attributes and pick(("", "ink")) else []
     return [], ["with", *told, pick(PATTERN_NOUNS[pattern])]
-
-
-def _open(phrase: str, pick: Pick) -> str:
-    """``phrase`` with an article and whatever comes before it."""
-    article = "an" if phrase[0].lower() in "aeiou" else "a"
-    return pick(OPENINGS).format(a=f"{article} {phrase}", bare=phrase)

@@ -1,4 +1,4 @@
-"""French: the words for every attribute, their gender and number, and the order in which they stand."""
+"""French: the words for every attribute, their gender and number, and their order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Pick = Callable[[Sequence[str]], str]
 
 
 class Noun(NamedTuple):
-    """A noun in the singular and whether it is feminine."""
+    """A noun, and whether it is feminine."""
 
     word: str
     feminine: bool
@@ -62,6 +62,8 @@ PATTERN_NOUNS: dict[str, tuple[str, ...]] = {
     "zigzag": ("zigzags m", "chevrons m"),
     "stars": ("étoiles f",),
 }
+#: Colours of a pattern, in the plural: on coloured things, and on white ones.
+INKS = (("blancs", "blanches"), ("gris", "grises"))
 SIZES: dict[str, tuple[str, str]] = {"small": ("petit", "petite"), "large": ("grand", "grande")}
 BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "studio": ("sur fond blanc", "sur un fond blanc"),
@@ -74,8 +76,8 @@ OPENINGS = ("{a}", "{bare}", "une photo {of_a}", "une image {of_a}", "photo {of_
 
 
 def describe(attributes: Mapping[str, str], pick: Pick) -> str:
-    """The caption of a thing with these ``attributes``; those left out are not spoken of."""
-    noun = noun_of(attributes.get("kind"), pick)
+    """Write the caption of a thing with these ``attributes``; others are not mentioned."""
+    noun = _noun(NOUNS[attributes["kind"]] if "kind" in attributes else THING, pick)
     words = [SIZES[attributes["size"]][noun.feminine]] if "size" in attributes else []
     words.append(noun.word)
     words += [COLOURS[attributes["colour"]][noun.feminine]] if "colour" in attributes else []
@@ -87,34 +89,28 @@ def describe(attributes: Mapping[str, str], pick: Pick) -> str:
     return _open(" ".join(words), noun, pick)
 
 
-def noun_of(kind: str | None, pick: Pick) -> Noun:
-    """A noun for ``kind``, or for any thing where None."""
-    word, _, gender = pick(NOUNS[kind] if kind else THING).rpartition(" ")
+def _noun(choices: Sequence[str], pick: Pick) -> Noun:
+    """Pick one of several nouns, each with its gender, ``m`` or ``f``, behind it."""
+    word, _, gender = pick(choices).rpartition(" ")
     return Noun(word, gender == "f")
 
 
 def _pattern(attributes: Mapping[str, str], noun: Noun, pick: Pick) -> list[str]:
-    """The pattern's words, which follow the colour."""
+    """Return the pattern's words, which follow the colour."""
     pattern = attributes.get("pattern")
     if pattern is None:
         return []
     named = pattern in PATTERN_NOUNS and not (pattern in PATTERN_ADJECTIVES and pick(("noun", "")) == "")
     if not named:
         return [PATTERN_ADJECTIVES[pattern][noun.feminine]]
-    word, _, gender = pick(PATTERN_NOUNS[pattern]).rpartition(" ")
-    told = "colour" in attributes and pick(("", "ink"))
-    return ["à", word, *([_ink(attributes["colour"], gender == "f")] if told else [])]
-
-
-def _ink(colour: str, feminine: bool) -> str:
-    """The colour of the pattern on a thing of ``colour``, in the plural."""
-    if colour == "white":
-        return "grises" if feminine else "gris"
-    return "blanches" if feminine else "blancs"
+    word, feminine = _noun(PATTERN_NOUNS[pattern], pick)
+    if "colour" not in attributes or not pick(("", "ink")):
+        return ["à", word]
+    return ["à", word, INKS[attributes["colour"] == "white"][feminine]]
 
 
 def _open(phrase: str, noun: Noun, pick: Pick) -> str:
-    """``phrase`` with an article, elided where it must be, and whatever comes before it."""
+    """Put an opening before ``phrase``, with an article that is elided where it must be."""
     vowel = phrase[0].lower() in "aeiouéh"
     a = f"{'une' if noun.feminine else 'un'} {phrase}"
     the = f"l'{phrase}" if vowel else f"{'la' if noun.feminine else 'le'} {phrase}"

@@ -1,4 +1,4 @@
-"""Pictures that belong to no kind: a page of print, a bar chart, a night sky, a test card."""
+"""Draws pictures of no kind of thing: a page of print, a bar chart, a night sky, a test card."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 
 def draw_outlier(seed: int, size: tuple[int, int]) -> Image.Image:
-    """One of four sorts of picture that no catalogue of things should hold, RGB, ``size`` = (width, height)."""
+    """Draw one of four sorts of picture that do not belong into a catalogue: RGB, ``size`` = (width, height)."""
     rng = np.random.default_rng(seed)
     return OUTLIERS[int(rng.integers(len(OUTLIERS)))](size, rng)
 

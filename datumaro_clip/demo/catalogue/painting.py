@@ -1,4 +1,4 @@
-"""Drawing one picture: backdrop, shadow, figure, badge, light and noise."""
+"""Draws one picture: backdrop, shadow, figure, badge, light and noise."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from datumaro_clip.demo.catalogue.backdrops import backdrop
+from datumaro_clip.demo.catalogue.backdrops import BACKDROPS
 from datumaro_clip.demo.catalogue.figures import FIGURES
-from datumaro_clip.demo.catalogue.materials import ink_of, paint_of
-from datumaro_clip.demo.catalogue.patterns import ink
+from datumaro_clip.demo.catalogue.materials import PATTERN_FIELDS, ink_of, paint_of
 from datumaro_clip.demo.catalogue.shapes import Part, Polygon, arc, ellipse, stroke
 from datumaro_clip.demo.catalogue.spec import ItemSpec
 
@@ -20,14 +19,14 @@ Box = tuple[int, int, int, int]
 
 
 class Painting(NamedTuple):
-    """A drawn picture, and the box (left, top, right, bottom) in pixels around what is seen of the thing in it."""
+    """A drawn picture, and the bounding box (left, top, right, bottom), in pixels, of the visible part of the thing."""
 
     image: Image.Image
     box: Box
 
 
 class Stage(NamedTuple):
-    """The part of the picture that a figure fills, and the way there from its unit square."""
+    """The square of the picture that a figure fills, and how its unit square maps to it."""
 
     origin: tuple[int, int]
     size: tuple[int, int]
@@ -36,7 +35,7 @@ class Stage(NamedTuple):
     side: float
 
     def place(self, shape: Polygon) -> Polygon:
-        """Corners of ``shape``, from unit square to pixels of the stage."""
+        """Map the corners of ``shape`` from the unit square to pixels of the stage."""
         placed: Polygon = (shape - 0.5) @ self.turn * self.side + np.asarray(self.middle)
         return placed
 
@@ -47,10 +46,10 @@ def draw_item(spec: ItemSpec, size: int | tuple[int, int]) -> Image.Image:
 
 
 def paint(spec: ItemSpec, size: tuple[int, int]) -> Painting:
-    """Draw ``spec`` at ``size`` = (width, height) pixels and say where the thing is."""
+    """Draw ``spec`` at ``size`` = (width, height) pixels, and find the thing's bounding box."""
     rng = np.random.default_rng(spec.seed)
     stage = _stage(spec, size)
-    picture = backdrop(spec.background, *size, rng)
+    picture = BACKDROPS[spec.background](*size, rng)
     parts = _parts(spec.kind)
     masks = [_mask(part, stage) for part in parts]
     outline = functools.reduce(ImageChops.lighter, masks)
@@ -68,7 +67,7 @@ def _parts(kind: str) -> list[Part]:
 
 
 def _stage(spec: ItemSpec, size: tuple[int, int]) -> Stage:
-    """Where the figure goes: a square wide enough for every rotation, and its margin."""
+    """Return the stage of a figure: a square wide enough for every rotation."""
     side = spec.scale * min(size)
     x, y = spec.centre[0] * size[0], spec.centre[1] * size[1]
     reach = side * 0.72
@@ -82,7 +81,7 @@ def _stage(spec: ItemSpec, size: tuple[int, int]) -> Stage:
 
 
 def _mask(part: Part, stage: Stage) -> Image.Image:
-    """Coverage of ``part`` on the stage, drawn finer and brought down: "L", 0 to 255."""
+    """Draw the coverage of ``part`` on the stage, "L", 0 to 255, antialiased by drawing it larger."""
     fine = Image.new("L", (stage.size[0] * FINENESS, stage.size[1] * FINENESS))
     pen = ImageDraw.Draw(fine)
     for shapes, level in ((part.covers, 255), (part.cuts, 0)):
@@ -92,7 +91,7 @@ def _mask(part: Part, stage: Stage) -> Image.Image:
 
 
 def _cast_shadow(picture: Image.Image, outline: Image.Image, stage: Stage) -> None:
-    """Darken what lies behind the thing, softly, a little below and beside it."""
+    """Cast a soft shadow on the backdrop, a little below and beside the thing."""
     small = outline.resize((max(1, stage.size[0] // 4), max(1, stage.size[1] // 4)))
     soft = small.filter(ImageFilter.GaussianBlur(stage.side / 4 * 0.035)).resize(stage.size)
     shift = (stage.origin[0] + round(stage.side * 0.02), stage.origin[1] + round(stage.side * 0.035))
@@ -102,7 +101,7 @@ def _cast_shadow(picture: Image.Image, outline: Image.Image, stage: Stage) -> No
 def _figure(
     spec: ItemSpec, stage: Stage, parts: list[Part], masks: list[Image.Image], outline: Image.Image
 ) -> Image.Image:
-    """The thing itself, all parts painted and shaded, on a stage of its own."""
+    """Paint and shade all parts of the thing on an empty stage."""
     figure = Image.new("RGB", stage.size)
     cloth = _cloth(spec, stage)
     for part, mask in zip(parts, masks, strict=True):
@@ -115,7 +114,7 @@ def _figure(
 
 
 def _framed(mask: Image.Image, margin: int) -> Box:
-    """The box around what ``mask`` covers, and a margin."""
+    """Return the bounding box of what ``mask`` covers, plus a margin."""
     left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
     return (
         max(0, left - margin),
@@ -126,7 +125,7 @@ def _framed(mask: Image.Image, margin: int) -> Box:
 
 
 def _cloth(spec: ItemSpec, stage: Stage) -> Image.Image:
-    """The thing's colour with its pattern on it."""
+    """Fill a stage with the thing's colour and pattern."""
     cloth = Image.new("RGB", stage.size, paint_of("body", spec.colour))
     if spec.pattern == "plain":
         return cloth
@@ -134,20 +133,20 @@ def _cloth(spec: ItemSpec, stage: Stage) -> Image.Image:
     back = (stage.turn.T / stage.side).astype(np.float32)
     x, y = x - np.float32(stage.middle[0]), y - np.float32(stage.middle[1])
     u, v = x * back[0, 0] + y * back[1, 0], x * back[0, 1] + y * back[1, 1]
-    share = Image.fromarray((ink(spec.pattern, u, v, 1 / stage.side) * 255).astype(np.uint8))
-    cloth.paste(ink_of(spec.colour), (0, 0, *stage.size), share)
+    ink = PATTERN_FIELDS[spec.pattern](u, v, 1 / stage.side)
+    cloth.paste(ink_of(spec.colour), (0, 0, *stage.size), Image.fromarray((ink * 255).astype(np.uint8)))
     return cloth
 
 
 def _rim(mask: Image.Image, side: float) -> Image.Image:
-    """The inner edge of a part, darkest at the lower right, where the light does not come from."""
+    """Return the shade along the inner edge of a part, darkest at the lower right, away from the light."""
     soft = mask.filter(ImageFilter.GaussianBlur(side * 0.016))
     lit = ImageChops.offset(soft, -round(side * 0.01), -round(side * 0.012))
     return ImageChops.multiply(ImageChops.invert(lit), mask)
 
 
 def _round_off(figure: Image.Image, outline: Image.Image, stage: Stage) -> None:
-    """Light from the upper left, shade towards the lower right, over the whole thing."""
+    """Light the whole thing from the upper left, and shade it towards the lower right."""
     left, top, right, bottom = outline.getbbox() or (0, 0, 1, 1)
     slope = Image.linear_gradient("L").rotate(45).crop((38, 38, 218, 218)).resize((right - left, bottom - top))
     figure.paste((28, 20, 40), (left, top, right, bottom), slope.point(lambda level: max(0, level - 110) * 0.3))
@@ -155,7 +154,7 @@ def _round_off(figure: Image.Image, outline: Image.Image, stage: Stage) -> None:
 
 
 def _stick_badge(picture: Image.Image, stage: Stage) -> None:
-    """A round sticker with a smile at the thing's upper right: made for children."""
+    """Put a round sticker with a smile at the thing's upper right: it is for children."""
     side = max(12, round(stage.side * 0.26))
     badge = _badge().resize((side, side), Image.Resampling.LANCZOS)
     x = round(stage.origin[0] + stage.middle[0] + stage.side * 0.26)
@@ -165,7 +164,7 @@ def _stick_badge(picture: Image.Image, stage: Stage) -> None:
 
 @functools.cache
 def _badge() -> Image.Image:
-    """The sticker, RGBA, 256 pixels wide."""
+    """Draw the sticker, RGBA, 256 pixels wide."""
     badge = Image.new("RGBA", (256, 256))
     pen = ImageDraw.Draw(badge)
     pen.ellipse((2, 2, 253, 253), fill=(255, 255, 255, 255))
@@ -177,7 +176,7 @@ def _badge() -> Image.Image:
 
 
 def _expose(picture: Image.Image, spec: ItemSpec, rng: np.random.Generator) -> Image.Image:
-    """The picture under the spec's light, with the noise of a sensor."""
+    """Apply the spec's light, and the noise of a sensor."""
     gain = spec.light * (1 + 0.035 * spec.warmth * np.array([1.0, 0.0, -1.0]))
     curve = np.clip(np.arange(256)[None, :] * gain[:, None], 0, 255).astype(np.uint8)
     lit = np.asarray(picture.point(curve.ravel().tolist()), dtype=np.int16)
@@ -186,12 +185,12 @@ def _expose(picture: Image.Image, spec: ItemSpec, rng: np.random.Generator) -> I
 
 
 def _share(part: float) -> list[int]:
-    """Lookup table that takes a mask down to ``part`` of its strength."""
+    """Return the lookup table that scales a mask by ``part``."""
     return [round(level * part) for level in range(256)]
 
 
 def _visible(box: Box | None, origin: tuple[int, int], size: tuple[int, int]) -> Box:
-    """``box`` moved from the stage to the picture, and cut at its edges, which a large turned thing may reach over."""
+    """Move ``box`` from the stage to the picture, and clip it: a large rotated thing may reach beyond the edge."""
     left, top, right, bottom = box or (0, 0, 0, 0)
     (x, y), (width, height) = origin, size
     return max(0, left + x), max(0, top + y), min(width, right + x), min(height, bottom + y)

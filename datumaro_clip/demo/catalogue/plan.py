@@ -1,4 +1,4 @@
-"""What a catalogue will hold: every item, and which defect is planted in it."""
+"""Plans a catalogue: its items, and which defect is planted in each."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ class Entry:
     id, subset
         As Datumaro will see them.
     spec
-        What the picture shows; for an outlier, what its label and captions pretend.
+        What the picture shows; of an outlier, what its label and captions claim.
     size
-        Width and height in pixels, before any change that a copy makes.
+        Width and height in pixels, before a copy is altered.
     suffix
         ".jpg" or ".png".
     label
         The kind that the annotation names.
     captions
-        What the caption file says.
+        In the caption file.
     role
         The planted defect, "look_alike", or "" for a good item.
     of
         The entry that this one copies or resembles.
     caption_index
-        Which caption is not right, for the defects of captions.
+        Which caption is wrong, for the defects of captions.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Entry:
 
 
 def plan_catalogue(items: int, seed: int) -> list[Entry]:
-    """The entries of a catalogue of ``items``; the same arguments give the same entries.
+    """Plan the entries of a catalogue; the same arguments give the same entries.
 
     Raises
     ------
@@ -95,14 +95,14 @@ def plan_catalogue(items: int, seed: int) -> list[Entry]:
 
 
 def _roles(items: int, rng: random.Random) -> list[str]:
-    """The role of each item in its place: an equal share of every defect and of look-alikes, the others good."""
+    """Return the role of each item: an equal share of every defect and of look-alikes; the others are good."""
     each = max(1, round(items * DEFECT_SHARE))
     planted = [role for role in (*PICTURE_DEFECTS, *ANNOTATION_DEFECTS, LOOK_ALIKE) for _ in range(each)]
     return rng.sample([*planted, *[""] * (items - len(planted))], items)
 
 
 def _own(rng: random.Random, name: str, role: str, attributes: dict[str, str]) -> Entry:
-    """An entry with a picture of its own."""
+    """Plan an entry with a picture of its own."""
     spec = sample_spec(rng, attributes)
     return Entry(
         id=name,
@@ -121,14 +121,14 @@ def _subset(rng: random.Random) -> str:
 
 
 def _size(rng: random.Random) -> tuple[int, int]:
-    """Width and height between 320 and 640 pixels, at most a third longer than short, upright or lying."""
+    """Choose width and height from 320 to 640 pixels, in proportions up to 4:3, portrait or landscape."""
     short = rng.randint(320, 480)
     sides = (short, round(short * rng.uniform(1, 1.33)))
     return sides if rng.random() < 0.5 else sides[::-1]
 
 
 def _derived(rng: random.Random, name: str, role: str, original: Entry) -> Entry:
-    """A copy of ``original``, or another picture of such a thing, described in other words."""
+    """Plan a copy of ``original``, or another picture of such a thing, with other captions."""
     spec = _look_alike(rng, original.spec) if role == LOOK_ALIKE else original.spec
     size = _size(rng) if role == LOOK_ALIKE else original.size
     told = tuple(captions(spec, rng))
@@ -136,14 +136,14 @@ def _derived(rng: random.Random, name: str, role: str, original: Entry) -> Entry
 
 
 def _look_alike(rng: random.Random, spec: ItemSpec) -> ItemSpec:
-    """Another thing of the same kind, colour and pattern, elsewhere and of the other size."""
+    """Specify another thing of the same kind, colour and pattern, on another background and of the other size."""
     elsewhere = rng.choice([place for place in BACKGROUNDS if place != spec.background])
     other_size = next(size for size in SIZES if size != spec.size)
     return sample_spec(rng, spec.attributes | {"background": elsewhere, "size": other_size})
 
 
 def _mislabelled(rng: random.Random, entry: Entry, good: list[Entry]) -> Entry:
-    """``entry`` with the defect of its role in its label or captions, if it is one of those."""
+    """Plant the defect of the entry's role, if it is one of labels or captions."""
     if entry.role == "wrong_label":
         return replace(entry, label=rng.choice([kind for kind in KINDS if kind != entry.label]))
     if entry.role not in CAPTION_DEFECTS:
@@ -155,7 +155,7 @@ def _mislabelled(rng: random.Random, entry: Entry, good: list[Entry]) -> Entry:
 
 
 def _bad_caption(rng: random.Random, entry: Entry, good: list[Entry], caption: str) -> str:
-    """What stands in the place of ``caption``."""
+    """Return the wrong text that replaces ``caption``."""
     if entry.role == "empty_caption":
         return rng.choice(("", " ", "\n"))
     if entry.role == "garbled_caption":

@@ -1,4 +1,4 @@
-"""From a planned entry to the bytes of its picture file, defects of the picture included."""
+"""Renders a planned entry to the bytes of its picture file, with the defects of the picture."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ERROR_PAGE = b"<!DOCTYPE html>\n<title>404 Not Found</title>\n<p>The picture tha
 
 
 class Rendered(NamedTuple):
-    """An entry's picture: the file's bytes (None where there shall be no file), its size, and the box in it."""
+    """An entry's picture: the file's bytes (None if the file is to be missing), its size, and the box in it."""
 
     content: bytes | None
     size: tuple[int, int]
@@ -24,27 +24,25 @@ class Rendered(NamedTuple):
 
 
 def render(entry: Entry) -> Rendered:
-    """Draw ``entry``, or take its original and change that as its role says."""
-    rng = random.Random(entry.id)
-    painting = _painting(entry)
+    """Draw ``entry``, with the defect of its role; a copy has the spec of its original, and is altered afterwards."""
     if entry.role == "exact_copy" and entry.of:
         return render(entry.of)
-    if entry.of and entry.role in ALTERATIONS:
+    rng = random.Random(entry.id)
+    if entry.role == "outlier":
+        painting = Painting(draw_outlier(entry.spec.seed, entry.size), (0, 0, *entry.size))
+    else:
+        painting = paint(entry.spec, entry.size)
+    if entry.role in ALTERATIONS:
         painting = ALTERATIONS[entry.role](painting, rng)
     content = _encode(painting.image, entry, rng)
     if entry.role == "unreadable_file":
-        content = _spoil(content, rng)
+        # No decoder takes these for a whole picture.
+        content = rng.choice((content[: len(content) * 2 // 5], ERROR_PAGE, b""))
     return Rendered(None if entry.role == "missing_file" else content, painting.image.size, painting.box)
 
 
-def _painting(entry: Entry) -> Painting:
-    if entry.role == "outlier":
-        return Painting(draw_outlier(entry.spec.seed, entry.size), (0, 0, *entry.size))
-    return paint(entry.spec, entry.size)
-
-
 def _encode(image: Image.Image, entry: Entry, rng: random.Random) -> bytes:
-    """The file's bytes; a re-encoded copy is a coarser JPEG than any other picture."""
+    """Encode a picture; a re-encoded copy becomes a coarser JPEG than any other picture."""
     file = io.BytesIO()
     if entry.suffix == ".png":
         image.save(file, "PNG", compress_level=3)
@@ -54,13 +52,8 @@ def _encode(image: Image.Image, entry: Entry, rng: random.Random) -> bytes:
     return file.getvalue()
 
 
-def _spoil(content: bytes, rng: random.Random) -> bytes:
-    """Bytes that no decoder takes for a whole picture: cut off, an error page, or none."""
-    return rng.choice((content[: len(content) * 2 // 5], ERROR_PAGE, b""))
-
-
 def _resized(painting: Painting, rng: random.Random) -> Painting:
-    """The picture at 55 to 80 % of its size."""
+    """Resize the picture to 55 to 80 % of its size."""
     share = rng.uniform(0.55, 0.8)
     size = (round(painting.image.width * share), round(painting.image.height * share))
     left, top, right, bottom = (round(edge * share) for edge in painting.box)
@@ -68,7 +61,7 @@ def _resized(painting: Painting, rng: random.Random) -> Painting:
 
 
 def _cropped(painting: Painting, rng: random.Random) -> Painting:
-    """The picture with 2 to 6 % cut off at each side."""
+    """Crop 2 to 6 % of the picture at each side."""
     width, height = painting.image.size
     x0, x1 = (round(width * rng.uniform(0.02, 0.06)) for _ in range(2))
     y0, y1 = (round(height * rng.uniform(0.02, 0.06)) for _ in range(2))
@@ -79,17 +72,12 @@ def _cropped(painting: Painting, rng: random.Random) -> Painting:
 
 
 def _brightened(painting: Painting, rng: random.Random) -> Painting:
-    """The picture 8 to 16 % brighter."""
+    """Brighten the picture by 8 to 16 %."""
     gain = rng.uniform(1.08, 1.16)
     return painting._replace(image=painting.image.point(lambda level: min(255, level * gain)))
 
 
-def _unchanged(painting: Painting, rng: random.Random) -> Painting:
-    return painting
-
-
 ALTERATIONS = {
-    "reencoded_copy": _unchanged,
     "resized_copy": _resized,
     "cropped_copy": _cropped,
     "brightened_copy": _brightened,

@@ -1,4 +1,4 @@
-"""What one picture of the catalogue shows, and how such a thing is chosen."""
+"""Specifies what one picture of the catalogue shows, and chooses such specifications at random."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from datumaro_clip.demo.catalogue.backdrops import BACKDROPS
 from datumaro_clip.demo.catalogue.figures import FIGURES
+from datumaro_clip.demo.catalogue.materials import PAINTS, PATTERN_FIELDS
 
 KINDS = tuple(FIGURES)
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
-PATTERNS = ("plain", "stripes", "dots", "checks", "zigzag", "stars")
-BACKGROUNDS = ("studio", "parquet", "lawn", "brick")
+BACKGROUNDS = tuple(BACKDROPS)
 SIZES = ("small", "large")
 AUDIENCES = ("anyone", "children")
 ATTRIBUTES = {
     "kind": KINDS,
-    "colour": COLOURS,
-    "pattern": PATTERNS,
+    "colour": tuple(PAINTS),
+    "pattern": ("plain", *PATTERN_FIELDS),
     "background": BACKGROUNDS,
     "size": SIZES,
     "audience": AUDIENCES,
@@ -26,16 +26,16 @@ ATTRIBUTES = {
 
 @dataclass(frozen=True)
 class ItemSpec:
-    """All that determines a drawn picture except its size in pixels.
+    """Everything that determines a drawn picture except its size in pixels.
 
     Attributes
     ----------
     kind, colour, pattern, background, size, audience
-        One of ``ATTRIBUTES[name]`` each: what captions speak of.
+        One of ``ATTRIBUTES[name]`` each; captions describe them.
     angle
         Rotation in degrees, clockwise.
     centre
-        Where the middle of the figure lies, as fractions of width and height.
+        The middle of the figure, as fractions of width and height.
     scale
         Side of the figure's square over the shorter side of the picture.
     mirrored
@@ -43,7 +43,7 @@ class ItemSpec:
     light, warmth, noise
         Brightness factor, shift from blue to red (-1 to 1), standard deviation of the noise in grey levels.
     seed
-        Seed of whatever is left: the grain of the wood, the place of the bricks, the noise.
+        Seed of everything else: the grain of the wood, the place of the bricks, the noise.
     """
 
     kind: str
@@ -63,21 +63,22 @@ class ItemSpec:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """The attributes that captions speak of, by name."""
+        """The attributes that captions describe, by name."""
         return {name: getattr(self, name) for name in ATTRIBUTES}
 
 
 def sample_attributes(rng: random.Random) -> dict[str, str]:
-    """One value for each attribute, all equally likely; a badge for children on every third thing."""
+    """Choose a value for each attribute, all equally likely; every third thing is for children."""
     chosen = {name: rng.choice(values) for name, values in ATTRIBUTES.items()}
     chosen["audience"] = rng.choices(AUDIENCES, weights=(2, 1))[0]
     return chosen
 
 
 def distinct_attributes(rng: random.Random) -> Iterator[dict[str, str]]:
-    """Attributes as from ``sample_attributes``, so that a full caption fits one thing only.
+    """Yield attributes as of ``sample_attributes``, each combination once, so that a full caption fits one thing only.
 
-    The audience does not count, since most captions are silent about it; after a few thousand, things come again.
+    Combinations that differ in the audience alone count as one, since most captions do not mention it. After 6,000,
+    combinations repeat.
     """
     seen: set[tuple[str, ...]] = set()
     while True:
@@ -89,12 +90,12 @@ def distinct_attributes(rng: random.Random) -> Iterator[dict[str, str]]:
 
 
 def sample_spec(rng: random.Random, attributes: dict[str, str] | None = None) -> ItemSpec:
-    """A thing to draw.
+    """Choose a thing to draw.
 
     Parameters
     ----------
     rng
-        The only source of chance: the same state gives the same spec.
+        The only source of randomness: the same state gives the same spec.
     attributes
         Value of each of ``ATTRIBUTES``; chosen at random where None.
     """
