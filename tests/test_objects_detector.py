@@ -17,11 +17,10 @@ from PIL import Image
 from datumaro_clip.errors import DeviceNotFoundError, InferenceError, ModelFormatError, OptionError
 from datumaro_clip.objects.adding import add_detector
 from datumaro_clip.objects.detections import Detections
-from datumaro_clip.objects.detector import DetectionOptions, Detector
+from datumaro_clip.objects.detector import DetectionOptions, Detector, tiles_of
 from datumaro_clip.objects.heads import HEADS
 from datumaro_clip.objects.openvino import OpenVINODetector
 from datumaro_clip.objects.placement import PLACEMENTS, InputSettings
-from datumaro_clip.objects.tiles import tiles_of
 from datumaro_clip.vectors import FloatArray
 
 

@@ -1,1 +1,1 @@
-"""Objects in pictures: detectors, boxes, and the parts of pictures that they show."""
+"""Objects in pictures: detectors, and the boxes that they find."""

@@ -1,4 +1,4 @@
-"""Boxes that a detector finds in a picture."""
+"""The boxes that a detector finds in a picture."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datumaro_clip.vectors import FloatArray
 
 IndexArray = npt.NDArray[np.int64]
 
-_MIN_SIDE = 1.0  # pixels; what is narrower shows nothing
+_MIN_SIDE = 1.0  # pixels; narrower boxes are dropped
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class Detections:
 
     @classmethod
     def together(cls, parts: Iterable[Detections]) -> Detections:
-        """The boxes of several, one after the other."""
+        """Concatenate the boxes of several."""
         found = [cls.none(), *parts]
         return cls(
             np.concatenate([each.boxes for each in found]),
@@ -52,35 +52,35 @@ class Detections:
         return len(self.scores)
 
     def __getitem__(self, rows: IndexArray | npt.NDArray[np.bool_] | slice) -> Detections:
-        """Some of the boxes, by a mask, a slice or indices."""
+        """Select boxes by a mask, a slice or indices."""
         return Detections(self.boxes[rows], self.scores[rows], self.classes[rows])
 
     def within(self, size: tuple[int, int]) -> Detections:
-        """The boxes cut at the borders of a picture of (width, height) pixels, without those narrower than a pixel."""
+        """Clip the boxes to a picture of (width, height) pixels, and drop those that are narrower than a pixel."""
         width, height = size
         boxes = np.clip(self.boxes, 0, np.array([width, height, width, height], np.float32))
         wide = np.flatnonzero((boxes[:, 2:] - boxes[:, :2]).min(axis=1, initial=np.inf) >= _MIN_SIDE)
         return Detections(boxes, self.scores, self.classes)[wide]
 
     def rounded(self) -> Detections:
-        """The boxes to the hundredth of a pixel, which annotations keep (Datumaro's ``COORDINATE_ROUNDING_DIGITS``)."""
+        """Round the boxes to hundredths of a pixel, as annotations do (Datumaro's ``COORDINATE_ROUNDING_DIGITS``)."""
         return Detections(self.boxes.round(2), self.scores, self.classes)
 
     def of_classes(self, classes: Sequence[int]) -> Detections:
-        """The boxes of these classes."""
+        """Select the boxes of these classes."""
         return self[np.isin(self.classes, np.asarray(classes, np.int64))]
 
     def distinct(self, iou: float) -> Detections:
-        """One box an object, best first: of those of one class that overlap by more than ``iou`` the best.
+        """Keep the best of each group of overlapping boxes; the result is sorted by score, best first.
 
-        The greedy non-maximum suppression of OpenCV, class by class.
+        This is OpenCV's greedy non-maximum suppression, class by class.
 
         Parameters
         ----------
         iou : float
-            Intersection over union, 0 to 1.
+            Intersection over union, 0 to 1, above which boxes of one class overlap.
         """
-        import cv2  # A tenth of a second to import, which runs without a detector do not need.
+        import cv2  # Imported here: it takes a tenth of a second, and most runs do not need it.
 
         if not len(self):
             return self

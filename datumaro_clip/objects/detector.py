@@ -1,20 +1,29 @@
-"""What every detector is: one method, and everything else built on it."""
+"""The base class of detectors: a detector implements one method, and pictures, tiles and options are handled here."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.objects.detections import Detections
-from datumaro_clip.objects.placement import InputSettings, Placed
-from datumaro_clip.objects.tiles import Window, inside, tiles_of
+from datumaro_clip.objects.placement import InputSettings
 from datumaro_clip.vectors import FloatArray
+
+#: The smallest side of a tile, in pixels: a smaller one shows hardly more than a part of an object.
+LEAST_TILE = 64
+# Share of a tile that it has in common with its neighbour: smaller objects lie whole in one of them.
+_OVERLAP = 0.25
+# A box that ends within so many pixels of an inner edge of a tile is taken for cut off there.
+_EDGE = 2.0
+
+Tile = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -26,14 +35,14 @@ class DetectionOptions:
     min_confidence : float
         Least score, 0 to 1.
     classes : tuple of str
-        Labels; all where empty.
+        Labels; all if empty.
     iou : float
         Boxes of one class that overlap by more, as intersection over union, are one object. 0.65 is what YOLOX is
         evaluated with.
     max_objects : int
-        Most boxes a picture, best first.
+        At most so many boxes a picture, the best ones.
     tile : int, optional
-        Side of the overlapping tiles that a picture is cut into, in pixels; not cut where omitted.
+        Look at overlapping tiles of this side, too, in pixels; only at the whole picture if omitted.
     """
 
     min_confidence: float = 0.25
@@ -53,10 +62,6 @@ class DetectionOptions:
             raise OptionError(f"--tile must be at least {LEAST_TILE}, got {self.tile}")
 
 
-#: Smaller tiles than this show hardly more than a single object's part.
-LEAST_TILE = 64
-
-
 class Detector(ABC):
     """Finds objects in pictures.
 
@@ -69,7 +74,7 @@ class Detector(ABC):
     labels : tuple of str
         Names of its classes, in the order of their indices.
     input : InputSettings
-        How it wants its pictures.
+        How to prepare its pictures.
     """
 
     fingerprint: str
@@ -85,17 +90,17 @@ class Detector(ABC):
         pixel_values : numpy.ndarray
             Shape (3, H, W), float32, as :attr:`input` makes it.
         least : float
-            Boxes of a lower score are not wanted.
+            Leave out boxes with a lower score.
 
         Returns
         -------
         concurrent.futures.Future
-            Boxes in pixels of the input, those of one object not yet made one; or
+            Boxes in pixels of the input, before non-maximum suppression; or
             :class:`~datumaro_clip.errors.InferenceError`.
         """
 
     def find(self, picture: Image.Image, options: DetectionOptions) -> Detections:
-        """The objects in a picture, best first.
+        """Find the objects in a picture, best first.
 
         Parameters
         ----------
@@ -106,7 +111,7 @@ class Detector(ABC):
         Returns
         -------
         Detections
-            In pixels of the picture, to the hundredth, cut at its borders.
+            In pixels of the picture, rounded to hundredths, clipped to it.
 
         Raises
         ------
@@ -116,17 +121,24 @@ class Detector(ABC):
             If the device fails.
         """
         wanted = self.indices_of(options.classes)
-        windows: list[Window | None] = [None]
+        tiles: list[Tile | None] = [None]
         if options.tile is not None:
-            windows += tiles_of(picture.size, options.tile)
-        begun = [self._begin(picture, window, options.min_confidence) for window in windows]
-        found = Detections.together(self._finish(*one, picture.size) for one in begun)
+            tiles += tiles_of(picture.size, options.tile)
+        begun = []
+        for tile in tiles:
+            pixel_values, placed = self.input.fit(picture if tile is None else picture.crop(tile))
+            begun.append((self.submit(pixel_values, options.min_confidence), placed, tile))
+        parts = []
+        for future, placed, tile in begun:
+            part = replace(future.result(), boxes=placed.to_picture(future.result().boxes))
+            parts.append(part if tile is None else _from_tile(part, tile, picture.size))
+        found = Detections.together(parts)
         if options.classes:
             found = found.of_classes(wanted)
         return found.within(picture.size).distinct(options.iou)[: options.max_objects].rounded()
 
     def indices_of(self, classes: Sequence[str]) -> list[int]:
-        """The indices of classes by their names, capitals and ``_`` aside.
+        """Return the indices of classes by their names, whatever the case, and ``_`` for a space.
 
         Raises
         ------
@@ -138,24 +150,37 @@ class Detector(ABC):
             raise OptionError(f"the detector knows no class {unknown[0]!r}; it knows: {', '.join(self.labels)}")
         return [known[same_name(name)] for name in classes]
 
-    def _begin(
-        self, picture: Image.Image, window: Window | None, least: float
-    ) -> tuple[Future[Detections], Placed, Window | None]:
-        pixel_values, placed = self.input.fit(picture if window is None else picture.crop(window))
-        return self.submit(pixel_values, least), placed, window
-
-    def _finish(
-        self, future: Future[Detections], placed: Placed, window: Window | None, size: tuple[int, int]
-    ) -> Detections:
-        found = future.result()
-        boxes = placed.to_picture(found.boxes)
-        if window is None:
-            return Detections(boxes, found.scores, found.classes)
-        whole = inside(boxes, window, size)
-        offset = np.array([*window[:2], *window[:2]], np.float32)
-        return Detections(boxes + offset, found.scores, found.classes)[whole]
-
 
 def same_name(name: str) -> str:
-    """A label's name as labels are compared: without regard to capitals, ``_`` and spaces at its ends."""
+    """Normalise a label's name for comparison: case folded, ``_`` as a space, single spaces between words."""
     return " ".join(name.replace("_", " ").casefold().split())
+
+
+def tiles_of(size: tuple[int, int], side: int) -> list[Tile]:
+    """Cover a picture of (width, height) pixels with tiles (left, top, right, bottom); none if one would do."""
+    columns, rows = (_starts(length, side) for length in size)
+    if len(columns) == len(rows) == 1:
+        return []
+    width, height = size
+    return [(x, y, min(x + side, width), min(y + side, height)) for y in rows for x in columns]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where the tiles along one axis begin, evenly spaced."""
+    if length <= side:
+        return [0]
+    count = math.ceil((length - side) / (side * (1 - _OVERLAP))) + 1
+    return [round(n * (length - side) / (count - 1)) for n in range(count)]
+
+
+def _from_tile(found: Detections, tile: Tile, size: tuple[int, int]) -> Detections:
+    """Move boxes from pixels of a tile to pixels of the picture; drop those at edges of the tile inside the picture.
+
+    Such an edge may cut an object off: the neighbouring tile, or the whole picture, shows it whole.
+    """
+    left, top, right, bottom = tile
+    width, height = size
+    x1, y1, x2, y2 = found.boxes.T
+    cut = (left > 0) & (x1 < _EDGE) | (top > 0) & (y1 < _EDGE)
+    cut |= (right < width) & (x2 > right - left - _EDGE) | (bottom < height) & (y2 > bottom - top - _EDGE)
+    return replace(found, boxes=found.boxes + np.array([left, top, left, top], np.float32))[~cut]

@@ -1,10 +1,9 @@
-"""A detector's directory: its network, and a manifest that says how to use it."""
+"""A detector's directory: its network, and a manifest with what is needed to use it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,13 +13,13 @@ from datumaro_clip.errors import ModelFormatError, ModelNotFoundError
 from datumaro_clip.model.directory import FileEntry, read_json
 from datumaro_clip.objects.heads import HEADS
 from datumaro_clip.objects.placement import InputSettings
-from datumaro_clip.system.files import cache_root, is_safe_relative, write_text
+from datumaro_clip.system.files import cache_root, is_safe_relative
 
 FORMAT = "datumaro-clip-detector"
 FORMAT_VERSION = 1
 MANIFEST = "detector.json"
 
-#: Files of a network by what the user's ends in; an IR has its weights beside it.
+#: The suffixes of a network's files, by the suffix of the one that is named: an OpenVINO IR has its weights beside it.
 NETWORKS: Mapping[str, tuple[str, ...]] = {".onnx": (".onnx",), ".xml": (".xml", ".bin")}
 
 
@@ -36,36 +35,31 @@ class DetectorManifest:
 
     @property
     def network(self) -> str:
-        """Name of the file that OpenVINO reads."""
+        """The name of the file that OpenVINO reads."""
         return next(name for name in self.files if Path(name).suffix in NETWORKS)
 
     @property
     def fingerprint(self) -> str:
-        """``sha256:`` and 64 hexadecimal digits over everything that decides which boxes are found."""
+        """``sha256:`` and 64 hexadecimal digits over everything that affects which boxes are found."""
         decides = {name: value for name, value in self.to_mapping().items() if name not in ("format", "name")}
         text = json.dumps(decides, sort_keys=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
     def to_mapping(self) -> dict[str, Any]:
-        """The file's JSON values, in the order of the format page."""
+        """Return the JSON values of the file, in the order of the format page."""
         files = {name: asdict(entry) for name, entry in self.files.items()}
         own = {"name": self.name, "kind": self.kind, "labels": list(self.labels), "input": self.input.to_mapping()}
         return {"format": FORMAT, "format_version": FORMAT_VERSION, **own, "files": files}
 
 
-def write_manifest(directory: Path, manifest: DetectorManifest) -> None:
-    """Write ``detector.json``, whole."""
-    write_text(directory / MANIFEST, json.dumps(manifest.to_mapping(), indent=2, ensure_ascii=False) + "\n")
-
-
 def read_manifest(directory: Path) -> DetectorManifest:
-    """Read and check a detector's manifest, and that its files are there; their digests are not compared.
+    """Read and check a detector's manifest, and that its files exist; their digests are not compared.
 
     Raises
     ------
     ModelFormatError
-        If it is missing, foreign, of an unknown version, incomplete, or names a file that is not there or may lie
-        outside the directory.
+        If it is missing, foreign, of an unknown version, incomplete, or names a file that is missing or may lie outside
+        the directory.
     """
     path = directory / MANIFEST
     if not path.is_file():
@@ -96,7 +90,7 @@ def verify_files(directory: Path) -> DetectorManifest:
     Raises
     ------
     ModelFormatError
-        For the first file whose bytes are not those that the manifest names.
+        For the first file that has another size or digest.
     """
     manifest = read_manifest(directory)
     for name, entry in manifest.files.items():
@@ -107,43 +101,18 @@ def verify_files(directory: Path) -> DetectorManifest:
     return manifest
 
 
-def network_files(path: Path) -> dict[str, Path]:
-    """The files of a network that a user names, by their names in a detector's directory.
-
-    Raises
-    ------
-    ModelFormatError
-        If it is neither ONNX nor OpenVINO IR, or one of its files is not there.
-    """
-    if path.suffix.lower() not in NETWORKS:
-        raise ModelFormatError(f"{path} is neither .onnx nor .xml; export the detector as ONNX or OpenVINO IR first")
-    files = {f"detector{suffix}": path.with_suffix(suffix) for suffix in NETWORKS[path.suffix.lower()]}
-    files[f"detector{path.suffix.lower()}"] = path
-    for file in files.values():
-        if not file.is_file():
-            raise ModelFormatError(f"{file} is not there; name the network's .onnx or .xml, weights beside it")
-    return files
-
-
-def copy_network(files: Mapping[str, Path], directory: Path) -> dict[str, FileEntry]:
-    """Copy what :func:`network_files` found into a detector's directory; what its manifest says of the files."""
-    for name, source in files.items():
-        shutil.copyfile(source, directory / name)
-    return {name: FileEntry.of(directory / name) for name in files}
-
-
 def detectors_root() -> Path:
-    """Where detectors are kept that have been added; it need not exist."""
+    """Return the directory of the detectors that were added; it need not exist."""
     return cache_root() / "detectors"
 
 
 def find_detector(name: str) -> Path:
-    """The directory of a detector: itself, or that of one that was added by this name.
+    """Return the directory of a detector, given that directory, or the name or fingerprint of one that was added.
 
     Raises
     ------
     ModelNotFoundError
-        If there is none; lists those that there are.
+        If there is none; the message lists those that were added.
     """
     given = Path(name).expanduser()
     if given.is_dir():
@@ -160,21 +129,21 @@ def find_detector(name: str) -> Path:
 
 
 def detectors_at_hand() -> Iterator[tuple[Path, DetectorManifest]]:
-    """Detectors that have been added and can be read, by name."""
+    """Yield the detectors that were added and can be read, ordered by name."""
     root = detectors_root()
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         if path.is_dir() and not path.name.startswith("."):
             try:
                 yield path, read_manifest(path)
             except ModelFormatError:
-                continue  # Damaged, or of another release; `detector info` says what is wrong with it.
+                continue  # Damaged, or of another release; `detector info` tells.
 
 
 ADD = "add one: datum-clip detector add FILE --labels NAMES"
 
 
 def _manifest(values: Mapping[str, Any]) -> DetectorManifest:
-    """The manifest that the keys describe; unknown keys are left for later versions."""
+    """Make the manifest of JSON values; unknown keys, which later versions may write, are ignored."""
     manifest = DetectorManifest(
         name=str(values["name"]),
         kind=str(values["kind"]),
@@ -193,7 +162,7 @@ def _manifest(values: Mapping[str, Any]) -> DetectorManifest:
 
 
 def require_labels(labels: tuple[str, ...]) -> None:
-    """Raise ModelFormatError unless there are labels, each with a name of its own."""
+    """Raise ModelFormatError unless there are labels, none empty and none twice."""
     if not labels or not all(label.strip() for label in labels):
         raise ModelFormatError("a detector needs the names of its classes, none of them empty")
     if repeated := sorted({label for label in labels if labels.count(label) > 1}):

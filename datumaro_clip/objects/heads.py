@@ -1,4 +1,4 @@
-"""What the networks of the YOLO family give, and the boxes in it."""
+"""Recognises the outputs of the YOLO family's networks, and reads the boxes from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from datumaro_clip.objects.detections import Detections, IndexArray
 from datumaro_clip.vectors import FloatArray
 
 _STRIDES = (8, 16, 32)
-# Boxes that YOLOv5 proposes for a cell.
+# YOLOv5 predicts so many boxes for a cell.
 _ANCHORS = 3
 
 Shape = Sequence[int | None]
@@ -22,18 +22,16 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Head:
-    """One way to say where objects are.
+    """A format of a network's outputs.
 
     Attributes
     ----------
     kind : str
-    placement, colour : str
-        How networks with this head usually want their pictures; see :class:`InputSettings`.
-    scale : float
-        Likewise.
+    placement, colour, scale : str, str, float
+        The usual :class:`InputSettings` of networks with this head.
     classes_of : callable
-        From the outputs' shapes by name and the input's (H, W) to the number of classes (0 where the shapes do not
-        say), or None where they are not this head's.
+        From the outputs' shapes by name and the input's (H, W) to the number of classes (0 if the shapes do not
+        say), or None if they are not this head's.
     read : callable
         From the outputs, the input's (H, W) and the least score to the boxes in pixels of the input.
     """
@@ -47,27 +45,27 @@ class Head:
 
 
 def find_head(shapes: Mapping[str, Shape], size: Size, kind: str | None = None) -> tuple[Head, int]:
-    """The head that a network's outputs belong to.
+    """Find the head that a network's outputs belong to.
 
     Parameters
     ----------
     shapes : mapping
-        Of the outputs, by name; None where a dimension is not fixed.
+        Of the outputs, by name; None for a dimension that is not fixed.
     size : tuple of int
         (H, W) of the input.
     kind : str, optional
-        What the user says it is.
+        The kind that the user names.
 
     Returns
     -------
     head : Head
     classes : int
-        Number of classes; 0 where the shapes do not say.
+        Number of classes; 0 if the shapes do not say.
 
     Raises
     ------
     ModelFormatError
-        If the shapes are of no known head, of several, or not of the one that was named.
+        If the shapes are of no known head, of several, or not of the one named.
     """
     fitting = {head.kind: classes for head in HEADS.values() if (classes := head.classes_of(shapes, size)) is not None}
     told = f"its outputs are {_listed(shapes)} for an input of {size[1]}x{size[0]}"
@@ -85,25 +83,25 @@ def find_head(shapes: Mapping[str, Shape], size: Size, kind: str | None = None) 
 
 
 def _listed(shapes: Mapping[str, Shape]) -> str:
-    """Outputs for a message."""
+    """List outputs for a message."""
     return ", ".join(
         f"{name} ({', '.join('?' if n is None else str(n) for n in shape)})" for name, shape in shapes.items()
     )
 
 
 def _cells(size: Size) -> int:
-    """Cells of all strides."""
+    """Return the number of cells of all strides."""
     return sum((size[0] // stride) * (size[1] // stride) for stride in _STRIDES)
 
 
 def _only(shapes: Mapping[str, Shape]) -> Shape:
-    """The shape of the one output, its batch dimension left out; empty where it is not one output (1, M, N)."""
+    """Return the shape (M, N) of a single output (1, M, N); empty for other outputs."""
     shape = next(iter(shapes.values())) if len(shapes) == 1 else ()
     return shape[1:] if len(shape) == 3 and shape[0] in (1, None) else ()
 
 
 def _rows_of(boxes_a_cell: int) -> Callable[[Mapping[str, Shape], Size], int | None]:
-    """Recognises (1, boxes, 5 + C)."""
+    """Make a function that recognises (1, boxes, 5 + C)."""
 
     def classes_of(shapes: Mapping[str, Shape], size: Size) -> int | None:
         shape = _only(shapes)
@@ -115,7 +113,7 @@ def _rows_of(boxes_a_cell: int) -> Callable[[Mapping[str, Shape], Size], int | N
 
 
 def _columns(shapes: Mapping[str, Shape], size: Size) -> int | None:
-    """Recognises (1, 4 + C, A)."""
+    """Recognise (1, 4 + C, A)."""
     shape = _only(shapes)
     if len(shape) != 2 or shape[1] != _cells(size) or shape[0] is None or shape[0] < 5:
         return None
@@ -123,13 +121,13 @@ def _columns(shapes: Mapping[str, Shape], size: Size) -> int | None:
 
 
 def _finished(shapes: Mapping[str, Shape], size: Size) -> int | None:
-    """Recognises (1, N, 6)."""
+    """Recognise (1, N, 6)."""
     shape = _only(shapes)
     return 0 if len(shape) == 2 and shape[1] == 6 else None
 
 
 def _queries(shapes: Mapping[str, Shape], size: Size) -> int | None:
-    """Recognises ``logits`` and ``pred_boxes``."""
+    """Recognise ``logits`` and ``pred_boxes``."""
     logits, boxes = shapes.get("logits", ()), shapes.get("pred_boxes", ())
     if len(logits) != 3 or len(boxes) != 3 or boxes[2] != 4 or logits[1] != boxes[1]:
         return None
@@ -137,45 +135,45 @@ def _queries(shapes: Mapping[str, Shape], size: Size) -> int | None:
 
 
 def _one(outputs: Outputs) -> FloatArray:
-    """The one output, (M, N)."""
+    """Return the single output, (M, N)."""
     array = next(iter(outputs.values()))
     return array.reshape(array.shape[-2:])
 
 
 def _read_yolox(outputs: Outputs, size: Size, least: float) -> Detections:
-    """Cells as YOLOX leaves them: (xy + cell) × stride, exp(wh) × stride (``demo_postprocess`` of YOLOX)."""
+    """Decode the cells of YOLOX: (xy + cell) × stride, exp(wh) × stride (its ``demo_postprocess``)."""
     rows = _one(outputs)
     chosen, classes, scores = _at_least(rows[:, 5:] * rows[:, 4:5], least)
     cells, strides = _grid(size)
     centres = (rows[chosen, :2] + cells[chosen]) * strides[chosen]
-    with np.errstate(over="ignore"):  # what is infinite is refused
+    with np.errstate(over="ignore"):  # _found refuses infinite boxes
         sides = np.exp(rows[chosen, 2:4]) * strides[chosen]
     return _found(_corners(centres, sides), scores, classes)
 
 
 def _read_rows(outputs: Outputs, size: Size, least: float) -> Detections:
-    """Rows of cx, cy, w, h, objectness and classes."""
+    """Read rows of cx, cy, w, h, objectness and classes."""
     rows = _one(outputs)
     chosen, classes, scores = _at_least(rows[:, 5:] * rows[:, 4:5], least)
     return _found(_corners(rows[chosen, :2], rows[chosen, 2:4]), scores, classes)
 
 
 def _read_columns(outputs: Outputs, size: Size, least: float) -> Detections:
-    """Columns of cx, cy, w, h and classes."""
+    """Read columns of cx, cy, w, h and classes."""
     columns = _one(outputs)
     chosen, classes, scores = _at_least(columns[4:].T, least)
     return _found(_corners(columns[:2, chosen].T, columns[2:4, chosen].T), scores, classes)
 
 
 def _read_finished(outputs: Outputs, size: Size, least: float) -> Detections:
-    """Rows of x1, y1, x2, y2, score and class; those that fill the output up have a score of 0."""
+    """Read rows of x1, y1, x2, y2, score and class; the rows that pad the output have a score of 0."""
     rows = _one(outputs)
     chosen, _, scores = _at_least(rows[:, 4:5], max(least, float(np.finfo(np.float32).tiny)))
     return _found(rows[chosen, :4], scores, rows[chosen, 5].astype(np.int64))
 
 
 def _read_queries(outputs: Outputs, size: Size, least: float) -> Detections:
-    """A logit a query and class; boxes as shares of the picture's sides."""
+    """Read a logit for each query and class, and boxes cx, cy, w, h as shares of the picture's sides."""
     logits = outputs["logits"].reshape(outputs["logits"].shape[-2:])
     shares = (1 / (1 + np.exp(-np.clip(logits, -80, 80)))).astype(np.float32)
     chosen, classes, scores = _at_least(shares, least)
@@ -185,7 +183,7 @@ def _read_queries(outputs: Outputs, size: Size, least: float) -> Detections:
 
 
 def _at_least(scores: FloatArray, least: float) -> tuple[IndexArray, IndexArray, FloatArray]:
-    """Which boxes are of which classes, and the scores, of (N, C); a box may be of several classes."""
+    """Return the boxes, classes and scores of (N, C) that reach the least score; a box may have several classes."""
     if np.isnan(scores).any():
         raise InferenceError("the detector gives scores that are no numbers; its file may be damaged, add it again")
     boxes, classes = np.nonzero(scores >= least)
@@ -193,7 +191,7 @@ def _at_least(scores: FloatArray, least: float) -> tuple[IndexArray, IndexArray,
 
 
 def _grid(size: Size) -> tuple[FloatArray, FloatArray]:
-    """Of each cell its column and row, (A, 2), and its stride, (A, 1); row by row, small strides first."""
+    """Return the column and row of each cell, (A, 2), and its stride, (A, 1); row by row, small strides first."""
     cells, strides = [], []
     for stride in _STRIDES:
         rows, columns = np.mgrid[: size[0] // stride, : size[1] // stride]
@@ -203,18 +201,18 @@ def _grid(size: Size) -> tuple[FloatArray, FloatArray]:
 
 
 def _corners(centres: FloatArray, sides: FloatArray) -> FloatArray:
-    """x1, y1, x2, y2, (N, 4), of centres and sides, (N, 2) each."""
+    """Turn centres and sides, (N, 2) each, into x1, y1, x2, y2, (N, 4)."""
     return np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
 
 
 def _found(boxes: FloatArray, scores: FloatArray, classes: IndexArray) -> Detections:
-    """The boxes, once they are known to be numbers."""
+    """Return the boxes, if they are finite."""
     if not np.isfinite(boxes).all():
         raise InferenceError("the detector gives boxes that are no numbers; its file may be damaged, add it again")
     return Detections(boxes.astype(np.float32), scores.astype(np.float32), classes.astype(np.int64))
 
 
-#: Every head by its kind, in the order in which messages list them.
+#: Every head by its kind, in the order of messages.
 HEADS: Mapping[str, Head] = {
     head.kind: head
     for head in (

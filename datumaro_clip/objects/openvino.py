@@ -1,4 +1,4 @@
-"""The detector that computes: a network of a detector's directory, on any device that OpenVINO has."""
+"""Runs the detector of a directory on any device that OpenVINO has."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _INPUT = "pixel_values"
 
 
 class Network:
-    """A network as it was read, its input fixed to one picture.
+    """A network with its input fixed to one picture.
 
     Parameters
     ----------
     path : Path
         ``.onnx``, or ``.xml`` with its ``.bin`` beside it.
     size : tuple of int, optional
-        (H, W), for a network whose input is not fixed.
+        (H, W) of the input, if the network does not fix it.
 
     Attributes
     ----------
     size : tuple of int
         (H, W) of the input.
     shapes : mapping
-        Of the outputs, by name.
+        Shapes of the outputs, by name.
 
     Raises
     ------
@@ -98,7 +98,12 @@ class OpenVINODetector(Detector):
         self.device = check_device(core(), device)
         self._network = Network(directory / manifest.network, manifest.input.size)
         self._head = require_head(self._network, manifest.kind, len(manifest.labels), str(directory))
-        self._queue = RequestQueue(self._compiled(), _copies, len(self._network.shapes))
+        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
+        try:
+            compiled = core().compile_model(self._network.model, self.device, options)
+        except RuntimeError as exc:
+            raise InferenceError(f"{self.device} cannot run the detector {self.name}: {gist(exc)}") from exc
+        self._queue = RequestQueue(compiled, _copies, len(self._network.shapes))
 
     def submit(self, pixel_values: FloatArray, least: float) -> Future[Detections]:
         """Start looking at a picture; block while all requests are busy."""
@@ -108,10 +113,10 @@ class OpenVINODetector(Detector):
         return found
 
     def _fulfil(self, found: Future[Detections], least: float, computed: Future[list[FloatArray]]) -> None:
-        """Read the boxes off the outputs, in the thread that computed them."""
+        """Read the boxes from the outputs, in the thread that computed them."""
         try:
             found.set_result(self._read(computed.result(), least))
-        except BaseException as exc:  # Whoever asked gets to know, whatever it is.
+        except BaseException as exc:  # The caller gets any error.
             found.set_exception(exc)
 
     def _read(self, outputs: list[FloatArray], least: float) -> Detections:
@@ -124,16 +129,9 @@ class OpenVINODetector(Detector):
             )
         return boxes
 
-    def _compiled(self) -> Any:
-        options = {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_PRECISION_HINT": "f32"}
-        try:
-            return core().compile_model(self._network.model, self.device, options)
-        except RuntimeError as exc:
-            raise InferenceError(f"{self.device} cannot run the detector {self.name}: {gist(exc)}") from exc
-
 
 def require_head(network: Network, kind: str | None, labels: int, where: str) -> Head:
-    """The network's head; raise ModelFormatError where it is unknown, or is not of so many labels."""
+    """Return the network's head; raise ModelFormatError if it is unknown, or has another number of labels."""
     try:
         head, classes = find_head(network.shapes, network.size, kind)
     except ModelFormatError as exc:
@@ -144,17 +142,17 @@ def require_head(network: Network, kind: str | None, labels: int, where: str) ->
 
 
 def _copies(outputs: Outputs) -> list[FloatArray]:
-    """Copies of a network's outputs, which its next picture overwrites."""
+    """Copy the outputs, which the next picture overwrites."""
     return [np.array(output, np.float32) for output in outputs]
 
 
 def _name(port: Any, index: int) -> str:
-    """An output's name; by number where it has none."""
+    """Return an output's name; its number if it has none."""
     return min(port.get_names(), default=f"output {index}")
 
 
 def _dimensions(shape: Any) -> tuple[int | None, ...]:
-    """A shape, None where a dimension is not fixed; empty where not even their number is."""
+    """Return a shape, with None for a dimension that is not fixed; empty if their number is not fixed."""
     if shape.rank.is_dynamic:
         return ()
     return tuple(None if dimension.is_dynamic else dimension.get_length() for dimension in shape)

@@ -1,4 +1,4 @@
-"""A picture made to fit a detector's input, and boxes brought back from there."""
+"""Fits pictures to a detector's input, and maps boxes back to the picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datumaro_clip.vectors import FloatArray
 PLACEMENTS = ("top_left", "centre", "stretch")
 COLOURS = ("bgr", "rgb")
 
-# Of the input around the picture; the grey that YOLO networks are trained with.
+# The input around the picture is of this grey, as in the training of YOLO networks.
 _GREY = 114
 
 Channels = tuple[float, float, float]
@@ -23,19 +23,19 @@ Channels = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class InputSettings:
-    """How a detector wants its picture.
+    """How to prepare pictures for a detector.
 
     Attributes
     ----------
     size : tuple of int
         (H, W) of the input, in pixels.
     placement : str
-        Where the picture, resized with its aspect kept, lies in the input: ``top_left`` or ``centre``; or ``stretch``,
-        where its aspect is not kept and it fills the input.
+        Where the picture, resized in proportion, lies in the input: ``top_left`` or ``centre``; or ``stretch``: resized
+        to fill the input.
     colour : str
         Order of the channels: ``bgr`` or ``rgb``.
     scale : float
-        Factor of the pixel's values, which are 0 to 255.
+        Factor of the pixels' values, which are 0 to 255.
     mean, std : tuple of float
         Of the channels in their order: ``(pixel * scale - mean) / std``.
     """
@@ -60,7 +60,7 @@ class InputSettings:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> InputSettings:
-        """Read what :meth:`to_mapping` writes; raise KeyError, TypeError or ValueError where it does not."""
+        """Read what :meth:`to_mapping` returns; raise KeyError, TypeError or ValueError for anything else."""
         height, width = values["size"]
         return cls(
             (int(height), int(width)),
@@ -72,11 +72,11 @@ class InputSettings:
         )
 
     def to_mapping(self) -> dict[str, Any]:
-        """The settings as JSON values."""
+        """Return the settings as JSON values."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def fit(self, picture: Image.Image) -> tuple[FloatArray, Placed]:
-        """Resize and place a picture.
+        """Resize a picture, and place it in the input.
 
         Parameters
         ----------
@@ -88,9 +88,9 @@ class InputSettings:
         pixel_values : numpy.ndarray
             Shape (3, H, W), float32, C order.
         placed : Placed
-            The way back for boxes.
+            Maps boxes back to the picture.
         """
-        import cv2  # YOLO networks are trained on its resize, which takes four pixels; Pillow's costs them 4% of AP.
+        import cv2  # YOLO networks are trained with its resize, from four pixels; with Pillow's they lose 4% of AP.
 
         height, width = self.size
         across, down = width / picture.width, height / picture.height
@@ -106,7 +106,7 @@ class InputSettings:
         return self._values(pixels), Placed(left, top, across, down)
 
     def _values(self, pixels: np.ndarray[Any, Any]) -> FloatArray:
-        """What the network is given of RGB pixels (H, W, 3)."""
+        """Turn RGB pixels (H, W, 3) into the network's input (3, H, W)."""
         ordered = pixels[..., ::-1] if self.colour == "bgr" else pixels
         values = np.ascontiguousarray(ordered.transpose(2, 0, 1), np.float32)
         if self.scale != 1:
@@ -120,7 +120,7 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class Placed:
-    """Where a picture lies in a detector's input: its left and top in pixels, and how much it was resized."""
+    """Where a picture lies in a detector's input: its left and top in pixels, and the factors of its resize."""
 
     left: int
     top: int
@@ -128,7 +128,7 @@ class Placed:
     down: float
 
     def to_picture(self, boxes: FloatArray) -> FloatArray:
-        """Boxes (N, 4) x1, y1, x2, y2 in pixels of the input, in pixels of the picture."""
+        """Map boxes (N, 4), x1, y1, x2, y2, from pixels of the input to pixels of the picture."""
         offset = np.array([self.left, self.top, self.left, self.top], np.float32)
         factor = np.array([self.across, self.down, self.across, self.down], np.float32)
         return (boxes - offset) / factor
