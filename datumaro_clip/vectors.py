@@ -1,4 +1,4 @@
-"""Vector spaces, and the vectors that live in them."""
+"""Vector spaces, and vectors of unit length that belong to them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 FloatArray = npt.NDArray[np.float32]
 
-# Vectors that float16 storage has rounded still count as unit rows: |v| errs by at most 2**-11 relative.
+# Wide enough for unit rows that float16 storage has rounded: their length is off by at most 2**-11.
 UNIT_TOLERANCE = 1e-3
-#: The attribute in which an item, or an annotation, carries its vector.
+#: The attribute of an item, or an annotation, that holds its vector.
 EMBEDDING_ATTRIBUTE = "clip_embedding"
 
 
 class ItemKey(NamedTuple):
-    """What identifies an item inside a dataset: its id and its subset."""
+    """Identifies an item in a dataset: its id and its subset."""
 
     id: str
     subset: str
@@ -35,17 +35,17 @@ class ItemKey(NamedTuple):
 
 @dataclass(frozen=True)
 class VectorSpace:
-    """What decides whether two vectors may be compared.
+    """Identifies a vector space: vectors may be compared only if their spaces are equal.
 
     Attributes
     ----------
     fingerprint : str
-        ``sha256:`` and 64 hexadecimal digits over weights, tokenizer, preprocessing and projection; or
-        ``name:`` and a name of the user's, for vectors computed elsewhere.
+        ``sha256:`` and 64 hexadecimal digits over weights, tokenizer, preprocessing and projection; or ``name:`` and a
+        name that the user chose, for vectors computed elsewhere.
     dimension : int
         Length D of each vector.
     model : str
-        The model's name, for people; two spaces that differ only in it are equal.
+        The model's name, for messages; two spaces that differ only in it are equal.
     """
 
     fingerprint: str
@@ -67,7 +67,7 @@ def require_same_space(wanted: VectorSpace, got: VectorSpace) -> None:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Which space vectors belong to, and what computed them.
+    """The space that vectors belong to, and how they were computed.
 
     Attributes
     ----------
@@ -88,10 +88,10 @@ class Provenance:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """One picture's vector, as items carry it in their attribute ``clip_embedding``.
+    """The vector of one picture, in the attribute ``clip_embedding`` of its item.
 
-    It is read-only, compares to one boolean, hashes, copies and pickles, converts with ``numpy.asarray``, and
-    is written by JSON encoders that know dataclasses as a mapping of its fields.
+    It is read-only, compares to one boolean, hashes, copies and pickles, and converts with ``numpy.asarray``. JSON
+    encoders that know dataclasses write it as a mapping of its fields.
 
     Attributes
     ----------
@@ -102,7 +102,7 @@ class Embedding:
     model : str
         The model's name.
     precision : str
-        Precision that computed it.
+        The precision in which it was computed.
     """
 
     vector: FloatArray
@@ -137,7 +137,7 @@ class Embedding:
         return len(self.vector)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Copies and pickles are made anew, so that theirs is read-only too."""
+        """Copy and unpickle through the constructor, so that the vector stays read-only."""
         return type(self), (self.vector, self.space, self.model, self.precision)
 
     def __repr__(self) -> str:
@@ -145,12 +145,12 @@ class Embedding:
 
     @property
     def vector_space(self) -> VectorSpace:
-        """The space this vector belongs to."""
+        """The space of the vector."""
         return VectorSpace(self.space, len(self), self.model)
 
     @classmethod
     def from_attribute(cls, value: object) -> Self:
-        """Read an item's attribute: an embedding, or the mapping that general formats write for it.
+        """Read the value of the attribute: an embedding, or the mapping that other formats write for one.
 
         Raises
         ------
@@ -169,17 +169,17 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ObjectEmbedding(Embedding):
-    """The vector of one object, as annotations carry it in their attribute ``clip_embedding``.
+    """The vector of one object, in the attribute ``clip_embedding`` of its annotation.
 
-    It belongs to this box of this picture: where the annotation's box is another, the vector is not the object's.
+    It belongs to this box of this picture. If the annotation has another box now, the vector is not of its object.
 
     Attributes
     ----------
     bbox : tuple of float
-        x1, y1, x2, y2 in pixels of the stored picture, as float32 has them: the box that the vector was computed of.
+        The box that the vector was computed of: x1, y1, x2, y2 in pixels of the stored picture, rounded to float32.
     source : str
-        SHA-256, as 64 hexadecimal digits, of what it was computed from (picture, box, the crop's options); empty where
-        it is not known.
+        SHA-256, as 64 hexadecimal digits, of what it was computed from (picture, box, the crop's options); empty if
+        that is not known.
     """
 
     bbox: tuple[float, float, float, float]
@@ -205,7 +205,7 @@ class ObjectEmbedding(Embedding):
 
 
 def unit_lengths(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-    """Whether each row of an (N, D) matrix of floats is finite and of unit length, to float16 rounding.
+    """Check whether each row of a matrix (N, D) of floats is finite and of unit length, up to rounding to float16.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def unit_lengths(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.N
 
 
 def is_unit_rows(matrix: npt.NDArray[Any]) -> bool:
-    """Whether all rows of an (N, D) matrix are, as :func:`unit_lengths` says."""
+    """Whether all rows of a matrix (N, D) are unit rows, as :func:`unit_lengths` checks."""
     return bool(unit_lengths(matrix)[0].all())
 
 
@@ -239,12 +239,12 @@ def unit_rows(matrix: npt.ArrayLike) -> FloatArray:
     Raises
     ------
     InvalidVectorError
-        If the shape is not (N, D), or a row is not finite or has no length; the first such row is named.
+        If the shape is not (N, D), or a row is zero or not finite; the first such row is named.
     """
     rows = np.asarray(matrix, dtype=np.float32)
     if rows.ndim != 2:
         raise InvalidVectorError(f"wanted a matrix of shape (N, D), got shape {rows.shape}")
-    # Scaled by the largest entry first, so that rows near float32's limits neither overflow nor vanish.
+    # Scale by the largest entry first, so that rows near float32's limits neither overflow nor vanish.
     peaks = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
     bad = np.flatnonzero(~np.isfinite(peaks[:, 0]) | (peaks[:, 0] == 0.0))
     if len(bad):

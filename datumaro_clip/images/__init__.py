@@ -1,4 +1,4 @@
-"""Pictures: from anything that holds one to the pixels that an encoder takes."""
+"""Pictures: decoding, cutting out parts, resizing to the pixels that an encoder takes, and small ones for pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decode a picture: a path, encoded bytes, a PIL image or an array in, RGB out; every failure has a reason."""
+"""Decodes pictures: a path, encoded bytes, a PIL image or an array in, RGB out; every failure has a reason."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from datumaro_clip.images.regions import Box, edges_of
 
 ImageLike = str | os.PathLike[str] | bytes | Image.Image | npt.NDArray[Any]
 
-#: Pictures of more pixels are refused before they are decoded. It is where Pillow itself refuses them
-#: (twice its ``MAX_IMAGE_PIXELS``), 0.5 GB as RGB; lowering it here leaves Pillow's global setting alone.
+#: Pictures of more pixels, 0.5 GB as RGB, are refused before they are decoded. Pillow refuses them, too (they have
+#: twice its ``MAX_IMAGE_PIXELS``); a lower limit here does not change Pillow's global setting.
 MAX_PIXELS = 178_956_970
 
 # Pillow runs an outside program (Ghostscript) for this one.
 _UNSAFE_FORMATS = frozenset({"EPS"})
 
-# Held while a caller's picture is loaded; by its address, so that few others wait for it.
+# One of these is held while a caller's picture is loaded, chosen by its address, so that few others wait for it.
 _LOADING = tuple(Lock() for _ in range(64))
 
-# What Pillow says of a PNG whose texts are longer than it unpacks.
+# Pillow's message for a PNG with texts that are longer than it unpacks contains this.
 _LONG_TEXT = "MAX_TEXT"
-# Pillow has no direct way from La, and warns on the one from a palette with transparent entries.
+# Pillow cannot convert La directly, and warns when it converts a palette with transparent entries directly.
 _BY_WAY_OF = {"La": "LA", "P": "RGBA", "PA": "RGBA"}
 
 _REASONS: tuple[tuple[type[Exception], str], ...] = (
@@ -59,10 +59,10 @@ _MESSAGES = {
 
 @contextmanager
 def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = None) -> Iterator[Image.Image]:
-    """A picture as :func:`decode` gives it, for as long as a block needs it.
+    """Decode a picture as :func:`decode` does, for the length of a block.
 
-    The blocks of all threads together hold :data:`MAX_PIXELS` at most: as many as the largest picture alone may have.
-    A thread waits for its turn before it decodes; a block must not enter another one.
+    The pictures of all threads' blocks have at most :data:`MAX_PIXELS` together, as many as the largest picture alone:
+    a thread waits before it decodes a picture that would exceed that. Blocks must not be nested.
     """
     with ExitStack() as stack:
         try:
@@ -86,10 +86,10 @@ def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = No
 def decode(image: ImageLike, *, target: int | None = None, box: Box | None = None) -> Image.Image:
     """Decode a picture to RGB.
 
-    What is decoded is what Datumaro shows as ``item.media.data``: the first frame, with the pixels as they are
-    stored. An EXIF orientation is therefore not applied (TIFF's own orientation is, as Datumaro does). Alpha is
-    dropped and CMYK converted as PIL's ``convert("RGB")`` does; 16 bits become 8 as :func:`to_8_bits` says; floats from
-    0 to 1 are scaled, others clipped to 0..255.
+    The result is what Datumaro shows as ``item.media.data``: the first frame, with the pixels as they are stored. An
+    EXIF orientation is therefore not applied (TIFF's own orientation is, as in Datumaro). Alpha is dropped and CMYK
+    converted as by PIL's ``convert("RGB")``, 16 bits become 8 as by :func:`to_8_bits`, floats from 0 to 1 are scaled,
+    others clipped to 0..255.
 
     Parameters
     ----------
@@ -97,35 +97,34 @@ def decode(image: ImageLike, *, target: int | None = None, box: Box | None = Non
         A path, encoded bytes, a PIL image, or an array of uint8 or uint16: (H, W), (H, W, 1), (H, W, 3) RGB
         or (H, W, 4) RGBA.
     target : int, optional
-        Pixels of the shortest side that are enough. A JPEG that is at least twice as large is decoded at 1/2,
-        1/4 or 1/8, never below the target; its pixels then differ slightly from a full decode. No effect with
-        ``box``.
+        The shortest side that is needed, in pixels. A JPEG that is at least twice as large is decoded at 1/2, 1/4 or
+        1/8, never below the target; its pixels then differ slightly from a full decode. No effect with ``box``.
     box : tuple of float, optional
-        ``(x, y, w, h)`` in pixels: only this part, widened to whole pixels and cut at the picture's borders.
+        ``(x, y, w, h)`` in pixels: decode only this part, widened to whole pixels and clipped to the picture.
 
     Returns
     -------
     PIL.Image.Image
-        Mode ``RGB``; the caller's own object where that is RGB already and uncropped.
+        Mode ``RGB``; the caller's own object if that is RGB already, and there is no box.
 
     Raises
     ------
     ImageError
-        For anything that stands in the way; ``reason`` says which.
+        If it cannot be decoded; ``reason`` says why.
     """
     with decoded(image, target=target, box=box) as picture:
         return picture
 
 
 def ending_of(data: bytes) -> str:
-    """What the file of an encoded picture, which can be decoded, ends in: ``.jpg``, ``.png``."""
+    """Return the usual suffix of an encoded picture's format, such as ``.jpg``; the picture must be decodable."""
     with Image.open(BytesIO(data)) as picture:
         kind = picture.format or "img"
     return _ENDINGS.get(kind, f".{kind.lower()}")
 
 
 def describe(image: object) -> str:
-    """A picture's name for a message: its path, or what it is."""
+    """Name a picture in a message: by its path, or by its type and size."""
     if isinstance(image, str | os.PathLike):
         return os.fspath(image) or "''"
     if isinstance(image, bytes):
@@ -138,17 +137,17 @@ def describe(image: object) -> str:
 
 
 def _rgb(image: ImageLike, target: int | None, stack: ExitStack) -> Image.Image:
-    """The whole picture in mode ``RGB``; what was taken for it is given back with the stack."""
+    """Return the whole picture in mode ``RGB``; the stack releases its file and its share of the pixels."""
     picture = stack.enter_context(_opened(image))
     if picture.width * picture.height > MAX_PIXELS:
         raise Image.DecompressionBombError(f"{picture.width}x{picture.height} pixels")
     if picture.format in _UNSAFE_FORMATS:
         raise ImageError("unreadable", f"{picture.format} is not decoded; convert it to PNG first")
     if picture is not image and target is not None and (scale := min(picture.size) / target) >= 2:
-        # The JPEG decoder halves the picture as often as the target allows; no effect on other formats.
+        # The JPEG decoder halves the picture as often as the target allows; other formats ignore this.
         picture.draft(None, (math.ceil(picture.width / scale), math.ceil(picture.height / scale)))
     stack.enter_context(_turn_for(picture.width * picture.height))
-    # A caller's picture may be asked for by several threads; Pillow misreads it if two of them load it.
+    # Several threads may share a caller's picture; Pillow misreads it if two of them load it at once.
     with _LOADING[id(picture) // 16 % len(_LOADING)] if picture is image else nullcontext():
         has_16_bits = _has_16_bits(picture)
         picture.load()
@@ -166,18 +165,18 @@ def _rgb(image: ImageLike, target: int | None, stack: ExitStack) -> Image.Image:
 
 
 def is_deep(image: ImageLike) -> bool:
-    """Whether a picture has more than 8 bits a channel, by its header; raises what Pillow does where it has none."""
+    """Whether a picture has more than 8 bits a channel, by its header; raises Pillow's errors if it cannot be read."""
     with _opened(image) as picture:
         return picture.mode in ("I", "F") or _has_16_bits(picture)
 
 
 def size_in_header(image: ImageLike) -> tuple[int, int] | None:
-    """The size (H, W) that :func:`decode` would give a picture, by its header; None where that cannot say."""
+    """Read the size (H, W) of the decoded picture from the header; None if that does not tell."""
     try:
         with _opened(image) as picture:
-            # How a TIFF is turned shows when it is decoded.
+            # A TIFF is rotated when it is decoded, as its tags say.
             return None if picture.format == "TIFF" or 0 in picture.size else (picture.height, picture.width)
-    except Exception:  # Whoever decodes it says what is wrong with it; Pillow's readers raise almost any type.
+    except Exception:  # Decoding will report the fault; Pillow's readers raise almost any type.
         return None
 
 
@@ -186,10 +185,10 @@ def _has_16_bits(picture: Image.Image) -> bool:
 
 
 def to_8_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Integers of 16 bits, in any integer type, to 8: the upper byte, as libpng and Pillow take of RGB.
+    """Convert values of 16 bits, in any integer type, to 8 bits: the upper byte, as libpng and Pillow do for RGB.
 
-    Where no value needs more than 12 bits, or 8, as cameras and exporters leave them in files of 16, it is the upper 8
-    of those: their upper byte would be black.
+    If no value needs more than 12 bits, or 8, as in the 16-bit files of some cameras and exporters, the upper 8 of them
+    are taken: the upper byte would be black.
     """
     largest = int(pixels.max(initial=0))
     shift = 0 if largest < 1 << 8 else 4 if largest < 1 << 12 else 8
@@ -197,7 +196,7 @@ def to_8_bits(pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 
 def _floats_to_8_bits(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
-    """Levels from 0 to 1 scaled to 255, as is usual where none is above 1; others clipped, as Pillow does."""
+    """Convert floats to 8 bits: scaled by 255 if all are from 0 to 1, else clipped, as Pillow does."""
     if not np.isfinite(pixels).all():
         raise ImageError("unreadable", "it has NaN or infinite pixels; replace them first")
     scaled = np.rint(pixels * 255) if pixels.min() >= 0 and pixels.max() <= 1 else pixels
@@ -205,13 +204,13 @@ def _floats_to_8_bits(pixels: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.u
 
 
 def _reread(image: ImageLike, picture: Image.Image) -> Image.Image:
-    """A picture of 16 bits a channel that is nearly black in its upper bytes, by what the lower ones say.
+    """Read a picture of 16 bits a channel again, whose upper bytes are nearly black, to use the lower ones.
 
-    Pillow keeps the upper bytes of three channels only; OpenCV reads all.
+    Pillow keeps only the upper bytes of pictures with three channels; OpenCV reads both.
     """
     if not isinstance(image, str | os.PathLike | bytes):
         return picture
-    import cv2  # Of no use to most runs, and a tenth of a second to import.
+    import cv2  # Imported here: it takes a tenth of a second, and most runs do not need it.
 
     data = image if isinstance(image, bytes) else Path(image).read_bytes()
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -221,9 +220,9 @@ def _reread(image: ImageLike, picture: Image.Image) -> Image.Image:
 
 
 def _without_texts(image: ImageLike) -> bytes:
-    """A PNG without its texts and its colour profile, which do not change its pixels.
+    """Remove the texts and the colour profile of a PNG, which do not change its pixels.
 
-    Pillow refuses the whole picture for one that unpacks to more than a megabyte, as image generators write them.
+    Pillow refuses a whole picture if one of them unpacks to more than a megabyte, as those of image generators do.
     """
     data = image if isinstance(image, bytes) else Path(image).read_bytes()  # type: ignore[arg-type]  # a file has texts
     kept, position = [data[:8]], 8
@@ -236,7 +235,7 @@ def _without_texts(image: ImageLike) -> bytes:
 
 
 def _opened(image: ImageLike) -> AbstractContextManager[Image.Image]:
-    """The picture, its header read, its pixels not yet; what was opened here is closed again."""
+    """Open a picture and read its header, but not its pixels yet; on exit, close what was opened here."""
     if isinstance(image, str | os.PathLike):
         return _open_file(os.fspath(image))
     if isinstance(image, bytes):
@@ -251,7 +250,7 @@ def _opened(image: ImageLike) -> AbstractContextManager[Image.Image]:
 
 
 def _open_file(path: str) -> Image.Image:
-    """Open a regular file; a pipe or a device, which could block for ever, is never opened."""
+    """Open a regular file; refuse pipes and devices, which could block for ever."""
     status = os.stat(path)
     if not stat.S_ISREG(status.st_mode):
         kind = "a directory" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
@@ -262,7 +261,7 @@ def _open_file(path: str) -> Image.Image:
 
 
 def _from_array(array: npt.NDArray[Any]) -> Image.Image:
-    """An array as a picture."""
+    """Convert an array to a picture."""
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ImageError("unreadable", "wanted shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
@@ -275,7 +274,7 @@ def _from_array(array: npt.NDArray[Any]) -> Image.Image:
 
 
 class _Turns:
-    """Lets threads decode at the same time as long as their pixels together stay below a bound, or one alone."""
+    """Lets threads decode at the same time while their pixels together stay within a bound; any picture alone may."""
 
     def __init__(self, most: int) -> None:
         self._most, self._taken, self._changed = most, 0, Condition()
@@ -297,13 +296,13 @@ _turn_for = _Turns(MAX_PIXELS)
 
 
 def _reason_of(exc: Exception) -> str:
-    """The reason to count an exception under."""
+    """Return the reason that an exception is counted under."""
     if not isinstance(exc, UnidentifiedImageError) and any(s in str(exc).lower() for s in _SIGNS_OF_TRUNCATION):
         return "truncated"
     return next((reason for kind, reason in _REASONS if isinstance(exc, kind)), "unreadable")
 
 
 def _detail(exc: Exception) -> str:
-    """What the exception adds to our own words: nothing, where it only repeats the picture's name."""
+    """Return the exception's text to add to our message; nothing if it only repeats the picture's name."""
     known = isinstance(exc, UnidentifiedImageError | FileNotFoundError | PermissionError)
     return "" if known or not str(exc) else f" ({exc})"

@@ -1,4 +1,4 @@
-"""Pictures with words as HTML, for what notebooks show of hits, groups, decisions and stores."""
+"""Renders pictures with captions as HTML, for notebooks to show hits, groups, decisions and stores."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from datumaro_clip.errors import ImageError
 from datumaro_clip.images import ImageLike, decode
 from datumaro_clip.images.small import small_picture
 
-#: Pictures that are shown at most; the others are counted.
+#: At most so many pictures are shown; the others are counted.
 MOST = 24
 _SIDE, _BYTES, _LETTERS = 160, 6_000, 14
 
-# Colours are the notebook's own, so that it may be light or dark; no page lets a style here reach beyond its class.
+# The colours are the notebook's own, light or dark; the class keeps the style to the gallery.
 _STYLE = """
 .datumaro-clip { font: 13px/1.4 system-ui, sans-serif; }
 .datumaro-clip ul { display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 10px;
@@ -33,16 +33,15 @@ _STYLE = """
 
 
 class Tile(NamedTuple):
-    """A picture with its words.
+    """A picture with its name and a caption.
 
     Attributes
     ----------
     name : str
-        What it is called.
     words : str
-        What is said of it.
+        The caption.
     picture : callable or None
-        Gives the picture; None where there is none.
+        Returns the picture; None if there is none.
     """
 
     name: str
@@ -51,13 +50,13 @@ class Tile(NamedTuple):
 
 
 def gallery(title: str, tiles: Iterable[Tile], total: int) -> str:
-    """HTML with a title and the first pictures, for ``_repr_html_``.
+    """Render a title and the first pictures as HTML, for ``_repr_html_``.
 
     Parameters
     ----------
     title : str
     tiles : iterable of Tile
-        Those that are shown, in order; 24 at most are drawn, and of the others no picture is asked for.
+        In order; only the first 24 are consumed, and their pictures read.
     total : int
         How many there are.
     """
@@ -65,13 +64,13 @@ def gallery(title: str, tiles: Iterable[Tile], total: int) -> str:
     more = f"<p>and {total - len(drawn):,} more</p>" if total > len(drawn) else ""
     shown = f"<ul>{''.join(drawn)}</ul>" if drawn else ""
     told = f'<div class="datumaro-clip"><style>{_STYLE}</style><p>{escape(title)}</p>{shown}{more}</div>'
-    # The bytes of a name that is no UTF-8 are shown escaped: a notebook cannot be sent them.
+    # Bytes of a name that are no UTF-8 are escaped: a notebook cannot receive them.
     return told.encode(errors="backslashreplace").decode()
 
 
 def _drawn(tile: Tile) -> str:
     words = f'<span title="{escape(tile.words)}">{escape(tile.words)}</span>' if tile.words else ""
-    # What tells paths apart is at their ends.
+    # Paths differ at their ends.
     name = tile.name if len(tile.name) <= _LETTERS else f"…{tile.name[1 - _LETTERS :]}"
     return f'<li>{_image(tile)}<b title="{escape(tile.name)}">{escape(name)}</b>{words}</li>'
 

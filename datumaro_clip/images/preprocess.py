@@ -1,4 +1,4 @@
-"""A model's own image preprocessing, read from its processor's configuration."""
+"""Preprocesses pictures as a model's own processor does, by its configuration."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNSUPPORTED_STEPS = ("do_pad", "do_flip_channel_order", "do_thumbnail", "do_ali
 _DEFAULT_RESAMPLE = Image.Resampling.BICUBIC
 _DEFAULT_RESCALE = 1 / 255
 
-#: Pixels of a side of the pictures that a model may ask for; no model takes more than half as many.
+#: Longest side, in pixels, that a model's pictures may have; no known model takes more than half as many.
 MAX_SIDE = 2048
 
 Channels = tuple[float, float, float]
@@ -33,7 +33,7 @@ CropRounding = Literal["down", "half_to_even"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Resizing and cropping as the model's own processor does them; normalisation is inside the model's graph.
+    """Resizes and crops as the model's own processor does; normalisation is part of the model's graph.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Preprocessing:
     resample : PIL.Image.Resampling
         Filter of the resize.
     crop_rounding : str
-        Of the pixels left of and above the crop, where those to cut off are an odd number: ``down``, as transformers
-        does, or ``half_to_even``, as torchvision's ``center_crop`` does, and OpenCLIP with it.
+        How half of an odd number of pixels to cut off is rounded, left of and above the crop: ``down``, as
+        transformers does, or ``half_to_even``, as torchvision's ``center_crop`` and so OpenCLIP do.
     """
 
     resize: int | tuple[int, int] | None
@@ -81,7 +81,7 @@ class Preprocessing:
         Raises
         ------
         ModelFormatError
-            If it cannot be read, or asks for a step that is not known here.
+            If it cannot be read, or needs a step that is not supported.
         """
         try:
             return cls.from_config(read_json(path))
@@ -95,7 +95,7 @@ class Preprocessing:
         Raises
         ------
         ModelFormatError
-            If it lacks something, has values that cannot be, or asks for a step that is not known here.
+            If it lacks something, has impossible values, or needs a step that is not supported.
         """
         if not isinstance(config, Mapping):
             raise ModelFormatError("the processor's configuration is not a mapping")
@@ -130,28 +130,27 @@ class Preprocessing:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(H, W) of what this makes of any picture."""
+        """(H, W) of the result, whatever the picture."""
         return self.crop or self.resize  # type: ignore[return-value]  # __post_init__ leaves nothing else
 
     @property
     def decode_target(self) -> int:
-        """Pixels of the shortest side that scaled decoding must leave.
+        """The shortest side, in pixels, that scaled decoding must leave: twice the size of the resize.
 
-        Twice the side that the resize aims at: the resize, whose filter removes detail finer than that, then hides
-        most of what scaled decoding changes.
+        The filter of the resize removes finer detail, and with it most of what scaled decoding changes.
         """
         wanted = self.resize or self.size
         return 2 * (wanted if isinstance(wanted, int) else max(wanted))
 
     def read(self, image: ImageLike, *, box: Box | None = None, exact: bool = False) -> npt.NDArray[np.uint8]:
-        """Decode, resize and crop a picture: the one way to what an encoder takes.
+        """Decode, resize and crop a picture: all pictures reach an encoder in this way.
 
         Parameters
         ----------
         image : ImageLike
             As :func:`~datumaro_clip.images.decode` takes it.
         box : tuple of float, optional
-            ``(x, y, w, h)`` in pixels: only this part of it.
+            ``(x, y, w, h)`` in pixels: use only this part.
         exact : bool
             Decode a large JPEG whole instead of scaled to :attr:`decode_target`.
 
@@ -187,11 +186,11 @@ class Preprocessing:
         return pixels
 
     def _margin(self, spare: int) -> int:
-        """Pixels before the crop, where there are ``spare`` on both sides of it together."""
+        """Return how many of the ``spare`` pixels to cut off before the crop, the rest being behind it."""
         return spare // 2 if self.crop_rounding == "down" else round(spare / 2)
 
     def _resized(self, picture: Image.Image) -> tuple[int, int]:
-        """(W, H) of the picture after the resize, before the crop."""
+        """Return (W, H) of the picture after the resize, before the crop."""
         if self.resize is None:
             return picture.size
         if isinstance(self.resize, tuple):
@@ -202,7 +201,7 @@ class Preprocessing:
 
 
 def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
-    """A size as transformers writes it: an int (old files: the shortest edge), an edge, or height and width."""
+    """Read a size as transformers writes it: an int (once the shortest edge), that edge, or height and width."""
     if isinstance(size, int):
         return size
     keys = set(size) if isinstance(size, Mapping) else set()
@@ -214,7 +213,7 @@ def _size(size: int | Mapping[str, int]) -> int | tuple[int, int]:
 
 
 def _channels(values: Sequence[float]) -> Channels:
-    """One number for each of R, G and B."""
+    """Read a number for each of R, G and B."""
     try:
         red, green, blue = (_number(value, "channel") for value in values)
     except (TypeError, ValueError) as exc:
@@ -223,7 +222,7 @@ def _channels(values: Sequence[float]) -> Channels:
 
 
 def _number(value: Any, name: str) -> float:
-    """A finite number; ``name`` names it in errors."""
+    """Read a finite number; ``name`` is for the error."""
     with suppress(OverflowError, TypeError, ValueError):
         if math.isfinite(number := float(value)):
             return number

@@ -1,4 +1,4 @@
-"""Parts of pictures: boxes, upright or rotated, with or without what surrounds an outline."""
+"""Cuts parts out of pictures: boxes, upright or rotated, with or without what surrounds an outline or mask."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from datumaro_clip.errors import ImageError
 Box = tuple[float, float, float, float]
 Mask = npt.NDArray[np.bool_]
 
-#: What stands where an object's mask, or the picture, does not reach: the middle of the values.
+#: Fills what is outside of an object's mask, or of the picture: the middle of the range.
 GREY = (128, 128, 128)
 
 
@@ -27,15 +27,15 @@ class Region:
     Attributes
     ----------
     box : tuple of float
-        ``(x, y, w, h)`` in pixels; of a rotated box, before it was rotated about its centre.
+        ``(x, y, w, h)`` in pixels; of a rotated box, before its rotation about its centre.
     angle : float
-        Degrees by which the box is rotated, clockwise as the picture is seen; it is cut out upright.
+        Rotation of the box in degrees, clockwise as the picture is seen; the part is turned upright.
     margin : float
         Share of the box's width and height that is added on each side.
     outline : tuple of tuple of float
-        Polygons (x1, y1, x2, y2, …) in pixels; what is outside of all of them becomes grey. Empty: nothing does.
+        Polygons (x1, y1, x2, y2, …) in pixels; what is outside of all of them becomes grey. If empty, nothing does.
     mask : callable, optional
-        Gives a mask (H, W) of the picture's pixels, instead of an outline.
+        Returns a mask (H, W) of the picture's pixels, used instead of an outline.
     max_side : int, optional
         The picture is reduced to this longest side, in pixels, before the part is cut out.
     """
@@ -49,9 +49,9 @@ class Region:
 
     @property
     def identity(self) -> bytes:
-        """What tells it from other parts of the same picture; of a plain box, its numbers alone.
+        """Bytes that differ between different parts of the same picture; of a plain box, its numbers alone.
 
-        The mask, if there is one, is made for it.
+        This calls :attr:`mask`.
         """
         numbers = _number_bytes(self.box)
         if self.angle == self.margin == 0 and not self.outline and self.mask is None and self.max_side is None:
@@ -66,7 +66,7 @@ class Region:
         return state.digest()
 
     def cut_from(self, picture: Image.Image) -> Image.Image:
-        """The part, upright.
+        """Cut the part out, upright.
 
         Parameters
         ----------
@@ -76,25 +76,28 @@ class Region:
         Returns
         -------
         PIL.Image.Image
-            Mode ``RGB``; the box widened to whole pixels, and, unless it is rotated, cut at the picture's borders.
+            Mode ``RGB``; the box is widened to whole pixels, and, unless it is rotated, clipped to the picture.
 
         Raises
         ------
         ImageError
-            With the reason ``empty``, if there is no pixel of the picture in it.
+            With the reason ``empty``, if the box holds no pixel of the picture.
         """
         x, y, w, h = self.box
         box = (x - self.margin * w, y - self.margin * h, w + 2 * self.margin * w, h + 2 * self.margin * h)
         if self.angle % 360:
-            return _cut_rotated(self._veiled(picture), box, self.angle)
+            if (hidden := self._hidden(picture.size)) is not None:
+                picture = picture.copy()
+                picture.paste(GREY, mask=hidden)
+            return _cut_rotated(picture, box, self.angle)
         edges = edges_of(box, picture.size)
         part = picture.crop(edges)
-        if self.outline or self.mask is not None:
-            part.paste(GREY, mask=Image.fromarray(~self._seen(picture.size)).crop(edges))
+        if (hidden := self._hidden(picture.size)) is not None:
+            part.paste(GREY, mask=hidden.crop(edges))
         return part
 
     def reduced(self, size: tuple[int, int]) -> tuple[Region, tuple[int, int]]:
-        """The part in a picture of (width, height) once :attr:`max_side` has been applied; and that picture's size."""
+        """Scale the part as :attr:`max_side` scales a picture of (width, height); also return that picture's size."""
         longest = max(size)
         if self.max_side is None or longest <= self.max_side:
             return self, size
@@ -109,36 +112,28 @@ class Region:
         )
         return smaller, (width, height)
 
-    def _veiled(self, picture: Image.Image) -> Image.Image:
-        """The picture, grey outside of the outline or mask."""
-        if not self.outline and self.mask is None:
-            return picture
-        veiled = picture.copy()
-        veiled.paste(GREY, mask=Image.fromarray(~self._seen(picture.size)))
-        return veiled
-
-    def _seen(self, size: tuple[int, int]) -> Mask:
-        """The pixels (H, W) that are kept of a picture of (width, height)."""
+    def _hidden(self, size: tuple[int, int]) -> Image.Image | None:
+        """Return a mask, mode ``1``, of the pixels of a (width, height) picture that become grey; None if none do."""
         if self.mask is None:
-            drawn = Image.new("1", size)
+            hidden = Image.new("1", size, 1)
             for polygon in self.outline:
                 if len(polygon) >= 6:
-                    ImageDraw.Draw(drawn).polygon(polygon, fill=1)
-            return np.asarray(drawn)
+                    ImageDraw.Draw(hidden).polygon(polygon, fill=0)
+            return hidden if self.outline else None
         mask = np.asarray(self.mask(), bool)
         if mask.shape != size[::-1]:
             wanted, got = f"{size[0]}x{size[1]}", "x".join(map(str, mask.shape[::-1]))
             raise ImageError("unreadable", f"its mask is of {got} pixels, the picture of {wanted}")
-        return mask
+        return Image.fromarray(~mask)
 
 
 def _number_bytes(numbers: Sequence[float]) -> bytes:
-    """Numbers as little-endian float64; those that are equal have equal bytes, also 0 and -0."""
+    """Convert numbers to the bytes of little-endian float64; equal numbers have equal bytes, also 0 and -0."""
     return (np.asarray(numbers, "<f8") + 0.0).tobytes()
 
 
 class Cutter:
-    """Cuts parts out of one picture, which is reduced once for all that ask for it.
+    """Cuts parts out of one picture, which is reduced once to each size that parts need.
 
     Parameters
     ----------
@@ -151,7 +146,7 @@ class Cutter:
         self._picture = picture
 
     def __call__(self, region: Region) -> Image.Image:
-        """The part, mode ``RGB``; :class:`~datumaro_clip.errors.ImageError` if there is no pixel in it."""
+        """Cut a part out, mode ``RGB``; raise :class:`~datumaro_clip.errors.ImageError` if it has no pixel."""
         region, size = region.reduced(self._picture.size)
         if size not in self._sizes:
             self._sizes[size] = self._picture.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
@@ -159,7 +154,7 @@ class Cutter:
 
 
 def require_size(picture: Image.Image, said: tuple[int, int] | None) -> None:
-    """Raise unless a picture is of the (width, height) that boxes in it are about; None is any.
+    """Raise unless a picture has the (width, height) that its boxes refer to; None stands for any size.
 
     Raises
     ------
@@ -176,12 +171,12 @@ def require_size(picture: Image.Image, said: tuple[int, int] | None) -> None:
 
 
 def edges_of(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """A box (x, y, w, h) widened to whole pixels and cut at the borders of a picture: left, top, right, bottom.
+    """Widen a box (x, y, w, h) to whole pixels, and clip it to a picture: left, top, right, bottom.
 
     Raises
     ------
     ImageError
-        If no pixel of the picture is in it.
+        If it holds no pixel of the picture.
     """
     x, y, w, h = box
     if not all(map(math.isfinite, box)):
@@ -194,7 +189,7 @@ def edges_of(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 
 def _cut_rotated(picture: Image.Image, box: Box, angle: float) -> Image.Image:
-    """A rotated box, turned upright; grey where it reaches beyond the picture."""
+    """Cut out a rotated box and turn it upright, grey where it reaches beyond the picture."""
     x, y, w, h = box
     if not all(map(math.isfinite, (*box, angle))):
         raise ImageError("empty", f"the box {box}, rotated by {angle}, is not finite")
@@ -205,7 +200,7 @@ def _cut_rotated(picture: Image.Image, box: Box, angle: float) -> Image.Image:
     width, height = min(math.ceil(w), sum(picture.size)), min(math.ceil(h), sum(picture.size))
     if width < 1 or height < 1:
         raise ImageError("empty", f"the box {box} has no area")
-    # From a pixel of the part to the one of the picture: about the part's centre, then to the box's.
+    # The map from pixels of the part to pixels of the picture rotates about the part's centre, which is the box's.
     left = across - (cosine * width - sine * height) / 2
     top = down - (sine * width + cosine * height) / 2
     matrix = (cosine, -sine, left, sine, cosine, top)

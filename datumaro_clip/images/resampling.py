@@ -1,8 +1,8 @@
-"""Pillow's resize, pixel for pixel, of the part that is kept alone, and in half of its time.
+"""Resizes a window of a picture to the very pixels that Pillow makes, in about half the time.
 
-Pillow's weights, and sums in float32 that are rounded as if they were exact. On an AMD EPYC, one thread, to 224 pixels,
-this takes 0.3 to 0.6 of the CPU time of ``resize`` and ``crop`` where the filter is bicubic, and 0.45 to 0.87 where it
-is bilinear.
+The weights are Pillow's; sums are made in float32, and rounded as exact ones would be. On an AMD EPYC, one thread, to
+224 pixels, this takes 0.3 to 0.6 of the CPU time of ``resize`` and ``crop`` with a bicubic filter, and 0.45 to 0.87
+with a bilinear one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ _Indices = npt.NDArray[np.intp]
 _Floats = npt.NDArray[np.float64]
 _Singles = npt.NDArray[np.float32]
 
-# Pillow rounds its weights to multiples of 2^-22, and each of its two passes to whole levels (its Resample.c). A
-# float32 holds such a weight exactly, a float64 even the sum of such weights times levels.
+# Pillow rounds weights to multiples of 2^-22, and the results of its two passes to whole levels (its Resample.c).
+# Float32 holds such a weight exactly; float64 also holds sums of such weights times levels exactly.
 _WEIGHT_STEPS = 1 << 22
-# Outputs that share a matrix of weights: with more of them more zeros are multiplied, with fewer more products made.
+# Outputs that share a matrix of weights: with more, more zeros are multiplied; with fewer, there are more products.
 _BAND = 3
-# Multiplications in one product: too few for BLAS to wake threads of its own, and what they work on stays in the cache.
+# Multiplications in one product: too few for BLAS to start threads, and their operands fit the processor's cache.
 _PRODUCT = 1 << 16
 
-# Pillow makes a picture narrow first, but one of more than so many times its width flat first, where that shrinks it.
+# Pillow resizes the width first, but the height of a picture that is more than so many times as high as wide, if it
+# shrinks.
 _TALL = 100
 # Filters kept: most datasets have pictures of few sizes.
 _FILTERS = 256
@@ -53,7 +54,7 @@ def _cubic(x: _Floats) -> _Floats:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-#: How many inputs each kernel reaches to either side, where nothing is shrunk, and the kernel.
+#: How many inputs each kernel reaches to either side if the picture is not shrunk, and the kernel.
 _KERNELS: dict[Resampling, tuple[float, Callable[[_Floats], _Floats]]] = {
     Resampling.BOX: (0.5, lambda x: ((x > -0.5) & (x <= 0.5)).astype(np.float64)),
     Resampling.BILINEAR: (1.0, lambda x: np.maximum(1 - np.abs(x), 0)),
@@ -64,14 +65,14 @@ _KERNELS: dict[Resampling, tuple[float, Callable[[_Floats], _Floats]]] = {
 
 
 def taps_of(inputs: int, outputs: int, which: _Indices, resample: Resampling) -> tuple[_Indices, _Floats]:
-    """What makes some neighbouring outputs of an axis whose ``inputs`` pixels become ``outputs``, as Pillow reckons it.
+    """Compute Pillow's weights for some neighbouring outputs of an axis whose ``inputs`` pixels become ``outputs``.
 
     Parameters
     ----------
     inputs, outputs : int
         Pixels of the whole axis.
     which : numpy.ndarray
-        Shape (N,): the outputs wanted, ascending.
+        Shape (N,): the wanted outputs, ascending.
     resample : PIL.Image.Resampling
 
     Returns
@@ -96,18 +97,18 @@ def taps_of(inputs: int, outputs: int, which: _Indices, resample: Resampling) ->
 
 
 def _nearest(scale: float, which: _Indices) -> _Indices:
-    """The input under each output's centre; Pillow adds up the steps, and with them their rounding."""
+    """Return the input under each output's centre, with the rounding errors of Pillow, which adds up steps."""
     steps = np.full(which[-1] + 1, scale)
     steps[0] = scale * 0.5
     return np.cumsum(steps)[which].astype(np.intp)
 
 
 class AxisFilter:
-    """Makes N outputs of the inputs ``start`` to ``stop`` of an axis.
+    """Computes N outputs of an axis from its inputs ``start`` to ``stop``.
 
-    Outputs that begin near one another are a band: a matrix of their weights times the inputs that they share. The
-    products are sums in float32; where such a sum is too near to a half to say which way exact ones are rounded, it is
-    made again in float64. So the results depend neither on the order of a sum nor on who adds it up.
+    Outputs that begin near one another form a band: a matrix of their weights is multiplied by the inputs that they
+    share. These sums are in float32; one that is too near to a half to tell how the exact sum is rounded is computed
+    again in float64. So the results depend neither on the order of additions nor on the library.
 
     Parameters
     ----------
@@ -115,10 +116,8 @@ class AxisFilter:
         Pixels of the axis.
     scale : float
         Inputs for an output.
-    first : numpy.ndarray
-        Shape (N,), as :func:`taps_of` gives it.
-    taps : numpy.ndarray
-        Shape (N, T), likewise.
+    first, taps : numpy.ndarray
+        Shapes (N,) and (N, T), as of :func:`taps_of`.
     """
 
     def __init__(self, inputs: int, scale: float, first: _Indices, taps: _Floats) -> None:
@@ -132,22 +131,22 @@ class AxisFilter:
         self._bands = np.zeros((band[-1] + 1, row.max() + 1, self._stride + count - 1), np.float32)
         self._bands[band[:, None], row[:, None], place[:, None] + np.arange(count)] = taps
         self._rows = band * self._bands.shape[1] + row
-        # What adding up products in float32, and a half, may be off by, in levels (Higham, 2002, section 3.1).
+        # The rounding error of a sum in float32, and of adding a half, in levels (Higham, 2002, section 3.1).
         self._error = 255 * float(np.abs(taps).sum(axis=1).max()) * (count + 2) * 2.0**-24
 
     @property
     def step(self) -> int:
-        """Pixels across the axis that are best made at a time."""
+        """How many pixels across the axis are best computed at a time."""
         return max(_PRODUCT // (3 * int(self._bands[0].size)), 1)
 
     def __call__(self, inputs: Pixels) -> Pixels:
-        """The outputs, (N, M, 3) uint8, of inputs (stop - start, M, 3) uint8."""
+        """Compute the outputs, (N, M, 3) uint8, of inputs (stop - start, M, 3) uint8."""
         # Zeros where there is no input.
         length, end = (len(self._bands) - 1) * self._stride + self._bands.shape[2], self._before + len(inputs)
         levels = _scratch("levels", (length, math.prod(inputs.shape[1:])))
         levels[: self._before], levels[end:] = 0, 0
         levels[self._before : end] = inputs.reshape(len(inputs), -1)
-        # The weighted sums, band by band, off by _error at most.
+        # The weighted sums, band by band, with an error of at most _error.
         windows = sliding_window_view(levels, self._bands.shape[2], axis=0)[:: self._stride]
         banded = _scratch("sums", (*self._bands.shape[:2], levels.shape[1]))
         np.matmul(self._bands, windows.transpose(0, 2, 1), out=banded)
@@ -159,20 +158,20 @@ class AxisFilter:
         return outputs
 
     def _exact(self, outputs: _Indices, across: _Indices, levels: _Singles) -> Pixels:
-        """The outputs at some places, from sums that no rounding touches."""
+        """Compute the outputs at some places by sums without rounding."""
         inputs = self._places[outputs][:, None] + np.arange(self._taps.shape[1])
         sums: _Floats = (self._taps[outputs] * levels[inputs, across[:, None]]).sum(axis=1)
         return _whole(np.clip(sums, 0, 255), 0.5)
 
 
 class _Scratch(threading.local):
-    """A thread's memory for what it works on, used again: to get a megabyte anew can take longer than to fill it."""
+    """Memory of a thread that is used again: allocating a megabyte can take longer than filling it."""
 
     def __init__(self) -> None:
         self._memory: dict[str, _Singles] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...]) -> _Singles:
-        """An array of this shape, whatever is in it; valid until the thread asks for the next one of that name."""
+        """Return an uninitialised array of this shape, valid until the thread asks for another one of that name."""
         size = math.prod(shape)
         if name not in self._memory or self._memory[name].size < size:
             self._memory[name] = np.empty(size, np.float32)
@@ -183,17 +182,17 @@ _scratch = _Scratch()
 
 
 def _whole(sums: npt.NDArray[np.floating[Any]], half: float) -> Pixels:
-    """Levels of sums within 0 to 255; those that fall short of the next level by no more than ``half`` are that."""
+    """Round sums from 0 to 255 to levels: up if the next level is at most ``half`` above, else down."""
     levels: Pixels = np.empty(sums.shape, np.uint8)
     np.add(sums, sums.dtype.type(half), out=levels, casting="unsafe")
     return levels
 
 
 def resize_window(picture: Image.Image, size: tuple[int, int], window: Window, resample: Image.Resampling) -> Pixels:
-    """A window of a picture resized: what ``picture.resize(size, resample).crop(window)`` shows.
+    """Return the pixels of ``picture.resize(size, resample).crop(window)``.
 
-    Nothing outside of the window is made: a sliver of 1×5,000 pixels, its shortest edge resized to 224, would have 250
-    million, but costs no more than what is kept of it.
+    Only the window is computed: a picture of 1×5,000 pixels, with its shortest edge resized to 224, would have 250
+    million pixels.
 
     Parameters
     ----------
@@ -219,7 +218,7 @@ def resize_window(picture: Image.Image, size: tuple[int, int], window: Window, r
     left, top, right, bottom = window
     across = _axis_filter(picture.width, size[0], left, right, resample)
     down = _axis_filter(picture.height, size[1], top, bottom, resample)
-    # Strips, one below the other, of what both filters use of the picture.
+    # The part of the picture that both filters use, in horizontal strips.
     strips = [(top, min(top + across.step, down.stop)) for top in range(down.start, down.stop, across.step)]
     parts = [picture.crop((across.start, top, across.stop, end)) for top, end in strips]
     rows = _transposed(np.concatenate([across(_transposed(part)) for part in parts], axis=1))
@@ -228,13 +227,13 @@ def resize_window(picture: Image.Image, size: tuple[int, int], window: Window, r
 
 @lru_cache(_FILTERS)
 def _axis_filter(inputs: int, outputs: int, begin: int, end: int, resample: Image.Resampling) -> AxisFilter:
-    """The filter for outputs ``begin`` to ``end`` of an axis whose ``inputs`` pixels become ``outputs``."""
+    """Make the filter for outputs ``begin`` to ``end`` of an axis whose ``inputs`` pixels become ``outputs``."""
     return AxisFilter(inputs, inputs / outputs, *taps_of(inputs, outputs, np.arange(begin, end), resample))
 
 
 def _transposed(pixels: Image.Image | Pixels) -> Pixels:
-    """(M, N, 3) of (N, M, 3)."""
-    import cv2  # Twenty times as fast as NumPy here; but a tenth of a second to import, which not every run needs.
+    """Transpose pixels (N, M, 3) to (M, N, 3)."""
+    import cv2  # Twenty times as fast as NumPy here; imported here, as it takes a tenth of a second.
 
     transposed: npt.NDArray[np.uint8] = cv2.transpose(np.asarray(pixels))
     return transposed

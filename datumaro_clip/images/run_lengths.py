@@ -1,19 +1,19 @@
-"""Binary masks as COCO's run lengths: how many pixels are out, in, out …, column by column."""
+"""Reads COCO's compressed run lengths of binary masks: numbers of pixels outside, inside, outside …, by columns."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-# Characters of one number.
+# Most characters of one number.
 _MOST_PLACES = 7
 
 
 def run_lengths(counts: str) -> npt.NDArray[np.int64] | None:
-    """COCO's compressed run lengths as numbers (R,); None where the text is no such thing.
+    """Decode compressed run lengths to numbers (R,); None if the text is malformed.
 
-    The format is COCO's ``rleToString`` (maskApi.c): five bits a character from 48 on, the sixth says that the number
-    goes on; from the fourth number on, each is the difference to the one two before.
+    The format is that of COCO's ``rleToString`` (maskApi.c): each character, less 48, holds five bits, and a sixth that
+    says whether the number continues; from the fourth number on, each is the difference to the one two before.
     """
     parts = np.frombuffer(counts.encode("utf-8", "surrogatepass"), np.uint8).astype(np.int64) - 48
     is_last = (parts & 32) == 0

@@ -1,4 +1,4 @@
-"""Small pictures for pages: no larger than they may be, boxes drawn on them."""
+"""Makes small pictures for pages, in WebP of a limited size, with boxes drawn on them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Corners = tuple[float, float, float, float]
 LARGEST_SIDE = 384
 _SMALLEST_SIDE = 16
 _QUALITY = 70
-# What a photo takes in WebP of that quality; where one takes more, it is made smaller.
+# Of a photo in WebP of that quality; a picture that takes more is made smaller.
 _BYTES_PER_PIXEL = 0.16
 
 
 def small_picture(picture: Image.Image, boxes: Iterable[Corners] = (), limit: int = 24_000) -> bytes:
-    """A picture as a small one in WebP, with boxes (x1, y1, x2, y2) in pixels of the picture drawn on it.
+    """Make a small picture in WebP, with boxes (x1, y1, x2, y2), in pixels of the picture, drawn on it.
 
-    Of a picture with one small box, its surroundings are shown.
+    If there is one box, and it is small, only its surroundings are shown.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def small_picture(picture: Image.Image, boxes: Iterable[Corners] = (), limit: in
     boxes : iterable of tuple
         Those that are not finite are left out.
     limit : int
-        Bytes that it may have.
+        Most bytes of the result.
     """
     boxes = [box for box in boxes if np.isfinite(box).all()]
     frame = _shown(picture.size, boxes)
@@ -46,7 +46,7 @@ def small_picture(picture: Image.Image, boxes: Iterable[Corners] = (), limit: in
 
 
 def enlarged(picture: Image.Image, place: tuple[int, int, int, int], limit: int) -> bytes:
-    """A place (x, y, w, h) of a picture, its pixels as squares, in WebP of no more than ``limit`` bytes."""
+    """Enlarge a place (x, y, w, h) of a picture, with pixels as squares, in WebP of at most ``limit`` bytes."""
     x, y, w, h = place
     part = picture.convert("RGB").crop((x, y, x + w, y + h))
 
@@ -59,7 +59,7 @@ def enlarged(picture: Image.Image, place: tuple[int, int, int, int], limit: int)
 
 
 def _within(limit: int, draw: Callable[[int], Image.Image]) -> bytes:
-    """What is drawn at the largest side at which it has no more bytes than it may have."""
+    """Encode what is drawn at the largest side at which it has at most ``limit`` bytes."""
     side = min(LARGEST_SIDE, math.isqrt(round(limit / _BYTES_PER_PIXEL)))
     while True:
         out = io.BytesIO()
@@ -75,13 +75,13 @@ def _draw_boxes(small: Image.Image, boxes: Iterable[Corners], frame: tuple[int, 
     draw = ImageDraw.Draw(small)
     for box in boxes:
         x1, y1, x2, y2 = ((np.asarray(box) - (left, top, left, top)) * scale).tolist()
-        # White beside black is seen on every picture.
+        # White beside black shows on every picture.
         for reach, colour in ((2, "black"), (1, "white"), (0, "white")):
             draw.rectangle((x1 - reach, y1 - reach, max(x2, x1) + reach, max(y2, y1) + reach), outline=colour)
 
 
 def _shown(size: tuple[int, int], boxes: Sequence[Corners]) -> tuple[int, int, int, int]:
-    """The part of a picture to show: all of it, or a square of four times the side of its one small box."""
+    """Return the part of a picture to show: all of it, or a square of four times the side of its only, small box."""
     whole = (0, 0, *size)
     if len(boxes) != 1:
         return whole

@@ -1,8 +1,8 @@
 """Cosine similarities over matrices of unit rows: the k most similar, and all pairs above a threshold.
 
-Both work in two tiers: a product in blocks, of float32 or float16, which rounds differently from block to block, only
-proposes; :func:`~datumaro_clip.similarity.scores.exact_scores` decides. So the answers do not depend on the
-size of the blocks, on the number of threads, or on who multiplies.
+Both work in two tiers. A product in blocks of float32 or float16, whose rounding differs from block to block, only
+proposes; :func:`~datumaro_clip.similarity.scores.exact_scores` decides. So the answers do not depend on the size of the
+blocks, on the number of threads, or on the library that multiplies.
 """
 
 from __future__ import annotations

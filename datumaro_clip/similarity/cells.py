@@ -1,8 +1,8 @@
-"""Most neighbours, and most pairs above a threshold, among more rows than can all be compared.
+"""Approximate search for neighbours, and for pairs above a threshold, among too many rows to compare them all.
 
-Rows drawn at random are the centres of cells; each row belongs to the few whose centres are most similar to it, and is
-compared with the others there. Two rows above a high threshold have nearly the same centres around them, so that most
-such pairs meet in one cell or another; those that do not are missed.
+Rows drawn at random are the centres of cells. Each row belongs to the few cells whose centres are most similar to it,
+and is compared with the other rows there. Two very similar rows have nearly the same centres around them, so that most
+such pairs share a cell; the others are missed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -32,25 +32,25 @@ from datumaro_clip.similarity.topk import top_k
 
 _log = logging.getLogger(__name__)
 
-#: Rows from which comparing all pairs takes minutes.
-WORTHWHILE_ROWS = 300_000
-
 _ROWS_A_CELL = 1000
-# Rows whose cells are looked for at a time.
+# Rows assigned to cells at a time.
 _NEAREST_ROWS = 4096
-# Rows of a cell compared at a time: a cell is small, and half of its blocks on the diagonal is done in vain.
+# Rows of a cell compared at a time: with larger blocks, more of the products would lie below the diagonal.
 _CELL_ROWS = 512
 # Pairs that a thread scores at a time.
 _SCORED_PAIRS = 1 << 16
+
+#: Runs independent tasks, and returns their results in order, as ``map`` does.
+Run: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
 def approximate_pairs_above(
     matrix: Matrix, threshold: float, *, probes: int = 5, seed: int = 0, sieve: Sieve = NUMPY_SIEVE
 ) -> Pairs:
-    """Find most pairs of rows whose cosine similarity is at least ``threshold``, and no others.
+    """Find most of the pairs of rows whose cosine similarity is at least ``threshold``, and no others.
 
     For matrices of more than some 300,000 rows and thresholds of 0.9 or more; a log line says that it is not exact.
-    The time grows with N, but for finding each row's cells among N / 1000.
+    The time grows with N, except for assigning rows to the N / 1000 cells.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ def approximate_pairs_above(
     threshold : float
         From -1 to 1, compared as float32.
     probes : int
-        Cells that each row belongs to; more find more and take longer.
+        Cells that each row belongs to; more of them find more pairs, and take longer.
     seed : int
-        Draws the centres; the same gives the same pairs.
+        Of the random choice of the centres; the same seed gives the same pairs.
     sieve : Sieve, optional
-        Who multiplies.
+        Multiplies.
 
     Returns
     -------
@@ -85,15 +85,14 @@ def approximate_pairs_above(
     wide = matrix if columns is None else columns
     bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
     met = in_threads(lambda members: _met(wide, members, bound, sieve), cells)
-    # Each pair once, by the number that its two rows make.
+    # A pair that shares several cells counts once.
     codes = np.unique(np.concatenate([np.empty(0, np.int64), *met]))
-    return _scored(matrix, codes, np.float32(threshold))
 
+    def scored_from(start: int) -> Pairs:
+        rows = np.divmod(codes[start : start + _SCORED_PAIRS], len(matrix))
+        return scored(matrix, *rows, np.float32(threshold))
 
-class Run(Protocol):
-    """The results of independent tasks, in their order, as of ``map``."""
-
-    def __call__(self, work: Callable[[Any], Any], tasks: Iterable[Any], /) -> Iterable[Any]: ...
+    return joined(in_threads(scored_from, range(0, len(codes), _SCORED_PAIRS)))
 
 
 def approximate_top_k(
@@ -106,7 +105,7 @@ def approximate_top_k(
     sieve: Sieve = NUMPY_SIEVE,
     run: Run = map,
 ) -> tuple[IndexArray, FloatArray]:
-    """Find most of the rows of a matrix that are most similar to each query: the best of those in the same cells.
+    """Find the rows of a matrix that are most similar to each query, among the rows that share a cell with it.
 
     Parameters
     ----------
@@ -117,18 +116,18 @@ def approximate_top_k(
     k : int
         Rows wanted for each query.
     probes : int
-        Cells that each query and each row belongs to; more find more and take longer.
+        Cells that each query and each row belongs to; more of them find more, and take longer.
     seed : int
-        Draws the centres; the same gives the same answer.
+        Of the random choice of the centres; the same seed gives the same answer.
     sieve : Sieve, optional
-        Who looks for the nearest centres.
+        Multiplies queries and rows by the centres.
     run : callable
-        Who compares cells: it gets a function and tasks that can be pickled.
+        Compares the cells: it gets a function and tasks, all of which can be pickled.
 
     Returns
     -------
     indices : numpy.ndarray
-        Shape (Q, k), int64, by descending score, then ascending index; -1 where a query meets fewer rows.
+        Shape (Q, k), int64, by descending score, then ascending index; -1 where fewer rows share a cell with the query.
     scores : numpy.ndarray
         Shape (Q, k), float32: :func:`~datumaro_clip.similarity.exact_scores`; -inf where there is no row.
     """
@@ -150,7 +149,7 @@ def _best_of_cell(k: int, cell: tuple[Matrix, Matrix]) -> tuple[IndexArray, Floa
 def _best_of_both(
     indices: IndexArray, scores: FloatArray, others: IndexArray, their_scores: FloatArray
 ) -> tuple[IndexArray, FloatArray]:
-    """As many neighbours of each query (Q, k) as there were, the best of those and of others; each once."""
+    """Return the k best neighbours of each query (Q, k) among known and other neighbours, each once."""
     known = (others[:, :, None] == indices[:, None, :]).any(axis=2)
     both = np.concatenate([indices, np.where(known, -1, others)], axis=1)
     all_scores = np.concatenate([scores, np.where(known, -np.inf, their_scores)], axis=1).astype(np.float32)
@@ -159,13 +158,13 @@ def _best_of_both(
 
 
 def _centres(matrix: Matrix, seed: int) -> FloatArray:
-    """Rows drawn at random, in their order."""
+    """Draw the centres: rows at random, in their order."""
     count = math.ceil(len(matrix) / _ROWS_A_CELL)
     return as_float32(matrix[np.sort(np.random.default_rng(seed).permutation(len(matrix))[:count])])
 
 
 def _cells(matrix: Matrix, centres: FloatArray, probes: int, sieve: Sieve) -> list[IndexArray]:
-    """The rows of each cell, ascending."""
+    """Return the rows of each cell, ascending."""
     nearest = _nearest(matrix, centres, min(probes, len(centres)), sieve)
     order = np.argsort(nearest.ravel(), kind="stable")
     limits = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
@@ -173,7 +172,7 @@ def _cells(matrix: Matrix, centres: FloatArray, probes: int, sieve: Sieve) -> li
 
 
 def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> IndexArray:
-    """The centres most similar to each row, (N, probes)."""
+    """Return the centres most similar to each row, (N, probes)."""
 
     def nearest_to(start: int) -> IndexArray:
         return _peaks(sieve.product(as_float32(matrix[start : start + _NEAREST_ROWS]), centres), probes)
@@ -183,7 +182,7 @@ def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> Inde
 
 
 def _peaks(scores: FloatArray, count: int) -> IndexArray:
-    """The columns of each row's highest scores, which are overwritten; a tenth of what partitioning takes."""
+    """Return the columns of each row's highest scores, overwriting these; ten times as fast as partitioning."""
     rows, peaks = np.arange(len(scores)), np.empty((len(scores), count), np.int64)
     for rank in range(count):
         peaks[:, rank] = scores.argmax(axis=1)
@@ -192,19 +191,9 @@ def _peaks(scores: FloatArray, count: int) -> IndexArray:
 
 
 def _met(columns: Matrix, members: IndexArray, bound: np.float32, sieve: Sieve) -> IndexArray:
-    """Codes of the pairs of a cell that may be above the threshold."""
+    """Return the codes of the pairs of a cell that may be above the threshold: left row times N, plus right row."""
     rows = columns[members]
     parts = [range(start, start + _CELL_ROWS) for start in range(0, len(rows), _CELL_ROWS)]
     found = [pair for part in parts for pair in candidates(rows, part, bound, sieve)]
     codes = [members[left] * len(columns) + members[right] for left, right in found]
     return np.concatenate([np.empty(0, np.int64), *codes])
-
-
-def _scored(matrix: Matrix, codes: IndexArray, threshold: np.float32) -> Pairs:
-    """The pairs of ascending codes that are exactly above the threshold."""
-
-    def scored_from(start: int) -> Pairs:
-        return scored(matrix, *np.divmod(codes[start : start + _SCORED_PAIRS], len(matrix)), threshold)
-
-    parts = in_threads(scored_from, range(0, len(codes), _SCORED_PAIRS))
-    return joined(parts)

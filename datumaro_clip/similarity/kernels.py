@@ -1,6 +1,6 @@
-"""What NumPy has no fast kernel for: float16, and dot products row by row. The only importer of numkong.
+"""Fast kernels that NumPy lacks, for float16 and for dot products row by row. The only importer of numkong.
 
-Where numkong has no wheel, NumPy stands in: the same results, several times as slow.
+On platforms without a wheel of numkong, NumPy computes the same results, several times as slowly.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ try:
 except ImportError:
     numkong = None
 
-# Queries from which packing them pays; below, each row of the matrix is simply read once for each query.
+# With fewer queries, packing them takes longer than reading each row of the matrix once for each query.
 _PACKED_QUERIES = 3
 
 
 def widened(halves: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """float16 to float32, exactly, many times as fast as ``astype``, which takes one number at a time."""
+    """Convert float16 to float32, exactly, many times as fast as ``astype``, which converts one number at a time."""
     return halves.astype(np.float32) if numkong is None else np.asarray(numkong.astype(halves, "f32"))
 
 
 def row_dots(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Dot product of each row with its like: (N, D) of one dtype twice, shape (N,).
+    """Return the dot product of each row of one matrix with the same row of another: both (N, D), of one dtype; (N,).
 
     Float32 is accumulated in float64, in which the products are exact; float16 in float32.
     """
@@ -39,12 +39,12 @@ def row_dots(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def squared_lengths(rows: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Dot product of each row with itself, as :func:`row_dots`."""
+    """Return the dot product of each row with itself, as :func:`row_dots` does."""
     return row_dots(rows, rows)
 
 
 def half_products(left: npt.NDArray[np.float16], right: npt.NDArray[np.float16]) -> npt.NDArray[np.float32]:
-    """All dot products of the rows of (M, D) with those of (N, D): shape (M, N), accumulated in float32."""
+    """Return all dot products of the rows of (M, D) and (N, D): shape (M, N), accumulated in float32."""
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     if numkong is None:
         products: npt.NDArray[np.float32] = left.astype(np.float32) @ right.astype(np.float32).T
@@ -57,12 +57,12 @@ def half_products(left: npt.NDArray[np.float16], right: npt.NDArray[np.float16])
 
 
 def byte_products(left: npt.NDArray[np.int8], right: npt.NDArray[np.int8]) -> npt.NDArray[Any]:
-    """All dot products of the rows of (M, D) with those of (N, D), exactly: shape (M, N), int32 or float64."""
+    """Return all dot products of the rows of (M, D) and (N, D), exactly: shape (M, N), int32 or float64."""
     left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
     if not (left.size and right.size):
         return np.zeros((len(left), len(right)), np.int32)
     if numkong is None:
-        # Float64 is exact here, and what BLAS multiplies.
+        # Exact in float64, which BLAS multiplies; it has no integers.
         return np.asarray(left.astype(np.float64) @ right.astype(np.float64).T)
     if len(left) == 1:
         # Unpacked, one query takes a third of the time.

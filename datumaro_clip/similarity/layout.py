@@ -1,4 +1,4 @@
-"""A map of vectors: points in the plane, near one another where their vectors are similar.
+"""Lays vectors out in the plane, so that similar ones are near one another.
 
 The loss and its constants are UMAP's (McInnes, Healy and Melville, 2018, arXiv:1802.03426) with ``min_dist`` 0.1 and
 ``spread`` 1. Unlike umap-learn, the neighbours are exact, the start is a projection on the principal axes, and every
@@ -15,17 +15,17 @@ import numpy.typing as npt
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, MatrixLike
 from datumaro_clip.similarity.topk import top_k
 
-#: Neighbours that a point is drawn to: UMAP's default.
+#: Neighbours that attract each point: UMAP's default.
 NEIGHBOURS = 15
 # 1 / (1 + a d^(2b)) is the curve nearest to "1 up to min_dist, then falling by e a unit of spread".
 _A, _B = 1.5769434602, 0.8950608779
-# Points pushed away for each edge that pulls.
+# Random points that repel each end of an edge.
 _PUSHED = 5
 # Longest move of a point by one edge in one step.
 _LONGEST_STEP = 4.0
-# Rounds over the edges: many for small maps, which move little in each.
+# Rounds over the edges: more for small maps, which move little in each.
 _ROUNDS_SMALL, _ROUNDS_LARGE, _SMALL = 500, 200, 10_000
-# Edges whose moves are added up before the next ones see them: few enough not to overshoot, enough for NumPy.
+# Edges that move their points at once: few enough not to overshoot, enough for NumPy to be fast.
 _BATCH_SHARE, _BATCH_EDGES = 8, 1 << 16
 # Rows projected on the principal axes at a time, and rows that the axes are found from.
 _BLOCK, _AXES_FROM = 1 << 14, 1 << 16
@@ -41,7 +41,7 @@ class Edges(NamedTuple):
     first, second : numpy.ndarray
         Shape (E,), int64: rows of each pair, ``first < second``; no pair twice.
     weights : numpy.ndarray
-        Shape (E,), float32: how surely the two are neighbours, above 0, at most 1.
+        Shape (E,), float32: how strongly the two are neighbours, above 0, at most 1.
     """
 
     first: IndexArray
@@ -57,7 +57,7 @@ def lay_out(vectors: MatrixLike, *, seed: int = 0) -> Points:
     vectors : numpy.ndarray
         Shape (N, D), float32 or float16, unit rows.
     seed : int
-        Draws which points push one another away.
+        Of the random choice of the points that repel one another.
 
     Returns
     -------
@@ -76,14 +76,14 @@ def lay_out(vectors: MatrixLike, *, seed: int = 0) -> Points:
 
 
 def place(new: MatrixLike, vectors: MatrixLike, points: Points) -> Points:
-    """Place more vectors on a map without moving what is there: each at the weighted mean of its neighbours.
+    """Place more vectors on a map, each at the weighted mean of its neighbours; the points there do not move.
 
     Parameters
     ----------
     new : numpy.ndarray
         Shape (M, D), unit rows.
     vectors : numpy.ndarray
-        Shape (N, D), unit rows: what is on the map, N > 0.
+        Shape (N, D), unit rows: the vectors on the map, N > 0.
     points : numpy.ndarray
         Shape (N, 2), float32.
 
@@ -100,11 +100,11 @@ def place(new: MatrixLike, vectors: MatrixLike, points: Points) -> Points:
 
 
 def neighbour_graph(vectors: MatrixLike, k: int) -> Edges:
-    """Which rows are neighbours, and how surely: UMAP's fuzzy graph over the exact ``k`` nearest of each row."""
+    """Build UMAP's fuzzy graph over the exact ``k`` nearest neighbours of each row."""
     count = len(vectors)
     indices, scores = top_k(np.asarray(vectors), vectors, k + 1)
     rows = np.arange(count)
-    # A row's copies may stand before itself: leave out itself, or the last where it is not among them.
+    # Copies of a row may come before it: leave out the row itself, or the last neighbour if the row is not among them.
     others = indices != rows[:, None]
     others[others.all(axis=1), -1] = False
     indices, scores = indices[others].reshape(count, k), scores[others].reshape(count, k)
@@ -118,7 +118,7 @@ def neighbour_graph(vectors: MatrixLike, k: int) -> Edges:
 
 
 def _memberships(distances: FloatArray) -> npt.NDArray[np.float64]:
-    """Weight of each neighbour (N, K), 1 for the nearest; each row's weights add up to log2(K)."""
+    """Return the weight of each neighbour (N, K), 1 for the nearest; each row's weights add up to log2(K)."""
     distances = np.maximum(distances, 0).astype(np.float64)
     beyond = distances - distances.min(axis=1, keepdims=True)
     wanted = np.log2(max(distances.shape[1], 2))
@@ -134,13 +134,13 @@ def _memberships(distances: FloatArray) -> npt.NDArray[np.float64]:
 
 
 def _principal_plane(vectors: MatrixLike) -> npt.NDArray[np.float64]:
-    """Projection (N, 2) on the two axes of greatest variance, scaled to at most 10 from the mean."""
+    """Project rows on the two axes of greatest variance: (N, 2), scaled to at most 10 from the mean."""
     count = len(vectors)
     sample = np.asarray(vectors[:: max(1, count // _AXES_FROM)], np.float64)
     mean = sample.mean(axis=0)
     _, axes = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
     plane = axes[:, [-1, -2]]
-    # An axis points either way; the side of its largest part makes it the same everywhere.
+    # The sign of an axis is arbitrary: make its largest component positive.
     plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), [0, 1]])
     blocks = [np.asarray(vectors[at : at + _BLOCK], np.float64) - mean for at in range(0, count, _BLOCK)]
     projected = np.concatenate([block @ plane for block in blocks])
@@ -149,7 +149,7 @@ def _principal_plane(vectors: MatrixLike) -> npt.NDArray[np.float64]:
 
 
 def _optimised(points: npt.NDArray[np.float64], edges: Edges, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Move points along the gradient of UMAP's loss, in ever shorter steps; stronger edges pull more often."""
+    """Move points along the gradient of UMAP's loss, in ever shorter steps; stronger edges act more often."""
     rounds = _ROUNDS_SMALL if len(points) <= _SMALL else _ROUNDS_LARGE
     order = rng.permutation(len(edges.weights))
     often = edges.weights[order] / edges.weights.max()
@@ -167,7 +167,7 @@ def _optimised(points: npt.NDArray[np.float64], edges: Edges, rng: np.random.Gen
 
 
 def _pull(x: FloatArray, y: FloatArray, first: IndexArray, second: IndexArray, pace: float) -> None:
-    """Move the two ends of edges towards one another."""
+    """Attract: move the two ends of each edge towards one another."""
     dx, dy = x[first] - x[second], y[first] - y[second]
     squared = np.maximum(dx * dx + dy * dy, 1e-12)
     power = squared**_B
@@ -178,7 +178,7 @@ def _pull(x: FloatArray, y: FloatArray, first: IndexArray, second: IndexArray, p
 
 
 def _push(x: FloatArray, y: FloatArray, heads: IndexArray, pace: float, rng: np.random.Generator) -> None:
-    """Move points away from others drawn at random."""
+    """Repel: move points away from others drawn at random."""
     others = rng.integers(len(x), size=(_PUSHED, len(heads)))
     dx, dy = x[heads] - x[others], y[heads] - y[others]
     squared = dx * dx + dy * dy

@@ -1,4 +1,4 @@
-"""All pairs of rows at least as similar as a threshold, exactly."""
+"""Finds all pairs of rows whose similarity reaches a threshold, exactly."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     threshold : float
         From -1 to 1, compared as float32.
     sieve : Sieve, optional
-        Who multiplies; changes the time, never the answer.
+        Multiplies; changes the time, never the answer.
 
     Returns
     -------
@@ -74,13 +74,15 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
         found = candidates(sieved, range(start, start + BLOCK_ROWS), np.float32(threshold - slack), sieve)
         return [scored(matrix, left, right, np.float32(threshold)) for left, right in found]
 
-    return _sorted(joined(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS))))))
+    found = joined(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS)))))
+    order = np.lexsort((found.right, found.left))
+    return Pairs(found.left[order], found.right[order], found.scores[order])
 
 
 def candidates(
     columns: Matrix, part: range, bound: np.float32, sieve: Sieve
 ) -> Iterator[tuple[IndexArray, IndexArray]]:
-    """Pairs (left, right) whose columns' dot product reaches the bound, left in a part of the rows, right after it."""
+    """Yield the pairs (left, right) whose dot products reach the bound: left in a part of the rows, right after it."""
     block = columns[part.start : part.stop]
     for offset, other in blocks_of(columns[part.start :], len(part)):
         passing = np.flatnonzero(sieve.product(block, other) >= bound)
@@ -90,19 +92,13 @@ def candidates(
 
 
 def scored(matrix: Matrix, left: IndexArray, right: IndexArray, threshold: np.float32) -> Pairs:
-    """The candidates that are exactly above the threshold."""
+    """Score candidates exactly, and keep those that reach the threshold."""
     scores = scores_at(matrix, left, matrix, right)
     keep = scores >= threshold
     return Pairs(left[keep], right[keep], scores[keep])
 
 
 def joined(found: list[Pairs]) -> Pairs:
-    """All parts as one."""
+    """Concatenate parts."""
     empty = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
     return Pairs(*(np.concatenate(parts) for parts in zip(empty, *found, strict=True)))
-
-
-def _sorted(found: Pairs) -> Pairs:
-    """Sorted by left, then right."""
-    order = np.lexsort((found.right, found.left))
-    return Pairs(found.left[order], found.right[order], found.scores[order])

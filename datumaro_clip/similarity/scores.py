@@ -1,4 +1,4 @@
-"""The score that decides, and how far a float32 product in blocks may stray from it."""
+"""The exact score, fast products that approximate it, and bounds of their errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Matrix = npt.NDArray[Any]
 
 
 class LazyMatrix(Protocol):
-    """Rows (N, D) that are read when they are asked for, by several threads at once."""
+    """Rows (N, D) that are read on demand, by several threads at once."""
 
     @property
     def ndim(self) -> int:
@@ -36,14 +36,14 @@ class LazyMatrix(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
-        """Consecutive rows, or those of an array of indices."""
+        """Read consecutive rows, or those of an array of indices."""
 
 
 MatrixLike = Matrix | LazyMatrix
 
 
 class SelectedRows:
-    """Some rows of a matrix, read as they are asked for."""
+    """Some rows of a matrix, read on demand."""
 
     ndim = 2
 
@@ -60,16 +60,16 @@ class SelectedRows:
         return selected
 
 
-#: Length that no finite unit row has, and less than what infinite and NaN ones come to.
+#: Far above the length of a unit row: only rows that are wrong or not finite are longer.
 LONGEST_ROW = np.float32(1e3)
-#: Pairs whose rows are gathered at a time: twice 512 columns take 1 MiB, which caches hold.
+#: Pairs whose rows are gathered at a time: twice 512 columns take 1 MiB, which fits the processor's cache.
 EXACT_ROWS = 256
 
 
 def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
-    """Cosine similarity of unit rows, pair by pair, the same wherever and however often it is asked.
+    """Return the cosine similarity of unit rows, pair by pair, the same bits in whatever batch it is computed.
 
-    Products are accumulated in float64, in which each is exact, and the sum is rounded to float32 once.
+    Products are exact in float64, in which they are added; the sum is rounded to float32 once.
 
     Parameters
     ----------
@@ -88,33 +88,33 @@ def exact_scores(left: npt.ArrayLike, right: npt.ArrayLike) -> FloatArray:
 
 
 def scores_at(left: MatrixLike, i: IndexArray, right: MatrixLike, j: IndexArray) -> FloatArray:
-    """Exact scores of ``left[i]`` with ``right[j]``, shape (M,), a bounded number of rows at a time."""
+    """Return the exact scores of ``left[i]`` and ``right[j]``, shape (M,), a bounded number of rows at a time."""
     parts = [slice(start, start + EXACT_ROWS) for start in range(0, len(i), EXACT_ROWS)]
     scores = [exact_scores(left[i[part]], right[j[part]]) for part in parts]
     return np.concatenate([np.empty(0, np.float32), *scores])
 
 
 def as_float32(matrix: Matrix) -> FloatArray:
-    """The matrix as float32; itself where it is that already."""
+    """Convert a matrix to float32; return it as it is if it is that already."""
     return widened(matrix) if matrix.dtype == np.float16 else np.asarray(matrix, np.float32)
 
 
 def numpy_product(left: Matrix, right: Matrix) -> FloatArray:
-    """All dot products of the rows of (M, D) with those of (N, D): shape (M, N), float32."""
+    """Return all dot products of the rows of (M, D) and (N, D): shape (M, N), float32."""
     products: FloatArray = as_float32(left) @ as_float32(right).T
     return products
 
 
 @dataclass(frozen=True)
 class Sieve:
-    """A fast product, and how far it may be from the truth.
+    """A fast product, and the bound of its error.
 
     Attributes
     ----------
     product : callable
-        Takes (M, D) and (N, D) matrices of float16 or float32, gives all dot products (M, N) in float32.
+        Takes matrices (M, D) and (N, D) of float16 or float32, and returns all dot products (M, N) in float32.
     rounded : callable
-        What it wants the left rows as, when they are few and used often.
+        Converts the left rows to what the product reads, once for many products.
     unit_error : float
         Largest relative error of one multiplication and addition; 2**-24 for float32.
     """
@@ -124,15 +124,15 @@ class Sieve:
     unit_error: float = 2.0**-24
 
     def error(self, dimension: int) -> float:
-        """Largest absolute error of a dot product of two unit rows of length ``dimension``.
+        """Return the largest absolute error of a dot product of two unit rows of length ``dimension``.
 
-        The bound n·u of Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1, doubled for
-        rows that float16 storage left a little longer than one and for the rounding of the exact score.
+        The bound n·u of Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., §3.1, doubled for rows that
+        are a little longer than one after float16 storage, and for the rounding of the exact score.
         """
         return 2.0 * dimension * self.unit_error
 
     def errors(self, queries: Matrix) -> FloatArray:
-        """As :meth:`error`, for each of the rows (Q, D) that :attr:`rounded` makes something else of: shape (Q,)."""
+        """Return the largest error for each query (Q, D), including what :attr:`rounded` changes: shape (Q,)."""
         exact = as_float32(queries)
         lost = np.linalg.norm(exact - as_float32(self.rounded(exact)), axis=1)
         # By the inequality of Cauchy and Schwarz; rows of float16 are up to 2**-11 longer than one.
@@ -141,21 +141,21 @@ class Sieve:
 
 
 NUMPY_SIEVE = Sieve()
-#: For a matrix of float16, which it reads as it is; queries are rounded to float16 too.
+#: For a matrix of float16, which it reads as it is; queries are rounded to float16, too.
 HALF_SIEVE = Sieve(half_products, rounded=lambda rows: np.asarray(rows, np.float16))
 
 
-# Queries up to which widening float16 as it is read beats widening it once for BLAS; measured.
+# With more queries it is faster to widen float16 once and multiply by BLAS; measured.
 _FEW_QUERIES = 64
 
 
 def sieve_for(queries: Matrix, matrix: MatrixLike) -> Sieve:
-    """The fastest sieve for some queries and the many rows of a matrix."""
+    """Return the fastest sieve for a number of queries and a matrix."""
     return HALF_SIEVE if matrix.dtype == np.float16 and len(queries) <= _FEW_QUERIES else NUMPY_SIEVE
 
 
 def blocks_of(matrix: MatrixLike, rows: int, part: range | None = None) -> Iterator[tuple[int, Matrix]]:
-    """Consecutive blocks of at most ``rows`` rows, each with the index of its first row; of a part or of all."""
+    """Yield blocks of at most ``rows`` consecutive rows, of a part or of all, with the index of their first row."""
     part = range(len(matrix)) if part is None else part
     for start in range(part.start, part.stop, rows):
         yield start, matrix[start : min(start + rows, part.stop)]
@@ -170,7 +170,7 @@ def require_matrix(matrix: MatrixLike, name: str) -> None:
 
 
 def require_finite(matrix: Matrix) -> None:
-    """Raise :class:`InvalidVectorError`, naming the first, if a row is none that a unit row could be."""
+    """Raise :class:`InvalidVectorError`, naming the first, if a row is not finite, or far too long for a unit row."""
     bad = np.flatnonzero(~(squared_lengths(matrix) <= LONGEST_ROW**2))
     if len(bad):
         raise InvalidVectorError(f"row {bad[0]} of {len(matrix)} is not a finite unit row")

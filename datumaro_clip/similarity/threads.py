@@ -1,4 +1,4 @@
-"""Products in several threads."""
+"""Runs products in several threads, each with a BLAS of one thread."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _Result = TypeVar("_Result")
 
 
 class _SingleThreadedBlas:
-    """BLAS with one thread, from when the first of several callers enters until the last leaves.
+    """Limits BLAS to one thread while any caller is inside.
 
-    threadpoolctl lets no thread change what another that is alive has set: so a thread that ends makes each change.
+    threadpoolctl does not let a thread change what another living thread has set, so each change is made in a thread
+    of its own, which ends at once.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ def _in_a_thread(call: Callable[[], None]) -> None:
 
 @lru_cache(maxsize=1)
 def _blas(modules: int) -> ThreadpoolController:
-    """NumPy's BLAS, and those that came with other modules; looking for them takes as long as a search does."""
+    """Find the BLAS of NumPy and of other loaded modules; cached, since it takes as long as a search."""
     return ThreadpoolController().select(user_api="blas")
 
 
@@ -59,10 +60,10 @@ _SINGLE_THREADED_BLAS = _SingleThreadedBlas()
 
 
 def in_threads(work: Callable[[_Task], _Result], tasks: Sequence[_Task], threads: int | None = None) -> list[_Result]:
-    """The results of independent tasks, in order; each multiplies in one thread, a single task too.
+    """Run independent tasks, and return their results in order; each task, even a single one, has one BLAS thread.
 
-    BLAS's own threads wait busily for one another after every product. Where other programs want the processors too,
-    that takes many times longer than the products do. A BLAS that only ``work`` loads keeps its threads.
+    BLAS's own threads wait busily for one another after every product. If other programs use the processors, too, that
+    takes many times as long as the products. A BLAS that is loaded only by ``work`` keeps its threads.
     """
     threads = min(threads or available_processors(), len(tasks))
     with _SINGLE_THREADED_BLAS:

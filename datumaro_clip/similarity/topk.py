@@ -1,4 +1,4 @@
-"""The k rows most similar to each query, exactly."""
+"""Finds the k rows most similar to each query, exactly."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from datumaro_clip.system.machine import available_processors
 
 #: Queries answered in one pass over the matrix.
 QUERY_ROWS = 256
-#: Dot products held at a time: 2 MiB of float32, which caches hold.
+#: Dot products held at a time: 2 MiB of float32, which fit the processor's cache.
 BLOCK_SCORES = 1 << 19
-#: Rows of the matrix multiplied at a time, at most; what is done once for each block then costs little.
+#: Most rows of the matrix multiplied at a time: enough that the work for each block as a whole does not count.
 BLOCK_ROWS = 1 << 11
-#: Rows that a thread of their own is worth.
+#: Fewest rows for a thread.
 PART_ROWS = 1 << 15
 
 
@@ -46,14 +46,14 @@ def top_k(
     queries : numpy.ndarray
         Shape (Q, D), float32 or float16, unit rows.
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; a memory map, or rows that are read when asked for, are read
-        as it goes.
+        Shape (N, D), float32 or float16, unit rows; a memory map, or a :class:`~.scores.LazyMatrix`, is read block by
+        block.
     k : int
-        Rows wanted for each query; all N where k is larger.
+        Rows wanted for each query; all N if k is larger.
     sieve : Sieve, optional
-        Who multiplies, by default whoever is fastest; changes the time, never the answer.
+        Multiplies, by default the fastest one; changes the time, never the answer.
     threads : int, optional
-        At most; one a processor where omitted.
+        Most threads; one for each processor if omitted.
 
     Returns
     -------
@@ -69,7 +69,12 @@ def top_k(
     OptionError
         If k is negative.
     """
-    _require_fitting(queries, matrix, k)
+    require_matrix(queries, "queries")
+    require_matrix(matrix, "matrix")
+    if queries.shape[1] != matrix.shape[1]:
+        raise InvalidVectorError(f"queries of shape {queries.shape} do not fit a matrix of shape {matrix.shape}")
+    if k < 0:
+        raise OptionError(f"k is {k}; it must not be negative")
     k = min(k, len(matrix))
     threads = threads or available_processors()
     chunks = _best(queries, matrix, k, sieve or sieve_for(queries, matrix), threads) if k else []
@@ -78,18 +83,8 @@ def top_k(
     return indices.reshape(len(queries), k), scores.reshape(len(queries), k)
 
 
-def _require_fitting(queries: Matrix, matrix: MatrixLike, k: int) -> None:
-    """Raise unless the two matrices and ``k`` make sense together."""
-    require_matrix(queries, "queries")
-    require_matrix(matrix, "matrix")
-    if queries.shape[1] != matrix.shape[1]:
-        raise InvalidVectorError(f"queries of shape {queries.shape} do not fit a matrix of shape {matrix.shape}")
-    if k < 0:
-        raise OptionError(f"k is {k}; it must not be negative")
-
-
 def _best(queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve, threads: int) -> list[_Best]:
-    """The k best rows, for a few queries at a time; queries and parts of the matrix are shared out among threads."""
+    """Find the k best rows, for 256 queries at a time; the threads share blocks of queries and parts of the matrix."""
     parts = _parts(len(matrix), threads)
     tasks = [(chunk, part) for _, chunk in blocks_of(queries, QUERY_ROWS) for part in parts]
     found = in_threads(lambda task: _best_of_part(*task, matrix, k, sieve), tasks, threads)
@@ -97,7 +92,7 @@ def _best(queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve, threads: in
 
 
 def _merged(found: list[_Best]) -> _Best:
-    """What several parts of a matrix hold for the same queries, as one."""
+    """Merge the best rows of several parts of the matrix, for the same queries."""
     best, *others = found
     for other in others:
         best.take(other.rows, other.indices, other.scores)
@@ -105,16 +100,16 @@ def _merged(found: list[_Best]) -> _Best:
 
 
 def _parts(rows: int, threads: int) -> list[range]:
-    """Consecutive rows, one part for each thread, none so small that a thread costs more than it saves."""
+    """Split the rows into a part for each thread, or fewer: a small part is not worth a thread."""
     count = max(1, min(threads, rows // PART_ROWS))
     limits = [rows * part // count for part in range(count + 1)]
     return [range(*part) for part in pairwise(limits)]
 
 
 def _best_of_part(queries: Matrix, part: range, matrix: MatrixLike, k: int, sieve: Sieve) -> _Best:
-    """The k best of some consecutive rows."""
+    """Find the k best of some consecutive rows."""
     best = _Best(queries, matrix, k, sieve)
-    # A block must hold k rows for its own k-th best score to say anything.
+    # A block needs k rows to have a k-th best score.
     rows = max(k, min(BLOCK_ROWS, BLOCK_SCORES // len(queries)))
     multiplier = sieve.rounded(queries)
     for start, block in blocks_of(matrix, rows, part):
@@ -123,7 +118,7 @@ def _best_of_part(queries: Matrix, part: range, matrix: MatrixLike, k: int, siev
 
 
 class _Best:
-    """The k best rows so far for each query: flat arrays, by query, descending score, ascending index."""
+    """The k best rows so far for each query, in flat arrays: by query, descending score, ascending index."""
 
     def __init__(self, queries: Matrix, matrix: MatrixLike, k: int, sieve: Sieve) -> None:
         self.queries, self.matrix, self.k = queries, matrix, k
@@ -134,7 +129,7 @@ class _Best:
         self.scores = np.empty(0, np.float32)
 
     def offer(self, scores: FloatArray, start: int) -> None:
-        """Take what is good enough from the scores (Q, B) of the rows from ``start`` on."""
+        """Take the rows that may be among the k best, by the approximate scores (Q, B) of the rows from ``start``."""
         peaks = scores.max(axis=1)
         if not (peaks <= self.ceiling).all():
             raise InvalidVectorError(f"a row among {start} to {start + scores.shape[1] - 1} is not a finite unit row")
@@ -144,7 +139,7 @@ class _Best:
             self.take(rows, columns + start, scores_at(self.queries, rows, self.matrix, columns + start))
 
     def _candidates(self, scores: FloatArray, hot: IndexArray) -> tuple[IndexArray, IndexArray]:
-        """Queries and columns that may be among the k best, for the queries ``hot``."""
+        """Return the queries and columns of the pairs that may be among the k best, for the queries ``hot``."""
         floor = self.floor[hot]
         if scores.shape[1] > self.k:
             floor = np.maximum(floor, np.partition(scores, -self.k, axis=1)[:, -self.k])
@@ -152,7 +147,7 @@ class _Best:
         return hot[at], columns
 
     def take(self, rows: IndexArray, indices: IndexArray, scores: FloatArray) -> None:
-        """Keep the k best of exactly scored rows ``indices`` for queries ``rows``, and of those held."""
+        """Add exactly scored rows ``indices`` for the queries ``rows``, and keep the k best of each query."""
         rows = np.concatenate([self.rows, rows])
         indices = np.concatenate([self.indices, indices])
         scores = np.concatenate([self.scores, scores])
