@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.service import Settings, create_app
-from datumaro_clip.service.assets import STATIC
+from datumaro_clip.service.responses import STATIC
 from datumaro_clip.service.running import JSONLines, listen
 from datumaro_clip.testing import FakeEncoder
 

@@ -27,10 +27,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keywords(option: Option) -> dict[str, Any]:
-    """How argparse is told of a setting; what is not given is left to the environment."""
-    default, text = option.default, option.told.help.replace("%", "%%")
-    told = text if default in (None, (), False, "") or "default" in text else f"{text} (default: {default})"
+    """Return the argparse keywords of a setting; what is not given is left to the environment."""
+    default, text = option.default, option.help.text.replace("%", "%%")
+    shown = text if default in (None, (), False, "") or "default" in text else f"{text} (default: {default})"
     if option.kind is bool:
-        return {"action": "store_true", "default": None, "help": told}
+        return {"action": "store_true", "default": None, "help": shown}
     several = {"action": "append"} if isinstance(default, tuple) else {}
-    return {"type": option.kind, "metavar": option.told.metavar, "help": told, **several}
+    return {"type": option.kind, "metavar": option.help.metavar, "help": shown, **several}

@@ -69,7 +69,7 @@ class Choice:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What it says of its item, without what it leaves open."""
+        """Its fields as the journal and the page have them, without those that are not set."""
         said = {"action": self.action, "by": self.by, "at": self.at}
         more = {"annotation": self.annotation, "tag": self.tag or None, "group": self.group}
         return said | {name: value for name, value in more.items() if value is not None}

@@ -10,9 +10,8 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 from starlette.responses import Response
 
-from datumaro_clip.service.assets import TYPES, tag_of
-from datumaro_clip.service.conditional import tagged_response
 from datumaro_clip.service.problems import RequestError
+from datumaro_clip.service.responses import TYPES, tag_of, tagged_response
 
 _STATIC = Path(__file__).parent / "static"
 # The page has the colours of reports.

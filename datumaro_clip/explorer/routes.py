@@ -17,7 +17,7 @@ from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.explorer.journal import DECISIONS
 from datumaro_clip.explorer.page import page_file
 from datumaro_clip.explorer.shapes import masks, polygons
-from datumaro_clip.explorer.workbench import OutdatedError, Seen, Workbench
+from datumaro_clip.explorer.workbench import OutdatedError, StoreView, Workbench
 from datumaro_clip.index import OBJECTS
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.described import Described
@@ -131,7 +131,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     def bench(store: str | None) -> Workbench:
         return benches[service.collection.named(store).name]
 
-    def at(store: str | None, version: str) -> Seen:
+    def at(store: str | None, version: str) -> StoreView:
         try:
             return bench(store).at(version)
         except OutdatedError as exc:
@@ -150,8 +150,8 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     @router.get("/api/overview")
     async def overview(store: Store = None) -> Response:
         work = bench(store)
-        seen = await service.pool.run(work.now)
-        return JSONAnswer(await service.pool.run(_overview, service, work, seen))
+        view = await service.pool.run(work.current)
+        return JSONAnswer(await service.pool.run(_overview, service, work, view))
 
     @router.get("/api/columns")
     async def columns(version: Version, store: Store = None) -> Response:
@@ -179,22 +179,22 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
 
     @router.post("/api/coverage")
     async def coverage(asked: Rows, store: Store = None) -> Response:
-        seen = at(store, asked.version)
-        rows = [_row(row, len(seen.snapshot)) for row in asked.rows]
-        return JSONAnswer(await service.pool.run(seen.coverage, rows))
+        view = at(store, asked.version)
+        rows = [_row(row, len(view.snapshot)) for row in asked.rows]
+        return JSONAnswer(await service.pool.run(view.coverage, rows))
 
     @router.get("/api/items")
     async def items(request: Request, version: Version, rows: str, store: Store = None) -> Response:
-        seen = at(store, version)
-        wanted = _rows(rows, len(seen.snapshot))
-        return JSONAnswer(await service.pool.run(_items, service, request, seen, wanted))
+        view = at(store, version)
+        wanted = _rows(rows, len(view.snapshot))
+        return JSONAnswer(await service.pool.run(_items, service, request, view, wanted))
 
     @router.get("/api/neighbours")
     async def neighbours(
         version: Version, row: int, k: Annotated[int, Query(ge=1, le=100)] = 8, store: Store = None
     ) -> Response:
-        seen = at(store, version)
-        return JSONAnswer(await service.pool.run(seen.neighbours, _row(row, len(seen.snapshot)), k))
+        view = at(store, version)
+        return JSONAnswer(await service.pool.run(view.neighbours, _row(row, len(view.snapshot)), k))
 
     @router.get("/api/words")
     async def words(version: Version, text: Annotated[str, Query(max_length=200)], store: Store = None) -> Response:
@@ -205,8 +205,8 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
 
     @router.post("/api/scores")
     async def scores(version: Version, query: TextQuery, store: Store = None) -> Response:
-        seen = at(store, version)
-        return await _scored(service, seen, await _query_vector(service, seen, query))
+        view = at(store, version)
+        return await _scored(service, view, await _query_vector(service, view, query))
 
     @router.post("/api/scores/picture")
     async def scores_of_picture(request: Request, version: Version, store: Store = None) -> Response:
@@ -221,10 +221,10 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     async def run_tool(name: str, asked: ToolRun, store: Store = None) -> Response:
         if name not in MODULES:
             raise RequestError(404, f"there is no tool {name}; there are {', '.join(MODULES)}", param="name")
-        seen = at(store, asked.version)
+        view = at(store, asked.version)
         if asked.version != bench(store).served.snapshot.version:
             raise RequestError(409, "the store has changed since this page was loaded: reload it", kind="outdated")
-        rows = None if asked.rows is None else [_row(row, len(seen.snapshot)) for row in asked.rows]
+        rows = None if asked.rows is None else [_row(row, len(view.snapshot)) for row in asked.rows]
         run = await service.pool.run(bench(store).runs.start, name, asked.options, rows)
         return JSONAnswer({"job": run.id})
 
@@ -248,18 +248,18 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
 
     @router.post("/api/decisions")
     async def decide(asked: Changes, store: Store = None) -> Response:
-        work, seen = bench(store), at(store, asked.store)
+        work, view = bench(store), at(store, asked.store)
         changes = [change.model_dump() for change in asked.changes]
         for change in changes:
-            _row(change["row"], len(seen.snapshot))
-        await service.pool.run(work.decide, seen, changes, asked.version)
-        return JSONAnswer(await service.pool.run(work.decided, seen))
+            _row(change["row"], len(view.snapshot))
+        await service.pool.run(work.decide, view, changes, asked.version)
+        return JSONAnswer(await service.pool.run(work.decided, view))
 
     @router.post("/api/undo")
     async def undo(asked: Undo, store: Store = None) -> Response:
-        work, seen = bench(store), at(store, asked.store)
+        work, view = bench(store), at(store, asked.store)
         await service.pool.run(work.journal.undo, asked.version)
-        return JSONAnswer(await service.pool.run(work.decided, seen))
+        return JSONAnswer(await service.pool.run(work.decided, view))
 
     @router.get("/api/decisions.jsonl")
     async def decisions_file(store: Store = None) -> Response:
@@ -274,10 +274,10 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
 
     @router.post("/api/export")
     async def export(asked: Export, store: Store = None) -> Response:
-        seen = at(store, asked.version)
-        keys = [seen.snapshot.facts.keys[_row(row, len(seen.snapshot))] for row in asked.rows]
+        view = at(store, asked.version)
+        keys = [view.snapshot.facts.keys[_row(row, len(view.snapshot))] for row in asked.rows]
         target = _new_folder(bench(store).directory / "exports", asked.path)
-        await service.pool.run(_export, seen.snapshot.path, keys, asked.format, target)
+        await service.pool.run(_export, view.snapshot.path, keys, asked.format, target)
         return JSONAnswer({"path": str(target)})
 
     return router
@@ -287,7 +287,7 @@ def _asked_first(work: Workbench, store: str | None) -> str:
     """Return a Link header by which the browser requests the page's data while it loads the page's modules."""
     named = {} if store is None else {"store": store}
     paths = [f"overview?{urlencode(named)}" if named else "overview"]
-    if work.holds(version := work.served.snapshot.version):
+    if work.has(version := work.served.snapshot.version):
         paths += [f"{name}?{urlencode({'version': version} | named)}" for name in ("columns", "ids")]
     return ", ".join(f"<explore/api/{path}>; rel=preload; as=fetch; crossorigin=anonymous" for path in paths)
 
@@ -315,8 +315,8 @@ def _export(store: Path, keys: list[ItemKey], format: str, path: Path) -> None:
     export_items(store, keys, format, path)
 
 
-def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
-    snapshot = seen.snapshot
+def _overview(service: Service, work: Workbench, view: StoreView) -> Json:
+    snapshot = view.snapshot
     space = snapshot.reader.header.space
     scores = snapshot.facts.numbers["alignment"]
     known = scores[~np.isnan(scores)]
@@ -327,8 +327,8 @@ def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
         "count": len(snapshot),
         "version": snapshot.version,
         "model": None if space is None else space.model,
-        "columns": seen.columns.specs,
-        "labels": [label._asdict() for label in seen.regions.labels],
+        "columns": view.columns.specs,
+        "labels": [label._asdict() for label in view.regions.labels],
         "objects": len(snapshot.index.targets[OBJECTS]),
         "stores": list(service.collection.stores),
         "caption_range": [float(known.min()), float(known.max())] if len(known) else None,
@@ -338,8 +338,8 @@ def _overview(service: Service, work: Workbench, seen: Seen) -> Json:
     }
 
 
-def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> list[Json]:
-    snapshot, presenter = seen.snapshot, service.presenter(request)
+def _items(service: Service, request: Request, view: StoreView, rows: list[int]) -> list[Json]:
+    snapshot, presenter = view.snapshot, service.presenter(request)
     found = []
     for row in rows:
         told = snapshot.described(row)
@@ -355,7 +355,7 @@ def _items(service: Service, request: Request, seen: Seen, rows: list[int]) -> l
                 "width": width,
                 "height": height,
                 "file": str(told.media.get("path", "")).rsplit("/", 1)[-1],
-                "captions": _captions(seen, row, told),
+                "captions": _captions(view, row, told),
                 "labels": list(told.labels),
                 "boxes": [{**box_json(each), "confidence": each.confidence} for each in told.objects],
                 "polygons": polygons(told, snapshot.class_names),
@@ -373,23 +373,23 @@ def _why_not(service: Service, snapshot: Snapshot, told: Described) -> str:
     return ""
 
 
-def _captions(seen: Seen, row: int, told: Described) -> list[Json]:
+def _captions(view: StoreView, row: int, told: Described) -> list[Json]:
     if not told.captions:
         return []
-    stored = {caption.annotation_index: caption.score for caption in seen.snapshot.reader.record(row).captions}
+    stored = {caption.annotation_index: caption.score for caption in view.snapshot.reader.record(row).captions}
     return [
         {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
         for each in told.captions
     ]
 
 
-async def _query_vector(service: Service, seen: Seen, query: TextQuery) -> FloatArray:
+async def _query_vector(service: Service, view: StoreView, query: TextQuery) -> FloatArray:
     """Return the vector (D,) of a page's query."""
     if query.text is not None:
         return await service.embedding.text(query.text)
-    snapshot = seen.snapshot
+    snapshot = view.snapshot
     if query.rows is not None:
-        return await service.pool.run(seen.mean_vector, [_row(row, len(snapshot)) for row in query.rows])
+        return await service.pool.run(view.mean_vector, [_row(row, len(snapshot)) for row in query.rows])
     if query.row is None:
         raise RequestError(422, "give a text, a row or rows", param="text")
     row = _row(query.row, len(snapshot))
@@ -410,8 +410,8 @@ async def _query_vector(service: Service, seen: Seen, query: TextQuery) -> Float
     return await service.embedding.picture(picture.content, box.bbox)
 
 
-async def _scored(service: Service, seen: Seen, query: FloatArray) -> Response:
-    found = await service.pool.run(seen.scores, query)
+async def _scored(service: Service, view: StoreView, query: FloatArray) -> Response:
+    found = await service.pool.run(view.scores, query)
     return Response(found.tobytes(), media_type=BINARY)
 
 

@@ -59,7 +59,7 @@ class ObjectMap(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class StoreView:
     """One version of a store as the page shows it; its rows stay the same as long as it is kept.
 
     Attributes
@@ -206,27 +206,27 @@ class Workbench:
             self.applied_to.append("--save-media")
         self.journal = Journal(directory)
         self.runs = Runs(served.path, directory, media_roots)
-        self._held: OrderedDict[str, Seen] = OrderedDict()
+        self._held: OrderedDict[str, StoreView] = OrderedDict()
         self._lock = Lock()
 
-    def now(self) -> Seen:
+    def current(self) -> StoreView:
         """Return the store as it is now; where it is small and has no map, one is made."""
         snapshot = self.served.snapshot
         # Other requests wait, so that the columns are made once: that takes seconds for 100,000 items.
         with self._lock:
             if snapshot.version not in self._held:
-                seen = Seen(snapshot, places_of(snapshot.index))
-                log.info("%s: %d columns", snapshot.name, len(seen.columns.specs))
-                self._held[snapshot.version] = seen
+                view = StoreView(snapshot, places_of(snapshot.index))
+                log.info("%s: %d columns", snapshot.name, len(view.columns.specs))
+                self._held[snapshot.version] = view
                 while len(self._held) > _KEPT_VERSIONS:
                     self._held.popitem(last=False)
             return self._held[snapshot.version]
 
-    def holds(self, version: str) -> bool:
+    def has(self, version: str) -> bool:
         """Return whether a version is kept, so that nobody waits for it."""
         return version in self._held
 
-    def at(self, version: str) -> Seen:
+    def at(self, version: str) -> StoreView:
         """Return a version that a page shows.
 
         Raises
@@ -237,7 +237,7 @@ class Workbench:
         if version in self._held:
             return self._held[version]
         if version == self.served.snapshot.version:
-            return self.now()
+            return self.current()
         raise OutdatedError("the store has changed since this page was loaded: reload it")
 
     def take_report(self, report: Path) -> None:
@@ -257,18 +257,18 @@ class Workbench:
             raise DecisionError(f"{report} is about items that the store does not have: {', '.join(strange[:3])} …")
         self.runs.keep(made)
 
-    def proposals(self, seen: Seen) -> list[Json]:
+    def proposals(self, view: StoreView) -> list[Json]:
         """Return the proposals about the items of a version, without those that only keep an item for no reason."""
         return [
             told
             for tool, one in self.runs.proposals()
             if one.action != "keep" or one.reason or one.group is not None
-            if (told := _proposal(seen.rows, tool, one))
+            if (told := _proposal(view.rows, tool, one))
         ]
 
-    def decided(self, seen: Seen) -> Json:
+    def decided(self, view: StoreView) -> Json:
         """Return the choices about the items of a version, and the tags that follow from them."""
-        rows = [(row, choice) for choice in self.journal.choices() if (row := seen.rows.get(choice.key)) is not None]
+        rows = [(row, choice) for choice in self.journal.choices() if (row := view.rows.get(choice.key)) is not None]
         answer: Json = {
             "version": self.journal.version,
             "undoable": self.journal.undoable,
@@ -276,12 +276,12 @@ class Workbench:
         }
         if self.journal.has_tags:
             changes = [(row, choice.tag, choice.action == "tag") for row, choice in rows if choice.tag]
-            column = tagged(seen.snapshot, changes)
+            column = tagged(view.snapshot, changes)
             codes, starts = column.parts
             answer["tags"] = {"values": column.values, "data": codes.tolist(), "starts": starts.tolist()}
         return answer
 
-    def decide(self, seen: Seen, changes: Iterable[Mapping[str, Any]], version: int) -> None:
+    def decide(self, view: StoreView, changes: Iterable[Mapping[str, Any]], version: int) -> None:
         """Write down a person's choices, each with the proposal that it follows.
 
         Raises
@@ -293,7 +293,7 @@ class Workbench:
         for tool, one in self.runs.proposals():
             if one.action != "keep":
                 proposed[one.key, one.annotation].append((tool, one))
-        keys = seen.snapshot.facts.keys
+        keys = view.snapshot.facts.keys
         choices = []
         for change in changes:
             key, annotation = keys[change["row"]], change.get("annotation")

@@ -20,8 +20,7 @@ from datumaro_clip.objects.directory import find_detector
 from datumaro_clip.objects.openvino import OpenVINODetector
 from datumaro_clip.service import problems
 from datumaro_clip.service.access import AccessControl
-from datumaro_clip.service.bodies import BoundedBodies
-from datumaro_clip.service.observed import Observed
+from datumaro_clip.service.middleware import BodyLimits, RequestObserver
 from datumaro_clip.service.problems import RequestError, answer_to
 from datumaro_clip.service.routes import embeddings, ingest, operations, pictures, records, search
 from datumaro_clip.service.serving import Service
@@ -165,7 +164,7 @@ class Application:
 
     def __init__(self, api: FastAPI, service: Service) -> None:
         self.service, self.openapi = service, api.openapi()
-        inner: ASGIApp = BoundedBodies(api, service.settings)
+        inner: ASGIApp = BodyLimits(api, service.settings)
         inner = AccessControl(inner, service.settings, service.tokens)
         if service.settings.cors_origin:
             # Without credentials: a page of another origin sends its token itself, never this service's cookie.
@@ -175,7 +174,7 @@ class Application:
                 allow_methods=["GET", "POST", "DELETE"],
                 allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             )
-        self._api, self._inner = api, Observed(inner, service.metrics)
+        self._api, self._inner = api, RequestObserver(inner, service.metrics)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -16,10 +16,10 @@ from datumaro_clip.curate.near.find import find_near
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
+from datumaro_clip.service.analysis import PictureAnalysis, PictureAnalyzer
 from datumaro_clip.service.collection import Collection
 from datumaro_clip.service.described import REASONS
 from datumaro_clip.service.embedding import Embedding
-from datumaro_clip.service.looking import Looking, Seen
 from datumaro_clip.service.metrics import Metrics
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import NotServedError, Pictures
@@ -57,7 +57,7 @@ class Submission:
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
+class IngestResult:
     """What became of a picture that is now in the store.
 
     Attributes
@@ -69,7 +69,7 @@ class Taken:
         From its arrival to its commit.
     created : bool
         Whether it was not there before.
-    seen : Seen or None
+    analysis : PictureAnalysis or None
         What was found in it; None if it was there before.
     alignment : float or None
         Score of its best caption.
@@ -81,47 +81,47 @@ class Taken:
     key: ItemKey
     seconds: float
     created: bool = False
-    seen: Seen | None = None
+    analysis: PictureAnalysis | None = None
     alignment: float | None = None
     duplicate_of: ImageId | None = None
 
 
+@dataclass(eq=False)
 class Ingest:
     """Stores new pictures in one store.
 
-    Parameters
+    Attributes
     ----------
     name : str
         The store's.
     collection : Collection
     embedding : Embedding
-    looking : Looking
+    analyzer : PictureAnalyzer
     searcher : Searcher
     pictures : Pictures
     pool : Pool
     metrics : Metrics
     settings : Settings
         Say what becomes of pictures with defects, and how many writes may wait.
+    queue : StoreQueue
+        The writes to the store.
     """
 
-    def __init__(
-        self,
-        name: str,
-        collection: Collection,
-        embedding: Embedding,
-        looking: Looking,
-        searcher: Searcher,
-        pictures: Pictures,
-        pool: Pool,
-        metrics: Metrics,
-        settings: Settings,
-    ) -> None:
-        self._name, self._collection, self._policy = name, collection, settings.ingest_policy
-        self._embedding, self._looking, self._searcher = embedding, looking, searcher
-        self._pictures, self._pool, self._metrics = pictures, pool, metrics
-        self.queue = StoreQueue(name, collection, embedding.encoder.provenance, pool, settings.queue)
+    name: str
+    collection: Collection
+    embedding: Embedding
+    analyzer: PictureAnalyzer
+    searcher: Searcher
+    pictures: Pictures
+    pool: Pool
+    metrics: Metrics
+    settings: Settings
 
-    async def take(self, sent: Submission) -> Taken:
+    def __post_init__(self) -> None:
+        provenance = self.embedding.encoder.provenance
+        self.queue = StoreQueue(self.name, self.collection, provenance, self.pool, self.settings.queue)
+
+    async def add(self, sent: Submission) -> IngestResult:
         """Store a picture, unless the store has it; return when it can be searched.
 
         Raises
@@ -132,26 +132,26 @@ class Ingest:
             422, if it is refused; 503, if the store cannot be written at the moment.
         """
         try:
-            taken = await self._take(sent)
+            result = await self._add(sent)
         except (RequestError, ImageError) as problem:
             is_refused = isinstance(problem, ImageError) or problem.status == 422
-            self._metrics.ingested.labels("refused" if is_refused else "failed").inc()
+            self.metrics.ingested.labels("refused" if is_refused else "failed").inc()
             raise
-        self._metrics.ingested.labels("created" if taken.created else "known").inc()
-        self._metrics.ingest_seconds.observe(taken.seconds)
-        return taken
+        self.metrics.ingested.labels("created" if result.created else "known").inc()
+        self.metrics.ingest_seconds.observe(result.seconds)
+        return result
 
-    async def _take(self, sent: Submission) -> Taken:
+    async def _add(self, sent: Submission) -> IngestResult:
         begin = time.perf_counter()
-        seen = await self._looking.look(sent.data)
-        snapshot = self._collection.named(self._name)
-        if known := await self._pool.run(_known, snapshot, seen.digest):
-            return Taken(snapshot, known, time.perf_counter() - begin)
-        texts: Sequence[FloatArray] = await asyncio.gather(*map(self._embedding.text, sent.captions))
-        scores = [float(exact_scores(seen.vector[None], text[None])[0]) for text in texts]
-        duplicate = await self._duplicate_of(snapshot, seen)
-        reasons = (*seen.reasons, *(("duplicate",) if duplicate else ()))
-        if reasons and self._policy == "refuse":
+        analysis = await self.analyzer.analyze(sent.data)
+        snapshot = self.collection.named(self.name)
+        if known := await self.pool.run(_known, snapshot, analysis.digest):
+            return IngestResult(snapshot, known, time.perf_counter() - begin)
+        texts: Sequence[FloatArray] = await asyncio.gather(*map(self.embedding.text, sent.captions))
+        scores = [float(exact_scores(analysis.vector[None], text[None])[0]) for text in texts]
+        duplicate = await self._duplicate_of(snapshot, analysis)
+        reasons = (*analysis.reasons, *(("duplicate",) if duplicate else ()))
+        if reasons and self.settings.ingest_policy == "refuse":
             raise RequestError(
                 422,
                 f"this picture is {', '.join(reasons)}; send another, or start the service with --ingest-policy flag",
@@ -159,11 +159,11 @@ class Ingest:
                 reasons=list(reasons),
                 duplicate_of=None if duplicate is None else str(duplicate),
             )
-        key = ItemKey(seen.digest, sent.subset)
-        make = partial(self._record, key, sent=sent, seen=seen, texts=texts, scores=scores, reasons=reasons)
+        key = ItemKey(analysis.digest, sent.subset)
+        make = partial(self._record, key, sent=sent, analysis=analysis, texts=texts, scores=scores, reasons=reasons)
         snapshot, created = await self.queue.add(key, make)
         alignment = max(scores, default=None)
-        return Taken(snapshot, key, time.perf_counter() - begin, created, seen, alignment, duplicate)
+        return IngestResult(snapshot, key, time.perf_counter() - begin, created, analysis, alignment, duplicate)
 
     def _record(
         self,
@@ -171,23 +171,23 @@ class Ingest:
         writer: StoreWriter,
         *,
         sent: Submission,
-        seen: Seen,
+        analysis: PictureAnalysis,
         texts: Sequence[FloatArray],
         scores: Sequence[float],
         reasons: Sequence[str],
     ) -> Record:
         """Save the picture in the store under its digest, and return the item's record."""
-        file = writer.media.add_bytes(sent.data, f"{sent.subset}/{seen.digest}{seen.ending}")
+        file = writer.media.add_bytes(sent.data, f"{sent.subset}/{analysis.digest}{analysis.ending}")
         attributes: dict[str, Any] = {ADDED: datetime.now(timezone.utc).isoformat(timespec="milliseconds")}
         if sent.tags:
             attributes[TAGS] = list(sent.tags)
-        if reasons and self._policy == "flag":
+        if reasons and self.settings.ingest_policy == "flag":
             attributes[REASONS] = ", ".join(reasons)
         annotations: list[dict[str, Any]] = [{"type": "Caption", "caption": text} for text in sent.captions]
         captions = [CaptionVector(n, *pair) for n, pair in enumerate(zip(texts, scores, strict=True))]
-        detector = "" if self._looking.detector is None else self._looking.detector.fingerprint
+        detector = "" if self.analyzer.detector is None else self.analyzer.detector.fingerprint
         objects = []
-        for each in seen.objects:
+        for each in analysis.objects:
             confidence = min(max(each.confidence, 0.0), 1.0)
             objects.append(
                 ObjectVector(
@@ -202,23 +202,23 @@ class Ingest:
                     "attributes": {"score": each.confidence, "clip_detector": detector},
                 }
             )
-        media = {"type": "image", "file": file, "size": list(seen.size)}
+        media = {"type": "image", "file": file, "size": list(analysis.size)}
         payload = {"media": media, "annotations": annotations, "attributes": attributes}
-        return Record(key, payload, seen.vector, tuple(captions), tuple(objects))
+        return Record(key, payload, analysis.vector, tuple(captions), tuple(objects))
 
-    async def _duplicate_of(self, snapshot: Snapshot, seen: Seen) -> ImageId | None:
+    async def _duplicate_of(self, snapshot: Snapshot, analysis: PictureAnalysis) -> ImageId | None:
         """Return the picture that this one shows again, as ``clip_dedup`` would say."""
-        hits = await self._searcher.search([snapshot], seen.vector, _NEAREST, kind="duplicates")
+        hits = await self.searcher.search([snapshot], analysis.vector, _NEAREST, kind="duplicates")
         near = [hit.row for hit in hits if hit.score >= _LEAST_SIMILARITY]
-        row = await self._pool.run(self._same_picture, seen, snapshot, near) if near else None
+        row = await self.pool.run(self._same_picture, analysis, snapshot, near) if near else None
         return None if row is None else ImageId(snapshot.name, snapshot.facts.keys[row])
 
-    def _same_picture(self, seen: Seen, snapshot: Snapshot, rows: Sequence[int]) -> int | None:
+    def _same_picture(self, analysis: PictureAnalysis, snapshot: Snapshot, rows: Sequence[int]) -> int | None:
         """Return which of some rows has the picture that this one shows again."""
-        thumbnails, found, vectors = [square_thumbnail(decode(seen.data))], [], [seen.vector]
+        thumbnails, found, vectors = [square_thumbnail(decode(analysis.data))], [], [analysis.vector]
         for row in rows:
             try:
-                picture = self._pictures.find(snapshot.path, snapshot.described(row).media)
+                picture = self.pictures.find(snapshot.path, snapshot.described(row).media)
                 thumbnail = square_thumbnail(decode(picture.content))
             except (NotServedError, ImageError):  # A picture that cannot be read is nobody's duplicate.
                 continue

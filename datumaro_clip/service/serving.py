@@ -20,11 +20,11 @@ from datumaro_clip.index.remote import RemoteEngine
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detector import Detector
 from datumaro_clip.service.access import Tokens
+from datumaro_clip.service.analysis import PictureAnalyzer
 from datumaro_clip.service.collection import Collection
 from datumaro_clip.service.embedding import Embedding
 from datumaro_clip.service.fetching import NamedPictures
 from datumaro_clip.service.ingest import Ingest
-from datumaro_clip.service.looking import Looking
 from datumaro_clip.service.metrics import Metrics
 from datumaro_clip.service.pictures import NotServedError, Pictures
 from datumaro_clip.service.pool import Pool
@@ -76,8 +76,8 @@ class Service:
         self.pictures = Pictures(settings.media_root)
         self.thumbnails = Thumbnails()
         self.named_pictures = NamedPictures(settings, self.pool)
-        self.looking = Looking(self.embedding, detector, self.pool, self.metrics)
-        parts = (self.collection, self.embedding, self.looking, self.searcher, self.pictures, self.pool, self.metrics)
+        self.analyzer = PictureAnalyzer(self.embedding, detector, self.pool, self.metrics)
+        parts = (self.collection, self.embedding, self.analyzer, self.searcher, self.pictures, self.pool, self.metrics)
         self.ingest = {name: Ingest(name, *parts, settings) for name in stores}
         self.started = self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -86,7 +86,7 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether the service has started and does not stop."""
+        """Whether the service has started and is not stopping."""
         return self.started and not self.stopping
 
     def require_ready(self) -> None:
@@ -137,7 +137,7 @@ class Service:
     async def _warm_up(self) -> None:
         begin = time.perf_counter()
         vector = await self.embedding.text("a picture")
-        await self.looking.look(_sample())
+        await self.analyzer.analyze(_sample())
         for snapshot in self.collection:
             for target, found in snapshot.index.targets.items():
                 if len(found):

@@ -27,10 +27,10 @@ _SWITCHES = {
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class Told(NamedTuple):
+class Help(NamedTuple):
     """A setting's help text on the command line, and the name of its value there."""
 
-    help: str
+    text: str
     metavar: str | None = None
 
 
@@ -46,35 +46,35 @@ class Settings:
         If a value cannot be used, or the service would be open to a network without a token.
     """
 
-    model: Annotated[str | None, Told("model of the queries (default: the model of the stores)")] = None
-    device: Annotated[str, Told("OpenVINO device")] = "CPU"
-    precision: Annotated[str, Told("auto, f32, bf16, f16 or int8")] = "auto"
-    detector: Annotated[str | None, Told("detector for new pictures: its name or directory", "NAME|DIR")] = None
-    engine: Annotated[str | None, Told("search engine (default: the embedded index)", "URL")] = None
-    host: Annotated[str, Told("address to listen on; any but a loopback address needs a token")] = "127.0.0.1"
-    port: Annotated[int, Told("port to listen on; 0 for a free one")] = 8000
-    root_path: Annotated[str, Told("serve everything below this prefix", "PREFIX")] = ""
-    public_url: Annotated[str | None, Told("beginning of each image_url (default: that of the request)", "URL")] = None
-    trusted_proxy: Annotated[tuple[str, ...], Told("proxy whose X-Forwarded headers are trusted", "ADDRESS")] = ()
-    allowed_host: Annotated[tuple[str, ...], Told("host name by which the service may be called", "NAME")] = ()
-    cors_origin: Annotated[tuple[str, ...], Told("origin whose pages may send requests", "ORIGIN")] = ()
-    allow_fetch: Annotated[tuple[str, ...], Told("host from which pictures may be fetched for embeddings", "HOST")] = ()
-    media_root: Annotated[tuple[Path, ...], Told("folder with pictures that may be served, too", "DIR")] = ()
-    token_file: Annotated[Path | None, Told("file with lines 'read TOKEN' and 'write TOKEN'", "FILE")] = None
-    create: Annotated[bool, Told("create stores that do not exist yet, empty")] = False
-    read_only: Annotated[bool, Told("refuse ingest, delete and decisions")] = False
-    ingest_policy: Annotated[str, Told("what to do with new pictures that have defects: accept, flag or refuse")] = (
+    model: Annotated[str | None, Help("model of the queries (default: the model of the stores)")] = None
+    device: Annotated[str, Help("OpenVINO device")] = "CPU"
+    precision: Annotated[str, Help("auto, f32, bf16, f16 or int8")] = "auto"
+    detector: Annotated[str | None, Help("detector for new pictures: its name or directory", "NAME|DIR")] = None
+    engine: Annotated[str | None, Help("search engine (default: the embedded index)", "URL")] = None
+    host: Annotated[str, Help("address to listen on; any but a loopback address needs a token")] = "127.0.0.1"
+    port: Annotated[int, Help("port to listen on; 0 for a free one")] = 8000
+    root_path: Annotated[str, Help("serve everything below this prefix", "PREFIX")] = ""
+    public_url: Annotated[str | None, Help("beginning of each image_url (default: that of the request)", "URL")] = None
+    trusted_proxy: Annotated[tuple[str, ...], Help("proxy whose X-Forwarded headers are trusted", "ADDRESS")] = ()
+    allowed_host: Annotated[tuple[str, ...], Help("host name by which the service may be called", "NAME")] = ()
+    cors_origin: Annotated[tuple[str, ...], Help("origin whose pages may send requests", "ORIGIN")] = ()
+    allow_fetch: Annotated[tuple[str, ...], Help("host from which pictures may be fetched for embeddings", "HOST")] = ()
+    media_root: Annotated[tuple[Path, ...], Help("folder with pictures that may be served, too", "DIR")] = ()
+    token_file: Annotated[Path | None, Help("file with lines 'read TOKEN' and 'write TOKEN'", "FILE")] = None
+    create: Annotated[bool, Help("create stores that do not exist yet, empty")] = False
+    read_only: Annotated[bool, Help("refuse ingest, delete and decisions")] = False
+    ingest_policy: Annotated[str, Help("what to do with new pictures that have defects: accept, flag or refuse")] = (
         "accept"
     )
-    decisions: Annotated[Path | None, Told("folder of decisions (default: STORE-decisions)", "DIR")] = None
-    max_upload: Annotated[int, Told("largest picture, bytes")] = 20 << 20
-    max_batch: Annotated[int, Told("most pictures in one ingest request")] = 64
-    threads: Annotated[int, Told("threads that compute; 0: one per processor")] = 0
-    queue: Annotated[int, Told("most requests of one kind that may wait")] = 256
-    text_cache: Annotated[int, Told("number of texts whose vectors are cached")] = 1000
-    reload_interval: Annotated[float, Told("seconds between checks for what another process wrote")] = 1.0
-    stall_timeout: Annotated[float, Told("seconds without data after which a request is dropped")] = 20.0
-    stop_timeout: Annotated[float, Told("seconds for running requests to end after SIGTERM")] = 30.0
+    decisions: Annotated[Path | None, Help("folder of decisions (default: STORE-decisions)", "DIR")] = None
+    max_upload: Annotated[int, Help("largest picture, bytes")] = 20 << 20
+    max_batch: Annotated[int, Help("most pictures in one ingest request")] = 64
+    threads: Annotated[int, Help("threads that compute; 0: one per processor")] = 0
+    queue: Annotated[int, Help("most requests of one kind that may wait")] = 256
+    text_cache: Annotated[int, Help("number of texts whose vectors are cached")] = 1000
+    reload_interval: Annotated[float, Help("seconds between checks for what another process wrote")] = 1.0
+    stall_timeout: Annotated[float, Help("seconds without data after which a request is dropped")] = 20.0
+    stop_timeout: Annotated[float, Help("seconds for running requests to end after SIGTERM")] = 30.0
     read_token: str | None = field(default=None, repr=False)
     write_token: str | None = field(default=None, repr=False)
 
@@ -108,13 +108,13 @@ class Option(NamedTuple):
     kind : type
         The type of its value, or of each of its values: str, int, float, bool or Path.
     default : object
-    told : Told
+    help : Help
     """
 
     name: str
     kind: type
     default: Any
-    told: Told
+    help: Help
 
     def parse(self, text: str) -> Any:
         """Read the value of an environment variable; a list has blanks between its values."""

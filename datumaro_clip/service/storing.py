@@ -23,7 +23,7 @@ RecordMaker = Callable[[StoreWriter], Record]
 
 @dataclass(frozen=True)
 class _Write:
-    """An item to add unless the store has its key, or to remove: then there is nothing that makes its record."""
+    """An item to add, unless the store has its key; or, without ``make``, to remove."""
 
     key: ItemKey
     make: RecordMaker | None

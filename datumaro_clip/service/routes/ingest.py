@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from datumaro_clip.service.analysis import DetectedObject
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.filters import Name
 from datumaro_clip.service.forms import Form, form_schema, read_form
-from datumaro_clip.service.ingest import Submission, Taken
-from datumaro_clip.service.looking import SeenObject
+from datumaro_clip.service.ingest import IngestResult, Submission
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.presenting import Json, Presenter, object_json
 from datumaro_clip.service.problems import RequestError, as_problem, documented
@@ -46,11 +46,11 @@ def routes(service: Service) -> APIRouter:
     """Make the endpoints below ``/ingest``, and ``/analyze``."""
     router = APIRouter(tags=["ingest"])
 
-    async def take(form: Form[IngestForm], data: bytes) -> Taken:
+    async def add(form: Form[IngestForm], data: bytes) -> IngestResult:
         values = form.values
         tags = tuple(part for part in (part.strip() for part in values.tags.split(",")) if part)
         captions = tuple(caption for caption in values.caption if caption.strip())
-        return await service.ingest_of(values.store).take(Submission(data, captions, tags, values.subset))
+        return await service.ingest_of(values.store).add(Submission(data, captions, tags, values.subset))
 
     @router.post(
         "/ingest/image",
@@ -62,8 +62,8 @@ def routes(service: Service) -> APIRouter:
     async def ingest_image(request: Request) -> Response:
         service.require_ready()
         form = await read_form(request, IngestForm)
-        taken = await take(form, form.only_file())
-        return JSONAnswer(_answer(service.presenter(request), taken, form.values.vectors))
+        result = await add(form, form.only_file())
+        return JSONAnswer(_answer(service.presenter(request), result, form.values.vectors))
 
     @router.post(
         "/ingest/batch",
@@ -80,11 +80,11 @@ def routes(service: Service) -> APIRouter:
         if any(len(data) > service.settings.max_upload for data in form.files):
             raise RequestError(413, f"a picture is larger than {service.settings.max_upload} bytes", param="file")
         service.ingest_of(form.values.store)
-        results = await asyncio.gather(*(take(form, data) for data in form.files), return_exceptions=True)
+        results = await asyncio.gather(*(add(form, data) for data in form.files), return_exceptions=True)
         presenter = service.presenter(request)
         answers = []
         for result in results:
-            if isinstance(result, Taken):
+            if isinstance(result, IngestResult):
                 answers.append(_answer(presenter, result, form.values.vectors))
             elif isinstance(result, Exception):
                 answers.append(as_problem(result).as_json)
@@ -103,14 +103,14 @@ def routes(service: Service) -> APIRouter:
         service.require_ready()
         form = await read_form(request, NoFields)
         begin = time.perf_counter()
-        seen = await service.looking.look(form.only_file())
+        analysis = await service.analyzer.analyze(form.only_file())
         provenance = service.embedding.encoder.provenance
         return JSONAnswer(
             {
-                "size": seen.size,
-                "vector": seen.vector,
-                "objects": _objects(seen.objects),
-                "reasons": seen.reasons,
+                "size": analysis.size,
+                "vector": analysis.vector,
+                "objects": _objects(analysis.objects),
+                "reasons": analysis.reasons,
                 "space": provenance.space.fingerprint,
                 "precision": provenance.precision,
                 "processing_time": time.perf_counter() - begin,
@@ -120,28 +120,28 @@ def routes(service: Service) -> APIRouter:
     return router
 
 
-def _answer(presenter: Presenter, taken: Taken, with_vectors: bool) -> Json:
-    snapshot, seen = taken.snapshot, taken.seen
-    row = snapshot.reader.find(taken.key)
-    image_id = ImageId(snapshot.name, taken.key)
-    # Another request may have taken it out again already.
+def _answer(presenter: Presenter, result: IngestResult, with_vectors: bool) -> Json:
+    snapshot, analysis = result.snapshot, result.analysis
+    row = snapshot.reader.find(result.key)
+    image_id = ImageId(snapshot.name, result.key)
+    # Another request may have removed it again already.
     described = None if row is None else snapshot.described(row)
     answer: Json = {
         "image_id": str(image_id),
         "image_url": None if described is None else presenter.image_url(snapshot, image_id, described),
-        "num_detections": len(seen.objects) if seen else len(described.objects) if described else 0,
-        "processing_time": taken.seconds,
-        "created": taken.created,
-        "alignment": taken.alignment,
-        "reasons": list(seen.reasons) if seen else [],
-        "duplicate_of": None if taken.duplicate_of is None else str(taken.duplicate_of),
+        "num_detections": len(analysis.objects) if analysis else len(described.objects) if described else 0,
+        "processing_time": result.seconds,
+        "created": result.created,
+        "alignment": result.alignment,
+        "reasons": list(analysis.reasons) if analysis else [],
+        "duplicate_of": None if result.duplicate_of is None else str(result.duplicate_of),
     }
-    if with_vectors and seen is not None:
-        answer |= {"vector": seen.vector, "objects": _objects(seen.objects)}
+    if with_vectors and analysis is not None:
+        answer |= {"vector": analysis.vector, "objects": _objects(analysis.objects)}
     return answer
 
 
-def _objects(objects: Sequence[SeenObject]) -> list[Json]:
+def _objects(objects: Sequence[DetectedObject]) -> list[Json]:
     return [
         {**object_json(index, each.corners, each.class_name, each.confidence), "vector": each.vector}
         for index, each in enumerate(objects)

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import RedirectResponse, Response
 
-from datumaro_clip.service import assets
+from datumaro_clip.service import responses
 from datumaro_clip.service.access import COOKIE, SESSION_SECONDS
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.metrics import CONTENT_TYPE_LATEST
@@ -35,11 +35,11 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/docs", include_in_schema=False)
     async def docs() -> Response:
-        return assets.page("docs.html", allow_inline_style=True)
+        return responses.page("docs.html", allow_inline_style=True)
 
     @router.get("/login", include_in_schema=False)
     async def login_page() -> Response:
-        return assets.page("login.html")
+        return responses.page("login.html")
 
     @router.post("/login", include_in_schema=False)
     async def login(request: Request, token: Annotated[str, Form(max_length=1000)]) -> Response:
@@ -60,11 +60,11 @@ def routes(service: Service) -> APIRouter:
 
     @router.get("/assets/{name}", include_in_schema=False)
     async def asset(request: Request, name: str) -> Response:
-        return assets.file(name, request.headers)
+        return responses.file(name, request.headers)
 
     @router.get("/favicon.ico", include_in_schema=False)
     async def favicon(request: Request) -> Response:
-        return assets.file("favicon.svg", request.headers)
+        return responses.file("favicon.svg", request.headers)
 
     @router.get("/", include_in_schema=False)
     async def home() -> Response:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.service.conditional import bytes_response, file_response, is_known
 from datumaro_clip.service.filters import Name
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.pictures import Picture
 from datumaro_clip.service.problems import RequestError, documented
+from datumaro_clip.service.responses import bytes_response, is_known
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.thumbnails import SIZES
 
@@ -54,7 +54,7 @@ def routes(service: Service) -> APIRouter:
         content, kind = await service.pool.run(picture.read)
         headers["Accept-Ranges"] = "bytes"
         if isinstance(content, Path):
-            return file_response(content, kind, headers)
+            return FileResponse(content, media_type=kind, headers=headers)
         return bytes_response(content, kind, headers, request.headers)
 
     @router.get("/thumbnails/{store}/{subset}/{item}", summary="A small JPEG")
@@ -73,6 +73,6 @@ def routes(service: Service) -> APIRouter:
         if is_known(headers["ETag"], request.headers):
             return Response(status_code=304, headers=headers)
         path = await service.pool.run(service.thumbnails.path, picture, size)
-        return file_response(path, "image/jpeg", headers)
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
 
     return router

@@ -1,18 +1,22 @@
-"""Responses that depend on what the client has already and on the part that it wants: ETags and ranges (RFC 9110)."""
+"""Responses of bytes, by what the client has already and the part that it wants (RFC 9110), and of the pages' files."""
 
 from __future__ import annotations
 
-import email.utils
-import os
+import hashlib
 import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 from starlette.datastructures import Headers
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 
 from datumaro_clip.service.problems import RequestError
 
+STATIC = Path(__file__).parent / "static"
+POLICY = "default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+#: Media types of a page's files by their suffixes.
+TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
@@ -27,13 +31,6 @@ def tagged_response(content: bytes, kind: str, headers: Mapping[str, str], asked
     if is_known(headers["ETag"], asked):
         return Response(status_code=304, headers=headers)
     return Response(content, media_type=kind, headers=headers)
-
-
-def file_response(path: Path, kind: str, headers: Mapping[str, str]) -> Response:
-    """Return a file, or the ranges of it that are requested, as a response."""
-    status = os.stat(path)
-    modified = email.utils.formatdate(status.st_mtime, usegmt=True)
-    return FileResponse(path, media_type=kind, stat_result=status, headers={**headers, "Last-Modified": modified})
 
 
 def bytes_response(data: bytes, kind: str, headers: Mapping[str, str], asked: Headers) -> Response:
@@ -54,3 +51,32 @@ def bytes_response(data: bytes, kind: str, headers: Mapping[str, str], asked: He
         raise RequestError(416, f"the picture has {len(data)} bytes; ask for some of those", param="Range")
     headers = {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}
     return Response(data[start:stop], 206, headers, kind)
+
+
+def page(name: str, *, allow_inline_style: bool = False) -> Response:
+    """Return a page; Swagger UI sets styles on its elements, which only its page allows."""
+    content, _ = _read(name)
+    policy = POLICY + ("; style-src 'self' 'unsafe-inline'" if allow_inline_style else "")
+    return Response(content, media_type="text/html", headers={"Content-Security-Policy": policy})
+
+
+def file(name: str, asked: Headers) -> Response:
+    """Return a script, style or picture of a page."""
+    content, tag = _read(name)
+    headers = {"ETag": tag, "Cache-Control": "public, max-age=3600", "Content-Security-Policy": POLICY}
+    return tagged_response(content, TYPES.get(Path(name).suffix, "text/plain"), headers, asked)
+
+
+def tag_of(content: bytes) -> str:
+    """Return the ``ETag`` of a file's content."""
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+@cache
+def _read(name: str) -> tuple[bytes, str]:
+    """Return a file's content and tag; a name is looked up among the files, never joined to a path."""
+    known = {path.name: path for path in STATIC.rglob("*") if path.is_file()}
+    if name not in known:
+        raise RequestError(404, "there is nothing at this address; /docs lists what there is")
+    content = known[name].read_bytes()
+    return content, tag_of(content)

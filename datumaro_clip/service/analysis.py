@@ -22,7 +22,7 @@ Corners = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class SeenObject:
+class DetectedObject:
     """An object that the detector found: x1, y1, x2, y2 in pixels, its class, confidence and vector (D,)."""
 
     corners: Corners
@@ -33,7 +33,7 @@ class SeenObject:
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class PictureAnalysis:
     """What was found in a picture.
 
     Attributes
@@ -50,7 +50,7 @@ class Seen:
         The checks of ``clip_clean`` that it fails.
     vector : numpy.ndarray
         (D,), unit length.
-    objects : tuple of SeenObject
+    objects : tuple of DetectedObject
         The most confident first.
     """
 
@@ -60,10 +60,10 @@ class Seen:
     size: tuple[int, int]
     reasons: tuple[str, ...]
     vector: FloatArray
-    objects: tuple[SeenObject, ...]
+    objects: tuple[DetectedObject, ...]
 
 
-class Looking:
+class PictureAnalyzer:
     """Embeds pictures, finds their objects, and checks them.
 
     Parameters
@@ -79,7 +79,7 @@ class Looking:
         self.detector = detector
         self._embedding, self._pool, self._metrics = embedding, pool, metrics
 
-    async def look(self, data: bytes) -> Seen:
+    async def analyze(self, data: bytes) -> PictureAnalysis:
         """Return what is in an encoded picture.
 
         Raises
@@ -95,10 +95,10 @@ class Looking:
             self._embedding.picture(data), *(self._embedding.picture(image, box) for box in boxes)
         )
         objects = [
-            SeenObject(corners, name, confidence, vector, _source(digest, corners))
+            DetectedObject(corners, name, confidence, vector, _source(digest, corners))
             for (corners, name, confidence), vector in zip(found, parts, strict=True)
         ]
-        return Seen(data, digest, ending, (image.height, image.width), reasons, whole, tuple(objects))
+        return PictureAnalysis(data, digest, ending, (image.height, image.width), reasons, whole, tuple(objects))
 
     def _detect(self, detector: Detector, image: Image.Image) -> list[tuple[Corners, str, float]]:
         with self._metrics.busy("detector", 1):
