@@ -16,6 +16,7 @@ from starlette.responses import FileResponse, Response
 from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.explorer.journal import DECISIONS
 from datumaro_clip.explorer.page import page_file
+from datumaro_clip.explorer.runs import Run
 from datumaro_clip.explorer.shapes import masks, polygons
 from datumaro_clip.explorer.workbench import OutdatedError, StoreView, Workbench
 from datumaro_clip.index import OBJECTS
@@ -63,19 +64,17 @@ class Change(BaseModel):
     tool: str | None = Field(default=None, description="whose proposal it is about, where several tools made one")
 
 
-class Changes(BaseModel):
-    """Choices, the version of the journal that they follow, and the version of the store whose rows they name."""
-
-    version: int = Field(ge=0)
-    store: str
-    changes: list[Change] = Field(min_length=1, max_length=_MOST_CHANGES)
-
-
 class Undo(BaseModel):
-    """A request to take back the latest choices."""
+    """A request to take back the latest choices: the versions of the journal and of the store that the page shows."""
 
     version: int = Field(ge=0)
     store: str
+
+
+class Changes(Undo):
+    """Choices that follow these versions; the rows are the store's."""
+
+    changes: list[Change] = Field(min_length=1, max_length=_MOST_CHANGES)
 
 
 class ToolRun(BaseModel):
@@ -180,13 +179,16 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     @router.post("/api/coverage")
     async def coverage(asked: Rows, store: Store = None) -> Response:
         view = at(store, asked.version)
-        rows = [_row(row, len(view.snapshot)) for row in asked.rows]
+        rows = [_row(view, row) for row in asked.rows]
         return JSONAnswer(await service.pool.run(view.coverage, rows))
 
     @router.get("/api/items")
     async def items(request: Request, version: Version, rows: str, store: Store = None) -> Response:
         view = at(store, version)
-        wanted = _rows(rows, len(view.snapshot))
+        numbers = rows.split(",")
+        if len(numbers) > _MOST_ITEMS or not all(number.isdecimal() for number in numbers):
+            raise RequestError(422, f"rows are up to {_MOST_ITEMS} whole numbers, with commas between", param="rows")
+        wanted = [_row(view, int(number)) for number in numbers]
         return JSONAnswer(await service.pool.run(_items, service, request, view, wanted))
 
     @router.get("/api/neighbours")
@@ -194,7 +196,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         version: Version, row: int, k: Annotated[int, Query(ge=1, le=100)] = 8, store: Store = None
     ) -> Response:
         view = at(store, version)
-        return JSONAnswer(await service.pool.run(view.neighbours, _row(row, len(view.snapshot)), k))
+        return JSONAnswer(await service.pool.run(view.neighbours, _row(view, row), k))
 
     @router.get("/api/words")
     async def words(version: Version, text: Annotated[str, Query(max_length=200)], store: Store = None) -> Response:
@@ -206,12 +208,14 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     @router.post("/api/scores")
     async def scores(version: Version, query: TextQuery, store: Store = None) -> Response:
         view = at(store, version)
-        return await _scored(service, view, await _query_vector(service, view, query))
+        vector = await _query_vector(service, view, query)
+        return Response(await service.pool.run(view.scores, vector), media_type=BINARY)
 
     @router.post("/api/scores/picture")
     async def scores_of_picture(request: Request, version: Version, store: Store = None) -> Response:
         form = await read_form(request, PictureQuery)
-        return await _scored(service, at(store, version), await service.embedding.picture(form.only_file()))
+        vector = await service.embedding.picture(form.only_file())
+        return Response(await service.pool.run(at(store, version).scores, vector), media_type=BINARY)
 
     @router.get("/api/tools")
     async def tools() -> Response:
@@ -224,7 +228,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         view = at(store, asked.version)
         if asked.version != bench(store).served.snapshot.version:
             raise RequestError(409, "the store has changed since this page was loaded: reload it", kind="outdated")
-        rows = None if asked.rows is None else [_row(row, len(view.snapshot)) for row in asked.rows]
+        rows = None if asked.rows is None else [_row(view, row) for row in asked.rows]
         run = await service.pool.run(bench(store).runs.start, name, asked.options, rows)
         return JSONAnswer({"job": run.id})
 
@@ -234,8 +238,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
 
     @router.delete("/api/jobs/{number}")
     async def cancel(number: str, store: Store = None) -> Response:
-        _run(bench(store), number)
-        bench(store).runs.cancel(number)
+        _run(bench(store), number).cancel()
         return Response(status_code=204)
 
     @router.get("/api/proposals")
@@ -251,7 +254,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         work, view = bench(store), at(store, asked.store)
         changes = [change.model_dump() for change in asked.changes]
         for change in changes:
-            _row(change["row"], len(view.snapshot))
+            _row(view, change["row"])
         await service.pool.run(work.decide, view, changes, asked.version)
         return JSONAnswer(await service.pool.run(work.decided, view))
 
@@ -275,7 +278,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
     @router.post("/api/export")
     async def export(asked: Export, store: Store = None) -> Response:
         view = at(store, asked.version)
-        keys = [view.snapshot.facts.keys[_row(row, len(view.snapshot))] for row in asked.rows]
+        keys = [view.snapshot.facts.keys[_row(view, row)] for row in asked.rows]
         target = _new_folder(bench(store).directory / "exports", asked.path)
         await service.pool.run(_export, view.snapshot.path, keys, asked.format, target)
         return JSONAnswer({"path": str(target)})
@@ -343,19 +346,25 @@ def _items(service: Service, request: Request, view: StoreView, rows: list[int])
     found = []
     for row in rows:
         told = snapshot.described(row)
-        shown = presenter.item(snapshot, row, told)
+        image_id = ImageId(snapshot.name, snapshot.facts.keys[row])
+        url = presenter.image_url(snapshot, image_id, told)
         height, width = told.size or (None, None)
+        stored = snapshot.reader.record(row).captions if told.captions else ()
+        scores = {caption.annotation_index: caption.score for caption in stored}
         found.append(
             {
                 "row": row,
-                "image_id": shown["image_id"],
-                "image_url": shown["image_url"],
-                "thumbnail_url": shown["image_url"] and presenter.thumbnail_url(ImageId.parse(shown["image_id"])),
-                "why": None if shown["image_url"] else _why_not(service, snapshot, told),
+                "image_id": str(image_id),
+                "image_url": url,
+                "thumbnail_url": url and presenter.thumbnail_url(image_id),
+                "why": None if url else _why_not(service, snapshot, told),
                 "width": width,
                 "height": height,
                 "file": str(told.media.get("path", "")).rsplit("/", 1)[-1],
-                "captions": _captions(view, row, told),
+                "captions": [
+                    {"text": each.text, "annotation": each.annotation, "score": scores.get(each.annotation)}
+                    for each in told.captions
+                ],
                 "labels": list(told.labels),
                 "boxes": [{**box_json(each), "confidence": each.confidence} for each in told.objects],
                 "polygons": polygons(told, snapshot.class_names),
@@ -366,21 +375,12 @@ def _items(service: Service, request: Request, view: StoreView, rows: list[int])
 
 
 def _why_not(service: Service, snapshot: Snapshot, told: Described) -> str:
+    """Return why a picture cannot be shown."""
     try:
         service.pictures.find(snapshot.path, told.media)
     except NotServedError as exc:
         return str(exc)
     return ""
-
-
-def _captions(view: StoreView, row: int, told: Described) -> list[Json]:
-    if not told.captions:
-        return []
-    stored = {caption.annotation_index: caption.score for caption in view.snapshot.reader.record(row).captions}
-    return [
-        {"text": each.text, "annotation": each.annotation, "score": stored.get(each.annotation)}
-        for each in told.captions
-    ]
 
 
 async def _query_vector(service: Service, view: StoreView, query: TextQuery) -> FloatArray:
@@ -389,10 +389,10 @@ async def _query_vector(service: Service, view: StoreView, query: TextQuery) -> 
         return await service.embedding.text(query.text)
     snapshot = view.snapshot
     if query.rows is not None:
-        return await service.pool.run(view.mean_vector, [_row(row, len(snapshot)) for row in query.rows])
+        return await service.pool.run(view.mean_vector, [_row(view, row) for row in query.rows])
     if query.row is None:
         raise RequestError(422, "give a text, a row or rows", param="text")
-    row = _row(query.row, len(snapshot))
+    row = _row(view, query.row)
     if query.box is None:
         vector = await service.pool.run(snapshot.vector, row)
         if vector is None:
@@ -410,26 +410,15 @@ async def _query_vector(service: Service, view: StoreView, query: TextQuery) -> 
     return await service.embedding.picture(picture.content, box.bbox)
 
 
-async def _scored(service: Service, view: StoreView, query: FloatArray) -> Response:
-    found = await service.pool.run(view.scores, query)
-    return Response(found.tobytes(), media_type=BINARY)
-
-
-def _rows(text: str, count: int) -> list[int]:
-    parts = text.split(",")
-    if len(parts) > _MOST_ITEMS or not all(part.isdecimal() for part in parts):
-        raise RequestError(422, f"rows are up to {_MOST_ITEMS} whole numbers, with commas between", param="rows")
-    return [_row(int(part), count) for part in parts]
-
-
-def _row(row: int, count: int) -> int:
+def _row(view: StoreView, row: int) -> int:
+    """Return a row; raise a RequestError if the view has none of that number."""
+    count = len(view.snapshot)
     if not 0 <= row < count:
         raise RequestError(422, f"there is no row {row}; rows are from 0 to {count - 1}", param="row")
     return row
 
 
-def _run(work: Workbench, number: str) -> Any:
-    try:
-        return work.runs[number]
-    except KeyError:
-        raise RequestError(404, "there is no such run; start one with POST tools/NAME", param="number") from None
+def _run(work: Workbench, number: str) -> Run:
+    if number not in work.runs.all:
+        raise RequestError(404, "there is no such run; start one with POST tools/NAME", param="number")
+    return work.runs.all[number]

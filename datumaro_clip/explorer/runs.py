@@ -65,6 +65,12 @@ class Run:
         """Return what the page shows of it."""
         return {name: getattr(self, name) for name in ("id", "tool", "state", "done", "total", "note")}
 
+    def cancel(self) -> None:
+        """Stop the run; its proposals are not kept."""
+        if self.state == "running":
+            self.state = "cancelled"
+            self.process.kill()
+
 
 class Runs:
     """The runs of one store, one at a time; a tool's proposals are kept until it runs again.
@@ -76,16 +82,18 @@ class Runs:
         The folder of ``proposals-TOOL.jsonl``.
     media_roots : sequence of Path
         More folders below which pictures may be read.
+
+    Attributes
+    ----------
+    all : dict
+        The runs by number.
     """
 
     def __init__(self, store: Path, directory: Path, media_roots: Sequence[Path]) -> None:
         self._store, self._directory, self._roots = store, directory, media_roots
-        self._runs: dict[str, Run] = {}
+        self.all: dict[str, Run] = {}
         self._numbers = count(1)
         self._lock = Lock()
-
-    def __getitem__(self, number: str) -> Run:
-        return self._runs[number]
 
     def start(self, tool: str, options: Mapping[str, Any], rows: Sequence[int] | None) -> Run:
         """Start a run on some rows, or on all.
@@ -98,7 +106,7 @@ class Runs:
             If the directory cannot be written.
         """
         with self._lock:
-            if any(run.state == "running" for run in self._runs.values()):
+            if any(run.state == "running" for run in self.all.values()):
                 raise DecisionConflictError("another tool is running; wait for it, or cancel it")
             self._directory.mkdir(parents=True, exist_ok=True)
             request = {
@@ -113,16 +121,9 @@ class Runs:
                 [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
             )
             run = Run(str(next(self._numbers)), tool, process=process)
-            self._runs[run.id] = run
+            self.all[run.id] = run
         Thread(target=_follow, args=(run, json.dumps(request)), daemon=True).start()
         return run
-
-    def cancel(self, number: str) -> None:
-        """Stop a run; its proposals are not kept."""
-        run = self._runs[number]
-        if run.state == "running":
-            run.state = "cancelled"
-            run.process.kill()
 
     def keep(self, made: DecisionLog) -> None:
         """Keep what a tool proposed elsewhere as its proposals."""
@@ -143,8 +144,8 @@ class Runs:
 
     def close(self) -> None:
         """Stop all runs."""
-        for run in self._runs.values():
-            self.cancel(run.id)
+        for run in self.all.values():
+            run.cancel()
 
 
 @lru_cache(maxsize=32)

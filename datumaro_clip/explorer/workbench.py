@@ -149,14 +149,14 @@ class StoreView:
             raise OptionError("none of these items has a vector: pick others")
         return {"count": len(chosen), "of": len(target), **coverage(target.vectors, chosen)}
 
-    def scores(self, query: FloatArray) -> FloatArray:
-        """Return the cosine similarity (N,), float32, of each picture with a query (D,); NaN for one without vector."""
+    def scores(self, query: FloatArray) -> bytes:
+        """Return the cosine similarity of each picture with a query (D,), N float32; NaN for one without a vector."""
         target = self.snapshot.index.targets[PICTURES]
         found = np.full(len(self.snapshot), np.nan, np.float32)
         for start in range(0, len(target), _BLOCK):
             block = np.asarray(target.vectors[start : start + _BLOCK], np.float32)
             found[target.items[start : start + len(block)]] = block @ query
-        return found
+        return found.tobytes()
 
     def mean_vector(self, rows: Sequence[int]) -> FloatArray:
         """Return the mean direction (D,) of some items' vectors.

@@ -1,20 +1,20 @@
 // @ts-check
-// What a person can do: each action changes the state, and tells the service where others must know.
+// The user's actions: each changes the state, and writes to the service what must be kept.
 
 import * as api from "./api.js";
-import { planeOf } from "./plane.js";
-import { choiceOf, data, ordered, recountVerdicts, sayWrong, state, update } from "./state.js";
+import { planeOf } from "./geometry.js";
+import { choiceOf, data, ordered, recountVerdicts, sayWrong, state, toggled, update } from "./state.js";
 import { Table } from "./table.js";
 import { say } from "./words.js";
 
-/** Milliseconds after which a person is told what the page waits for. */
+/** Milliseconds after which the page says that it is still writing. */
 const SLOW = 400;
 
 /** @type {AbortController | null} */
 let searching = null;
 
 /**
- * Rank all rows by a query; a newer one overtakes.
+ * Rank all rows by a query; a newer query cancels one that still runs.
  * @param {import("./state.js").Query | null} query
  * @param {File} [picture]
  */
@@ -46,8 +46,8 @@ export async function searchCaptions(words) {
   if (!words.trim()) return update({ words: "", wordsMask: null });
   update({ words });
   try {
-    const answer = await api.ask(`words?version=${api.version()}&text=${encodeURIComponent(words)}`);
-    if (state.words === words) update({ wordsMask: new Uint8Array(await answer.arrayBuffer()) });
+    const answer = await api.askBytes(`words?version=${api.version()}&text=${encodeURIComponent(words)}`);
+    if (state.words === words) update({ wordsMask: new Uint8Array(answer) });
   } catch (error) {
     sayWrong(error);
   }
@@ -67,9 +67,7 @@ export function setFilter(name, filter) {
 /** @param {string} name @param {number} value */
 export function toggleValue(name, value) {
   const before = state.filters.get(name);
-  const values = new Set(before && "values" in before ? before.values : []);
-  if (!values.delete(value)) values.add(value);
-  setFilter(name, { values });
+  setFilter(name, { values: toggled(before && "values" in before ? before.values : [], value) });
 }
 
 export function clearFilters() {
@@ -77,7 +75,7 @@ export function clearFilters() {
 }
 
 /**
- * Show the map of pictures or of objects, which is asked for when it is first wanted.
+ * Show the map of pictures or of objects; the latter is loaded when it is first shown.
  * @param {"pictures" | "objects"} plane
  * @param {[number, number][] | null} [region] of that map
  */
@@ -87,7 +85,7 @@ export async function showPlane(plane, region = null) {
       const path = `version=${api.version()}`;
       const [told, bytes] = await Promise.all([
         api.askJson(`objects?${path}`),
-        api.ask(`objects/columns?${path}`).then((answer) => answer.arrayBuffer()),
+        api.askBytes(`objects/columns?${path}`),
       ]);
       data.planes.objects = planeOf(new Table(told.count, told.columns, bytes), told.labels);
     }
@@ -103,37 +101,37 @@ export function select(selected, focus, object = -1) {
   update(focus === undefined ? { selected } : { selected, focus, object });
 }
 
-/** The rows that an action is about: the selection, else the one in focus. */
+/** The rows that an action changes: the selection, or else the row in focus. */
 export function target() {
   return state.selected.size ? [...state.selected] : state.focus >= 0 ? [state.focus] : [];
 }
 
-/** What is told to the journal goes one by one: a second click does not overtake the first, whose version it follows. */
-let told = Promise.resolve(true);
+/** The last write to the journal: writes go one after the other, because each names the version that it follows. */
+let lastWrite = Promise.resolve(true);
 
-/** @param {() => Promise<boolean>} tell */
-function inTurn(tell) {
-  told = told.then(async () => {
+/** Write after all earlier writes. @param {() => Promise<boolean>} write */
+function inTurn(write) {
+  lastWrite = lastWrite.then(async () => {
     const slow = setTimeout(() => update({ writing: true }), SLOW);
-    const done = await tell();
+    const done = await write();
     clearTimeout(slow);
     if (state.writing) update({ writing: false });
     return done;
   });
-  return told;
+  return lastWrite;
 }
 
 /**
- * Write choices into the journal; what others chose meanwhile comes back instead, and nothing is overwritten.
+ * Write choices into the journal; if somebody else has decided meanwhile, load their choices instead.
  * @param {{row: number, annotation?: number, action: string, tag?: string, group?: number, tool?: string}[]} changes
- *   `tool`: whose proposal it is about
+ *   `tool`: the tool whose proposal is judged
  */
 export function decide(changes) {
-  return inTurn(() => written(changes));
+  return inTurn(() => write(changes));
 }
 
 /** @param {Parameters<typeof decide>[0]} changes */
-async function written(changes) {
+async function write(changes) {
   if (!changes.length) return false;
   try {
     const asked = { version: state.choiceVersion, store: api.version(), changes };
@@ -155,7 +153,7 @@ export function decideRows(action, rows = target(), tag) {
   return decide(rows.map((row) => (tag === undefined ? { row, action } : { row, action, tag })));
 }
 
-/** The same choice again takes it back. @param {"keep" | "drop"} action */
+/** Keep or drop the target rows; a second time takes that back. @param {"keep" | "drop"} action */
 export function toggleVerdict(action) {
   const rows = target();
   const chosen = choiceOf();
@@ -178,7 +176,7 @@ export function undo() {
 }
 
 /**
- * Judge what is shown and go on at once; what was not written is shown again.
+ * Judge what is shown and move on at once; move back if it could not be written.
  * @param {Parameters<typeof decide>[0]} changes
  * @param {(by: number) => void} move
  */
@@ -242,13 +240,13 @@ export async function cancelJob() {
   if (state.job) await api.ask(`jobs/${state.job.id}`, { method: "DELETE" });
 }
 
-/** Rank everything by one row, or one of its boxes. @param {number} row @param {number} [box] */
+/** Rank all rows by one row, or by one of its boxes. @param {number} row @param {number} [box] */
 export function findSimilar(row, box) {
   update({ typed: "" });
   return search(box === undefined ? { row } : { row, box });
 }
 
-/** Move the focus in the gallery's order. @param {number} by */
+/** Move the focus by so many rows in the gallery's order. @param {number} by */
 export function moveFocus(by) {
   const rows = ordered();
   if (!rows.length) return;

@@ -1,22 +1,22 @@
 // @ts-check
-// What the page asks the service. Each answer belongs to one version of the store; an outdated question is told so.
+// Requests to the service. Each names a version of the store; the service refuses a version that it no longer has.
 
 import { data, state, update } from "./state.js";
 
 const BASE = new URL("explore/api/", document.baseURI);
 const WAIT = [500, 1000, 2000, 4000, 8000];
 
-/** The store that the page's own address names; the service's first where it names none. */
+/** The store that the page's address names; null means the service's first. */
 export const storeName = new URLSearchParams(location.search).get("store");
 
-/** Where a question goes. @param {string} path */
+/** The URL of a request. @param {string} path */
 export function address(path) {
   const url = new URL(path, BASE);
   if (storeName && !url.searchParams.has("store")) url.searchParams.set("store", storeName);
   return url;
 }
 
-/** An answer that is no success: what the service says is wrong, and its cure. */
+/** An error answer of the service: what is wrong, and its cure. */
 export class ServiceError extends Error {
   /** @param {number} status @param {string} message @param {string} kind */
   constructor(status, message, kind) {
@@ -27,7 +27,7 @@ export class ServiceError extends Error {
 }
 
 /**
- * Ask once; while the service is gone, keep asking.
+ * Send a request; while the service does not answer, repeat it.
  * @param {string} path
  * @param {RequestInit & {retry?: boolean}} [options]
  */
@@ -42,7 +42,7 @@ export async function ask(path, options = {}) {
       throw new ServiceError(answer.status, said.message || answer.statusText, said.type ?? "");
     } catch (error) {
       if (!(error instanceof TypeError) || options.signal?.aborted || options.retry === false) throw error;
-      // No answer at all: the service is gone. Keep what was typed, and try again.
+      // No answer at all: the service is down. Keep what was typed, and try again.
       update({ offline: true });
       await new Promise((resolve) => setTimeout(resolve, WAIT[Math.min(attempt, WAIT.length - 1)]));
     }
@@ -54,8 +54,13 @@ export async function askJson(path) {
   return (await ask(path)).json();
 }
 
+/** @param {string} path */
+export async function askBytes(path) {
+  return (await ask(path)).arrayBuffer();
+}
+
 /**
- * Tell the service something, once: it may have been heard although no answer came.
+ * Post something to the service, once: it may have arrived although no answer came.
  * @param {string} path @param {unknown} body
  */
 export async function tell(path, body) {
@@ -63,7 +68,7 @@ export async function tell(path, body) {
   return answer.json();
 }
 
-/** The version of the store that all rows are meant in. */
+/** The version of the store that the page shows. */
 export function version() {
   return data.overview.version;
 }

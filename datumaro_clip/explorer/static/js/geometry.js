@@ -1,7 +1,7 @@
 // @ts-check
-// Points in the plane: which is nearest, which lie inside a line drawn by hand.
+// Points in the plane: the nearest one, and those inside a line drawn by hand.
 
-/** Points sorted into equal cells, so that looking near a place reads few of them. */
+/** Points sorted into equal cells, so that a search near a place reads few of them. */
 export class PointGrid {
   /**
    * @param {Float32Array} x
@@ -88,6 +88,18 @@ export class PointGrid {
 }
 
 /**
+ * The map of a table that has places.
+ * @param {import("./table.js").Table} table
+ * @param {import("./state.js").Plane["labels"]} labels
+ * @returns {import("./state.js").Plane}
+ */
+export function planeOf(table, labels) {
+  const [x, y] = ["x", "y"].map((name) => /** @type {Float32Array} */ (table.column(name)?.data));
+  const rows = table.column("row");
+  return { grid: new PointGrid(x, y), table, labels, rows: rows ? /** @type {Uint32Array} */ (rows.data) : null };
+}
+
+/**
  * Whether a ray to the right crosses the polygon an odd number of times.
  * @param {number} x @param {number} y @param {[number, number][]} polygon
  */
@@ -102,7 +114,7 @@ function isInside(x, y, polygon) {
 }
 
 /**
- * Leave out corners that hardly change a line, so that it fits into a link.
+ * Remove corners that hardly change a line, so that it fits into a link (Douglas–Peucker).
  * @param {[number, number][]} line
  * @param {number} tolerance
  * @returns {[number, number][]}

@@ -1,5 +1,5 @@
 // @ts-check
-// Small drawings for buttons: drawn here, since no font has them everywhere.
+// Icons of buttons, drawn here because no font has them on every system.
 
 import { html } from "../vendor/htm-preact-3.1.1.js";
 

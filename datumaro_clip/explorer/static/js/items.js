@@ -1,10 +1,10 @@
 // @ts-check
-// What the service tells of rows: asked for when a row is first shown, and kept.
+// Items from the service: loaded when a row is first shown, and kept.
 
 import { askJson, version } from "./api.js";
 import { sayWrong, update } from "./state.js";
 
-/** Rows of one question. */
+/** Rows in one request. */
 const PAGE = 120;
 
 /** @type {Map<number, any>} */
@@ -13,7 +13,7 @@ const items = new Map();
 const asked = new Set();
 
 /**
- * What is known of a row; null while it is being asked for.
+ * The item of a row; null until it is loaded.
  * @param {number} row
  */
 export function known(row) {
@@ -21,7 +21,7 @@ export function known(row) {
 }
 
 /**
- * Ask for rows that are not known yet, a page at a time, and have the page drawn again when they are.
+ * Load the items of rows that are not loaded yet, in pages, and draw the page again when they have come.
  * @param {Iterable<number>} rows
  */
 export function need(rows) {
@@ -43,7 +43,7 @@ async function askFor(rows) {
   for (const row of rows) asked.delete(row);
 }
 
-/** The picture of a row cannot be shown after all: its file is damaged. @param {number} row */
+/** Mark the picture of a row as missing, because its file is damaged. @param {number} row */
 export function lost(row) {
   Object.assign(items.get(row) ?? {}, { missing: true });
   update({});

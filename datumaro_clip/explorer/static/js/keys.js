@@ -1,8 +1,8 @@
 // @ts-check
-// Hands on the keyboard: which key does what, in which room.
+// Keyboard shortcuts of each room.
 
 import * as act from "./actions.js";
-import { ordered, state, update } from "./state.js";
+import { ordered, state, toggled, update } from "./state.js";
 import { review } from "./panes/review.js";
 import { duplicates } from "./panes/duplicates.js";
 
@@ -25,7 +25,7 @@ const EXPLORE = [
   { keys: "ArrowLeft", say: "keyMove", run: () => act.moveFocus(-1) },
   { keys: "ArrowDown", say: "keyMove", run: () => act.moveFocus(gallery.columns) },
   { keys: "ArrowUp", say: "keyMove", run: () => act.moveFocus(-gallery.columns) },
-  { keys: " ", say: "keySelect", run: toggleSelected },
+  { keys: " ", say: "keySelect", run: () => state.focus >= 0 && act.select(toggled(state.selected, state.focus)) },
   { keys: "a", say: "selectAll", run: () => act.select(new Set(ordered())) },
   { keys: "k", say: "keep", run: () => act.toggleVerdict("keep") },
   { keys: "x", say: "drop", run: () => act.toggleVerdict("drop") },
@@ -54,20 +54,13 @@ export function bindings() {
   return EVERYWHERE;
 }
 
-function toggleSelected() {
-  if (state.focus < 0) return;
-  const selected = new Set(state.selected);
-  if (!selected.delete(state.focus)) selected.add(state.focus);
-  act.select(selected);
-}
-
 function escape() {
   if (state.panel) return update({ panel: "" });
   if (state.selected.size) return act.select(new Set());
   update({ focus: -1 });
 }
 
-/** Listen to the keyboard; what is typed into a field stays there. */
+/** Listen to the keyboard; keys typed into a field are left to it. */
 export function listen() {
   document.addEventListener("keydown", (event) => {
     const inField = event.target instanceof HTMLElement && event.target.closest("input, select, textarea, [contenteditable]");

@@ -1,9 +1,10 @@
 // @ts-check
-// Starts the page: loads the columns, draws the rooms, keeps the address true.
+// Starts the page: loads the columns, draws the rooms, keeps the address up to date.
 
 import { html, render, useLayoutEffect, useState } from "../vendor/htm-preact-3.1.1.js";
 import * as act from "./actions.js";
 import * as api from "./api.js";
+import { planeOf } from "./geometry.js";
 import { listen } from "./keys.js";
 import { Dialogs } from "./panes/dialogs.js";
 import { Compare } from "./panes/compare.js";
@@ -15,7 +16,6 @@ import { MapPane } from "./panes/map.js";
 import { Review } from "./panes/review.js";
 import { Statistics } from "./panes/statistics.js";
 import { takePicture, Top } from "./panes/top.js";
-import { planeOf } from "./plane.js";
 import { data, recountVerdicts, sayWrong, state, subscribe, update } from "./state.js";
 import { Table } from "./table.js";
 import { beginTheme } from "./theme.js";
@@ -23,14 +23,14 @@ import { fromAddress, toAddress, usualColour } from "./url.js";
 import { language, say } from "./words.js";
 
 const root = /** @type {HTMLElement} */ (document.getElementById("page"));
-/** A notice goes away by itself after so many milliseconds, unless it is about something wrong. */
+/** Milliseconds after which a notice disappears, unless it is an error. */
 const NOTICE = 5000;
-/** What takes longer, in milliseconds, is said in words. */
+/** Milliseconds after which the page says that it is still loading. */
 const SLOW = 1000;
 
 function App() {
   const [, redraw] = useState({});
-  // As part of the first drawing: an effect waits for the next frame, and an answer that comes before it would not be drawn.
+  // A layout effect, because a plain one waits for the next frame, and an answer that comes before it would not be drawn.
   useLayoutEffect(() => subscribe(() => redraw({})), []);
   const rooms = { explore: Explore, duplicates: state.loading ? Loading : Duplicates, review: state.loading ? Loading : Review, statistics: Statistics, compare: Compare };
   return html`<${Top} />
@@ -47,7 +47,7 @@ function Explore() {
   </main>`;
 }
 
-/** Instead of a room that shows what is proposed and decided, until that is known. */
+/** Shown instead of a room about proposals and choices until they are loaded. */
 function Loading() {
   return html`<main class="room single" aria-busy="true"><p class="empty">${say("loading", { store: data.overview.name })}</p></main>`;
 }
@@ -66,7 +66,7 @@ async function start() {
   const overview = await api.askJson("overview");
   data.overview = overview;
   const [bytes, ids] = await Promise.all([
-    api.ask(`columns?version=${overview.version}`).then((answer) => answer.arrayBuffer()),
+    api.askBytes(`columns?version=${overview.version}`),
     api.askJson(`ids?version=${overview.version}`),
   ]);
   data.table = new Table(overview.count, overview.columns, bytes);
@@ -88,7 +88,7 @@ async function start() {
   update({ loading: false });
 }
 
-/** Take the state from the address. */
+/** Set the state from the address. */
 function go() {
   const said = fromAddress(location.search);
   Object.assign(state, said);
@@ -101,7 +101,7 @@ function go() {
 let written = location.search;
 let timer = 0;
 
-/** Write the state into the address; a notice that only tells goes away by itself. */
+/** Write the state into the address; remove a notice after a while, unless it is an error. */
 function remember() {
   const address = toAddress();
   if (address !== written) {

@@ -1,15 +1,15 @@
 // @ts-check
-// Which colour stands for what: the same class has the same colour in the map, the chips, the boxes and the bars.
+// Colours of values: a class has the same colour in the map, the chips, the boxes and the bars.
 
 import { countValues, extent, NONE } from "./table.js";
 
-/** Told apart with the common colour-vision deficiencies, at 3:1 and more on both panels (Tol, "muted" and "bright", adapted). */
+/** Distinct with the common colour-vision deficiencies, with a contrast of at least 3:1 on both panels (Tol, "muted" and "bright", adapted). */
 export const CATEGORIES = /** @type {[number, number, number][]} */ ([
   [47, 107, 214], [214, 107, 20], [16, 128, 118], [178, 62, 88], [124, 92, 190],
   [140, 104, 36], [196, 70, 150], [84, 126, 38], [40, 130, 172],
 ]);
 const OTHERS = /** @type {[number, number, number]} */ ([128, 132, 140]);
-/** Few to many: dark blue to yellow, evenly bright steps (after viridis, Smith and van der Walt, 2015). */
+/** From low to high: dark blue to yellow in even steps of brightness (after viridis, Smith and van der Walt, 2015). */
 const RAMP = /** @type {[number, number, number][]} */ ([
   [68, 1, 84], [72, 40, 120], [62, 74, 137], [49, 104, 142], [38, 130, 142],
   [31, 158, 137], [53, 183, 121], [109, 205, 89], [180, 222, 44], [230, 215, 40],
@@ -17,7 +17,7 @@ const RAMP = /** @type {[number, number, number][]} */ ([
 const STEPS = 64;
 
 /**
- * Colours of a column: an index a row, the colours, and for the legend the values that have a colour, or the range.
+ * The colours of a column: for each row an index of the colours, and for the legend the coloured values, or the range.
  * @param {import("./table.js").Table} table
  * @param {string} name
  */
@@ -61,7 +61,7 @@ function ramped(column, colours) {
 }
 
 /**
- * The colours as pixels, strong and pale on a panel.
+ * The colours as pixels, strong and pale, on a panel.
  * @param {[number, number, number][]} inks
  * @param {[number, number, number]} panel
  * @param {[number, number, number]} ring

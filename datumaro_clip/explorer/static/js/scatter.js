@@ -1,7 +1,7 @@
 // @ts-check
-// Draws points into a picture's memory: no graphics card is asked, so it is the same on a remote desktop.
+// Draws points into an image's memory, without a graphics card, so that it is as quick on a remote desktop.
 
-/** What is drawn where: the middle of the canvas in map units, and pixels a unit. */
+/** The part of the map that is shown: the centre of the canvas in map units, and pixels per unit. */
 class View {
   constructor() {
     this.x = 0;
@@ -24,7 +24,7 @@ class View {
   }
 
   /**
-   * Zoom by a factor, so that a place on the canvas keeps showing the same point of the map.
+   * Zoom by a factor about a place on the canvas.
    * @param {number} factor @param {number} px @param {number} py
    */
   zoom(factor, px, py) {
@@ -51,7 +51,7 @@ class View {
   }
 }
 
-/** Pale, plain, selected: what is drawn later lies on top. */
+/** Pale, matching, selected: a later layer is drawn on top. */
 const LAYERS = 3;
 
 /** Points that are drawn together. @typedef {{x: Float32Array, y: Float32Array, colours: Uint8Array}} Layer */
@@ -64,7 +64,7 @@ export class Scatter {
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.view = new View();
     this.ratio = 1;
-    /** The scale that shows all. */
+    /** The scale that shows all points. */
     this.fitted = 1;
     /** @type {Layer[]} */
     this.layers = [];
@@ -86,8 +86,8 @@ export class Scatter {
   }
 
   /**
-   * Take the points that are to be drawn, cell by cell: what lies together on the map lies together in memory, so that a
-   * million are read and written in a row.
+   * Copy the points to draw, cell by cell: neighbours on the map are then neighbours in memory, so that drawing a million
+   * reads and writes memory in order.
    * @param {import("./geometry.js").PointGrid} grid
    * @param {Uint8Array} layers 0 pale, 1 matching, 2 selected, a point
    * @param {Uint8Array} colours index into the palette, a point
@@ -145,8 +145,8 @@ export class Scatter {
 }
 
 /**
- * Offsets of a disc's pixels from its middle, in a picture of a width. It reaches a little beyond its circle: else four
- * lone pixels at its ends make a diamond of it.
+ * Offsets of a disc's pixels from its centre, in an image of a width. The disc is a little larger than its circle, which
+ * would have a single pixel at each of its four ends and look like a diamond.
  * @param {number} diameter @param {number} width
  */
 function disc(diameter, width) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The page's whole state in one place, what follows from it, and who is told when it changes.
+// The page's whole state, what is derived from it, and the listeners that are called when it changes.
 
 import { applyFilters, sortedRows } from "./table.js";
 import { colouring } from "./palette.js";
@@ -12,7 +12,7 @@ import { colouring } from "./palette.js";
  *   tool: string}} Proposal
  * @typedef {{row: number, annotation?: number, action: string, tag?: string, group?: number, by: string, at: string}} Choice
  *
- * A map of pictures or objects: its points, what is known of each point, and for objects the row of each one's picture.
+ * A map of pictures or objects: its points, a table with a row for each, and for objects the row of each one's picture.
  * @typedef {{grid: import("./geometry.js").PointGrid, table: import("./table.js").Table, rows: Uint32Array | null,
  *   labels: {x: number, y: number, text: string}[]}} Plane
  */
@@ -84,7 +84,7 @@ export const state = {
 };
 
 /**
- * What was loaded once: the store's facts, its columns, its ids, its maps.
+ * What is loaded once: the overview of the store, its columns, ids and maps.
  * @type {{overview: any, table: import("./table.js").Table, ids: string[], planes: {pictures?: Plane, objects?: Plane}}}
  */
 export const data = /** @type {any} */ ({ planes: {} });
@@ -100,7 +100,7 @@ export function subsetOf(row) {
   return column?.values[column.data[row]] ?? "";
 }
 
-/** The map that is shown, where it is loaded. @returns {Plane | undefined} */
+/** The map that is shown, if it is loaded. @returns {Plane | undefined} */
 export function shownPlane() {
   return data.planes[state.plane];
 }
@@ -115,12 +115,23 @@ export function subscribe(listener) {
 }
 
 /**
- * Change the state and tell everybody.
+ * Change the state and call all listeners.
  * @param {Partial<State>} changed
  */
 export function update(changed) {
   Object.assign(state, changed);
   for (const listener of listeners) listener(changed);
+}
+
+/**
+ * A copy of a set, with a value added, or removed if the set has it.
+ * @template T
+ * @param {Iterable<T>} set @param {T} value
+ */
+export function toggled(set, value) {
+  const found = new Set(set);
+  if (!found.delete(value)) found.add(value);
+  return found;
 }
 
 /** @param {unknown} error */
@@ -129,7 +140,7 @@ export function sayWrong(error) {
 }
 
 /**
- * Remember a result until one of its inputs is another object or value.
+ * Compute a result anew only when one of its inputs has changed.
  * @template T
  * @param {() => unknown[]} inputs
  * @param {() => T} compute
@@ -150,7 +161,7 @@ export function derived(inputs, compute) {
   };
 }
 
-/** The rows inside the lasso, or with an object in it; null where there is none. */
+/** A mask of the rows inside the lasso, or with an object in it; null without a lasso. */
 const inRegion = derived(
   () => [state.region, shownPlane()],
   () => {
@@ -170,7 +181,7 @@ export const everything = derived(
   () => new Uint8Array(data.table.count).fill(1),
 );
 
-/** Which rows pass what narrows, and how many. */
+/** The rows that pass all filters, and how many. */
 export const narrowed = derived(
   () => [state.filters, state.wordsMask, inRegion(), data.table, data.table.column("match"), data.table.column("decision")],
   () => {
@@ -179,13 +190,13 @@ export const narrowed = derived(
   },
 );
 
-/** The rows that pass, in order. */
+/** The rows that pass all filters, in the chosen order. */
 export const ordered = derived(
   () => [narrowed(), state.sort, data.table.column("match")],
   () => sortedRows(data.table, narrowed().passed, state.sort.name, state.sort.descending),
 );
 
-/** For each point of the map: 0 pale, 1 matching, 2 selected; an object matches with its picture, if it is of a class asked for. */
+/** For each point of the map: 0 pale, 1 matching, 2 selected; an object matches if its picture does and its class is not filtered out. */
 export const layers = derived(
   () => [narrowed(), state.selected, shownPlane()],
   () => {
@@ -200,7 +211,7 @@ export const layers = derived(
   },
 );
 
-/** The colour of each point of the map: by a column of its own, else by its picture's. */
+/** The colour of each point of the map: by a column of the map's table, or else by its picture's. */
 export const mapColours = derived(
   () => [state.colour, data.table.column(state.colour), shownPlane()],
   () => {
@@ -211,10 +222,10 @@ export const mapColours = derived(
   },
 );
 
-/** Actions that are about a row as a whole. */
+/** Actions about a whole row. */
 const WHOLE = new Set(["keep", "drop", "accept"]);
 
-/** The latest choice about each row as a whole. */
+/** The latest choice about each whole row. */
 export const choiceOf = derived(
   () => [state.choices],
   () => new Map(state.choices.filter((choice) => choice.annotation === undefined && WHOLE.has(choice.action)).map((choice) => [choice.row, choice])),
@@ -235,7 +246,7 @@ const choicesOfParts = derived(
   () => new Map(state.choices.filter((choice) => choice.annotation !== undefined).map((choice) => [`${choice.row} ${choice.annotation}`, choice])),
 );
 
-/** The latest choice about what a proposal is about: a row, or one of its annotations. @param {Proposal} proposal */
+/** The latest choice about the row, or the annotation, of a proposal. @param {Proposal} proposal */
 export function choiceAbout({ row, annotation }) {
   return annotation === undefined ? choiceOf().get(row) : choicesOfParts().get(`${row} ${annotation}`);
 }
@@ -243,26 +254,17 @@ export function choiceAbout({ row, annotation }) {
 /** The proposals about each row. */
 export const proposalsOf = derived(
   () => [state.proposals],
-  () => {
-    /** @type {Map<number, Proposal[]>} */
-    const found = new Map();
-    for (const proposal of state.proposals) {
-      const held = found.get(proposal.row);
-      if (held) held.push(proposal);
-      else found.set(proposal.row, [proposal]);
-    }
-    return found;
-  },
+  () => Map.groupBy(state.proposals, (proposal) => proposal.row),
 );
 
-/** The group that a person moved a row into. */
+/** The group into which a person moved each row. */
 const splits = derived(
   () => [state.choices],
   () => new Map(state.choices.filter((choice) => choice.group !== undefined).map((choice) => [choice.row, /** @type {number} */ (choice.group)])),
 );
 
 /**
- * Groups of duplicates, each with its proposals; what a person split off is a group of its own, whose first member stays.
+ * Groups of duplicates, each with its proposals; rows that a person split off are a group whose first member stays.
  * @returns {{group: number, keeper: number, members: Proposal[]}[]}
  */
 export const groups = derived(
@@ -283,19 +285,19 @@ export const groups = derived(
   },
 );
 
-/** Whether a person has judged every member of a group that would go. @param {ReturnType<typeof groups>[number]} group */
+/** Whether a person has judged every member of a group that is proposed to be dropped. @param {ReturnType<typeof groups>[number]} group */
 export function isJudged(group) {
   const chosen = choiceOf();
   return group.members.filter((member) => member.action === "drop").every((member) => chosen.has(member.row));
 }
 
-/** Proposals to be judged one by one: all that would change something, but for duplicates. */
+/** Proposals to judge one by one: all that would change something, except duplicates. */
 export const reviewable = derived(
   () => [state.proposals],
   () => state.proposals.filter((proposal) => proposal.tool !== "clip_dedup" && proposal.action !== "keep"),
 );
 
-/** How much waits to be judged in each room. @type {() => Record<string, number>} */
+/** How many groups or proposals wait to be judged in each room. @type {() => Record<string, number>} */
 export const waiting = derived(
   () => [groups(), reviewable(), state.choices],
   () => ({
@@ -310,14 +312,13 @@ export const classInks = derived(
   () => new Map(colouring(data.table, "class").legend.map(({ text, ink }) => [text, ink])),
 );
 
-/** Words for the states that a row can be in; the order is that of the `decision` column's values. */
+/** The values of the `decision` column. */
 const VERDICTS = ["undecided", "proposed", "kept", "dropped"];
-/** What an action makes of a row. @type {Record<string, number>} */
+/** The verdict of each action, as an index of these. @type {Record<string, number>} */
 const VERDICT_OF = { keep: 2, drop: 3 };
 
 /**
- * Make the columns `decision` and `reason` from proposals and choices, so that they are facets, colours and orders like
- * any other.
+ * Make the columns `decision` and `reason` from proposals and choices, to filter, colour and sort by like any other.
  */
 export function recountVerdicts() {
   const { table } = data;
@@ -328,7 +329,7 @@ export function recountVerdicts() {
   putReasons();
 }
 
-/** The reasons of the proposals about each row. */
+/** Make the column of the reasons of the proposals about each row. */
 function putReasons() {
   const { table } = data;
   const told = [...proposalsOf()].map(([row, proposals]) => ({ row, reasons: new Set(proposals.filter((each) => each.action !== "keep" && each.reason).map((each) => each.reason)) }));

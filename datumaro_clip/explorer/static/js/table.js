@@ -1,5 +1,5 @@
 // @ts-check
-// The dataset as columns: what is filtered, counted, sorted and drawn, without asking the server again.
+// The dataset as columns, which the page filters, counts, sorts and draws without the service.
 
 /**
  * @typedef {object} ColumnSpec
@@ -20,7 +20,7 @@
  * @property {Uint32Array} [starts] for `categories`: where each row's values begin, and one more
  */
 
-/** Whether a column holds values that have names, and no numbers. @param {Column | ColumnSpec} column */
+/** Whether a column's values are named categories. @param {Column | ColumnSpec} column */
 export function isCategory({ kind }) {
   return kind === "category" || kind === "categories";
 }
@@ -82,7 +82,7 @@ export class Table {
   }
 
   /**
-   * Add a column that the page made itself: scores of a query, states of decisions.
+   * Add or replace a column that the page makes itself, such as the scores of a query.
    * @param {Column} column
    */
   put(column) {
@@ -98,12 +98,12 @@ export class Table {
 const EMPTY = new Uint16Array(0);
 
 /**
- * A filter is a set of a category's value indices, or a range of numbers, both ends included.
+ * A filter is a set of indices of a category's values, or a range of numbers with both ends.
  * @typedef {{values: Set<number>} | {from: number, to: number}} Filter
  */
 
 /**
- * Which rows a filter lets through.
+ * A mask of the rows that pass a filter.
  * @param {Table} table
  * @param {Column} column
  * @param {Filter} filter
@@ -130,7 +130,7 @@ function maskOf(table, column, filter) {
 }
 
 /**
- * Which rows pass all filters, and for each filter, which rows pass all the others: what its own counts are made of.
+ * A mask of the rows that pass all filters, and for each filter, of those that pass all the others, for its counts.
  * @param {Table} table
  * @param {Map<string, Filter>} filters
  * @param {Uint8Array[]} others masks that no column makes: a lasso, words in captions
@@ -168,7 +168,7 @@ export function applyFilters(table, filters, others) {
 const counted = new WeakMap();
 
 /**
- * How many rows of a mask have each value; counted once, since neither changes.
+ * How many rows of a mask have each value; kept, because neither mask nor column changes.
  * @param {Table} table
  * @param {Column} column
  * @param {Uint8Array} mask
@@ -199,7 +199,7 @@ function count(table, column, mask) {
 const extents = new WeakMap();
 
 /**
- * Least and greatest number of a column; null where no row has one. Found once, since a column does not change.
+ * The least and the greatest number of a column; null if no row has one. Kept, because a column does not change.
  * @param {Column} column
  */
 export function extent(column) {
@@ -258,7 +258,7 @@ export function sortedRows(table, mask, name, descending) {
 const orders = new WeakMap();
 
 /**
- * All rows in order of a column; made once, since a filter takes rows away and changes no order.
+ * All rows in order of a column; kept, because filters do not change the order.
  * @param {Table} table @param {Column} column @param {boolean} descending
  */
 function orderOf(table, column, descending) {
@@ -270,17 +270,17 @@ function orderOf(table, column, descending) {
 
 /** Key of a row without a value. */
 const LAST = 2 ** 32 - 1;
-/** More rows than a store that is drawn has; with a key of 32 bits a row's number still is an exact double. */
+/** More rows than the page can show; a 32-bit key and a row below this fit into a double exactly. */
 const ROWS = 2 ** 21;
 
 /**
- * Whole numbers below 2 ** 32 that are in the order of a column's values, a row.
+ * For each row a whole number below 2 ** 32, in the order of the column's values.
  * @param {Table} table @param {Column} column
  */
 function sortKeys(table, column) {
   const keys = new Uint32Array(table.count).fill(LAST);
   if (column.kind === "number") {
-    // The bits of a float, as they stand, are in order but for the sign: IEEE 754.
+    // The bits of IEEE 754 floats, read as integers, are in order except for the sign.
     const bits = new Int32Array(column.data.buffer, column.data.byteOffset, table.count);
     for (let row = 0; row < table.count; row++)
       if (!Number.isNaN(column.data[row])) keys[row] = bits[row] < 0 ? ~bits[row] : bits[row] + 2 ** 31;

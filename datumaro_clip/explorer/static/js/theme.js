@@ -1,19 +1,19 @@
 // @ts-check
-// Light or dark: the system's choice, or a person's, which the browser keeps.
+// Light or dark: the system's setting, or the user's choice, which the browser keeps.
 
 import { update } from "./state.js";
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const root = document.documentElement;
 
-/** Take the choice that was kept; have the page drawn again when the system's changes. */
+/** Apply the kept choice; draw the page again when the system's setting changes. */
 export function beginTheme() {
   DARK.addEventListener("change", () => update({}));
   try {
     const kept = localStorage.getItem("theme");
     if (kept) root.dataset.theme = kept;
   } catch {
-    // Nothing is kept in this browser: the system's choice stands.
+    // This browser keeps nothing: the system's setting applies.
   }
 }
 
@@ -27,7 +27,7 @@ export function switchTheme() {
   try {
     localStorage.setItem("theme", root.dataset.theme);
   } catch {
-    // A browser that keeps nothing still shows the page as asked for.
+    // This browser keeps nothing: the choice lasts as long as the page.
   }
   update({});
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// What is seen is in the address: back, reload and a shared link give it again.
+// The state in the page's address, for back, reload and shared links.
 
 import { storeName } from "./api.js";
 import { data, idOf, state, subsetOf } from "./state.js";
@@ -32,7 +32,7 @@ export function toAddress() {
 }
 
 /**
- * What an address says, as far as this store has it.
+ * The state that an address describes, as far as this store has it.
  * @param {string} search
  * @returns {Partial<import("./state.js").State> & {like?: string}}
  */
@@ -72,7 +72,7 @@ export function fromAddress(search) {
   };
 }
 
-/** What points are coloured by until a person chooses: the class, where there is one. */
+/** The column that colours the points at first: the class, if there is one. */
 export function usualColour() {
   return data.table.column("class")?.values.length ? "class" : "subset";
 }
@@ -82,7 +82,7 @@ export function rowName(row) {
   return `${idOf(row)}@${subsetOf(row)}`;
 }
 
-/** The row of a name, as `rowName` gives it; -1 where there is none. @param {string} name */
+/** The row of a name that `rowName` made; -1 if there is none. @param {string} name */
 function rowNamed(name) {
   const end = name.lastIndexOf("@");
   const [id, subset] = [name.slice(0, end), name.slice(end + 1)];

@@ -1,5 +1,5 @@
 // @ts-check
-// All that the page says, in English and French, from one table.
+// All texts of the page, in English and French, and how numbers and dates are written.
 
 /** @type {Record<string, [string, string]>} */
 const WORDS = {
@@ -249,7 +249,7 @@ export const language = (navigator.language || "en").toLowerCase().startsWith("f
 const place = language === "fr" ? 1 : 0;
 
 /**
- * What the page says under a name; `{name}` is replaced by a value, numbers as the language writes them.
+ * A text by its name; each `{name}` in it is replaced by a value, numbers as the language writes them.
  * @param {string} name
  * @param {Record<string, string | number>} [values]
  */
@@ -261,7 +261,7 @@ export function say(name, values = {}) {
   });
 }
 
-/** A tool's reason as people read it. @param {string} reason */
+/** Write a tool's reason in words. @param {string} reason */
 export function spoken(reason) {
   return isSaid(reason) ? say(reason) : reason.replaceAll("_", " ");
 }
@@ -282,7 +282,7 @@ export function count(number) {
   return Number.isInteger(number) ? whole.format(number) : rough.format(number);
 }
 
-/** A cosine or another score. @param {number | undefined} number */
+/** Write a cosine or another score. @param {number | undefined} number */
 export function score(number) {
   return number === undefined || number === null || Number.isNaN(number) ? "–" : thousandths.format(number);
 }

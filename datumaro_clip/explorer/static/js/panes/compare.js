@@ -1,13 +1,12 @@
 // @ts-check
-// Two states side by side: before and after the decisions of a person, or this store and another one of the service.
+// The room that compares the dataset before and after the decisions, or this store with another one.
 
 import { html, useEffect, useMemo, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as api from "../api.js";
-import { withValue } from "../fields.js";
 import { data, everything, remainingRows, sayWrong } from "../state.js";
 import { Table } from "../table.js";
 import { say } from "../words.js";
-import { usePainted } from "./painted.js";
+import { usePainted, withValue } from "./hooks.js";
 import { charts, Coverage } from "./statistics.js";
 
 export function Compare() {
@@ -36,7 +35,7 @@ function AfterDecisions() {
 /** @type {WeakMap<Table, Table>} */
 const plain = new WeakMap();
 
-/** A table as it was loaded: what was decided is the same before and after. @param {Table} table */
+/** A table without the columns of decisions, which are the same before and after. @param {Table} table */
 function withoutDecisions(table) {
   const found = plain.get(table) ?? Object.assign(Object.create(Table.prototype), table);
   found.columns = new Map([...table.columns].filter(([name]) => name !== "decision" && name !== "reason"));
@@ -58,6 +57,6 @@ function WithStore({ name }) {
 /** Another store's columns. @param {string} name */
 async function loaded(name) {
   const overview = await api.askJson(`overview?store=${encodeURIComponent(name)}`);
-  const answer = await api.ask(`columns?version=${overview.version}&store=${encodeURIComponent(name)}`);
-  return new Table(overview.count, overview.columns, await answer.arrayBuffer());
+  const bytes = await api.askBytes(`columns?version=${overview.version}&store=${encodeURIComponent(name)}`);
+  return new Table(overview.count, overview.columns, bytes);
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// One thing in full; of several, what they have in common.
+// The pane about one item, or about what several selected items have in common.
 
 import { html, useMemo } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
@@ -105,7 +105,7 @@ function Nearest({ row }) {
 /** @type {Map<number, {row: number, score: number}[]>} */
 const nearest = new Map();
 
-/** The rows most similar to one; asked for once. @param {number} row */
+/** The rows most similar to one; loaded once. @param {number} row */
 function nearestTo(row) {
   const found = nearest.get(row);
   if (found) return found;
@@ -129,7 +129,7 @@ function History({ item, row }) {
     ${lines.length ? html`<ol class="history">${lines.map((line, at) => html`<li key=${at} class=${line.kind}><span aria-hidden="true">${line.sign}</span> <b>${line.who}</b> ${line.what}${line.number === undefined ? "" : ` (${score(line.number)})`}</li>`)}</ol>` : html`<p class="empty">${say("noHistory")}</p>`}`;
 }
 
-/** The classes, subsets and tags that all selected rows share, and how the rest is spread. */
+/** The most frequent values of the selected rows in each category. */
 function Common() {
   const rows = state.selected;
   const mask = useMemo(() => {

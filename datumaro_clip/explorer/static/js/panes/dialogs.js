@@ -1,14 +1,14 @@
 // @ts-check
-// What floats: keys, tags, tools with their options, and the way home for decisions.
+// Dialogs: keys, tags, tools with their options, and the export of decisions and datasets.
 
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { withValue } from "../fields.js";
 import { bindings } from "../keys.js";
 import { data, ordered, remainingRows, sayWrong, state, update } from "../state.js";
 import { rowName } from "../url.js";
 import { say } from "../words.js";
+import { withValue } from "./hooks.js";
 import { Viewer } from "./viewer.js";
 
 export function Dialogs() {
@@ -44,7 +44,7 @@ function Tag() {
     </form>`;
 }
 
-/** A form made from a tool's option table. */
+/** A form made from a tool's table of options. */
 function Tools() {
   const tools = data.overview.tools;
   const [name, setName] = useState(tools[0]?.name ?? "");
@@ -70,7 +70,7 @@ function Tools() {
     </form>`;
 }
 
-/** A text about options, as the command line names them, about the fields of this form. @param {string} text */
+/** A text about options of the command line, with the names of this form's fields instead. @param {string} text */
 function ofFields(text) {
   return text.replace(/'?--([a-z][a-z-]*)'?/g, (_, name) => `“${name.replaceAll("-", " ")}”`);
 }

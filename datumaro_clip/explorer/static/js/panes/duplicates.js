@@ -1,24 +1,23 @@
 // @ts-check
-// Duplicates: the list of groups, the evidence, the verdict.
+// The room of duplicates: the list of groups, and the evidence about one.
 
 import { html, useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
-import { withValue } from "../fields.js";
 import { known, need } from "../items.js";
-import { choiceOf, data, derived, groups, idOf, isJudged, state, subsetOf, update } from "../state.js";
+import { choiceOf, data, derived, groups, idOf, isJudged, state, subsetOf, toggled, update } from "../state.js";
 import { count, say, score, spoken } from "../words.js";
+import { bringIntoView, useScrolled, withValue } from "./hooks.js";
 import { isMissing, Picture, Thumbnail } from "./pictures.js";
-import { bringIntoView, useScrolled } from "./scrolled.js";
 
-/** Differences of grey levels are shown this many times as strong. */
+/** Differences between pixels are multiplied by this to be seen. */
 const AMPLIFIED = 8;
 const BLINK = 600;
-/** Height of an entry of the list, CSS pixels, and how many are drawn beyond those in view. */
+/** Height of an entry of the list in CSS pixels, and entries drawn beyond those in view. */
 const [TALL, AHEAD] = [58, 6];
 const WAYS = /** @type {const} */ (["sideBySide", "slider", "blink", "heat"]);
 
-/** Which of the groups are shown: all, or those with something at stake. */
+/** Kinds of groups that can be shown alone. */
 const KINDS = {
   all: () => true,
   leaks: (/** @type {Group} */ group) => subsetsOf(copiesIn(group)).length > 1,
@@ -39,7 +38,7 @@ function rowsIn({ keeper, members }) {
   return [...new Set([keeper, ...members.map((member) => member.row)])].filter((row) => row >= 0);
 }
 
-/** Who stays first, then what would go: the one stays that a person picked, else the one proposed. @param {Group} group */
+/** The rows of a group, the one to keep first: the one that a person picked, or else the one proposed. @param {Group} group */
 function rowsOf(group) {
   const rows = rowsIn(group);
   const chosen = choiceOf();
@@ -48,12 +47,12 @@ function rowsOf(group) {
   return [keeper, ...rows.filter((row) => row !== keeper)];
 }
 
-/** Whether a picture shows the same as the one that stays, and is not merely similar to it. @param {Proposal} member */
+/** Whether a picture is a copy of the one to keep, and not merely similar to it. @param {Proposal} member */
 function isCopy({ reason }) {
   return reason !== "semantic_duplicate";
 }
 
-/** The rows of a group that show the same. @param {Group} group */
+/** The rows of a group that are copies of one another. @param {Group} group */
 function copiesIn(group) {
   const similar = new Set(group.members.filter((member) => !isCopy(member)).map((member) => member.row));
   return rowsIn(group).filter((row) => !similar.has(row));
@@ -66,7 +65,7 @@ function subsetsOf(rows) {
 
 let kind = /** @type {keyof typeof KINDS} */ ("all");
 
-/** The groups of each kind; choices change none of them. @type {() => Record<keyof typeof KINDS, Group[]>} */
+/** The groups of each kind. @type {() => Record<keyof typeof KINDS, Group[]>} */
 const groupsByKind = derived(
   () => [groups()],
   () => /** @type {any} */ (Object.fromEntries(Object.entries(KINDS).map(([name, has]) => [name, groups().filter(has)]))),
@@ -81,7 +80,7 @@ function currentGroup() {
   return found[Math.min(state.current, found.length - 1)];
 }
 
-/** What the keys do in this room. */
+/** The actions of this room's keys. */
 export const duplicates = {
   accept() {
     const group = currentGroup();
@@ -121,7 +120,7 @@ export function Duplicates() {
   </main>`;
 }
 
-/** The groups, of which those in view are drawn. @param {{found: Group[]}} props */
+/** The list of groups; only those in view are drawn. @param {{found: Group[]}} props */
 function List({ found }) {
   const { scroller, view } = useScrolled();
   const first = Math.max(0, Math.floor(view.top / TALL) - AHEAD);
@@ -191,27 +190,23 @@ function Evidence({ group, place, all }) {
   </section>`;
 }
 
-/** All of a group, to be looked at one by one, and taken apart. @param {{group: Group, shown: number, show: (row: number) => void, apart: Set<number>, setApart: (rows: Set<number>) => void}} props */
+/** The other members of a group, to show one of them, or to split some off. @param {{group: Group, shown: number, show: (row: number) => void, apart: Set<number>, setApart: (rows: Set<number>) => void}} props */
 function Members({ group, shown, show, apart, setApart }) {
   const [, ...others] = rowsOf(group);
   const split = () => {
     const number = 1 + Math.max(...groups().map((each) => each.group));
     const rows = [...apart];
-    // One alone is no group: it stays.
+    // A single one is no group: it is kept.
     act.decide(rows.length === 1 ? [{ row: rows[0], action: "keep" }] : rows.map((row) => ({ row, action: "split", group: number })));
     setApart(new Set());
   };
   return html`<div class="members"><ul class="near strip">${others.map((row) => html`<li key=${row}>
       <button aria-pressed=${row === shown} title=${idOf(row)} onClick=${() => show(row)}><${Thumbnail} row=${row} named=${true} /></button>
-      <label><input type="checkbox" checked=${apart.has(row)} aria-label=${say("takeOut", { x: idOf(row) })} onChange=${() => {
-        const next = new Set(apart);
-        if (!next.delete(row)) next.add(row);
-        setApart(next);
-      }} />${choiceOf().get(row)?.action === "keep" ? html`<span class="kept">✓</span>` : null}</label></li>`)}</ul>
+      <label><input type="checkbox" checked=${apart.has(row)} aria-label=${say("takeOut", { x: idOf(row) })} onChange=${() => setApart(toggled(apart, row))} />${choiceOf().get(row)?.action === "keep" ? html`<span class="kept">✓</span>` : null}</label></li>`)}</ul>
     ${apart.size ? html`<button class="plain" onClick=${split}>${apart.size === 1 ? say("split1") : say("splitN", { n: apart.size })}</button>` : html`<small>${say("splitHint")}</small>`}</div>`;
 }
 
-/** Both pictures and, where both can be shown, what differs. @param {{one: any, two: any, keeper: number, other: number, group: Group}} props */
+/** Both pictures side by side and, if both can be shown, their difference. @param {{one: any, two: any, keeper: number, other: number, group: Group}} props */
 function Sides({ one, two, keeper, other, group }) {
   const instead = () => act.decide([{ row: other, action: "keep" }, ...rowsOf(group).filter((row) => row !== other).map((row) => ({ row, action: "drop" }))]);
   return html`<div class="sides">
@@ -221,7 +216,7 @@ function Sides({ one, two, keeper, other, group }) {
   </div>`;
 }
 
-/** Both pictures at one place. @param {{way: string, one: any, two: any, keeper: number, other: number}} props */
+/** Both pictures at one place: by a slider, in turn, or as their difference. @param {{way: string, one: any, two: any, keeper: number, other: number}} props */
 function Comparison({ way, one, two, keeper, other }) {
   const [share, setShare] = useState(50);
   const [second, setSecond] = useState(false);
@@ -245,7 +240,7 @@ function Alignment({ row }) {
   return found === undefined || Number.isNaN(found) ? null : html`<span>${say("alignment")} ${score(found)}</span>`;
 }
 
-/** The difference of two pictures of one size, amplified, with its mean and its largest place. @param {{one: string, two: string}} props */
+/** The amplified difference of two pictures, with its mean, its maximum and the place of that. @param {{one: string, two: string}} props */
 function Difference({ one, two }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const [found, setFound] = useState(/** @type {ReturnType<typeof drawDifference> | null} */ (null));
@@ -306,7 +301,7 @@ function Why({ member, one, two }) {
   </dl></section>`;
 }
 
-/** What would be lost or mended: a copy in two subsets is a leak, of two classes a conflict; what is only similar is neither. @param {{keeper: number, other: number, one: any, two: any, isCopy: boolean}} props */
+/** What dropping one picture would lose or mend: a copy in two subsets is a leak, one with two classes a conflict. @param {{keeper: number, other: number, one: any, two: any, isCopy: boolean}} props */
 function Stake({ keeper, other, one, two, isCopy }) {
   const [mine, its] = [classesOf(keeper), classesOf(other)].map((names) => names.join(", "));
   const [here, there] = [subsetOf(keeper), subsetOf(other)];

@@ -1,15 +1,14 @@
 // @ts-check
-// Everything that narrows: values with counts of the present selection, ranges that are dragged, words in captions.
+// The pane of filters: values with their counts, ranges, words in captions.
 
 import { html, useMemo, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import { numberText, shownColumns, title, unit, valueName } from "../columns.js";
-import { withValue } from "../fields.js";
 import { colouring, css } from "../palette.js";
 import { data, everything, narrowed, state, update } from "../state.js";
 import { countValues, extent, histogram, isCategory } from "../table.js";
 import { count, say } from "../words.js";
-import { usePainted } from "./painted.js";
+import { usePainted, withValue } from "./hooks.js";
 
 const SHOWN = 9;
 const BINS = 24;
@@ -28,7 +27,7 @@ export function Facets() {
   </aside>`;
 }
 
-/** Each active filter, to be taken away one by one. */
+/** The active filters, each with a button that removes it. */
 function Chips() {
   const chips = activeFilters();
   if (!chips.length) return null;
@@ -38,7 +37,7 @@ function Chips() {
   </div>`;
 }
 
-/** What narrows now, in words, and how to lift it. */
+/** The active filters in words, each with a function that removes it. */
 export function activeFilters() {
   /** @type {{name: string, text: string, lift: () => void}[]} */
   const found = [];
@@ -90,7 +89,7 @@ function Values({ column }) {
   </fieldset>`;
 }
 
-/** A histogram whose bars are dragged over to narrow; the same by two fields for the keyboard. @param {{column: import("../table.js").Column}} props */
+/** A filter by a range: dragged over a histogram, or typed into two fields. @param {{column: import("../table.js").Column}} props */
 function Range({ column }) {
   const range = useMemo(() => extent(column) ?? /** @type {[number, number]} */ ([0, 0]), [column]);
   const drag = useRef(/** @type {number | null} */ (null));

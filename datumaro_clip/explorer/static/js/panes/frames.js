@@ -1,18 +1,18 @@
 // @ts-check
-// Boxes, outlines and masks drawn over a picture, in the picture's own pixels.
+// Boxes, polygons and masks drawn over a picture, in its pixels.
 
 import { html, useEffect, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import { CATEGORIES, css } from "../palette.js";
 import { classInks } from "../state.js";
 import { isMissing } from "./pictures.js";
 
-/** How much of a mask's colour covers the picture, of 255. */
+/** Opacity of a mask, of 255. */
 const COVER = 120;
-/** Pixels of a mask's longer side that are drawn. */
+/** Most pixels of a mask's longer side that are drawn. */
 const FINEST = 1024;
 
 /**
- * Boxes and outlines.
+ * Boxes and polygons, over the masks.
  * @param {{item: any, named?: boolean, onPick?: (box: number) => void, fit?: "cover" | "contain", only?: number, picked?: number, fineness?: number, boxes?: boolean, masks?: boolean}} props
  *   `only`: the annotation of the one box that is drawn; `picked`: of the one that stands out; `fineness`: widths of a line
  *   in the picture's longer side
@@ -46,7 +46,7 @@ function inkOf({ class_name }) {
   return classInks().get(class_name) ?? CATEGORIES[1];
 }
 
-/** All masks of a picture on one canvas, coarser where they are large. @param {{item: any, fit: string}} props */
+/** All masks of a picture on one canvas, subsampled where they are large. @param {{item: any, fit: string}} props */
 function Masks({ item, fit }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   useEffect(() => {
@@ -62,7 +62,7 @@ function Masks({ item, fit }) {
   return html`<canvas ref=${canvas} class=${`frames ${fit}`} aria-hidden="true"></canvas>`;
 }
 
-/** Colour a mask's pixels, every so many of a row and a column. @param {ImageData} image @param {any} mask @param {number} step */
+/** Colour a mask's pixels, of every `step`-th row and column. @param {ImageData} image @param {any} mask @param {number} step */
 function fill({ data, width, height }, mask, step) {
   const tall = mask.size[0];
   const [red, green, blue] = inkOf(mask);

@@ -1,25 +1,24 @@
 // @ts-check
-// The same matches as pictures, in order: only what is in view is drawn, so that a hundred thousand scroll as ten do.
+// The gallery of matching pictures; only those in view are drawn, so that 100,000 scroll as quickly as ten.
 
 import { html, useEffect } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
 import { shownColumns, title } from "../columns.js";
-import { withValue } from "../fields.js";
 import { Icon } from "../icons.js";
 import { known, need } from "../items.js";
 import { gallery } from "../keys.js";
-import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, update } from "../state.js";
+import { choiceOf, data, idOf, narrowed, ordered, proposalsOf, state, toggled, update } from "../state.js";
 import { say, score } from "../words.js";
 import { activeFilters } from "./facets.js";
 import { Frames } from "./frames.js";
+import { bringIntoView, useScrolled, withValue } from "./hooks.js";
 import { Thumbnail } from "./pictures.js";
-import { bringIntoView, useScrolled } from "./scrolled.js";
 
 const GAP = 8;
-/** Rows drawn beyond what is in view, so that pictures are there before the eye. */
+/** Rows drawn beyond those in view, so that pictures are loaded before they are seen. */
 const AHEAD = 4;
-/** Narrower than this, three pictures stand in a row whatever the size. */
+/** A gallery narrower than this, in CSS pixels, has three pictures in a row, whatever the size. */
 const NARROW = 480;
 const SIZES = [96, 128, 176, 240];
 
@@ -114,11 +113,7 @@ function Tile({ row, place, columns, side, tall }) {
 
 /** @param {number} row @param {MouseEvent} event */
 function clicked(row, event) {
-  if (event.ctrlKey || event.metaKey) {
-    const selected = new Set(state.selected);
-    if (!selected.delete(row)) selected.add(row);
-    return act.select(selected, row);
-  }
+  if (event.ctrlKey || event.metaKey) return act.select(toggled(state.selected, row), row);
   if (event.shiftKey && state.focus >= 0) {
     const rows = ordered();
     const ends = [rows.indexOf(state.focus), rows.indexOf(row)].sort((a, b) => a - b);
@@ -134,7 +129,7 @@ function Nothing() {
   </div>`;
 }
 
-/** What can be done with the selection; comes and goes with it. */
+/** Actions on the selection, shown while there is one. */
 function Actions() {
   const n = state.selected.size;
   if (!n) return null;

@@ -1,11 +1,10 @@
 // @ts-check
-// The map: the whole set, always; what matches is strong, the rest pale, never gone.
+// The map of the whole dataset: what matches is strong, the rest pale.
 
 import { html, useEffect, useMemo, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
 import * as api from "../api.js";
 import { numberText, shownColumns, title } from "../columns.js";
-import { withValue } from "../fields.js";
 import { simplified } from "../geometry.js";
 import { Icon } from "../icons.js";
 import { known, need } from "../items.js";
@@ -15,11 +14,12 @@ import { data, idOf, layers, mapColours, narrowed, shownPlane, state, subsetOf, 
 import { theme } from "../theme.js";
 import { say } from "../words.js";
 import { Frames } from "./frames.js";
+import { withValue } from "./hooks.js";
 
-/** Pixels within which a point is under the pointer. */
+/** Pixels from the pointer within which a point is picked. */
 const REACH = 8;
 const STEP = 60;
-/** Square pixels of a map whose points are drawn as large as its count asks for; on a smaller one they are smaller. */
+/** Square pixels of a map from which the number of points alone decides their size; on a smaller map they are smaller. */
 const ROOMY = 320_000;
 
 export function MapPane() {
@@ -52,7 +52,7 @@ export function MapPane() {
     moving.current = false;
   };
   const redraw = () => (frame.current ||= requestAnimationFrame(draw));
-  /** Draw what has moved, and have what lies over it follow in the same frame. */
+  /** Draw the map and, in the same frame, move the labels over it. */
   const move = () => {
     moving.current = true;
     redraw();
@@ -211,7 +211,7 @@ export function MapPane() {
     move();
   };
   const inFocus = plane ? pointInFocus(plane) : -1;
-  // A picture without a vector has no place: NaN.
+  // A picture without a vector has the place NaN.
   const place = plane && inFocus >= 0 && !Number.isNaN(plane.grid.x[inFocus]) && scatter.current ? scatter.current.view.toCanvas(plane.grid.x[inFocus], plane.grid.y[inFocus]) : null;
   return html`<section class="mapPane" aria-label=${say("map")}>
     <div class=${`map ${tool}`} ref=${holder} tabindex="0" role="application" aria-label=${say("mapLabel")} onKeyDown=${keyed}>
@@ -244,33 +244,33 @@ export function MapPane() {
   </section>`;
 }
 
-/** A reference that puts a node at a place; style attributes in the page's text are not allowed. @param {number} x @param {number} y */
+/** A reference that moves its node to a place; the page's policy forbids style attributes. @param {number} x @param {number} y */
 function placed(x, y) {
   return (/** @type {HTMLElement | null} */ node) => {
     if (node) node.style.transform = `translate(${x.toFixed(1)}px, ${y.toFixed(1)}px)`;
   };
 }
 
-/** The row of a point's picture; -1 of no point. @param {number} point */
+/** The row of a point's picture; -1 for no point. @param {number} point */
 function rowOf(point) {
   const rows = shownPlane()?.rows;
   return rows && point >= 0 ? rows[point] : point;
 }
 
-/** The annotation of a point that is an object; -1 of others. @param {number} point */
+/** The annotation of a point on the map of objects; -1 for any other. @param {number} point */
 function objectOf(point) {
   const column = shownPlane()?.table.column("annotation");
   return column && point >= 0 ? column.data[point] : -1;
 }
 
-/** The point of the picture, or the object, that is in focus. @param {import("../state.js").Plane} plane */
+/** The point of the picture or object in focus. @param {import("../state.js").Plane} plane */
 function pointInFocus({ rows, table }) {
   if (!rows || state.focus < 0) return state.focus;
   const annotations = /** @type {import("../table.js").Column} */ (table.column("annotation")).data;
   return rows.findIndex((row, point) => row === state.focus && (state.object < 0 || annotations[point] === state.object));
 }
 
-/** What few and many, early and late look like, where numbers or dates colour the map. @param {{colours: ReturnType<typeof mapColours>}} props */
+/** The legend of a map that is coloured by numbers or dates. @param {{colours: ReturnType<typeof mapColours>}} props */
 function Ramp({ colours: { inks, range } }) {
   const column = shownPlane()?.table.column(state.colour) ?? data.table.column(state.colour);
   if (!range || !column) return null;
@@ -280,7 +280,7 @@ function Ramp({ colours: { inks, range } }) {
     <span>${numberText(column, range[1])}</span></span>`;
 }
 
-/** Names of regions, the clearest first; one that would cover another is left out. @param {{plot: Scatter | null, labels: import("../state.js").Plane["labels"]}} props */
+/** Names of regions, the clearest first; a name that would cover another is left out. @param {{plot: Scatter | null, labels: import("../state.js").Plane["labels"]}} props */
 function Labels({ plot, labels }) {
   if (!plot) return null;
   /** @type {{x: number, y: number, text: string}[]} */

@@ -1,5 +1,5 @@
 // @ts-check
-// Pictures of rows: a shade until one is known, a sign and the reason where it cannot be shown.
+// Pictures of rows: a grey area until the item is loaded, a sign and the reason if the picture cannot be shown.
 
 import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as api from "../api.js";
@@ -12,7 +12,7 @@ export function isMissing(item) {
   return item.missing || !item.image_url;
 }
 
-/** A small picture. @param {{row: number, named?: boolean}} props `named`: whether the picture alone says which row it is */
+/** A small picture. @param {{row: number, named?: boolean}} props `named`: whether the picture needs the id as its text */
 export function Thumbnail({ row, named = false }) {
   const item = known(row);
   if (!item) return html`<i class="shade"></i>`;
@@ -25,6 +25,6 @@ export function Picture({ row, alt = idOf(row) }) {
   const item = known(row);
   if (!item) return html`<i class="shade"></i>`;
   if (isMissing(item)) return html`<div class="broken"><p>⊘ ${say("pictureMissing")}</p><small>${item.why ?? ""}</small></div>`;
-  // The size reserves the room that the picture will take, so that nothing jumps when it comes.
+  // The size reserves the picture's room, so that nothing moves when it is loaded.
   return html`<img src=${item.image_url} alt=${alt} width=${item.width || undefined} height=${item.height || undefined} draggable="false" onError=${() => lost(row)} />`;
 }

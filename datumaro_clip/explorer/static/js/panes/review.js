@@ -1,5 +1,5 @@
 // @ts-check
-// Review: proposals one by one, by keyboard: accept, refuse, skip, undo; or all of a kind at once.
+// The room of review: proposals judged one by one, or all of a kind at once.
 
 import { html } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
@@ -10,26 +10,16 @@ import { count, say, score, spoken } from "../words.js";
 import { Frames } from "./frames.js";
 import { Picture, Thumbnail } from "./pictures.js";
 
-/** Proposals before and after the one that is shown, in the strip. */
+/** Proposals in the strip before and after the one that is shown. */
 const [BEFORE, AFTER] = [4, 12];
 
-/** Which of the proposals are shown: those of one tool for one reason, or all. */
+/** The tool and reason whose proposals are shown; empty for all. */
 let kind = "";
 
-/** The proposals of each tool for each reason. */
+/** The proposals by tool and reason. */
 const kinds = derived(
   () => [reviewable()],
-  () => {
-    /** @type {Map<string, import("../state.js").Proposal[]>} */
-    const found = new Map();
-    for (const proposal of reviewable()) {
-      const name = `${proposal.tool}: ${proposal.reason}`;
-      const held = found.get(name);
-      if (held) held.push(proposal);
-      else found.set(name, [proposal]);
-    }
-    return found;
-  },
+  () => Map.groupBy(reviewable(), (proposal) => `${proposal.tool}: ${proposal.reason}`),
 );
 
 function shownProposals() {
@@ -41,12 +31,12 @@ function current() {
   return found[Math.min(state.current, found.length - 1)];
 }
 
-/** What a person says of a proposal. @param {import("../state.js").Proposal} proposal @param {boolean} accepted */
+/** The choice that accepts or refuses a proposal. @param {import("../state.js").Proposal} proposal @param {boolean} accepted */
 function verdict({ row, annotation, action, tool }, accepted) {
   return { row, tool, action: !accepted ? "keep" : action === "drop" ? "drop" : "accept", ...(annotation === undefined ? {} : { annotation }) };
 }
 
-/** Only what goes is red. @param {import("../state.js").Choice} choice */
+/** The style of a choice: only dropping is red. @param {import("../state.js").Choice} choice */
 function toneOf({ action }) {
   return action === "drop" ? "dropped" : "kept";
 }
@@ -57,7 +47,7 @@ function judge(accepted) {
   if (proposal) act.judge([verdict(proposal, accepted)], review.move);
 }
 
-/** What the keys do in this room. */
+/** The actions of this room's keys. */
 export const review = {
   accept: () => judge(true),
   refuse: () => judge(false),
@@ -101,7 +91,7 @@ export function Review() {
   </main>`;
 }
 
-/** What was proposed by whom for which reason, and how often; one of them alone. */
+/** Buttons that show all proposals, or those of one tool for one reason. */
 function Kinds() {
   if (!kinds().has(kind)) kind = "";
   /** @param {string} name */

@@ -1,5 +1,5 @@
 // @ts-check
-// Statistics: how the items are spread, all of them beside what matches; how subsets overlap, how well a part covers all.
+// The room of statistics: distributions of all items and of those that match, overlap of subsets, coverage.
 
 import { html, useEffect, useState } from "../../vendor/htm-preact-3.1.1.js";
 import * as api from "../api.js";
@@ -7,13 +7,13 @@ import { numberText, title, unit, valueName } from "../columns.js";
 import { data, everything, narrowed, ordered, sayWrong } from "../state.js";
 import { countValues, extent, histogram, isCategory } from "../table.js";
 import { count, isSaid, percent, say, score } from "../words.js";
-import { usePainted } from "./painted.js";
+import { usePainted } from "./hooks.js";
 
 const BARS = 12;
 const BINS = 40;
 
 /**
- * What a chart compares: rows of a table, drawn in one of two ways.
+ * One of the two sets of rows that a chart compares.
  * @typedef {{table: import("../table.js").Table, mask: Uint8Array}} Part
  */
 
@@ -25,7 +25,7 @@ export function Statistics() {
 }
 
 /**
- * A card for each column of the first part that the second has, too.
+ * A card for each column that both parts have.
  * @param {Part} all @param {Part} some
  */
 export function charts(all, some) {
@@ -37,14 +37,14 @@ export function charts(all, some) {
   );
 }
 
-/** Counts of a part by what people read. @param {Part} part @param {string} name @returns {Map<string, number>} */
+/** How many rows of a part have each value, by the value's text. @param {Part} part @param {string} name @returns {Map<string, number>} */
 function counted({ table, mask }, name) {
   const column = /** @type {import("../table.js").Column} */ (table.column(name));
   const counts = countValues(table, column, mask);
   return new Map([...counts].map((n, value) => [valueName(column, value), n]));
 }
 
-/** How many rows of a part there are; two tables are compared by shares, one by counts. @param {Part} part @param {Part} other */
+/** What a part's counts are divided by: its number of rows if the parts are of two tables, else 1. @param {Part} part @param {Part} other */
 function unitOf(part, other) {
   return part.table === other.table ? 1 : Math.max(1, part.mask.reduce((sum, one) => sum + one, 0));
 }
@@ -88,7 +88,7 @@ function Histogram({ name, whole, part, unit = 1, unitOfPart = 1, ends }) {
     </svg><p class="ends"><span>${ends[0]}</span><span>${ends[1]}</span></p>`;
 }
 
-/** How like the items of each subset are to those of each other. */
+/** How similar the items of each subset are to those of the others. */
 function Overlap() {
   const [found, setFound] = useState(/** @type {any} */ (null));
   useEffect(() => void api.askJson(`overlap?version=${api.version()}`).then(setFound, sayWrong), []);
@@ -103,7 +103,7 @@ function Overlap() {
           <b>${score(value ?? undefined)}</b><small>${percent(alike[row][at])}</small></td>`)}</tr>`)}</tbody></table></div></section>`;
 }
 
-/** How well some rows stand for all, beside as many drawn at random. @param {{rows: Uint32Array, what: string, none: string}} props `none`: what is said where all rows are meant */
+/** How well some rows represent all, beside as many drawn at random. @param {{rows: Uint32Array, what: string, none: string}} props `none`: the text instead, if these are all rows */
 export function Coverage({ rows, what, none }) {
   const [found, setFound] = useState(/** @type {any} */ (null));
   useEffect(() => {

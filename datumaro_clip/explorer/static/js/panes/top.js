@@ -1,16 +1,16 @@
 // @ts-check
-// The top bar: where one is, what waits in each room, one search field for everything, and the way home.
+// The top bar: rooms with what waits in each, the search field, undo, export and theme.
 
 import { html, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
-import { withValue } from "../fields.js";
 import { Icon } from "../icons.js";
 import { data, idOf, narrowed, state, update, waiting } from "../state.js";
 import { switchTheme } from "../theme.js";
 import { count, say } from "../words.js";
+import { withValue } from "./hooks.js";
 
 const ROOMS = /** @type {const} */ (["explore", "duplicates", "review", "statistics", "compare"]);
-/** Milliseconds after the last key until a text is searched. */
+/** Milliseconds after the last key until a text is searched for. */
 const PAUSE = 150;
 
 export function Top() {

@@ -1,5 +1,5 @@
 // @ts-check
-// One picture as large as the window: zoom, pan, and on to the next.
+// One picture as large as the window, with zoom and pan.
 
 import { html, useEffect, useRef } from "../../vendor/htm-preact-3.1.1.js";
 import * as act from "../actions.js";
@@ -23,7 +23,7 @@ export function Viewer() {
     const { scale, x, y } = view.current;
     if (stage.current) stage.current.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
   };
-  /** Zoom, so that a place keeps showing the same point; never smaller than the window. @param {number} factor @param {number} [px] @param {number} [py] */
+  /** Zoom by a factor about a place; never to less than the window. @param {number} factor @param {number} [px] @param {number} [py] */
   const zoom = (factor, px = (stage.current?.clientWidth ?? 0) / 2, py = (stage.current?.clientHeight ?? 0) / 2) => {
     const { scale, x, y } = view.current;
     const next = Math.max(1, Math.min(CLOSEST, scale * factor));

@@ -1,9 +1,24 @@
 // @ts-check
-// Long lists of which only what is in view is drawn.
+// Hooks and listeners that several panes use.
 
 import { useEffect, useRef, useState } from "../../vendor/htm-preact-3.1.1.js";
 
-/** What of a node that scrolls is in view, in CSS pixels, and the reference that the node is to have. */
+/**
+ * A listener that calls a function with the value of its field.
+ * @param {(value: string) => void} use
+ */
+export function withValue(use) {
+  return (/** @type {Event} */ event) => use(/** @type {HTMLInputElement | HTMLSelectElement} */ (event.target).value);
+}
+
+/** Whether the first drawing has been painted: what takes long is drawn after it, so that a click shows at once. */
+export function usePainted() {
+  const [isPainted, setIsPainted] = useState(false);
+  useEffect(() => setIsPainted(true), []);
+  return isPainted;
+}
+
+/** The part of a scrolling node that is in view, in CSS pixels, and the reference for that node. */
 export function useScrolled() {
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const [view, setView] = useState({ top: 0, height: 600, width: 800 });
@@ -19,7 +34,7 @@ export function useScrolled() {
   return { scroller, view };
 }
 
-/** Scroll no farther than it takes to have a part in view. @param {HTMLElement} node @param {number} top @param {number} bottom */
+/** Scroll no farther than is needed to have a part in view. @param {HTMLElement} node @param {number} top @param {number} bottom */
 export function bringIntoView(node, top, bottom) {
   if (top < node.scrollTop) node.scrollTop = top;
   else if (bottom > node.scrollTop + node.clientHeight) node.scrollTop = bottom - node.clientHeight;
