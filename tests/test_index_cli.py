@@ -24,7 +24,7 @@ def test_an_index_is_made_described_and_checked(tmp_path: Path):
     assert "pictures   51" in told.stdout.splitlines()
     checked = run_command("datum-clip", "index", "verify", store, "--cache", cache)
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, f"{store} and its index agree")
-    [scales] = list(ArrayCache.of(store, cache).root.glob("objects-codes-*/scale.npy"))[:1]
+    [scales] = list(ArrayCache(store, cache).root.glob("objects-codes-*/scale.npy"))[:1]
     scales.write_bytes(scales.read_bytes()[:-1] + b"\x01")
     damaged = run_command("datum-clip", "index", "verify", store, "--cache", cache)
     assert damaged.returncode == 1

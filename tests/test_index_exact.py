@@ -85,7 +85,7 @@ class ChangingStore(RuleBasedStateMachine):
     @rule(data=st.data())
     def crash(self, data: st.DataObject) -> None:
         """A process that was killed leaves a directory of another name, half full; or the files are gone."""
-        cache = ArrayCache.of(self.store, self.root / "cache").root
+        cache = ArrayCache(self.store, self.root / "cache").root
         entries = sorted(path for path in cache.glob("*-*") if path.is_dir())
         if entries:
             victim = data.draw(st.sampled_from(entries))
@@ -159,7 +159,7 @@ def test_small_segments_are_merged_and_their_files_removed(tmp_path: Path):
     for count in range(2, 40, 2):
         change_items(store, make_items(2, 0, count), [])
         index.sync()
-    root = ArrayCache.of(store, tmp_path / "cache").root
+    root = ArrayCache(store, tmp_path / "cache").root
     assert len(list(root.glob("pictures-codes-*"))) <= 5
     assert_finds_the_truth(index, store)
 
@@ -224,7 +224,7 @@ def test_verifying_finds_a_damaged_file(tmp_path: Path):
     store = write_items(tmp_path / "store", make_items(60))
     index = open_index(store, cache=tmp_path / "cache")
     assert index.verify().differences == ()
-    [codes] = ArrayCache.of(store, tmp_path / "cache").root.glob("pictures-codes-*/codes.npy")
+    [codes] = ArrayCache(store, tmp_path / "cache").root.glob("pictures-codes-*/codes.npy")
     content = bytearray(codes.read_bytes())
     content[-3] ^= 64
     codes.write_bytes(content)

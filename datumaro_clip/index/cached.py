@@ -1,4 +1,4 @@
-"""Arrays that were computed from a store's segments, kept in a directory of the cache; several processes share them."""
+"""A cache of arrays computed from a store's segments, in a directory that several processes may share."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from datumaro_clip.system.files import atomic_directory, cache_root, safe_file_n
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-#: Part of every key: what another version wrote is not found, and removed.
-VERSION = 2
+# Part of every key: entries that another version wrote are not found, and get removed.
+_VERSION = 2
 
 _ENTRY = "entry.json"
 _LOCK = ".lock"
-# Longer than any index takes to be built.
+# Seconds to wait for the lock: longer than any index takes to build.
 _PATIENCE = 3600.0
 _BLOCK_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Some arrays that belong together, mapped.
+    """Some memory-mapped arrays that belong together.
 
     Attributes
     ----------
     path : Path
-        Their directory: ``NAME.npy`` each, and ``entry.json``.
+        Their directory: ``NAME.npy`` for each, and ``entry.json``.
     arrays : mapping
-        Read-only maps by name.
+        Read-only arrays by name.
     notes : mapping
         JSON values.
     """
@@ -49,51 +49,45 @@ class Entry:
     arrays: Arrays
     notes: Mapping[str, Any]
 
-    def check(self) -> None:
-        """Read everything.
-
-        Raises
-        ------
-        IndexCacheError
-            If an array contradicts its checksum.
-        """
+    def damage(self) -> Iterator[str]:
+        """Read everything; yield a sentence for each array that contradicts its checksum."""
         for name, wanted in json.loads((self.path / _ENTRY).read_bytes())["crc32"].items():
             if _checksum(self.arrays[name]) != wanted:
-                raise IndexCacheError(
+                yield (
                     f"{self.path / name}.npy contradicts its checksum: it was damaged after it was written; "
                     f"remove {self.path}, and it is made anew"
                 )
 
 
 class ArrayCache:
-    """The entries of one store.
+    """The cache entries of one store.
 
     Parameters
     ----------
+    store : Path
+        The store's directory.
+    cache : Path, optional
+        The directory of all caches; the platform's cache directory where omitted.
+
+    Attributes
+    ----------
     root : Path
-        Their directory; made if need be.
+        The directory of this store's entries.
     """
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    @classmethod
-    def of(cls, store: Path, cache: Path | None = None) -> ArrayCache:
-        """That of the store in a directory, below ``cache``, or the platform's cache directory."""
+    def __init__(self, store: Path, cache: Path | None = None) -> None:
         place = store.resolve()
-        name = (
-            f"{safe_file_name(place.name)}-{hashlib.sha256(str(place).encode(errors='surrogatepass')).hexdigest()[:16]}"
-        )
-        return cls((cache or cache_root()) / "index" / name)
+        digest = hashlib.sha256(str(place).encode(errors="surrogatepass")).hexdigest()[:16]
+        self.root = (cache or cache_root()) / "index" / f"{safe_file_name(place.name)}-{digest}"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """The right to build and remove entries; whoever else wants it waits.
+        """Hold the lock that allows to build and remove entries.
 
         Raises
         ------
         IndexCacheError
-            If the directory cannot be written, or another process keeps the right for an hour.
+            If the directory cannot be written, or another process holds the lock for an hour.
         """
         lock = FileLock(self.root / _LOCK, thread_local=False)
         with _errors(self.root):
@@ -110,18 +104,18 @@ class ArrayCache:
     def entry(
         self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]
     ) -> tuple[Entry, bool]:
-        """What was computed from some segments, and whether that was done only now; the lock must be held.
+        """Return the entry of some segments, and whether it was made now. The caller must hold the lock.
 
         Parameters
         ----------
         kind : str
-            What is computed; a file name.
+            What is computed from them; part of a file name.
         digests : sequence of str
-            Of the segments, in order.
+            The segments' digests, in order.
         write : callable
-            Writes ``NAME.npy`` files into a directory, and returns notes that JSON can say.
+            Writes ``NAME.npy`` files into a directory, and returns notes as JSON values.
         """
-        text = json.dumps([VERSION, kind, *digests])
+        text = json.dumps([_VERSION, kind, *digests])
         path = self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
         found = _opened(path)
         if found is not None:
@@ -138,17 +132,20 @@ class ArrayCache:
         return made, True
 
     def keep_only(self, entries: Collection[Entry]) -> int:
-        """Remove all other entries, and what interrupted processes left; how many. The lock must be held."""
+        """Remove all other entries, and the leftovers of interrupted processes; return how many.
+
+        The caller must hold the lock.
+        """
         kept = {_LOCK, *(entry.path.name for entry in entries)}
         others = [path for path in self.root.iterdir() if path.name not in kept]
         for path in others:
-            # Where a map keeps a file from being removed, the next sync tries again.
+            # A file that is still mapped may refuse to be removed; the next sync tries again.
             shutil.rmtree(path, ignore_errors=True)
         return len(others)
 
 
 def _opened(path: Path) -> Entry | None:
-    """The entry in a directory; None where there is none that can be read."""
+    """Return the entry in a directory; None if there is none that can be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         content = json.loads((path / _ENTRY).read_bytes())
         arrays = {name: np.asarray(np.load(path / f"{name}.npy", mmap_mode="r")) for name in content["crc32"]}
@@ -157,7 +154,7 @@ def _opened(path: Path) -> Entry | None:
 
 
 def _checksum(array: npt.NDArray[Any]) -> int:
-    """CRC-32 of the blocks' CRC-32s, so that a large map is read a block at a time."""
+    """Return the CRC-32 of the CRC-32s of an array's blocks, so that a large file is read a block at a time."""
     numbers, size = array.reshape(-1), _BLOCK_BYTES // array.itemsize
     sums = [0, *(checksum(numbers[start : start + size]) for start in range(0, len(numbers), size))]
     return checksum(np.array(sums, "<u4"))
@@ -165,7 +162,7 @@ def _checksum(array: npt.NDArray[Any]) -> int:
 
 @contextmanager
 def _errors(path: Path) -> Iterator[None]:
-    """Turn what the file system says into :class:`IndexCacheError`."""
+    """Turn errors of the file system into :class:`IndexCacheError`."""
     try:
         yield
     except IndexCacheError:

@@ -1,4 +1,4 @@
-"""Rows as int8 numbers, and how far a dot product of them can be from the cosine similarity of the rows."""
+"""Vectors quantised to int8, and bounds of a pair's cosine similarity from the dot product of its codes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ ByteArray = npt.NDArray[np.int8]
 Doubles = npt.NDArray[np.float64]
 
 _LARGEST = 127
-# What float32 arithmetic may add to a bound, for each unit of the query's length; see `bounds`.
+# The error of float32 arithmetic that a bound allows for, for each unit of the query's length; see `bounds`.
 _ROUNDING = 2.0**-19
 _UNDERFLOW = 2.0**-100
-# What rounding to float32 may take from a measured length.
+# Makes up for the rounding of a measured length to float32.
 _UP = np.float32(1 + 2.0**-22)
 
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """Rows x as ``centre + rotated back(scale * codes)``, and what that loses.
+    """Rows x, approximated by ``centre + inverse rotation(scale * codes)``, and the error of that.
 
     Attributes
     ----------
@@ -36,9 +36,9 @@ class Codes:
     scale : numpy.ndarray
         (N,) float32, positive.
     error : numpy.ndarray
-        (N,) float32, at least the length of what the codes lose of each row.
+        (N,) float32, an upper bound of the length of each row's quantisation error.
     length : numpy.ndarray
-        (N,) float32, at least the length of ``scale * codes``.
+        (N,) float32, an upper bound of the length of ``scale * codes``.
     """
 
     centre: FloatArray
@@ -51,12 +51,12 @@ class Codes:
         return len(self.codes)
 
     def of(self, rows: slice | IndexArray) -> Codes:
-        """Those of some of the rows."""
+        """Return the codes of some of the rows."""
         return Codes(self.centre, self.codes[rows], self.scale[rows], self.error[rows], self.length[rows])
 
 
 class CodedQueries(NamedTuple):
-    """Queries (Q, D) as ``scale * codes`` in rotated axes; ``lost`` is the length of what that loses.
+    """Queries (Q, D), approximated by ``scale * codes`` in rotated axes; ``lost`` is the length of the error.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class CodedQueries(NamedTuple):
     codes : numpy.ndarray
         (Q, D) int8.
     scale, lost, length : numpy.ndarray
-        (Q,) float32; ``length`` is the queries' own.
+        (Q,) float32; ``length`` is that of the queries themselves.
     """
 
     vectors: FloatArray
@@ -76,29 +76,29 @@ class CodedQueries(NamedTuple):
 
 
 def centre_of(rows: Matrix) -> FloatArray:
-    """The mean (D,) of some rows (N, D); any other centre is as right, but loses more."""
+    """Return the mean (D,) of some rows (N, D). Bounds hold for any centre, and are narrowest near the middle."""
     mean: FloatArray = as_float32(rows).mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
 
 
 def encode(rows: Matrix, centre: FloatArray) -> Codes:
-    """The codes of rows (N, D) of float32 or float16."""
+    """Quantise rows (N, D) of float32 or float16."""
     codes, scale, lost = _quantised(rotated(as_float32(rows).astype(np.float64) - centre))
     length = np.linalg.norm(codes.astype(np.float32), axis=1) * scale
     return Codes(centre, codes, scale, lost * _UP, length.astype(np.float32) * _UP)
 
 
 def encode_queries(queries: Matrix) -> CodedQueries:
-    """The codes of queries (Q, D) of float32 or float16."""
+    """Quantise queries (Q, D) of float32 or float16."""
     vectors = as_float32(queries)
-    # In float32 the squares of numbers below 1e-23 are 0.
+    # In float64, since the squares of numbers below 1e-23 are 0 in float32.
     exact = vectors.astype(np.float64)
     codes, scale, lost = _quantised(rotated(exact))
     return CodedQueries(vectors, codes, scale, lost * _UP, np.linalg.norm(exact, axis=1).astype(np.float32) * _UP)
 
 
 def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
-    r"""The least and the largest that the exact score of each query with each row can be.
+    r"""Return the least and the largest value that the exact score of each query with each row can have.
 
     With R a rotation, x = m + y a row and m the centre: ``R y = a c + e`` with the codes c and the scale a, and
     ``R q = b d + f`` for a query q. A rotation changes no dot product, so
@@ -109,19 +109,19 @@ def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
     in size. The lengths ``|a c|``, ``|e|``, ``|f|`` and ``|q|`` are measured, not estimated, when rows and queries are
     coded. ``c·d`` is an integer, computed exactly. So x·q lies within ``|a c| |f| + |e| |q|`` of ``m·q + a b (c·d)``.
 
-    What is left is rounding. R is applied in float64, with at most log2(D) + 2 roundings of 2**-53: 2**-48 of a
+    Rounding adds to that. R is applied in float64, with at most log2(D) + 2 roundings of 2**-53: 2**-48 of a
     row's length. Here, ``c·d``, the two scalings, the sum, the bound (three roundings) and its addition are each
     rounded to float32, a relative error of u = 2**-24 of terms that are at most ``(|a c| + |m| + |e|) |q|`` in size,
     and :func:`~datumaro_clip.similarity.exact_scores` is rounded once. For unit rows, as a store holds them, these
     lengths add up to less than 4: at most 8 roundings of 4 u, 2**-19 ``|q|``, are added to the bound; and 2**-100, for
-    numbers so small that they are rounded by an absolute amount.
+    subnormal numbers, whose rounding error is absolute.
 
     Parameters
     ----------
     queries : CodedQueries
-        Q of them.
+        Q queries.
     rows : Codes
-        B of them.
+        B rows.
 
     Returns
     -------
@@ -139,12 +139,12 @@ def bounds(queries: CodedQueries, rows: Codes) -> tuple[FloatArray, FloatArray]:
 
 
 def rotated(rows: Doubles) -> Doubles:
-    """Rows (N, D) in other orthonormal axes, in which no few columns hold most of a row's length.
+    """Rotate rows (N, D) so that their length is spread over all columns.
 
-    CLIP's vectors have columns that are ten times as large as the others; one scale a row would leave the others few
-    levels. Signs drawn at random and Hadamard's transform spread them, as in Ailon and Chazelle, "The fast
-    Johnson–Lindenstrauss transform" (SIAM J. Comput. 39, 2009). D = 2**n times an odd number is transformed in blocks
-    of 2**n columns.
+    CLIP's vectors have columns that are ten times as large as the others; with one scale per row, the others would get
+    few of the 255 levels. Random signs and a Hadamard transform spread them, as in Ailon and Chazelle, "The fast
+    Johnson–Lindenstrauss transform" (SIAM J. Comput. 39, 2009). If D is 2**n times an odd number, blocks of 2**n
+    columns are transformed.
     """
     count, dimension = rows.shape
     block = dimension & -dimension
@@ -160,15 +160,15 @@ def rotated(rows: Doubles) -> Doubles:
 
 @lru_cache(maxsize=8)
 def _signs(dimension: int) -> Doubles:
-    """The same signs (D,) on every machine: the bit generator's raw stream never changes."""
+    """Return random signs (D,), the same on every machine: NumPy never changes the generator's raw stream."""
     return np.where(np.random.PCG64(0).random_raw(dimension) & 1, 1.0, -1.0)
 
 
 def _quantised(rows: Doubles) -> tuple[ByteArray, FloatArray, FloatArray]:
-    """The codes and scale of each row, and the length of what is lost."""
+    """Return the codes and the scale of each row, and the length of its quantisation error."""
     peaks = np.abs(rows).max(axis=1, initial=0.0)
     scale = (peaks / _LARGEST).astype(np.float32)
-    # Numbers too small for a scale in full precision are lost as a whole.
+    # Such small numbers are rounded to codes of 0.
     scale[scale < np.finfo(np.float32).tiny] = 1
     codes = np.clip(np.rint(rows / scale[:, None]), -_LARGEST, _LARGEST)
     lost = np.linalg.norm(rows - codes * scale[:, None].astype(np.float64), axis=1)

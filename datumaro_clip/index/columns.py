@@ -1,4 +1,4 @@
-"""What a store's items can be filtered by, as arrays: read from the records once, then kept beside the index."""
+"""The columns by which a store's items can be filtered: read from the records once, then kept in the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from datumaro_clip.store import SegmentReader, StoreReader
 from datumaro_clip.store.base import ADDED, TAGS, tags_of
 
 Mask = npt.NDArray[np.bool_]
-
 
 _NO_DATE = np.iinfo(np.int64).min
 
@@ -40,9 +39,10 @@ class Words(NamedTuple):
     words: tuple[str, ...]
 
     def among(self, wanted: Iterable[str]) -> Mask:
-        """Which of the n are among some words."""
-        is_wanted = np.array([word in set(wanted) for word in self.words], np.bool_)
-        return is_wanted[self.codes] if len(self.words) else np.zeros(len(self.codes), np.bool_)
+        """Return a mask (n,) of the pairs whose word is among some words."""
+        chosen = set(wanted)
+        is_wanted = np.array([word in chosen for word in self.words], np.bool_)
+        return is_wanted[self.codes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class ItemColumns:
     added: IndexArray
 
     def mask(self, wanted: Filter) -> Mask:
-        """Which rows meet a filter's conditions on items: all but classes and score."""
+        """Return a mask of the rows that meet a filter's conditions on items: all but classes and score."""
         mask = np.ones(self.count, np.bool_)
         for words, some in ((self.subsets, wanted.subsets), (self.tags, wanted.tags)):
             if some:
@@ -87,7 +87,7 @@ class ItemColumns:
         return mask
 
     def labelled(self, wanted: Filter) -> Mask:
-        """Which rows have an annotation that meets a filter's conditions on objects."""
+        """Return a mask of the rows that have an annotation that meets a filter's conditions on objects."""
         return self._having(self.labels.items[object_mask(self.labels, self.scores, wanted)])
 
     def _having(self, items: IndexArray) -> Mask:
@@ -97,13 +97,13 @@ class ItemColumns:
 
 
 def object_mask(classes: Words, scores: FloatArray, wanted: Filter) -> Mask:
-    """Which objects are of the classes and have the score that a filter wants."""
+    """Return a mask of the objects that have a class and a score that a filter wants."""
     mask = classes.among(wanted.classes) if wanted.classes else np.ones(len(scores), np.bool_)
     return mask if wanted.min_score is None else mask & (scores >= np.float32(wanted.min_score))
 
 
 def write_columns(segments: Sequence[SegmentReader], directory: Path) -> Mapping[str, Any]:
-    """Write the columns of some segments, removed rows included: one ``NAME.npy`` each; the words are the notes."""
+    """Write the columns of some segments, including removed rows, as ``NAME.npy``; return their words as notes."""
     words: dict[str, dict[str, int]] = {"subset": {}, TAGS: {}, "attribute": {}}
     pairs: dict[str, list[tuple[int, int]]] = {name: [] for name in words}
     labels: list[tuple[int, int, float]] = []
@@ -136,16 +136,15 @@ def write_columns(segments: Sequence[SegmentReader], directory: Path) -> Mapping
 
 
 def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[SegmentReader]]]) -> ItemColumns:
-    """The columns of a store's live items, from those of runs of its segments."""
+    """Return the columns of a store's live items, from the cache entries of runs of its segments."""
     live = [np.concatenate([segment.is_live for segment in segments]) for _, segments in runs]
     starts = np.cumsum([0, *(int(alive.sum()) for alive in live)])
     numbers = [np.where(alive, start + np.cumsum(alive) - 1, -1) for alive, start in zip(live, starts, strict=False)]
     parts = [(entry, rows) for (entry, _), rows in zip(runs, numbers, strict=True)]
 
     def words(name: str) -> Words:
-        return _joined(
-            [(rows[entry.arrays[name][0]], entry.arrays[name][1], entry.notes[name]) for entry, rows in parts]
-        )
+        pairs = ((entry.arrays[name], entry.notes[name], rows) for entry, rows in parts)
+        return _joined([(rows[items], codes, known) for (items, codes), known, rows in pairs])
 
     names = store.header.class_names
     labels, scores = [], [np.zeros(0, np.float32)]
@@ -167,7 +166,7 @@ def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[Segmen
 
 
 def object_columns(store: StoreReader) -> tuple[Words, FloatArray]:
-    """The class and confidence of each of a store's live object vectors, in order; ``items`` are the store's rows."""
+    """Return the class and the confidence of each live object vector of a store, in order; ``items`` are store rows."""
     known: dict[str, int] = {}
     codes, scores = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for segment in store.segments:
@@ -181,7 +180,7 @@ def object_columns(store: StoreReader) -> tuple[Words, FloatArray]:
 
 
 def _joined(parts: Iterable[tuple[IndexArray, IndexArray, Sequence[str]]]) -> Words:
-    """Words of several parts as one; those of rows -1, which were removed, are left out."""
+    """Join the words of several parts, without those of removed rows (-1)."""
     known: dict[str, int] = {}
     items, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for rows, code, words in parts:
@@ -191,12 +190,12 @@ def _joined(parts: Iterable[tuple[IndexArray, IndexArray, Sequence[str]]]) -> Wo
 
 
 def _numbers(known: dict[str, int], words: Sequence[str]) -> IndexArray:
-    """The number of each word; new ones get the next."""
+    """Return the number of each word; a new word gets the next number."""
     return np.array([known.setdefault(word, len(known)) for word in words], np.int64)
 
 
 def label_of(annotation: Any) -> tuple[int, float] | None:
-    """The label and score of an annotation; None of one without a label."""
+    """Return the label and the score of an annotation; None if it has no label."""
     label = annotation.get("label") if isinstance(annotation, dict) else None
     if not isinstance(label, int) or label < 0:
         return None

@@ -1,4 +1,4 @@
-"""What engines in other processes hold of a store: a document an item, and how much of each segment."""
+"""What a search server holds of a store: a document for each item, and its progress in each segment."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from datumaro_clip.vectors import FloatArray, ItemKey, VectorSpace
 
 # Digits of a segment's digest that name it in an engine.
 _DIGITS = 16
-#: A segment, and of a picture its item's row there, of an object its number among the segment's objects.
+#: A segment's name, and the number in it of a picture's item, or of an object among the segment's objects.
 Place = tuple[str, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """What an engine holds of an item.
+    """What a server holds of an item.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Document:
     row : int
         The item's row in the segment.
     version : int
-        The segment's number; the same item's later version has a higher one.
+        The segment's number; a later version of the same item has a higher one.
     embedding : numpy.ndarray or None
         (D,) float32.
     objects : tuple of ObjectVector
@@ -46,11 +46,11 @@ class Document:
         The largest confidence of its labelled annotations and objects; None where it has none.
     added : datetime or None
     attributes : mapping
-        Texts, numbers, truths and None.
+        Texts, numbers, booleans and None.
     captions : tuple of str
         Its texts.
     filename : str
-        The name of its picture's file; empty where there is none.
+        The name of its picture's file; empty if there is none.
     checksum : int
         CRC-32 of its vectors.
     """
@@ -74,7 +74,7 @@ class Document:
 
 @dataclass(frozen=True)
 class Progress:
-    """How much of a segment an engine holds: so many of its first rows, without so many that were removed."""
+    """How much of a segment a server holds: so many of its first rows, without so many that were removed."""
 
     rows: int
     removed: int
@@ -82,15 +82,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class State:
-    """What an engine says of itself.
+    """The state of an index in a server, which is kept there.
 
     Attributes
     ----------
     space : VectorSpace
     digest : str
-        Of the store's manifest that was pushed last; empty while a push is under way.
+        Digest of the store's manifest that was pushed last; empty during a push.
     segments : mapping of str to Progress
-        By the first digits of their digests.
+        By :func:`segment_name`.
     """
 
     space: VectorSpace
@@ -99,18 +99,12 @@ class State:
 
 
 def segment_name(segment: SegmentReader) -> str:
-    """What engines call a segment."""
+    """Return the name that a server has for a segment."""
     return segment.entry.digest[:_DIGITS]
 
 
-def _file_name(media: Mapping[str, Any]) -> str:
-    """The name of a picture's file, wherever that is; empty where it has none."""
-    place = media.get("file") or media.get("path") or (media.get("archive") or {}).get("member") or ""
-    return str(place).replace("\\", "/").rpartition("/")[2]
-
-
 def documents_of(store: StoreReader, segment: SegmentReader, start: int) -> Iterator[Document]:
-    """The live items of a segment from a row on."""
+    """Yield the documents of a segment's live items, from a row on."""
     names = store.header.class_names
     objects = segment.item_rows(GROUPS[OBJECTS])
     for row in segment.live[np.searchsorted(segment.live, start) :].tolist():
@@ -121,6 +115,8 @@ def documents_of(store: StoreReader, segment: SegmentReader, start: int) -> Iter
         classes = [(names[label], score) for label, score in labels]
         classes += [(o.class_name, 1.0 if o.confidence is None else o.confidence) for o in record.objects]
         vectors = [vector for vector in (record.embedding, *(o.vector for o in record.objects)) if vector is not None]
+        media = payload.get("media", {})
+        path = media.get("file") or media.get("path") or (media.get("archive") or {}).get("member") or ""
         yield Document(
             key=record.key,
             segment=segment_name(segment),
@@ -137,6 +133,6 @@ def documents_of(store: StoreReader, segment: SegmentReader, start: int) -> Iter
                 n: v for n, v in attributes.items() if n not in (TAGS, ADDED) and attribute_text(v) is not None
             },
             captions=tuple(str(a["caption"]) for a in annotations if isinstance(a, dict) and a.get("caption")),
-            filename=_file_name(payload.get("media", {})),
+            filename=str(path).replace("\\", "/").rpartition("/")[2],
             checksum=checksum(np.stack(vectors)) if vectors else 0,
         )

@@ -1,4 +1,4 @@
-"""What a search may find: conditions on an item or object, the same for every engine."""
+"""Filters of a search: conditions on an item or object, the same for every engine."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _MICROSECOND = timedelta(microseconds=1)
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions that must all hold; of several values in one condition, any is enough. None holds for everything.
+    """Conditions that must all hold; any of several values in one condition is enough. Without any, all rows match.
 
     Attributes
     ----------
     subsets : tuple of str
         The item's subset is one of these.
     classes : tuple of str
-        The object is of one of these classes; of an item, one of its labelled annotations is.
+        The object, or one of the item's labelled annotations, is of one of these classes.
     min_score : float or None
-        The same object's or annotation's confidence is at least this, from 0 to 1; one without a score counts as 1.
+        The confidence of the same object or annotation is at least this, from 0 to 1; without a score it counts as 1.
     tags : tuple of str
         The item's attribute ``tags`` has one of these.
     added_from, added_before : datetime or None
         The item's attribute ``clip_added`` is not before the first, and before the second; naive ones are UTC. An item
-        without a date is in no range.
+        without a date never matches.
     attributes : mapping
         ``{name: value or values}``: the item's attribute is one of the values (text, number, truth or None).
 
@@ -72,7 +72,7 @@ class Filter:
         return self != Filter()
 
     def attribute_values(self, name: str) -> tuple[str, ...]:
-        """The values that an attribute may have, as :func:`attribute_text` writes them."""
+        """Return the values that an attribute may have, as :func:`attribute_text` writes them."""
         value = self.attributes[name]
         values = value if isinstance(value, (list, tuple, set, frozenset)) else [value]
         texts = [attribute_text(one) for one in values]
@@ -82,23 +82,23 @@ class Filter:
 
 
 def attribute_text(value: object) -> str | None:
-    """An attribute's value as JSON, equal numbers as equal texts; None for what is not a single value."""
+    """Return an attribute's value as JSON, equal numbers as equal texts; None if it is not a single value."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return json.dumps(value, ensure_ascii=False) if value is None or isinstance(value, (str, int, float)) else None
 
 
 def microseconds(date: datetime) -> int:
-    """Microseconds from 1970 on."""
+    """Return the microseconds since 1970."""
     return (date - _EPOCH) // _MICROSECOND
 
 
 def parse_date(text: object) -> datetime | None:
-    """A date and time in ISO 8601, UTC where it does not say; None for anything else."""
+    """Parse a date and time in ISO 8601, UTC where it does not say; None for anything else."""
     if not isinstance(text, str):
         return None
     try:
-        # Python 3.10 knows no Z.
+        # Python 3.10 does not parse Z.
         date = datetime.fromisoformat(text.removesuffix("Z") + ("+00:00" if text.endswith("Z") else ""))
     except ValueError:
         return None
@@ -106,7 +106,7 @@ def parse_date(text: object) -> datetime | None:
 
 
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Texts as a tuple; a single one is an easy mistake for a list of one."""
+    """Return texts as a tuple; refuse a single text, which is easily given for a list of one."""
     if isinstance(values, str) or not all(isinstance(value, str) for value in values):
         raise OptionError(f"{name} is {values!r}; wanted a list of texts")
     return tuple(values)

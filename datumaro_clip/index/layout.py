@@ -1,8 +1,8 @@
-"""How a store's segments are indexed together, and the files that are made of them."""
+"""Which segments of a store are indexed together, and the cached files that are made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,42 @@ import numpy as np
 from datumaro_clip.index.cached import ArrayCache, Entry
 from datumaro_clip.index.columns import ItemColumns, read_columns, write_columns
 from datumaro_clip.index.rows import VectorRows
-from datumaro_clip.index.runs import merged_runs
 from datumaro_clip.index.snapshot import GROUPS
-from datumaro_clip.similarity.scores import IndexArray
+from datumaro_clip.similarity.scores import IndexArray, Matrix
 from datumaro_clip.store import SegmentReader, StoreReader
 from datumaro_clip.store.base import DTYPES
 from datumaro_clip.store.columns import Column
 from datumaro_clip.store.manifest import VECTOR_GROUPS
+
+#: A run of segments with at least so many rows keeps its index for good.
+LARGE_ROWS = 1 << 16
+
+
+def merged_runs(sizes: Sequence[int]) -> list[range]:
+    """Group consecutive segments into runs, each smaller than half of the one before, or large.
+
+    As in a log-structured merge tree, one more segment changes only the last runs. A run that is indexed again has
+    grown by at least half, so that a row is indexed at most 28 times, however many segments follow. At most 17 runs
+    are not large.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Rows of each segment.
+
+    Returns
+    -------
+    list of range
+        Indices of segments; together all of them, in order.
+    """
+    runs: list[tuple[int, range]] = []
+    for index, size in enumerate(sizes):
+        run = range(index, index + 1)
+        while runs and runs[-1][0] < LARGE_ROWS and runs[-1][0] <= 2 * size:
+            before, indices = runs.pop()
+            size, run = size + before, range(indices.start, run.stop)
+        runs.append((size, run))
+    return [run for _, run in runs]
 
 
 class Run:
@@ -28,7 +57,7 @@ class Run:
     ----------
     segments : sequence of SegmentReader
     columns : list of Column
-        Their vectors, those of removed items included.
+        Their vectors, including those of removed items.
     """
 
     def __init__(self, segments: Sequence[SegmentReader], group: str) -> None:
@@ -37,29 +66,24 @@ class Run:
             segment.columns[VECTOR_GROUPS[group][0]] for segment in segments if len(segment.item_rows(group))
         ]
 
-    @property
-    def digests(self) -> list[str]:
-        """The segments' digests."""
-        return [segment.entry.digest for segment in self.segments]
-
     @cached_property
     def live(self) -> IndexArray | None:
-        """Which vectors are of live items, ascending; None for all."""
+        """The ascending indices of the vectors of live items; None for all."""
         if not any(segment.entry.removed for segment in self.segments):
             return None
         return np.flatnonzero(np.concatenate([s.is_live[s.item_rows(self._group)] for s in self.segments]))
 
 
 class Layout:
-    """The runs of a store, and the cached files of each; the cache's lock must be held.
+    """The runs of a store and their cache entries. Whoever uses it must hold the cache's lock.
 
     Attributes
     ----------
     store : StoreReader
     built : int
-        Entries that were not in the cache.
+        The number of entries that were not in the cache.
     entries : list of Entry
-        Those that were asked for.
+        All entries that were asked for.
     """
 
     def __init__(self, store: StoreReader, cache: ArrayCache) -> None:
@@ -68,18 +92,21 @@ class Layout:
         self.entries: list[Entry] = []
 
     def runs(self, target: str) -> list[Run]:
-        """The runs of a target that have vectors, in order."""
+        """Return the runs of a target that have vectors, in order."""
         group = GROUPS[target]
         sizes = [len(segment.item_rows(group)) for segment in self.store.segments]
         runs = [Run(self.store.segments[run.start : run.stop], group) for run in merged_runs(sizes)]
         return [run for run in runs if run.columns]
 
-    def entry(self, kind: str, run: Run, write: Callable[[Path], Mapping[str, Any]]) -> Entry:
-        """What ``write`` makes of a run: from the cache, or made now."""
-        return self._entry(kind, run.digests, write)
+    def entry(self, kind: str, segments: Sequence[SegmentReader], write: Callable[[Path], Mapping[str, Any]]) -> Entry:
+        """Return what ``write`` makes of some segments, from the cache if it is there; see :meth:`ArrayCache.entry`."""
+        entry, is_new = self._cache.entry(kind, [segment.entry.digest for segment in segments], write)
+        self.built += is_new
+        self.entries.append(entry)
+        return entry
 
     def vectors(self, target: str) -> VectorRows:
-        """The live vectors of a target. What a kind of store cannot map is copied into the cache."""
+        """Return the live vectors of a target; those of a store that cannot be memory-mapped are cached."""
         header = self.store.header
         dimension = 0 if header.space is None else header.space.dimension
         return VectorRows(
@@ -87,15 +114,16 @@ class Layout:
         )
 
     def columns(self) -> ItemColumns:
-        """What the items can be filtered by."""
+        """Return the columns by which the items can be filtered."""
         segments = self.store.segments
         runs = [segments[run.start : run.stop] for run in merged_runs([segment.entry.items for segment in segments])]
-        entries = [self._entry("columns", [s.entry.digest for s in run], partial(write_columns, run)) for run in runs]
-        return read_columns(self.store, list(zip(entries, runs, strict=True)))
+        return read_columns(
+            self.store, [(self.entry("columns", run, partial(write_columns, run)), run) for run in runs]
+        )
 
     def _parts(self, target: str, run: Run) -> list[tuple[Any, IndexArray | None]]:
         if not self.store.kind.supports_zero_copy:
-            copied = self.entry(f"{target}-vectors", run, partial(_copy_vectors, run.columns))
+            copied = self.entry(f"{target}-vectors", run.segments, partial(_copy_vectors, run.columns))
             return [(copied.arrays["vectors"], run.live)]
         arrays = [np.asarray(column.rows) for column in run.columns]
         if run.live is None:
@@ -104,22 +132,22 @@ class Layout:
         limits = np.searchsorted(run.live, starts)
         return [(array, run.live[limits[i] : limits[i + 1]] - starts[i]) for i, array in enumerate(arrays)]
 
-    def _entry(self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]) -> Entry:
-        entry, is_new = self._cache.entry(kind, digests, write)
-        self.built += is_new
-        self.entries.append(entry)
-        return entry
+
+def blocks_of(columns: Sequence[Column], rows: int) -> Iterator[tuple[int, Matrix]]:
+    """Read columns in blocks of at most so many rows; yield each with the number of its first row."""
+    first = 0
+    for column in columns:
+        for start in range(0, len(column), rows):
+            block = column.read(start, min(start + rows, len(column)))
+            yield first, block
+            first += len(block)
 
 
 def _copy_vectors(columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
     rows, dimension = sum(map(len, columns)), columns[0].spec.shape[1]
     dtype = np.dtype(columns[0].spec.dtype)
     vectors = np.lib.format.open_memmap(directory / "vectors.npy", "w+", dtype, (rows, dimension))
-    done = 0
-    for column in columns:
-        for start in range(0, len(column), column.spec.block_rows):
-            block = column.read(start, min(start + column.spec.block_rows, len(column)))
-            vectors[done : done + len(block)] = block
-            done += len(block)
+    for start, block in blocks_of(columns, columns[0].spec.block_rows):
+        vectors[start : start + len(block)] = block
     vectors.flush()
     return {}

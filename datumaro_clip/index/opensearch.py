@@ -39,37 +39,38 @@ except ModuleNotFoundError as exc:
 
 _Result = TypeVar("_Result")
 _INDEX = re.compile(r"[a-z0-9][a-z0-9_.\-]{0,120}")
-# What says "later", rather than "no".
+# HTTP statuses after which the same request may succeed later.
 _BUSY = (429, 502, 503, 504)
+# Seconds between tries: the first pause, each twice as long as the one before, up to the longest.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 _ACTIONS_PER_REQUEST = 500
-# Whoever searches waits; whoever pushes has time.
+# A search is tried so often; a push until its time limit.
 _SEARCH_TRIES = 4
-# Deleted items beside those that are there, from which they are expunged.
+# Deleted items are expunged from the index when they exceed this share of the others.
 _MOST_DELETED = 0.2
-# The time limit of what takes long in a large index, in seconds.
+# Seconds allowed for requests that take long in a large index.
 _LONG = {"request_timeout": 3600}
-# Connections that are kept to each host.
+# Connections kept open to each host.
 _CONNECTIONS = 16
-# What an answer lists at most.
+# OpenSearch's own limit of hits in an answer.
 _MOST_HITS = 10_000
 
 
 class OpenSearchRemote:
-    """One index of a cluster; it may be used by several threads.
+    """One index of a cluster; several threads may use it.
 
     Parameters
     ----------
     url : str
-        ``http(s)://[USER@]HOST:PORT[,HOST:PORT...]/INDEX``; where one of several hosts fails, the others are asked.
-        A password in it is refused: other users see command lines.
+        ``http(s)://[USER@]HOST:PORT[,HOST:PORT...]/INDEX``; if one of several hosts fails, the others are asked.
+        A password in it is refused, since other users can see command lines.
     connectivity, expansion_add : int
         HNSW's ``m`` and ``ef_construction``.
     shards : int
     replicas : int or None
-        None for 1, but 0 where the cluster has one node.
+        None for 1, or 0 if the cluster has one node.
     time_limit : float
-        Seconds that a search may take, and that a push waits for a server that is gone or busy.
+        Seconds that a search may take, and that a push waits for a server that is down or busy.
 
     Raises
     ------
@@ -101,11 +102,11 @@ class OpenSearchRemote:
                 "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
             )
         self.name = f"{hosts}/{self._index}"
-        #: Told of the seconds that a search took by the cluster's own clock.
+        #: Called with the seconds that a search took by the cluster's own clock.
         self.tell: Callable[[float], None] = lambda seconds: None
         self._graph = {"connectivity": connectivity, "expansion_add": expansion_add}
         self._shards, self._replicas, self._time_limit = shards, replicas, time_limit
-        # Of each request the client says that it was made.
+        # The client logs every request at level INFO.
         logging.getLogger("opensearch").setLevel(logging.WARNING)
         addresses = [f"{parts.scheme}://{host}" for host in hosts.split(",")]
         self._client = opensearchpy.OpenSearch(
@@ -113,7 +114,7 @@ class OpenSearchRemote:
             http_auth=(user, password() or "") if user else None,
             ca_certs=os.environ.get("DATUMARO_CLIP_ENGINE_CA") if parts.scheme == "https" else None,
             timeout=time_limit,
-            # One try of each host; more are ours, with pauses.
+            # The client tries each host once; `_patiently` tries again, with pauses.
             max_retries=len(addresses) - 1,
             retry_on_timeout=len(addresses) > 1,
             pool_maxsize=_CONNECTIONS,
@@ -151,16 +152,13 @@ class OpenSearchRemote:
 
     def upsert(self, documents: Sequence[Document], state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`; an item's older version never replaces a newer one."""
-        actions = [
-            [{"index": self._action(document.key, document.version)}, source_of(document)] for document in documents
-        ]
-        self._bulk(actions)
-        self._remember(state)
+        self._bulk([[{"index": self._action(each.key, each.version)}, source_of(each)] for each in documents])
+        self._save(state)
 
     def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
         self._bulk([[{"delete": self._action(key, version)}] for key in keys])
-        self._remember(state)
+        self._save(state)
 
     def finish(self, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
@@ -173,9 +171,8 @@ class OpenSearchRemote:
                 params={"conflicts": "proceed", "refresh": "true", **_LONG},
             )
         )
-        # A graph that is full of deleted items finds too few of the others.
         self._patiently(self._expunge)
-        self._remember(state)
+        self._save(state)
 
     def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
@@ -193,37 +190,34 @@ class OpenSearchRemote:
         with self._errors():
             for hit in helpers.scan(self._client, index=self._index, query={"_source": fields}, size=1000):
                 source = hit["_source"]
-                yield (
-                    ItemKey(source["image_id"], source["subset"]),
-                    source["segment"],
-                    source["row"],
-                    source["checksum"],
-                )
+                key = ItemKey(source["image_id"], source["subset"])
+                yield key, source["segment"], source["row"], source["checksum"]
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
     def _searched(self, bodies: Sequence[Mapping[str, Any]], of_objects: bool) -> list[list[Place]]:
+        """Return the places of the hits of each search."""
         lines = "".join(f"{{}}\n{json.dumps(body)}\n" for body in bodies)
-        answers = self._patiently(lambda: self._answers(lines), _SEARCH_TRIES)
+
+        def search() -> list[dict[str, Any]]:
+            answers: list[dict[str, Any]] = self._client.msearch(body=lines, index=self._index)["responses"]
+            for answer in answers:
+                self.tell(answer.get("took", 0) / 1000)
+                if "error" in answer:
+                    error = _LaterError if answer["status"] in _BUSY else EngineError
+                    raise error(f"{self.name} could not search: {_reason(answer['error'])}")
+                if answer["_shards"]["failed"]:
+                    # A node went down during the search; another one has a copy of its shards.
+                    raise _LaterError(f"{self.name} could not search all shards: {_reason(answer['_shards'])}")
+            return answers
+
+        answers = self._patiently(search, _SEARCH_TRIES)
         return [[place for hit in answer["hits"]["hits"] for place in places_of(hit, of_objects)] for answer in answers]
 
-    def _answers(self, lines: str) -> list[dict[str, Any]]:
-        """What each of several searches found, on every shard."""
-        answers: list[dict[str, Any]] = self._client.msearch(body=lines, index=self._index)["responses"]
-        for answer in answers:
-            self.tell(answer.get("took", 0) / 1000)
-            if "error" in answer:
-                error = _LaterError if answer["status"] in _BUSY else EngineError
-                raise error(f"{self.name} could not search: {_reason(answer['error'])}")
-            if answer["_shards"]["failed"]:
-                # A node that went down in the middle of a search: another one holds a copy of its shards.
-                raise _LaterError(f"{self.name} could not search all shards: {_reason(answer['_shards'])}")
-        return answers
-
     def _bulk(self, actions: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Send actions until each is done; what the cluster is too busy for is sent again, after a pause."""
+        """Send actions until all are done; those that the cluster is too busy for are sent again after a pause."""
         left = list(actions)
         pauses = self._pauses()
         while left:
@@ -246,16 +240,16 @@ class OpenSearchRemote:
                 raise EngineError(f"{self.name} has been too busy for {self._time_limit:g} s; push again later")
 
     def _expunge(self) -> None:
-        """Rewrite the parts of the index of which many items were deleted."""
+        """Rewrite the parts of the index with many deleted items: their graphs find too few of the others."""
         docs = self._client.indices.stats(index=self._index, metric="docs")["_all"]["primaries"]["docs"]
         if docs["deleted"] > _MOST_DELETED * docs["count"]:
             self._client.indices.forcemerge(index=self._index, params={"only_expunge_deletes": "true", **_LONG})
 
-    def _remember(self, state: State) -> None:
+    def _save(self, state: State) -> None:
         self._patiently(lambda: self._client.indices.put_mapping(index=self._index, body={"_meta": meta_of(state)}))
 
     def _patiently(self, call: Callable[[], _Result], tries: int | None = None) -> _Result:
-        """The result of a call, made again while the server is gone or busy: so often, or within the time limit."""
+        """Return the result of a call, which is tried again while the server is down or busy, up to ``tries`` times."""
         pauses = self._pauses(tries)
         while True:
             try:
@@ -266,7 +260,7 @@ class OpenSearchRemote:
                     raise EngineError(str(exc)) from exc
 
     def _pauses(self, tries: int | None = None) -> Iterator[float]:
-        """Wait longer and longer between so many tries; ends when the time limit is over."""
+        """Sleep between tries, each time longer; ends after so many tries, or at the time limit."""
         end, pause = time.monotonic() + self._time_limit, _FIRST_PAUSE
         while time.monotonic() < end and tries != 1:
             time.sleep(pause)
@@ -301,17 +295,17 @@ class OpenSearchRemote:
 
     def _action(self, key: ItemKey, version: int) -> dict[str, Any]:
         text = f"{key.subset}\0{key.id}".encode("utf-8", "surrogatepass")
-        # Any text may be an id in a dataset, but none longer than 512 bytes here.
+        # OpenSearch's ids have at most 512 bytes; a dataset's may be longer.
         name = hashlib.sha256(text).hexdigest()
         return {"_index": self._index, "_id": name, "version": version, "version_type": "external_gte"}
 
 
 class _LaterError(EngineError):
-    """The same call may succeed later."""
+    """An error after which the same call may succeed later."""
 
 
 def _reason(error: Any) -> str:
-    """What an error of the server says, in a line."""
+    """Return the server's reason for an error, in one line."""
     if isinstance(error, dict):
         inner = error.get("error", error)
         causes = inner.get("root_cause") or inner.get("failures") or [inner] if isinstance(inner, dict) else [inner]

@@ -1,4 +1,4 @@
-"""What is sent to OpenSearch, as JSON, and the places that its hits name: one document an item, its objects nested."""
+"""The JSON that OpenSearch is sent, and the places that its hits name; each item is a document with nested objects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datumaro_clip.vectors import FloatArray, VectorSpace
 
 #: Version of the mapping; another one is refused.
 VERSION = 1
-# Of the engine `faiss`, the default, indexing hangs where its native library is missing.
+# With the default engine `faiss`, indexing hangs if its native library is missing.
 _ENGINE = "lucene"
 _CORNERS = ("x1", "y1", "x2", "y2")
 
@@ -22,7 +22,7 @@ _CORNERS = ("x1", "y1", "x2", "y2")
 def index_body(
     space: VectorSpace, *, shards: int, replicas: int, connectivity: int, expansion_add: int
 ) -> dict[str, Any]:
-    """Settings and mapping of an empty index: what is sent to make one.
+    """Return the settings and the mapping of an empty index.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def index_body(
 
 
 def source_of(document: Document) -> dict[str, Any]:
-    """An item as it is sent."""
+    """Return a document as the server stores it."""
     source: dict[str, Any] = {
         "image_id": document.key.id,
         "subset": document.key.subset,
@@ -97,9 +97,9 @@ def source_of(document: Document) -> dict[str, Any]:
 
 
 def search_body(target: str, query: FloatArray, count: int, wanted: Filter | None) -> dict[str, Any]:
-    """The search for ``count`` pictures or objects near a query (D,); the filter is inside the knn clause.
+    """Return the search for ``count`` pictures or objects near a query (D,).
 
-    A filter beside it would be applied to what the knn clause found, of which fewer than wanted may be left.
+    The filter stands inside the knn clause. Beside it, it would apply to the hits, of which too few might be left.
     """
     of_objects = target == OBJECTS
     field = "detected_objects.object_embedding" if of_objects else "global_image_embedding"
@@ -117,15 +117,15 @@ def search_body(target: str, query: FloatArray, count: int, wanted: Filter | Non
 
 
 def text_body(text: str, count: int, wanted: Filter | None) -> dict[str, Any]:
-    """The search for ``count`` items whose captions have the words of a text."""
+    """Return the search for ``count`` items whose captions have the words of a text."""
     query = {"bool": {"must": {"match": {"caption": text}}, "filter": filter_clauses(wanted or Filter())}}
     return {"size": count, "_source": False, "docvalue_fields": ["segment", "row"], "query": query}
 
 
 def filter_clauses(wanted: Filter) -> list[dict[str, Any]]:
-    """What of a filter a document can say.
+    """Return the conditions of a filter that documents can express.
 
-    That one annotation has both the class and the score is not said: the caller looks at each row again.
+    They cannot express that one annotation has both the class and the score; the caller checks each hit.
     """
     lists = {"subset": wanted.subsets, "tags": wanted.tags, "classes": wanted.classes}
     clauses: list[dict[str, Any]] = [{"terms": {name: list(values)}} for name, values in lists.items() if values]
@@ -134,7 +134,7 @@ def filter_clauses(wanted: Filter) -> list[dict[str, Any]]:
         for name in wanted.attributes
     ]
     if wanted.min_score is not None:
-        # As float32, in which confidences are kept.
+        # As float32, like the confidences.
         clauses.append({"range": {"score": {"gte": float(np.float32(wanted.min_score))}}})
     dates = {"gte": wanted.added_from, "lt": wanted.added_before}
     if limits := {name: date.isoformat() for name, date in dates.items() if date is not None}:
@@ -143,7 +143,7 @@ def filter_clauses(wanted: Filter) -> list[dict[str, Any]]:
 
 
 def meta_of(state: State) -> dict[str, Any]:
-    """A state as the mapping keeps it."""
+    """Return a state as the mapping keeps it."""
     return {
         "datumaro_clip": VERSION,
         "fingerprint": state.space.fingerprint,
@@ -155,7 +155,7 @@ def meta_of(state: State) -> dict[str, Any]:
 
 
 def places_of(hit: Mapping[str, Any], of_objects: bool) -> list[Place]:
-    """Where the pictures, or the objects, of a hit are."""
+    """Return the place of a hit's picture, or of its objects."""
     fields = hit["fields"]
     [segment] = fields["segment"]
     if not of_objects:

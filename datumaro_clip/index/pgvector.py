@@ -53,31 +53,21 @@ CREATE TABLE {schema}.object (
     embedding halfvec({dimension}) NOT NULL, PRIMARY KEY (subset, id, number),
     FOREIGN KEY (subset, id) REFERENCES {schema}.item ON DELETE CASCADE);
 """
-# Columns that filters read, with the kind of their index: without one, a filter finds a few of a hundred rows.
-_INDEXED = {
-    "item": {
-        "tags": "gin",
-        "classes": "gin",
-        "attributes": "gin",
-        "subset": "btree",
-        "score": "btree",
-        "added": "btree",
-    },
-    "object": {
-        **{"tags": "gin", "attributes": "gin", "subset": "btree"},
-        **{"class": "btree", "confidence": "btree", "added": "btree"},
-    },
+# Columns that filters read, by the kind of their index: without one, a filtered search finds a few of a hundred rows.
+_INDEXED: dict[str, dict[str, tuple[str, ...]]] = {
+    "item": {"gin": ("tags", "classes", "attributes"), "btree": ("subset", "score", "added")},
+    "object": {"gin": ("tags", "attributes"), "btree": ("subset", "class", "confidence", "added")},
 }
 
 
 class PgvectorRemote:
-    """The tables of one PostgreSQL schema; it may be used by several threads.
+    """The tables of one PostgreSQL schema; several threads may use it.
 
     Parameters
     ----------
     url : str
-        ``postgresql://USER@HOST:PORT/DATABASE``, with ``#SCHEMA`` behind it where the schema is not
-        ``datumaro_clip``. A password in it is refused: other users see command lines.
+        ``postgresql://USER@HOST:PORT/DATABASE``, with ``#SCHEMA`` behind it if the schema is not
+        ``datumaro_clip``. A password in it is refused, since other users can see command lines.
     connectivity, expansion_add : int
         HNSW's ``m`` and ``ef_construction``.
     time_limit : float
@@ -102,7 +92,7 @@ class PgvectorRemote:
         self.name = f"{parts.hostname or 'localhost'}{parts.path}#{self._schema}"
         self._url = url.partition("#")[0]
         self._connectivity, self._expansion_add, self._time_limit = connectivity, expansion_add, time_limit
-        # Of several threads, each takes one and gives it back.
+        # Open connections: a thread takes one and puts it back.
         self._idle: list[Any] = []
         weakref.finalize(self, _close_all, self._idle)
 
@@ -146,7 +136,7 @@ class PgvectorRemote:
         """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
         keys = [document.key.subset for document in documents], [document.key.id for document in documents]
         with self._cursor() as cursor:
-            numbers = self._remember(cursor, state)
+            numbers = self._save(cursor, state)
             cursor.execute(
                 self._sql(
                     "SELECT count(*) FROM {schema}.item JOIN unnest(%s::text[], %s::text[], %s::bigint[]) "
@@ -159,7 +149,7 @@ class PgvectorRemote:
                     f"{self.name} holds a later version of {newer} items: another process pushed a later state of the "
                     "store; push again, or empty the index with datum-clip index create --overwrite"
                 )
-            # Their objects go with them.
+            # This deletes their objects, too.
             cursor.execute(
                 self._sql(
                     "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[]) AS old (subset, id) "
@@ -174,7 +164,7 @@ class PgvectorRemote:
     def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
         with self._cursor() as cursor:
-            self._remember(cursor, state)
+            self._save(cursor, state)
             cursor.execute(
                 self._sql(
                     "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[], %s::bigint[]) "
@@ -186,20 +176,22 @@ class PgvectorRemote:
 
     def finish(self, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor(for_ever=True) as cursor:
-            numbers = self._remember(cursor, state)
-            for table in ("item", "segment"):
-                column = "id" if table == "segment" else "segment"
+        with self._cursor(is_limited=False) as cursor:
+            numbers = self._save(cursor, state)
+            for table, column in (("item", "segment"), ("segment", "id")):
                 cursor.execute(
                     self._sql(f"DELETE FROM {{schema}}.{table} WHERE NOT {column} = ANY(%s)"), [list(numbers.values())]
                 )
-            # Made once the first items are there: that is quicker than to grow it item by item.
-            for table, columns in _INDEXED.items():
-                for column, kind in columns.items():
-                    self._index(cursor, table, column, f"USING {kind} ({column})")
-                options = f"WITH (m = {self._connectivity:d}, ef_construction = {self._expansion_add:d})"
-                self._index(cursor, table, "embedding", f"USING hnsw (embedding halfvec_ip_ops) {options}")
-        with self._cursor(for_ever=True) as cursor:
+            # After the first items are inserted: that is faster than growing the indexes item by item.
+            hnsw = f"m = {self._connectivity:d}, ef_construction = {self._expansion_add:d}"
+            for table, kinds in _INDEXED.items():
+                wanted = {column: f"{kind} ({column})" for kind, columns in kinds.items() for column in columns}
+                wanted["embedding"] = f"hnsw (embedding halfvec_ip_ops) WITH ({hnsw})"
+                for column, how in wanted.items():
+                    name = sql.Identifier(f"{table}_{column}_index")
+                    statement = f"CREATE INDEX IF NOT EXISTS {{name}} ON {{schema}}.{table} USING {how}"
+                    cursor.execute(self._sql(statement, name=name))
+        with self._cursor(is_limited=False) as cursor:
             cursor.execute(self._sql("ANALYZE {schema}.item; ANALYZE {schema}.object"))
 
     def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
@@ -222,23 +214,23 @@ class PgvectorRemote:
 
     def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor(for_ever=True) as cursor:
+        with self._cursor(is_limited=False) as cursor:
             cursor.execute(
                 self._sql(
                     "SELECT item.id, subset, segment.name, row, checksum FROM {schema}.item "
                     "JOIN {schema}.segment ON segment.id = item.segment"
                 )
             )
-            for id, subset, *rest in cursor:
-                yield ItemKey(id, subset), rest[0], rest[1], rest[2]
+            for id, subset, segment, row, checksum in cursor:
+                yield ItemKey(id, subset), segment, row, checksum
 
     def close(self) -> None:
         """Close the connections that no thread uses."""
         _close_all(self._idle)
 
     @contextmanager
-    def _cursor(self, *, for_ever: bool = False) -> Iterator[Any]:
-        """One transaction; ``for_ever`` without the time limit, for what may take long."""
+    def _cursor(self, *, is_limited: bool = True) -> Iterator[Any]:
+        """Open a transaction, whose statements have the time limit unless told otherwise."""
         connection = None
         try:
             try:
@@ -246,7 +238,7 @@ class PgvectorRemote:
             except IndexError:
                 connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                limit = 0 if for_ever else int(1000 * self._time_limit)
+                limit = int(1000 * self._time_limit) if is_limited else 0
                 cursor.execute(f"SET LOCAL statement_timeout = {limit}")
                 yield cursor
         except psycopg.errors.QueryCanceled as exc:
@@ -254,7 +246,7 @@ class PgvectorRemote:
                 f"{self.name} took longer than {self._time_limit:g} s; look at its load, or allow more time"
             ) from exc
         except psycopg.Error as exc:
-            # The others will hardly be better.
+            # The other connections are probably broken, too.
             self.close()
             raise EngineError(f"{self.name}: {_first_line(exc)}; check the server, the URL and the password") from exc
         finally:
@@ -265,13 +257,13 @@ class PgvectorRemote:
                     self._idle.append(connection)
 
     def _connected(self) -> Any:
-        """A new connection, which sends vectors if the extension is there."""
+        """Open a connection, which can send vectors if the extension is installed."""
         connection = psycopg.connect(
             self._url,
             password=password() or None,
             connect_timeout=max(2, round(self._time_limit)),
             application_name="datumaro-clip",
-            # A server that is gone without a word is noticed.
+            # Notice a server that has died without closing the connection.
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
@@ -281,8 +273,8 @@ class PgvectorRemote:
         _register(connection)
         return connection
 
-    def _remember(self, cursor: Any, state: State) -> dict[str, int]:
-        """Write a state; the number of each of its segments."""
+    def _save(self, cursor: Any, state: State) -> dict[str, int]:
+        """Save a state; return the number of each of its segments."""
         cursor.execute(self._sql("UPDATE {schema}.state SET digest = %s"), [state.digest])
         cursor.execute(
             self._sql(
@@ -304,10 +296,6 @@ class PgvectorRemote:
             for row in rows:
                 copy.write_row(row)
 
-    def _index(self, cursor: Any, table: str, column: str, how: str) -> None:
-        name = sql.Identifier(f"{table}_{column}_index")
-        cursor.execute(self._sql(f"CREATE INDEX IF NOT EXISTS {{name}} ON {{schema}}.{table} {how}", name=name))
-
     def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(text).format(schema=sql.Identifier(self._schema), **parts)
 
@@ -323,14 +311,14 @@ _OBJECT_TYPES = (
 
 
 class _Half:
-    """A vector (D,) as pgvector's ``halfvec``."""
+    """A vector (D,) to be sent as pgvector's ``halfvec``."""
 
     def __init__(self, vector: Any) -> None:
         self.vector = vector
 
 
 class _HalfDumper(psycopg.adapt.Dumper):
-    """Writes ``halfvec`` as pgvector's ``halfvec_recv`` reads it: the dimension, 0, and the numbers, big-endian."""
+    """Writes the form that pgvector's ``halfvec_recv`` reads: the dimension, 0, and the numbers, big-endian."""
 
     format = psycopg.pq.Format.BINARY
 
@@ -340,7 +328,7 @@ class _HalfDumper(psycopg.adapt.Dumper):
 
 
 def _register(connection: Any) -> None:
-    """Let a connection send vectors, if the extension is there."""
+    """Let a connection send vectors, if the extension is installed."""
     info = TypeInfo.fetch(connection, "halfvec")
     if info is not None:
         info.register(connection)
@@ -371,27 +359,24 @@ def _object_rows(document: Document, segment: int) -> Iterator[tuple[Any, ...]]:
 
 
 def _conditions(wanted: Filter, table: str) -> tuple[list[str], list[Any]]:
-    """What of a filter the tables can say, as SQL and its values.
+    """Return the conditions of a filter that the tables can express, as SQL, and their values.
 
-    That one annotation of an item has both the class and the score is not said: the caller looks at each row again.
+    They cannot express that one annotation of an item has both the class and the score; the caller checks each row.
     """
     of_objects = table == "object"
-    found: list[tuple[str, Any]] = [
-        ("subset = ANY(%s)", list(wanted.subsets)),
-        ("tags && %s", list(wanted.tags)),
-        ("class = ANY(%s)" if of_objects else "classes && %s", list(wanted.classes)),
-    ]
-    found = [(condition, value) for condition, value in found if value]
-    if wanted.min_score is not None:
-        # As float32, in which confidences are kept.
-        found.append((f"{'confidence' if of_objects else 'score'} >= %s::real", wanted.min_score))
-    if wanted.added_from is not None:
-        found.append(("added >= %s", wanted.added_from))
-    if wanted.added_before is not None:
-        found.append(("added < %s", wanted.added_before))
-    conditions, values = [condition for condition, _ in found], [value for _, value in found]
+    found: dict[str, Any] = {
+        "subset = ANY(%s)": list(wanted.subsets) or None,
+        "tags && %s": list(wanted.tags) or None,
+        "class = ANY(%s)" if of_objects else "classes && %s": list(wanted.classes) or None,
+        # As float32, like the confidences.
+        f"{'confidence' if of_objects else 'score'} >= %s::real": wanted.min_score,
+        "added >= %s": wanted.added_from,
+        "added < %s": wanted.added_before,
+    }
+    found = {condition: value for condition, value in found.items() if value is not None}
+    conditions, values = list(found), list(found.values())
     for name in wanted.attributes:
-        # Not ANY of an array: the index cannot find that.
+        # Not ANY of an array, for which PostgreSQL does not use the index.
         texts = [f"{{{json.dumps(name)}: {text}}}" for text in wanted.attribute_values(name)]
         conditions.append(f"({' OR '.join(['attributes @> %s::jsonb'] * len(texts) or ['false'])})")
         values += texts

@@ -1,10 +1,11 @@
-"""Engines in other processes: what is pushed to them, how a push goes on after a fault, and what is compared."""
+"""Search servers as engines: pushing a store, going on after an interruption, verifying, and searching."""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -26,30 +27,30 @@ from datumaro_clip.vectors import ItemKey, VectorSpace
 _log = logging.getLogger(__name__)
 #: Items sent at a time.
 BATCH_ITEMS = 500
-# A graph finds the k most similar more surely when it is asked for more of them; the exact scores then decide.
+# A server is asked for so many times k candidates, since a graph misses some; exact scores decide among them.
 _OVER_FETCH = 5
-# And for no fewer than this: among 100,000 vectors 100 lose 5 to 8% of texts' hits, 400 less than 2%.
+# The fewest candidates: among 100,000 vectors, 100 miss 5 to 8% of a text's true hits, 400 less than 2%.
 _LEAST_ASKED = 400
-# So few rows are read from the store more quickly than any engine answers.
+# So few rows are searched exactly in the store, which is faster than any server's answer.
 _FEW_ROWS = 2048
 _PASSWORD, _PASSWORD_FILE = "DATUMARO_CLIP_ENGINE_PASSWORD", "DATUMARO_CLIP_ENGINE_PASSWORD_FILE"
 
 
 class Remote(Protocol):
-    """One index in an engine.
+    """One index in a server.
 
-    Every method raises :class:`EngineError` where the engine cannot be reached, refuses, or takes too long.
+    Every method raises :class:`EngineError` if the server cannot be reached, refuses, or takes too long.
 
     Attributes
     ----------
     name : str
-        The engine's, and where it is; without a password.
+        The server's address and the index's name; without a password.
     """
 
     name: str
 
     def state(self) -> State | None:
-        """What is there; None where there is no index."""
+        """Return the index's state; None if there is no index."""
 
     def create(self, space: VectorSpace) -> None:
         """Make an empty index."""
@@ -58,26 +59,33 @@ class Remote(Protocol):
         """Remove the index, if there is one."""
 
     def upsert(self, documents: Sequence[Document], state: State) -> None:
-        """Add or replace items, then remember a state."""
+        """Add or replace items, then save the state."""
 
     def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
-        """Remove items, of which some may be missing, then remember a state."""
+        """Remove items, some of which may be missing, then save the state."""
 
     def finish(self, state: State) -> None:
-        """Remove what is of other segments than a state's, make all else searchable, then remember the state."""
+        """Remove the items of segments that a state does not have, make the others searchable, then save the state."""
 
     def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
-        """About ``count`` hits for each query, in any order.
+        """Return about ``count`` hits for each query, in any order.
 
-        What of a filter an engine cannot say it leaves out: the caller looks at every row again.
+        They may miss conditions of the filter that the server cannot express: the caller checks each row.
         """
 
     def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
-        """Every item's key, segment, row and checksum, in any order."""
+        """Yield every item's key, segment, row and checksum, in any order."""
+
+
+class WordRemote(Remote, Protocol):
+    """A remote index that can search words."""
+
+    def propose_words(self, text: str, count: int, wanted: Filter | None) -> list[Place]:
+        """Return about ``count`` items whose captions have the words of a text, the best first."""
 
 
 class RemoteEngine:
-    """Pushes a store to a remote index, and lets that propose rows. Captions are searched in the store.
+    """Pushes a store to a remote index, which then finds candidate rows. Captions are searched in the store.
 
     Parameters
     ----------
@@ -91,12 +99,12 @@ class RemoteEngine:
         self.name = remote.name
 
     def create(self, store: StoreReader, *, overwrite: bool = False) -> bool:
-        """Make an empty index for a store, unless there is one for its space; whether that was done.
+        """Make an empty index for a store, unless there is one for its space; return whether it was made.
 
         Raises
         ------
         EngineMismatchError
-            If an index of another space is there, and is not to be overwritten.
+            If there is an index of another space, and it is not to be overwritten.
         OptionError
             If the store holds no vectors.
         """
@@ -110,9 +118,9 @@ class RemoteEngine:
         return True
 
     def push(self, store: StoreReader) -> None:
-        """Send what the index lacks, and remove what the store does not hold any more.
+        """Send the items that the index lacks, and remove those that the store no longer has.
 
-        A push that was interrupted goes on where it was; a repeated one changes nothing.
+        A push that was interrupted goes on where it ended; a repeated one changes nothing.
 
         Raises
         ------
@@ -137,18 +145,17 @@ class RemoteEngine:
         self.remote.finish(State(state.space, store.digest, known))
 
     def searchers(self, layout: Layout) -> dict[str, Searcher]:
-        """Nothing is built."""
+        """Return searchers that ask the server; nothing is built."""
         searchers: dict[str, Searcher] = {}
         for target in TARGETS:
-            vectors = layout.vectors(target)
             remote = None if target == CAPTIONS else self.remote
-            knows_words = target == PICTURES and hasattr(self.remote, "propose_words")
-            kind = _WordSearcher if knows_words else _RemoteSearcher
-            searchers[target] = kind(remote, target, vectors, _Numbers(layout.store, target))
+            has_words = target == PICTURES and hasattr(self.remote, "propose_words")
+            kind = _WordSearcher if has_words else _RemoteSearcher
+            searchers[target] = kind(remote, target, layout.vectors(target), _rows_by_place(layout.store, target))
         return searchers
 
     def differences(self, snapshot: Snapshot) -> Iterator[str]:
-        """Keys, counts and checksums that differ from the store's."""
+        """Compare keys, counts and checksums with the store's."""
         store = snapshot.store
         state = self.remote.state()
         if state is None:
@@ -178,14 +185,14 @@ class RemoteEngine:
     def _push_segment(
         self, store: StoreReader, name: str, segment: SegmentReader, space: VectorSpace, segments: dict[str, Progress]
     ) -> None:
-        """Remove a segment's removed rows, then send the live ones that were not sent yet."""
+        """Remove a segment's removed rows from the index, then send the live rows that it lacks."""
         done = segments.get(name, Progress(0, 0))
         removed = len(segment.entry.removed)
         if removed < done.removed:
-            # A later state was pushed before, in which rows had been removed that this one holds.
+            # The index holds a later state, in which some rows of this one had been removed.
             done = Progress(0, 0)
         if done.rows and removed != done.removed:
-            # What was replaced is sent with its new segment; what is only removed has no row any more.
+            # Replaced items are sent with their new segment; only those that the store no longer has are removed.
             keys = [segment.key(row) for row in segment.entry.removed if row < done.rows]
             gone = [key for key, row in zip(keys, store.find_all(keys), strict=True) if row is None]
             segments[name] = Progress(done.rows, removed)
@@ -207,80 +214,67 @@ class RemoteEngine:
             )
 
 
-class _Numbers:
-    """Which row of a snapshot a hit is: of a picture the item's row in its segment, of an object its number there."""
-
-    def __init__(self, store: StoreReader, target: str) -> None:
-        self._rows: dict[str, IndexArray] = {}
-        start = 0
-        for segment in store.segments:
-            items = segment.item_rows(GROUPS[target])
-            alive = segment.is_live[items]
-            rows = np.where(alive, start + np.cumsum(alive) - 1, -1)
-            start += int(alive.sum())
-            if target == PICTURES:
-                of_items = np.full(len(segment), -1, np.int64)
-                of_items[items] = rows
-                rows = of_items
-            self._rows[segment_name(segment)] = rows
-
-    def rows(self, hits: Sequence[Place]) -> IndexArray:
-        """The rows of hits, each once, ascending; what this state of the store does not hold is left out."""
-        return np.unique(self.in_order(hits))
-
-    def in_order(self, hits: Sequence[Place]) -> IndexArray:
-        """As :meth:`rows`, in the order of the hits."""
-        known = [self._rows[name][number] for name, number in hits if number < len(self._rows.get(name, ()))]
-        rows = np.array(known, np.int64)
-        return rows[rows >= 0]
+def _rows_by_place(store: StoreReader, target: str) -> dict[str, IndexArray]:
+    """Return the snapshot's row of each place: an array for each segment, -1 for what is not live."""
+    places: dict[str, IndexArray] = {}
+    start = 0
+    for segment in store.segments:
+        items = segment.item_rows(GROUPS[target])
+        alive = segment.is_live[items]
+        rows = np.where(alive, start + np.cumsum(alive) - 1, -1)
+        start += int(alive.sum())
+        if target == PICTURES:
+            of_items = np.full(len(segment), -1, np.int64)
+            of_items[items] = rows
+            rows = of_items
+        places[segment_name(segment)] = rows
+    return places
 
 
-class WordRemote(Remote, Protocol):
-    """A remote index that knows words."""
-
-    def propose_words(self, text: str, count: int, wanted: Filter | None) -> list[Place]:
-        """About ``count`` items whose captions have the words of a text, the best first."""
-
-
+@dataclass(frozen=True, eq=False)
 class _RemoteSearcher:
-    def __init__(self, remote: Remote | None, target: str, vectors: VectorRows, numbers: _Numbers) -> None:
-        self._remote, self._target, self._vectors, self._numbers = remote, target, vectors, numbers
+    """Searches one target; without ``remote`` in the store alone. ``places`` is of :func:`_rows_by_place`."""
+
+    remote: Remote | None
+    target: str
+    vectors: VectorRows
+    places: Mapping[str, IndexArray]
 
     def search(self, queries: Matrix, k: int, mask: Mask | None, wanted: Filter | None) -> Found:
         """See :class:`~datumaro_clip.index.snapshot.Searcher`."""
-        matches = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
+        matches = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
         k = min(k, matches)
-        if self._remote is None or matches <= _FEW_ROWS:
-            return self._in_the_store(queries, k, mask)
-        # Where rows are masked for a reason that the engine does not know, more of them must be asked for.
-        share = 1.0 if mask is None or wanted is not None else matches / len(self._vectors)
-        count = max(_LEAST_ASKED, int(np.ceil(_OVER_FETCH * k / share)))
-        hits = self._remote.propose(self._target, queries, count, wanted)
-        proposed = [self._numbers.rows(found) for found in hits]
-        if mask is not None:
-            proposed = [rows[mask[rows]] for rows in proposed]
-        if any(len(rows) < k for rows in proposed):
-            return self._in_the_store(queries, k, mask)
-        return best_of(queries, proposed, self._vectors, k)
-
-    def _in_the_store(self, queries: Matrix, k: int, mask: Mask | None) -> Found:
-        """Exactly, without the engine."""
+        if self.remote is not None and matches > _FEW_ROWS:
+            # If the server does not know why rows are masked, it must find more of them.
+            share = 1.0 if mask is None or wanted is not None else matches / len(self.vectors)
+            count = max(_LEAST_ASKED, int(np.ceil(_OVER_FETCH * k / share)))
+            hits = self.remote.propose(self.target, queries, count, wanted)
+            proposed = [np.unique(self.rows_of(found)) for found in hits]
+            if mask is not None:
+                proposed = [rows[mask[rows]] for rows in proposed]
+            if all(len(rows) >= k for rows in proposed):
+                return best_of(queries, proposed, self.vectors, k)
         if mask is None:
-            return Found(*top_k(queries, self._vectors, k))
-        kept = np.flatnonzero(mask)
-        rows, scores = top_k(queries, SelectedRows(self._vectors, kept), k)
-        return Found(kept[rows], scores)
+            return Found(*top_k(queries, self.vectors, k))
+        selected = np.flatnonzero(mask)
+        rows, scores = top_k(queries, SelectedRows(self.vectors, selected), k)
+        return Found(selected[rows], scores)
+
+    def rows_of(self, hits: Sequence[Place]) -> IndexArray:
+        """Return the rows of hits, in their order, without those that this snapshot does not hold."""
+        known = [self.places[name][number] for name, number in hits if number < len(self.places.get(name, ()))]
+        rows = np.array(known, np.int64)
+        return rows[rows >= 0]
 
 
 class _WordSearcher(_RemoteSearcher):
     def search_words(self, text: str, count: int, wanted: Filter | None) -> IndexArray:
         """See :class:`~datumaro_clip.index.snapshot.WordSearcher`."""
-        remote = cast(WordRemote, self._remote)
-        return self._numbers.in_order(remote.propose_words(text, count, wanted))
+        return self.rows_of(cast(WordRemote, self.remote).propose_words(text, count, wanted))
 
 
 def password() -> str | None:
-    """The password for an engine, from ``DATUMARO_CLIP_ENGINE_PASSWORD`` or the file that ``…_FILE`` names.
+    """Return the server's password, from ``DATUMARO_CLIP_ENGINE_PASSWORD`` or the file that ``…_FILE`` names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows that a search finds, and the vectors that decide which."""
+"""What a search finds, the vectors of a store's segments as one matrix, and exact scores of proposed rows."""
 
 from __future__ import annotations
 
@@ -32,28 +32,17 @@ class Found(NamedTuple):
 
     @classmethod
     def none(cls, queries: int) -> Found:
-        """What is found among no rows."""
+        """Return the result of a search that matches nothing."""
         return cls(np.zeros((queries, 0), np.int64), np.zeros((queries, 0), np.float32))
-
-    @classmethod
-    def stacked(cls, parts: Sequence[tuple[IndexArray, FloatArray]]) -> Found:
-        """What was found for each query by itself: rows and scores, as many of each."""
-        return cls(np.stack([rows for rows, _ in parts]), np.stack([scores for _, scores in parts]))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Found], k: int) -> Found:
-        """What was found for some queries after another."""
-        rows = np.concatenate([np.zeros((0, k), np.int64), *(part.rows for part in parts)])
-        return cls(rows, np.concatenate([np.zeros((0, k), np.float32), *(part.scores for part in parts)]))
 
 
 class VectorRows:
-    """Live vectors (N, D) of a store's segments, read straight from the arrays that hold them.
+    """The live vectors (N, D) of a store's segments, read straight from the memory-mapped arrays.
 
     Parameters
     ----------
     parts : sequence of (numpy.ndarray, numpy.ndarray or None)
-        (n, D) vectors of each part, mapped, and which of them are live, ascending; None for all.
+        (n, D) memory-mapped vectors of each part, and the ascending indices of the live ones; None for all.
     dimension : int
         D.
     dtype : numpy dtype string
@@ -72,7 +61,7 @@ class VectorRows:
         return self.shape[0]
 
     def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
-        """Rows ``start`` to ``stop`` of a slice without a step, or those of an array of indices."""
+        """Return the rows of a slice, or of an array of indices."""
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
         gathered = np.empty((len(rows), self.shape[1]), self.dtype)
@@ -86,7 +75,7 @@ class VectorRows:
 
 
 def rescored(query: FloatArray, rows: IndexArray, vectors: VectorRows) -> FloatArray:
-    """The exact scores of rows that something quicker has proposed."""
+    """Return the exact scores of candidate rows, and record the time that it takes for :func:`timed_rescoring`."""
     start = time.perf_counter()
     scores = exact_scores(query, vectors[rows])
     timed = _TIMED.get()
@@ -97,7 +86,7 @@ def rescored(query: FloatArray, rows: IndexArray, vectors: VectorRows) -> FloatA
 
 @contextmanager
 def timed_rescoring() -> Iterator[list[float]]:
-    """The seconds of each exact scoring of proposals, as the searches of this thread do them."""
+    """Collect the seconds of each exact scoring of candidates in this thread."""
     seconds: list[float] = []
     token = _TIMED.set(seconds)
     try:
@@ -107,10 +96,13 @@ def timed_rescoring() -> Iterator[list[float]]:
 
 
 def best_of(queries: Matrix, proposed: Sequence[IndexArray], vectors: VectorRows, k: int) -> Found:
-    """The k best of the rows that are proposed for each query, at least k different ones, by their exact scores."""
+    """Return the k best candidates of each query by their exact scores.
+
+    ``proposed`` are the candidate rows of each query, at least k, all different.
+    """
     found = []
     for query, rows in zip(queries, proposed, strict=True):
         scores = rescored(query, rows, vectors)
         order = np.lexsort((rows, -scores))[:k]
         found.append((rows[order], scores[order]))
-    return Found.stacked(found)
+    return Found(*map(np.stack, zip(*found, strict=True)))

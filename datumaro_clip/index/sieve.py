@@ -1,4 +1,4 @@
-"""The k best of coded rows: bounds rule out nearly all of them, exact scores decide among the rest."""
+"""Exact search over int8 codes: bounds of the scores rule out nearly all rows, exact scores decide among the rest."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
 from datumaro_clip.similarity.threads import in_threads
 from datumaro_clip.system.machine import available_processors
 
-#: Queries bounded in one pass over the codes.
-QUERY_ROWS = 256
-# Rows bounded at a time, and bounds held at a time: 1 MiB of float32 twice, which caches hold.
+# Queries in one pass over the codes.
+_QUERY_ROWS = 256
+# Rows in a block, and bounds in a block: twice 1 MiB of float32, which fits in the processor's cache.
 _BLOCK_ROWS = 1 << 14
 _BLOCK_BOUNDS = 1 << 18
-# Rows that a thread of their own is worth.
+# Fewer rows than this do not repay another thread.
 _PART_ROWS = 1 << 18
-# Where a mask leaves a smaller share than this, the rows that it leaves are gathered; else all are bounded.
+# If a mask selects a smaller share of a piece, the selected codes are copied; otherwise all rows get bounds.
 _GATHERED_SHARE = 0.2
-# Neighbouring rows of which only the best lower bound counts towards the k best: the search for those costs less.
+# To find the kth best lower bound, only the best of each group of so many neighbouring rows is looked at.
 _GROUP_ROWS = 64
 _LOWEST = np.finfo(np.float32).min
 
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Coded rows of one run of segments.
+    """The codes of one run of segments.
 
     Attributes
     ----------
     codes : Codes
-        Of all rows, those of removed items included.
+        Of all rows, including those of removed items.
     live : numpy.ndarray or None
-        Which of them are live, ascending; None for all.
+        Ascending indices of the live rows; None for all.
     start : int
-        The number of the first live row among all pieces'.
+        The snapshot's row number of the first live row.
     """
 
     codes: Codes
@@ -49,12 +49,12 @@ class Piece:
 
     @property
     def count(self) -> int:
-        """Live rows."""
+        """The number of live rows."""
         return len(self.codes) if self.live is None else len(self.live)
 
 
 class _Block(NamedTuple):
-    """Some coded rows, their numbers, and which of them count; None for all."""
+    """Some codes, their row numbers in the snapshot, and a mask of the rows that may be found; None for all."""
 
     codes: Codes
     rows: IndexArray
@@ -62,21 +62,23 @@ class _Block(NamedTuple):
 
 
 def best_rows(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int, mask: Mask | None) -> Found:
-    """The k most similar rows of each query among those of the pieces that a mask (N,) leaves, exactly.
+    """Return the k most similar rows of each query among the rows of the pieces that a mask (N,) selects.
 
-    The same rows, scores and order as :func:`~datumaro_clip.similarity.top_k` of the rows themselves.
+    Rows, scores and order are those of :func:`~datumaro_clip.similarity.top_k` on the vectors themselves.
     """
-    count = sum(
+    selected = sum(
         piece.count if mask is None else int(np.count_nonzero(mask[piece.start : piece.start + piece.count]))
         for piece in pieces
     )
-    k = min(k, count)
-    found = [_best(pieces, vectors, queries[i : i + QUERY_ROWS], k, mask) for i in range(0, len(queries), QUERY_ROWS)]
-    return Found.joined(found, k) if k else Found.none(len(queries))
+    k = min(k, selected)
+    if not k:
+        return Found.none(len(queries))
+    found = [_best(pieces, vectors, queries[i : i + _QUERY_ROWS], k, mask) for i in range(0, len(queries), _QUERY_ROWS)]
+    return Found(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _best(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int, mask: Mask | None) -> Found:
-    """The k best, 0 < k ≤ rows, of at most 256 queries."""
+    """Search for at most 256 queries; 0 < k ≤ selected rows."""
     coded = encode_queries(queries)
     blocks = list(_blocks(pieces, mask, max(k, min(_BLOCK_ROWS, _BLOCK_BOUNDS // len(queries)))))
     threads = max(1, min(available_processors(), sum(len(block.rows) for block in blocks) // _PART_ROWS))
@@ -88,11 +90,11 @@ def _best(pieces: Sequence[Piece], vectors: VectorRows, queries: Matrix, k: int,
         _decided(q, rows[of], lower[of], upper[of], vectors, k)
         for q, of in zip(coded.vectors, np.split(order, limits), strict=True)
     ]
-    return Found.stacked(chosen)
+    return Found(*map(np.stack, zip(*chosen, strict=True)))
 
 
 def _blocks(pieces: Sequence[Piece], mask: Mask | None, size: int) -> Iterator[_Block]:
-    """The rows that a mask leaves, and others where leaving them out would cost more than it saves."""
+    """Yield the selected rows in blocks; where most rows of a piece are selected, the others too, masked out."""
     for piece in pieces:
         total, kept = len(piece.codes), piece.live
         if mask is not None:
@@ -120,7 +122,7 @@ def _marked(rows: IndexArray, total: int) -> Mask:
 def _candidates(
     queries: CodedQueries, blocks: Sequence[_Block], k: int
 ) -> tuple[IndexArray, IndexArray, FloatArray, FloatArray]:
-    """Queries, rows and bounds of all that may be among the k best."""
+    """Return the query numbers, rows, lower and upper bounds of all rows that may be among the k best."""
     best = np.full((len(queries.codes), k), _LOWEST, np.float32)
     found = []
     for block in blocks:
@@ -128,7 +130,9 @@ def _candidates(
         if block.allowed is not None:
             for bound in (lower, upper):
                 np.copyto(bound, -np.inf, where=~block.allowed)
-        best = _largest(np.concatenate([best, _peaks(lower, k)], axis=1), k)
+        best = np.concatenate([best, _peaks(lower, k)], axis=1)
+        # The k largest, the least of them first.
+        best = np.partition(best, best.shape[1] - k, axis=1)[:, best.shape[1] - k :]
         at, columns = np.nonzero(upper >= best[:, :1])
         found.append((at, block.rows[columns], lower[at, columns], upper[at, columns]))
     at, rows, lower, upper = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -137,27 +141,22 @@ def _candidates(
 
 
 def _peaks(lower: FloatArray, k: int) -> FloatArray:
-    """The best lower bounds of groups of rows: k of them are bounds of k different rows."""
+    """Return the best lower bound of each group of rows: k of them belong to k different rows."""
     group = max(1, min(_GROUP_ROWS, lower.shape[1] // (4 * k)))
     whole = lower.shape[1] // group * group
     peaks: FloatArray = lower[:, :whole].reshape(len(lower), -1, group).max(axis=2)
     return peaks
 
 
-def _largest(values: FloatArray, k: int) -> FloatArray:
-    """The k largest of each row, the least of them first."""
-    return np.partition(values, values.shape[1] - k, axis=1)[:, values.shape[1] - k :]
-
-
 def _decided(
     query: FloatArray, rows: IndexArray, lower: FloatArray, upper: FloatArray, vectors: VectorRows, k: int
 ) -> tuple[IndexArray, FloatArray]:
-    """The k best of candidates, by exact score, then row."""
+    """Return the k best candidates of a query and their exact scores, by descending score, then row."""
     keep = upper >= np.partition(lower, len(lower) - k)[len(lower) - k]
     rows, upper = rows[keep], upper[keep]
     first = np.argpartition(upper, len(upper) - k)[len(upper) - k :]
     scores = rescored(query, rows[first], vectors)
-    # The exact scores of the most promising k rule out most of the others.
+    # The exact scores of the k candidates with the highest upper bounds rule out most of the others.
     others = upper >= scores.min()
     others[first] = False
     rows = np.concatenate([rows[first], rows[others]])

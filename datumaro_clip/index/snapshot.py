@@ -1,4 +1,4 @@
-"""One state of a store with its index: what requests in flight keep while later ones see a newer state."""
+"""A store at one time, with its index: a search uses one snapshot to its end, while later ones see a newer state."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ PICTURES, OBJECTS, CAPTIONS = "pictures", "objects", "captions"
 TARGETS = (PICTURES, OBJECTS, CAPTIONS)
 GROUPS = {PICTURES: "embeddings", OBJECTS: "objects", CAPTIONS: "captions"}
 
-# Rows of each ranking that are merged, for each wanted; and what keeps first ranks from deciding alone.
+# Reciprocal rank fusion: rows of each ranking for each row wanted, and the constant that is added to a rank.
 _FUSED, _FUSION = 5, 60
-# Masks that stay in memory, one byte a row.
+# Masks kept in memory, one byte a row.
 _KEPT_MASKS = 32
 
 
@@ -34,9 +34,9 @@ class Searcher(Protocol):
     """Finds rows of one target."""
 
     def search(self, queries: Matrix, k: int, mask: Mask | None, wanted: Filter | None) -> Found:
-        """The k most similar rows, or all that a mask (N,) leaves where they are fewer.
+        """Find the k most similar rows, or all that a mask selects if they are fewer.
 
-        Scores are exact; rows of equal score are in ascending order.
+        Scores are exact; rows of equal score are in ascending order. There is at least one query, and one row to find.
 
         Parameters
         ----------
@@ -56,7 +56,7 @@ class WordSearcher(Protocol):
     """Finds pictures by the words of their captions."""
 
     def search_words(self, text: str, count: int, wanted: Filter | None) -> IndexArray:
-        """About ``count`` rows, the best first; what of a filter an engine cannot say it leaves out."""
+        """Return about ``count`` rows, the best first. An engine may ignore a part of the filter."""
 
 
 class Target:
@@ -85,7 +85,6 @@ class Target:
 
     @cached_property
     def annotations(self) -> IndexArray:
-        """See the class."""
         column = {OBJECTS: "object_annotation", CAPTIONS: "caption_annotation"}.get(self.name)
         if column is None:
             return np.full(len(self), -1, np.int64)
@@ -97,12 +96,12 @@ class Target:
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     def key(self, row: int) -> ItemKey:
-        """The key of a row's item."""
+        """Return the key of a row's item."""
         return self._store.key(int(self.items[row]))
 
 
 class Snapshot:
-    """A store as it was at one time, and an index of all that it held.
+    """A store as it was at one time, and the index of it.
 
     Attributes
     ----------
@@ -112,7 +111,7 @@ class Snapshot:
 
     def __init__(self, store: StoreReader, targets: Mapping[str, Target], columns: ItemColumns) -> None:
         self.store, self.targets, self.columns = store, targets, columns
-        # A weak reference: a snapshot that nobody uses any more lets go of its files at once, not at some later time.
+        # Without this weak reference, only the garbage collector would close the files of a snapshot no longer used.
         self._filtered = lru_cache(maxsize=_KEPT_MASKS)(partial(Snapshot._make_mask, weakref.proxy(self)))
 
     @property
@@ -121,10 +120,10 @@ class Snapshot:
         return self.store.digest
 
     def mask(self, wanted: Filter, target: str = PICTURES) -> Mask:
-        """Which rows of a target meet a filter: (N,) bool, read-only.
+        """Return the mask of a target's rows that meet a filter: (N,) bool, read-only.
 
-        Conditions on objects (``classes``, ``min_score``) hold of an object itself; of a picture or a caption, where
-        one annotation of its item meets them all.
+        An object must itself meet the conditions on objects (``classes``, ``min_score``). For a picture or a caption,
+        one annotation of its item must meet them all.
         """
         return self._filtered(wanted, require_target(target))
 
@@ -144,13 +143,13 @@ class Snapshot:
         vectors : array_like
             (Q, D) or (D,), unit rows of the store's space, float32 or float16.
         k : int
-            Rows wanted of each query.
+            Rows wanted for each query.
         mask : numpy.ndarray or Filter, optional
             (N,) bool, the rows that may be found, or conditions that they must meet.
         target : str
             ``pictures``, ``objects`` or ``captions``.
         by_item : bool
-            Find the best row of each of the k best items, instead of several rows of one.
+            Find the best row of each of the k best items, instead of several rows of one item.
 
         Returns
         -------
@@ -180,10 +179,10 @@ class Snapshot:
         return chosen.searcher.search(queries, k, rows, wanted)
 
     def search_words(self, text: str, vector: npt.ArrayLike, k: int, mask: Mask | Filter | None = None) -> Found:
-        """Find pictures whose captions have a text's words and whose vectors are near a query, both rankings merged.
+        """Find pictures by the words of their captions and by their vectors, and merge both rankings.
 
-        A picture's merged rank is the sum of 1 / (60 + rank) over the two rankings, of five times k pictures each:
-        reciprocal rank fusion, Cormack, Clarke and Büttcher (SIGIR 2009), which also chose 60.
+        A picture's merged score is the sum of 1 / (60 + rank) over the two rankings, of five times k pictures each:
+        reciprocal rank fusion, from Cormack, Clarke and Büttcher (SIGIR 2009), who also chose 60.
 
         Parameters
         ----------
@@ -197,12 +196,12 @@ class Snapshot:
         Returns
         -------
         Found
-            (1, at most k): the best by merged rank first; scores are cosine similarities.
+            (1, at most k): by descending merged score; the scores given are cosine similarities.
 
         Raises
         ------
         OptionError
-            If the engine knows no words.
+            If the engine cannot search words.
         """
         target = self.targets[PICTURES]
         if not isinstance(target.searcher, WordSearcher):
@@ -257,14 +256,14 @@ class Snapshot:
 
 
 def require_target(name: str) -> str:
-    """The name of a target; raises :class:`OptionError` unless there is one."""
+    """Return the name of a target; raise :class:`OptionError` if there is none of this name."""
     if name not in TARGETS:
         raise OptionError(f"there is no target {name!r}; there are {', '.join(TARGETS)}")
     return name
 
 
 def _best_items(target: Target, queries: Matrix, k: int, mask: Mask | None, wanted: Filter | None) -> Found:
-    """The best row of each of the k best items: more rows are asked for until they are of k items."""
+    """Return the best row of each of the k best items; searches for more rows until they belong to k items."""
     among = target.items if mask is None else target.items[mask]
     items = min(k, len(np.unique(among)))
     asked = min(4 * k, len(among))

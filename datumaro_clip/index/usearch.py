@@ -1,9 +1,9 @@
-"""Approximate search by ``usearch``, for stores that are too large for the exact engine. The only importer of it."""
+"""Approximate search by ``usearch``, for stores that are too large for the exact engine; the only importer of it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,31 +13,29 @@ import numpy as np
 
 from datumaro_clip.errors import MissingDependencyError, OptionError
 from datumaro_clip.index.columns import Mask
-from datumaro_clip.index.exact import coded_pieces
+from datumaro_clip.index.exact import ExactEngine, ExactSearcher, coded_pieces
 from datumaro_clip.index.filters import Filter
-from datumaro_clip.index.layout import Layout
-from datumaro_clip.index.rows import Found, VectorRows, best_of
-from datumaro_clip.index.runs import LARGE_ROWS
+from datumaro_clip.index.layout import LARGE_ROWS, Layout, blocks_of
+from datumaro_clip.index.rows import Found, best_of
 from datumaro_clip.index.sieve import Piece, best_rows
-from datumaro_clip.index.snapshot import TARGETS, Searcher, Snapshot
+from datumaro_clip.index.snapshot import TARGETS, Searcher
 from datumaro_clip.similarity.scores import IndexArray, Matrix
-from datumaro_clip.store import StoreReader
 from datumaro_clip.store.columns import Column
 from datumaro_clip.system.machine import available_processors
 
 _log = logging.getLogger(__name__)
 
-# Ordinary settings (an expansion of 64) lose 5 to 12% of the true 20 most similar of texts, which lie far away.
-# Of a larger graph more has to be looked at: 800 candidates find 99% of those of 100,000 rows, 93% of 1,000,000 rows.
+# With usearch's default expansion of 64, searches by text miss 5 to 12% of the true 20 most similar rows, since texts
+# lie far from pictures. A larger graph needs more candidates: 800 find 99% among 100,000 rows, 93% among 1,000,000.
 _LEAST_EXPANSION, _EXPANSION, _EXPANSION_PER_ROOT = 200, 800, 2.5
 _OVER_FETCH = 4
-# Where a mask leaves a smaller share than this, the exact engine is as fast, and misses nothing.
+# If a mask selects a smaller share than this, the exact search is as fast.
 _LEAST_SHARE = 0.2
 _ADDED_ROWS = 8192
 
 
-class UsearchEngine:
-    """Graphs of large runs of segments propose rows, the exact engine searches the others.
+class UsearchEngine(ExactEngine):
+    """Searches large runs of segments by graphs, and the others exactly.
 
     Parameters
     ----------
@@ -46,7 +44,7 @@ class UsearchEngine:
     expansion_add : int
         Candidates looked at when a row is added (HNSW's ef_construction).
     expansion_search : int, optional
-        Candidates looked at in a search, at least (HNSW's ef), from 200 on; where omitted, 2.5 times the square root
+        The fewest candidates looked at in a search (HNSW's ef), at least 200; where omitted, 2.5 times the square root
         of a graph's rows, and at least 800.
     least_rows : int
         Runs of fewer vectors are searched exactly.
@@ -76,18 +74,15 @@ class UsearchEngine:
             )
         self._connectivity, self._expansion_add, self._least_rows = connectivity, expansion_add, least_rows
         self._expansion_search = expansion_search
-        self._index = _library()
-
-    def push(self, store: StoreReader) -> None:
-        """There is nothing to push: all is local."""
+        try:
+            from usearch.index import Index
+        except ModuleNotFoundError as exc:
+            raise MissingDependencyError("usearch", "ann", "the engine usearch") from exc
+        self._index: Any = Index
 
     def searchers(self, layout: Layout) -> dict[str, Searcher]:
         """Build the graphs and codes that are missing."""
         return {name: self._searcher(layout, name) for name in TARGETS}
-
-    def differences(self, snapshot: Snapshot) -> Iterator[str]:
-        """None: the cached files have been compared with their checksums."""
-        return iter(())
 
     def _searcher(self, layout: Layout, target: str) -> Searcher:
         pieces = coded_pieces(layout, target)
@@ -95,7 +90,7 @@ class UsearchEngine:
         for run, piece in zip(layout.runs(target), pieces, strict=True):
             if len(piece.codes) >= self._least_rows:
                 kind = f"{target}-usearch-{self._connectivity}-{self._expansion_add}"
-                arrays = layout.entry(kind, run, partial(self._write, run.columns)).arrays
+                arrays = layout.entry(kind, run.segments, partial(self._write, run.columns)).arrays
                 graph = self._index.restore(arrays["graph"].data, view=True)
                 expansion = self._expansion_search or max(_EXPANSION, round(_EXPANSION_PER_ROOT * len(graph) ** 0.5))
                 graphs.append(_Graph(piece, graph, expansion, arrays["graph"], arrays["unreached"]))
@@ -103,7 +98,7 @@ class UsearchEngine:
         if graphs:
             _log.info("%d %s are searched by usearch: not exact, some may be missed", rows, target)
         small = [piece for piece in pieces if len(piece.codes) < self._least_rows]
-        return _UsearchSearcher(pieces, small, graphs, layout.vectors(target))
+        return _UsearchSearcher(pieces, layout.vectors(target), small, graphs)
 
     def _write(self, columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
         dimension = columns[0].spec.shape[1]
@@ -114,17 +109,14 @@ class UsearchEngine:
             connectivity=self._connectivity,
             expansion_add=self._expansion_add,
         )
-        first = 0
-        for column in columns:
-            for start in range(0, len(column), _ADDED_ROWS):
-                block = np.ascontiguousarray(column.read(start, min(start + _ADDED_ROWS, len(column))), np.float16)
-                graph.add(np.arange(first, first + len(block)), block, threads=available_processors())
-                first += len(block)
+        for start, block in blocks_of(columns, _ADDED_ROWS):
+            rows = np.arange(start, start + len(block))
+            graph.add(rows, np.ascontiguousarray(block, np.float16), threads=available_processors())
         unreached = _unreached(graph)
         if len(unreached):
-            rows = np.stack(graph.get(unreached))
+            vectors = np.stack(graph.get(unreached))
             graph.remove(unreached)
-            graph.add(unreached, rows, threads=1)
+            graph.add(unreached, vectors, threads=1)
             unreached = _unreached(graph)
         np.save(directory / "unreached.npy", unreached)
         np.save(directory / "graph.npy", np.frombuffer(graph.save(), np.uint8))
@@ -132,10 +124,10 @@ class UsearchEngine:
 
 
 def _unreached(graph: Any) -> IndexArray:
-    """Rows that no search finds, however far it goes.
+    """Return the rows that no search finds, however many candidates it looks at.
 
-    Threads that add rows at one time leave some behind (https://github.com/unum-cloud/USearch/issues/735), and many
-    equal rows link to one another only.
+    Some rows get no links when several threads add rows (https://github.com/unum-cloud/USearch/issues/735), and many
+    equal rows link only to one another.
     """
     graph.expansion_search = len(graph)
     reached = graph.search(graph.get(0), len(graph), threads=1).keys
@@ -144,7 +136,10 @@ def _unreached(graph: Any) -> IndexArray:
 
 @dataclass(frozen=True, eq=False)
 class _Graph:
-    """A run's graph, how many candidates it looks at, the bytes that it reads, and the rows that no search reaches."""
+    """A run's graph, the candidates that a search looks at, and the rows that no search reaches.
+
+    ``content`` is the memory that the graph reads: it must live as long as the graph.
+    """
 
     piece: Piece
     graph: Any
@@ -153,14 +148,14 @@ class _Graph:
     unreached: IndexArray
 
     def propose(self, queries: Matrix, count: int) -> list[IndexArray]:
-        """Live rows near each query and those that are never reached, numbered as in the snapshot, in any order."""
+        """Return the snapshot's rows near each query, and those that no search reaches, in any order."""
         total, live = len(self.piece.codes), self.piece.live
-        # Rows of removed items stay in the graph and are passed over.
+        # More are fetched where some of them are of removed items, which stay in the graph.
         fetched = min(total, count if live is None else -(-count * total // max(1, len(live))))
         self.graph.expansion_search = max(self.expansion, fetched)
         answer = self.graph.search(np.asarray(queries, np.float16), fetched, threads=1)
-        # Of one query usearch answers with its rows; of several with a table, whose ends are not written where a query
-        # reaches fewer rows than asked for: taken one by one, its rows end where they should.
+        # For several queries usearch returns a table, in which rows shorter than asked for end in old memory. Indexing
+        # the answer by query cuts them off.
         answers = [answer] if len(queries) == 1 else [answer[at] for at in range(len(queries))]
         found = [np.union1d(one.keys.astype(np.int64), self.unreached) for one in answers]
         if live is None:
@@ -169,37 +164,26 @@ class _Graph:
         return [self.piece.start + a[live[a] == rows] for a, rows in zip(at, found, strict=True)]
 
 
-class _UsearchSearcher:
-    def __init__(
-        self,
-        pieces: Sequence[Piece],
-        small: Sequence[Piece],
-        graphs: Sequence[_Graph],
-        vectors: VectorRows,
-    ) -> None:
-        self._pieces, self._small, self._graphs, self._vectors = pieces, small, graphs, vectors
+@dataclass(frozen=True, eq=False)
+class _UsearchSearcher(ExactSearcher):
+    """Searches one target by graphs; ``small`` are the pieces without one."""
+
+    small: Sequence[Piece]
+    graphs: Sequence[_Graph]
 
     def search(self, queries: Matrix, k: int, mask: Mask | None, wanted: Filter | None) -> Found:
         """See :class:`~datumaro_clip.index.snapshot.Searcher`."""
-        matches = len(self._vectors) if mask is None else int(np.count_nonzero(mask))
-        share = matches / len(self._vectors)
-        if share < _LEAST_SHARE or not self._graphs:
-            return best_rows(self._pieces, self._vectors, queries, k, mask)
+        matches = len(self.vectors) if mask is None else int(np.count_nonzero(mask))
+        share = matches / len(self.vectors)
+        if share < _LEAST_SHARE or not self.graphs:
+            return super().search(queries, k, mask, wanted)
         count = int(np.ceil(_OVER_FETCH * k / share))
-        parts = [graph.propose(queries, count) for graph in self._graphs]
-        if self._small:
-            parts.append(list(best_rows(self._small, self._vectors, queries, k, mask).rows))
+        parts = [graph.propose(queries, count) for graph in self.graphs]
+        if self.small:
+            parts.append(list(best_rows(self.small, self.vectors, queries, k, mask).rows))
         proposed = [np.concatenate(rows) for rows in zip(*parts, strict=True)]
         if mask is not None:
             proposed = [rows[mask[rows]] for rows in proposed]
         if any(len(rows) < min(k, matches) for rows in proposed):
-            return best_rows(self._pieces, self._vectors, queries, k, mask)
-        return best_of(queries, proposed, self._vectors, min(k, matches))
-
-
-def _library() -> Any:
-    try:
-        from usearch.index import Index
-    except ModuleNotFoundError as exc:
-        raise MissingDependencyError("usearch", "ann", "the engine usearch") from exc
-    return Index
+            return super().search(queries, k, mask, wanted)
+        return best_of(queries, proposed, self.vectors, min(k, matches))

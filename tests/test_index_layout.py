@@ -7,7 +7,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datumaro_clip.index.runs import LARGE_ROWS, merged_runs
+from datumaro_clip.index.layout import LARGE_ROWS, merged_runs
 
 SIZES = st.lists(st.integers(0, 3 * LARGE_ROWS), max_size=60)
 
