@@ -403,8 +403,8 @@ def test_a_table_through_datumaro_has_the_same_rows(
         if form in ("json", "jsonl")
         else write_delimited(path, columns, "\t" if form == "tsv" else ",")
     )
-    with opened as writer:
+    with opened as write_row:
         for row in table:
-            writer.write(row)
+            write_row(row)
     load(path, label_separator=separator).export(str(folder / "out"), "clip_table")
     assert rows(folder / "out" / f"default.{form}") == rows(path)

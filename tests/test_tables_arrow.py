@@ -80,9 +80,9 @@ def test_a_schema_comes_back_and_types_are_restored(tmp_path: Path):
     first = ParquetTable(write(tmp_path / "a.parquet", columns))
     schema = make_schema(["when", "n", "new"], {"new": frozenset({float, int})}, dump_schema(first.schema))
     assert schema == pa.schema([("when", pa.timestamp("us")), ("n", pa.int16()), ("new", pa.float64())])
-    with write_parquet(tmp_path / "b.parquet", schema) as writer:
+    with write_parquet(tmp_path / "b.parquet", schema) as write_row:
         for row in first:
-            writer.write({**row.values, "new": 2})
+            write_row({**row.values, "new": 2})
     assert parquet.read_table(tmp_path / "b.parquet").to_pylist() == [
         {"when": datetime.datetime(1970, 1, 1), "n": 1, "new": 2.0}
     ]
@@ -90,8 +90,8 @@ def test_a_schema_comes_back_and_types_are_restored(tmp_path: Path):
 
 def test_a_value_that_its_column_cannot_hold_is_an_error(tmp_path: Path):
     told = pytest.raises(TableError, match="column 'n' is int64 and cannot hold")
-    with told, write_parquet(tmp_path / "a.parquet", pa.schema([("n", pa.int64())])) as writer:
-        writer.write({"n": "many"})
+    with told, write_parquet(tmp_path / "a.parquet", pa.schema([("n", pa.int64())])) as write_row:
+        write_row({"n": "many"})
     assert not (tmp_path / "a.parquet").exists()
 
 

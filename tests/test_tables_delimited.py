@@ -111,7 +111,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 @given(st.lists(st.fixed_dictionaries({"a": TEXT, "b": TEXT}), max_size=6), st.sampled_from(",\t;|"))
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, rows, separator: str):
     path = tmp_path_factory.mktemp("tables") / "a.csv"
-    with write_delimited(path, ["a", "b"], separator) as writer:
+    with write_delimited(path, ["a", "b"], separator) as write_row:
         for row in rows:
-            writer.write(row)
+            write_row(row)
     assert [row.values for row in DelimitedTable(path, separator)] == rows

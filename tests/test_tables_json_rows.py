@@ -32,9 +32,9 @@ def test_rows_of_a_list_have_the_lines_that_they_begin_on(tmp_path: Path):
 def test_a_list_longer_than_the_buffer_is_read_to_its_end(tmp_path: Path):
     rows = [{"n": n, "text": "é" * (n % 300)} for n in range(2_000)]
     rows[1000]["text"] = "x" * 200_000
-    with write_json(tmp_path / "a.json", in_list=True) as writer:
+    with write_json(tmp_path / "a.json", in_list=True) as write_row:
         for row in rows:
-            writer.write(row)
+            write_row(row)
     assert [row.values for row in JsonTable(tmp_path / "a.json")] == rows
 
 
@@ -86,7 +86,7 @@ VALUE = st.recursive(
 @given(st.lists(st.dictionaries(st.text(max_size=4), VALUE, max_size=4), max_size=5), st.booleans())
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, rows, in_list: bool):
     path = tmp_path_factory.mktemp("tables") / "a"
-    with write_json(path, in_list=in_list) as writer:
+    with write_json(path, in_list=in_list) as write_row:
         for row in rows:
-            writer.write(row)
+            write_row(row)
     assert [row.values for row in (JsonTable if in_list else JsonLinesTable)(path)] == rows

@@ -79,7 +79,7 @@ class ClipNormalize(DeclaredTransform):
                 if report is not None:
                     for change in changes:
                         told = {"id": item.id, "subset": item.subset, **change._asdict()}
-                        report.write(told)
+                        report(told)
                 yield item if self.values.dry_run else new
         _tell(counts, problems, is_dry=self.values.dry_run)
 

@@ -1,19 +1,22 @@
-"""Tables in Parquet, whose values keep their types, and compressed streams; the only module that imports Arrow."""
+"""Tables in Parquet, and decompression of other tables; the only module that imports Arrow."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from datumaro_clip.errors import TableError
 from datumaro_clip.system.files import atomic_path
-from datumaro_clip.tables.rows import Refused, Row, Value, as_text
+from datumaro_clip.tables.rows import Refused, Row, Value, WriteRow, as_text
 
+# Rows read at a time, and rows in a row group that is written.
 _BATCH = 256
 _GROUP_ROWS = 1000
 
@@ -33,7 +36,7 @@ class ParquetTable:
     Raises
     ------
     TableError
-        If it is no Parquet file, or its end is missing, without which no row can be found.
+        If it is no Parquet file, or its end is missing, which says where the rows are.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,19 +53,20 @@ class ParquetTable:
         return tuple(field.name for field in self.schema if _is_blob(field.type))
 
     def __iter__(self) -> Iterator[Row | Refused]:
-        """Every row, each blob replaced by the rest of its struct, or by None."""
+        """Yield every row. Encoded pictures are not read: of their structs only the other fields are in the row."""
         wanted = [part for field in self.schema for part in _read_parts(field)]
-        blobs = set(self.blobs)
         with _opened(self.path) as file:
             number = 0
             for group in range(file.num_row_groups):
                 count, read = file.metadata.row_group(group).num_rows, 0
                 try:
                     for batch in file.iter_batches(_BATCH, row_groups=[group], columns=wanted):
-                        for values in _as_rows(batch):
+                        read_columns = {name: _as_values(batch.column(name)) for name in batch.schema.names}
+                        columns = [(name, read_columns.get(name)) for name in self.columns]
+                        for at in range(batch.num_rows):
                             read += 1
-                            row = {name: values.get(name, {} if name in blobs else None) for name in self.columns}
-                            yield Row(number + read, row)
+                            values = {name: {} if column is None else column[at] for name, column in columns}
+                            yield Row(number + read, values)
                 except (OSError, ValueError) as exc:
                     message = f"its part of the file is damaged: {str(exc).splitlines()[0]}; get the file again"
                     yield from (Refused(number + line, "damaged", message) for line in range(read + 1, count + 1))
@@ -70,15 +74,16 @@ class ParquetTable:
 
 
 def read_blob(path: str, column: str, row: int) -> bytes:
-    """The encoded picture in a row, from 0 on.
+    """Return the encoded picture in a row; rows count from 0.
 
     Raises
     ------
     OSError
         If it cannot be read.
     """
-    group, first = _group_of(path, row)
-    value = _group_blobs(path, column, group)[row - first].as_py()
+    limits = _group_limits(path)
+    group = bisect(limits, row) - 1
+    value = _group_blobs(path, column, group)[row - limits[group]].as_py()
     return bytes(value["bytes"] if isinstance(value, dict) else value)
 
 
@@ -90,16 +95,10 @@ def _group_blobs(path: str, column: str, group: int) -> Any:
 
 @lru_cache(maxsize=64)
 def _group_limits(path: str) -> tuple[int, ...]:
+    """Return the first row of each row group, and the number of rows."""
     with _opened(Path(path)) as file:
         counts = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    return tuple(sum(counts[:end]) for end in range(len(counts) + 1))
-
-
-def _group_of(path: str, row: int) -> tuple[int, int]:
-    """The row group of a row, and that group's first row."""
-    limits = _group_limits(path)
-    group = next(group for group, limit in enumerate(limits[1:]) if row < limit)
-    return group, limits[group]
+    return tuple(accumulate(counts, initial=0))
 
 
 def _opened(path: Path) -> Any:
@@ -107,7 +106,7 @@ def _opened(path: Path) -> Any:
 
     try:
         return parquet.ParquetFile(path)
-    except ValueError as exc:  # pyarrow's own is one, as is a column's name that is no UTF-8.
+    except ValueError as exc:  # ArrowInvalid is one, and so is the error of a column's name that is no UTF-8.
         told = str(exc).split(". ")[0].rstrip(".")
         raise TableError(f"{path} is no Parquet file, or its end is missing: {told}; get it again") from exc
 
@@ -121,7 +120,7 @@ def _is_blob(kind: Any) -> bool:
 
 
 def _read_parts(field: Any) -> list[str]:
-    """What to read of a column: of a struct with bytes, the other fields; of bytes, nothing."""
+    """Return what to read of a column: the other fields of a struct with bytes, nothing of bytes."""
     if not _is_blob(field.type):
         return [field.name]
     import pyarrow.types as types
@@ -132,14 +131,8 @@ def _read_parts(field: Any) -> list[str]:
     return [f"{field.name}.{name}" for name in names if name != "bytes"]
 
 
-def _as_rows(batch: Any) -> Iterator[dict[str, Value]]:
-    columns = [(name, _as_values(batch.column(name))) for name in batch.schema.names]
-    for row in range(batch.num_rows):
-        yield {name: values[row] for name, values in columns}
-
-
 def _as_values(column: Any) -> list[Value]:
-    """A column's values; times, decimals and the like as the text that Arrow makes of them."""
+    """Return a column's values; times and decimals as the text that Arrow makes of them."""
     import pyarrow.types as types
 
     kind = column.type.value_type if types.is_dictionary(column.type) else column.type
@@ -151,37 +144,35 @@ def _as_values(column: Any) -> list[Value]:
     return values
 
 
-class ParquetWriter:
-    """Writes rows, a thousand to a row group."""
+@contextmanager
+def write_parquet(path: Path, schema: Any) -> Iterator[WriteRow]:
+    """Open a file for a block, and give a function that writes a row; the file appears whole when the block ends.
 
-    def __init__(self, writer: Any, schema: Any) -> None:
-        self._writer, self._schema = writer, schema
-        self._rows: list[dict[str, Value]] = []
+    Columns that a row lacks are null. Where a value is not of its column's type, that is a :class:`TableError`.
+    """
+    import pyarrow
+    from pyarrow import parquet
 
-    def write(self, values: dict[str, Value]) -> None:
-        """Write one row; columns that it lacks are null.
+    rows: list[dict[str, Value]] = []
+    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
 
-        Raises
-        ------
-        TableError
-            If a value is not of its column's type.
-        """
-        self._rows.append(values)
-        if len(self._rows) == _GROUP_ROWS:
-            self.flush()
+        def flush() -> None:
+            arrays = [_array([row.get(field.name) for row in rows], field, pyarrow) for field in schema]
+            file.write_table(pyarrow.Table.from_arrays(arrays, schema=schema))
+            rows.clear()
 
-    def flush(self) -> None:
-        """Write the row group so far."""
-        import pyarrow
+        def write(values: dict[str, Value]) -> None:
+            rows.append(values)
+            if len(rows) == _GROUP_ROWS:
+                flush()
 
-        if not self._rows:
-            return
-        arrays = [_array([row.get(field.name) for row in self._rows], field, pyarrow) for field in self._schema]
-        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
-        self._rows.clear()
+        yield write
+        if rows:
+            flush()
 
 
 def _array(values: list[Value], field: Any, arrow: Any) -> Any:
+    """Return values as an array of a column's type."""
     types = arrow.types
     kind = field.type
     try:
@@ -195,12 +186,12 @@ def _array(values: list[Value], field: Any, arrow: Any) -> Any:
 
 
 def decompressed(path: Path, compression: str) -> io.RawIOBase:
-    """The bytes of a ``gzip`` or ``zstd`` file, as they are read.
+    """Open a ``gzip`` or ``zstd`` file.
 
     Raises
     ------
     OSError
-        If it cannot be read; while it is read, also where it is cut off.
+        If it cannot be read; reading raises it too, where the file is cut off.
     """
     import pyarrow
 
@@ -209,43 +200,29 @@ def decompressed(path: Path, compression: str) -> io.RawIOBase:
     return stream
 
 
-@contextmanager
-def write_parquet(path: Path, schema: Any) -> Iterator[ParquetWriter]:
-    """A writer of a file that appears whole when the block ends."""
-    from pyarrow import parquet
-
-    with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema) as file:
-        writer = ParquetWriter(file, schema)
-        yield writer
-        writer.flush()
-
-
-def make_schema(columns: Sequence[str], kinds: Mapping[str, frozenset[type]], known: str | None = None) -> Any:
-    """A schema for columns of which these Python types occur.
+def make_schema(columns: Sequence[str], kinds: Mapping[str, Set[type]], known: str | None = None) -> Any:
+    """Return a schema for columns.
 
     Parameters
     ----------
     columns : sequence of str
     kinds : mapping
-        The types of each column's values, but for None.
+        The Python types of each column's values, without None.
     known : str, optional
         :func:`dump_schema` of the table that the rows came from: its columns keep their types.
     """
     import pyarrow
 
-    old = None if known is None else load_schema(known)
-    fields = []
-    for name in columns:
-        index = -1 if old is None else old.get_field_index(name)
-        if old is not None and index >= 0:
-            fields.append(old.field(index))
-        else:
-            fields.append(pyarrow.field(name, _arrow_type(kinds.get(name, frozenset()), pyarrow)))
-    return pyarrow.schema(fields, metadata=None if old is None else old.metadata)
+    old = pyarrow.schema([]) if known is None else load_schema(known)
+    fields = [
+        old.field(name) if name in old.names else pyarrow.field(name, _arrow_type(kinds.get(name, set()), pyarrow))
+        for name in columns
+    ]
+    return pyarrow.schema(fields, metadata=old.metadata)
 
 
-def _arrow_type(kinds: frozenset[type], arrow: Any) -> Any:
-    """The narrowest type for all values; text where they differ, or hold other values."""
+def _arrow_type(kinds: Set[type], arrow: Any) -> Any:
+    """Return the narrowest type for values of these Python types; text if there is no common type."""
     if kinds == {bool}:
         return arrow.bool_()
     if kinds == {int}:
@@ -256,37 +233,38 @@ def _arrow_type(kinds: frozenset[type], arrow: Any) -> Any:
 
 
 def has_blob(schema: Any, column: str | None) -> bool:
-    """Whether a schema has the column, and it holds encoded pictures."""
+    """Return whether a schema has the column, and it holds encoded pictures."""
     index = -1 if column is None else schema.get_field_index(column)
     return index >= 0 and _is_blob(schema.field(index).type)
 
 
+#: The fields of the struct in which a column of pictures keeps each.
 PICTURE_FIELDS = ("bytes", "path")
 
 
 def with_pictures(schema: Any, column: str) -> Any:
-    """The schema with a column of pictures as Hugging Face keeps them: a struct of bytes and path."""
+    """Return the schema with a column of pictures, of the type that Hugging Face uses: a struct of bytes and path."""
     import pyarrow
 
-    index = schema.get_field_index(column)
-    if index >= 0 and _is_blob(schema.field(index).type):
+    if has_blob(schema, column):
         return schema
+    index = schema.get_field_index(column)
     field = pyarrow.field(column, pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]))
     return schema.set(index, field) if index >= 0 else schema.insert(0, field)
 
 
 def dump_schema(schema: Any) -> str:
-    """A schema as text, to be kept with a dataset."""
+    """Return a schema as text, which is kept with a dataset."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
 
 
 def load_schema(text: str) -> Any:
-    """What :func:`dump_schema` wrote.
+    """Return the schema of a text that :func:`dump_schema` made.
 
     Raises
     ------
     TableError
-        If it is something else.
+        If it is another text.
     """
     import pyarrow
 

@@ -1,4 +1,4 @@
-"""Captions and labels in cells: one text, several between separators, a list, or the turns of a conversation."""
+"""Captions and labels in cells: one text, several with separators, a list, or the turns of a conversation."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from datumaro_clip.tables.rows import Value, as_text
 
 
 def texts_in(value: Value, separator: str | None = None) -> tuple[str, ...]:
-    """The captions or labels that a cell says.
+    """Return the captions or labels in a cell.
 
-    A text is one, or several between separators; a list of texts is several; a list of turns, as LLaVA has them, what
-    the model answers; a number its digits.
+    A text is one, or several with separators between them. A list of texts is several; a list of turns, as LLaVA has
+    them, stands for the model's answers. A number stands for its digits.
     """
     if isinstance(value, str):
-        parts = value.split(separator) if separator else [value]
-        return tuple(part.strip() for part in parts if part.strip()) if separator else (value,)
+        return tuple(filter(None, map(str.strip, value.split(separator)))) if separator else (value,)
     if isinstance(value, list):
         if all(isinstance(each, str) for each in value):
             return tuple(value)
@@ -30,7 +29,7 @@ def _is_answer(turn: Value) -> bool:
 
 
 def with_texts(value: Value, texts: Sequence[str], separator: str | None = None) -> Value:
-    """A cell that says these captions or labels, in the form that ``value`` has; None for none."""
+    """Return a cell with these captions or labels, in the form that ``value`` has; None for none."""
     if isinstance(value, list):
         return list(texts) if not any(map(_is_answer, value)) else _answering(value, list(texts))
     if len(texts) > 1 and not separator:
@@ -39,7 +38,7 @@ def with_texts(value: Value, texts: Sequence[str], separator: str | None = None)
 
 
 def _answering(turns: Sequence[Value], texts: list[str]) -> list[Value]:
-    """Turns whose answers are these texts: exchanges whose answer is gone go, too."""
+    """Return turns whose answers are these texts; a question whose answer is gone is left out, too."""
     answers = [place for place, turn in enumerate(turns) if _is_answer(turn)]
     if len(answers) == len(texts):
         new = dict(zip(answers, texts, strict=True))

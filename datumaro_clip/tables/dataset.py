@@ -1,4 +1,4 @@
-"""The tables of a file or directory as one collection of records, every row accounted for."""
+"""The tables of a file or directory as one sequence of records; each row is a record, or is refused with a reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,50 +20,58 @@ from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.dialects import WEBDATASET, options_of, recognise
 from datumaro_clip.tables.files import find_tables, open_table
 from datumaro_clip.tables.options import Layout, TableOptions, read_settings, settle_layout
-from datumaro_clip.tables.records import Record, RecordReader
+from datumaro_clip.tables.records import Record, RecordReader, picture_ids
 from datumaro_clip.tables.rows import Refused, Table
 from datumaro_clip.tables.shards import ShardTable, find_shards, shard_options
 from datumaro_clip.tables.sidecars import SidecarTable, find_sidecars
 
 log = logging.getLogger(__name__)
 
+# Refused rows that a survey names.
 _NAMED = 20
-# As many pictures are looked for, whether they are there: a wrong directory shows at once.
+# Picture files that a survey looks for: if all are missing, the directory is probably wrong.
 _SEEN_FOR_PICTURES = 10
 
 
 @dataclass(frozen=True)
 class Source:
-    """One table of a dataset: its rows, what they mean, and the subset of rows that name none."""
+    """One table of a dataset, what its columns mean, and the subset of the rows that name none.
+
+    Pictures' paths are relative to ``root``.
+    """
 
     table: Table
     subset: str
     dialect: str
     layout: Layout
     root: Path
-    blobs: tuple[str, ...] = ()
+
+    def reader(self) -> RecordReader:
+        """Return a reader that makes records of the table's rows."""
+        blobs = self.table.blobs if isinstance(self.table, ParquetTable) else ()
+        return RecordReader(self.table.path, self.layout, self.root, self.subset, blobs)
 
 
 @dataclass
 class Survey:
-    """What reading all rows once has shown.
+    """The results of reading all rows once.
 
     Attributes
     ----------
     rows, records : int
-        Rows that there are, and those that became records.
+        The number of rows, and of those that became records.
     columns : dict
         Columns in order of appearance, as keys.
     subsets : dict
-        Records by subset, in order of appearance.
+        The number of records of each subset, in order of appearance.
     labels : dict
         Labels in order of appearance, as keys.
     refused : collections.Counter
-        Rows that are no records, by reason.
+        The number of rows that are no records, by reason.
     named : list of str
-        The first twenty of those, each with its file and line, the reason and the cure.
+        The first twenty refused rows, each with its file and line, the reason and the cure.
     absent : int
-        Of the first ten pictures that are files, those that are not there.
+        How many of the first ten picture files are missing.
     """
 
     rows: int = 0
@@ -75,6 +83,12 @@ class Survey:
     named: list[str] = field(default_factory=list)
     absent: int = 0
 
+    def refuse(self, source: Source, refused: Refused) -> None:
+        """Count a refused row."""
+        self.refused[refused.reason] += 1
+        if len(self.named) < _NAMED:
+            self.named.append(f"{source.table.path}, line {refused.line}: {refused.message}")
+
     def __str__(self) -> str:
         counts = ", ".join(f"{reason} {count}" for reason, count in sorted(self.refused.items()))
         refused = f"; refused {self.refused.total()}: {counts}" if counts else ""
@@ -82,24 +96,24 @@ class Survey:
 
 
 class TableDataset:
-    """Records of tables.
+    """The records of tables.
 
-    Rows are read twice: once for the survey, and whenever it is iterated. Memory holds sixteen bytes a row for the
-    time of the survey, and the ids that repeat.
+    Rows are read once for the survey, and again at each iteration. The survey takes sixteen bytes of memory a row;
+    the hashes of repeated ids stay.
 
     Parameters
     ----------
     path : Path
         A table, or a directory of tables.
     options : TableOptions
-        They win over those of ``clip_table.toml`` beside the table.
+        They take precedence over those of ``clip_table.toml`` beside the table.
     with_settings : bool
         Whether that file is read.
 
     Raises
     ------
     TableError, OptionError
-        If there is no table, or what its columns mean cannot be told.
+        If there is no table, or the meaning of its columns is ambiguous.
     """
 
     def __init__(self, path: Path, options: TableOptions | None = None, *, with_settings: bool = True) -> None:
@@ -113,7 +127,7 @@ class TableDataset:
 
     @property
     def survey(self) -> Survey:
-        """What all rows say together; they are read for it on first use."""
+        """The survey of all rows, which reads them on first use."""
         if self._survey is None:
             self._survey = self._read_all()
             log.info("%s: %s", self.path, self._survey)
@@ -130,16 +144,13 @@ class TableDataset:
         return self._survey
 
     def __iter__(self) -> Iterator[Record]:
-        _ = self.survey
-        for _, found in self.outcomes():
-            if isinstance(found, Record):
-                yield found
+        return (found for _, found in self.outcomes() if isinstance(found, Record))
 
     def outcomes(self) -> Iterator[tuple[Source, Record | Refused]]:
-        """What became of each row, in order, with the table that it is in."""
+        """Yield the record of each row, or why it is refused, in order, with the table that it is in."""
         _ = self.survey
         seen: Counter[tuple[str, str]] = Counter()
-        for source, found in self._outcomes():
+        for source, found in self.unchecked():
             if isinstance(found, Record) and hash((found.subset, found.id)) in self._repeated:
                 key = found.subset, found.id
                 seen[key] += 1
@@ -148,25 +159,24 @@ class TableDataset:
             yield source, found
 
     def unchecked(self) -> Iterator[tuple[Source, Record | Refused]]:
-        """What the rows say each by itself, before others are looked at: enough to know what a table is of."""
-        return self._outcomes()
+        """Yield outcomes as :meth:`outcomes`, but without the survey: repeated ids are not noticed."""
+        numbers: Counter[str] = Counter()
+        for source in self.sources:
+            reader = source.reader()
+            for row in source.table:
+                number = numbers[source.subset]
+                numbers[source.subset] += 1
+                yield source, row if isinstance(row, Refused) else reader.read(row, number, self._full_names)
 
     def _repetition(self, record: Record, count: int) -> Record | Refused:
+        """Refuse or rename a record whose id ``count - 1`` earlier ones have."""
         if self.options.repeats == "refuse":
             message = f"an earlier row of subset {record.subset} has the id {record.id!r}; name another --id-column"
             return Refused(record.line, "repeated_id", f"{message}, or count them with --repeats number")
-        return Record(
-            f"{record.id}#{count}",
-            record.subset,
-            record.picture,
-            record.captions,
-            record.labels,
-            record.attributes,
-            record.line,
-        )
+        return replace(record, id=f"{record.id}#{count}")
 
     def _find(self) -> list[tuple[Path, str]]:
-        """The tables, each with the subset of rows that name none."""
+        """Return the tables, each with the subset of the rows that name none."""
         if self.options.dialect == "sidecar":
             if not self.path.is_dir():
                 raise TableError(f"{self.path} is no directory, and --dialect sidecar reads one of pictures and texts")
@@ -174,7 +184,7 @@ class TableDataset:
         return find_tables(self.path)
 
     def _source(self, path: Path, subset: str) -> Source:
-        """One table, opened, with what its columns mean."""
+        """Open a table, and decide what its columns mean."""
         table: Table = SidecarTable(path) if path.is_dir() else open_table(path, self.options)
         dialect = self.options.dialect
         dialect = recognise(path, table.columns) if dialect == "auto" else dialect
@@ -183,26 +193,17 @@ class TableDataset:
         root = path if path.is_dir() else path.parent
         if options.image_root is not None:
             root = (self.path if self.path.is_dir() else self.path.parent) / options.image_root
-        return Source(table, subset, dialect, layout, root, table.blobs if isinstance(table, ParquetTable) else ())
-
-    def _outcomes(self) -> Iterator[tuple[Source, Record | Refused]]:
-        numbers: Counter[str] = Counter()
-        for source in self.sources:
-            reader = RecordReader(source.table.path, source.layout, source.root, source.subset, source.blobs)
-            for row in source.table:
-                number = numbers[source.subset]
-                numbers[source.subset] += 1
-                yield source, row if isinstance(row, Refused) else reader.read(row, number, self._full_names)
+        return Source(table, subset, dialect, layout, root)
 
     def _read_all(self) -> Survey:
         self._full_names = self._shared_names()
         survey, ids, seen = Survey(), array("q"), 0
         for source in self.sources:
             survey.columns.update(dict.fromkeys(source.layout.columns))
-        for source, found in self._outcomes():
+        for source, found in self.unchecked():
             survey.rows += 1
             if isinstance(found, Refused):
-                _count(survey, source, found)
+                survey.refuse(source, found)
                 continue
             ids.append(hash((found.subset, found.id)))
             survey.subsets[found.subset] = survey.subsets.get(found.subset, 0) + 1
@@ -215,54 +216,43 @@ class TableDataset:
         self._repeated = frozenset(values[counts > 1].tolist())
         self._survey = survey
         if self._repeated and self.options.repeats == "refuse":
-            self._count_repetitions(survey)
+            survey.subsets = dict.fromkeys(survey.subsets, 0)
+            for source, found in self.outcomes():
+                if isinstance(found, Record):
+                    survey.subsets[found.subset] += 1
+                elif found.reason == "repeated_id":
+                    survey.refuse(source, found)
         survey.records = sum(survey.subsets.values())
         return survey
 
-    def _count_repetitions(self, survey: Survey) -> None:
-        seen: set[tuple[str, str]] = set()
-        for source, found in self._outcomes():
-            if isinstance(found, Record) and hash((found.subset, found.id)) in self._repeated:
-                if (found.subset, found.id) in seen:
-                    survey.subsets[found.subset] -= 1
-                    refused = self._repetition(found, 2)
-                    if isinstance(refused, Refused):
-                        _count(survey, source, refused)
-                seen.add((found.subset, found.id))
-
     def _shared_names(self) -> frozenset[str]:
-        """Paths of pictures without their ending that pictures of several endings share."""
+        """Return the paths without ending that pictures of several endings share."""
         short, full = array("q"), array("q")
-        shared: set[str] = set()
-        for names in self._picture_names():
-            short.append(hash(names[1]))
-            full.append(hash(names[0]))
+        for with_ending, without in self._picture_names():
+            full.append(hash(with_ending))
+            short.append(hash(without))
         pairs = np.unique(np.stack([np.frombuffer(each, np.int64) for each in (short, full)]), axis=1)
         values, counts = np.unique(pairs[0], return_counts=True)
         several = frozenset(values[counts > 1].tolist())
-        if several:
-            shared.update(names[1] for names in self._picture_names() if hash(names[1]) in several)
-        return frozenset(shared)
+        return frozenset(name for _, name in self._picture_names() if hash(name) in several) if several else frozenset()
 
     def _picture_names(self) -> Iterator[tuple[str, str]]:
+        """Yield each picture's path with and without its ending, where that becomes the row's id."""
         for source in self.sources:
             if source.layout.id:
                 continue
-            reader = RecordReader(source.table.path, source.layout, source.root, source.subset, source.blobs)
+            reader = source.reader()
             for row in source.table:
-                names = None if isinstance(row, Refused) else reader.names_by_picture(row)
-                if names is not None:
-                    yield names
-
-
-def _count(survey: Survey, source: Source, refused: Refused) -> None:
-    survey.refused[refused.reason] += 1
-    if len(survey.named) < _NAMED:
-        survey.named.append(f"{source.table.path}, line {refused.line}: {refused.message}")
+                name = None if isinstance(row, Refused) else reader.picture_name(row.values)
+                if isinstance(name, str):
+                    yield picture_ids(name)
 
 
 class ShardDataset(TableDataset):
-    """Records of WebDataset shards; ``path`` is an archive, a directory of them, or a pattern with braces or ``*``."""
+    """The records of WebDataset shards.
+
+    ``path`` is an archive, a directory of archives, or a pattern with braces or ``*``.
+    """
 
     def _find(self) -> list[tuple[Path, str]]:
         return find_shards(str(self.path))
@@ -284,7 +274,7 @@ class ShardDataset(TableDataset):
 
 
 def _root_of(spec: Path) -> Path:
-    """The directory that references to archives are relative to: that of the pattern, as far as it is one name."""
+    """Return the directory that references to archives are relative to: that of a pattern, up to its first wildcard."""
     if spec.is_dir():
         return spec
     plain = itertools.takewhile(lambda part: not re.search(r"[{}*?\[]", part), spec.parent.parts)

@@ -1,7 +1,7 @@
-"""Tables of separated text (CSV, TSV): every cell stays the text that it is.
+"""Tables of separated text (CSV, TSV); no cell is converted.
 
-Python's ``csv`` reads them, not Arrow: after a quotation mark that is never closed Arrow takes the rest of the file,
-half a million rows in a test, for one cell, and it does not tell on which line a row begins.
+Python's ``csv`` reads them instead of Arrow, which reads everything after an unclosed quotation mark as one cell (half
+a million rows in a test), and does not say on which line a row begins.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 from datumaro_clip.errors import TableError
 from datumaro_clip.system.files import atomic_path
 from datumaro_clip.tables.opening import open_text
-from datumaro_clip.tables.rows import Refused, Row, Value, as_text
+from datumaro_clip.tables.rows import Refused, Row, WriteRow, as_text
 
 SEPARATORS = (",", "\t", ";", "|")
+# Lines from which the separator is guessed.
 _SEEN_FOR_A_GUESS = 50
 
 
@@ -70,7 +70,7 @@ class DelimitedTable:
 
 
 def _guess_separator(head: Sequence[str]) -> str:
-    """The separator by which most rows have as many cells as the header, at least two; a comma if there is none."""
+    """Return the separator with which most rows have as many cells as the header, at least two; else a comma."""
 
     def fit(separator: str) -> tuple[float, int]:
         records = [record for _, record in _records(iter(head), separator) if not isinstance(record, Refused)]
@@ -84,9 +84,10 @@ def _guess_separator(head: Sequence[str]) -> str:
 def _records(
     lines: Iterable[str], separator: str, width: int | None = None
 ) -> Iterator[tuple[int, list[str] | Refused]]:
-    """Records with the line on which each begins; of what cannot be one, only the first line is given up.
+    """Yield records, each with the line on which it begins.
 
-    ``width`` is the number of cells that every record but the first must have.
+    Of a record that cannot be read, only the first line is refused; reading goes on with the next line. All records but
+    the first must have ``width`` cells.
     """
     source = _Lines(lines)
     reader = csv.reader(source, delimiter=separator, strict=True)
@@ -99,7 +100,11 @@ def _records(
         except StopIteration:
             return
         except csv.Error as exc:
-            record, problem = [], ("quotes", _told(exc))
+            message = f"quotation marks do not match ({exc}); one inside a quoted text is written twice"
+            if "field larger" in str(exc):
+                limit = f"{csv.field_size_limit():,} characters"
+                message = f"a cell is longer than {limit}; shorten it, or write the table as Parquet"
+            record, problem = [], ("quotes", message)
         except (OSError, EOFError, UnicodeError) as exc:
             yield line, Refused(line, "cut_off", f"the file cannot be read from here on: {exc}; get it again")
             return
@@ -113,14 +118,8 @@ def _records(
         yield line, Refused(line, *problem)
 
 
-def _told(error: csv.Error) -> str:
-    if "field larger" in str(error):
-        return f"a cell is longer than {csv.field_size_limit():,} characters; shorten it, or write the table as Parquet"
-    return f"quotation marks do not match ({error}); one inside a quoted text is written twice"
-
-
 def _problem(record: list[str], expected: int | None) -> tuple[str, str] | None:
-    """Why a record is no row: the reason and the message."""
+    """Return the reason and the message if a record is no row."""
     if expected is not None and record and len(record) != expected:
         return (
             "cells",
@@ -135,7 +134,7 @@ def _problem(record: list[str], expected: int | None) -> tuple[str, str] | None:
 
 
 class _Lines:
-    """Lines that can be given back, counted from 1."""
+    """Numbered lines that can be put back to be read again."""
 
     def __init__(self, source: Iterable[str]) -> None:
         self._source = iter(source)
@@ -153,36 +152,28 @@ class _Lines:
         return line
 
     def begin_record(self) -> int:
-        """Forget what was taken; the number of the next line."""
+        """Return the number of the next line, where a record begins."""
         self._taken.clear()
         return self._number + 1
 
     def return_all_but_first(self) -> None:
-        """Take back all lines since the record began, but its first."""
+        """Put back all lines of the record but its first."""
         self._returned.extendleft(reversed(self._taken[1:]))
         self._number -= max(len(self._taken) - 1, 0)
 
 
-class DelimitedWriter:
-    """Writes rows to a text file; ``csv.writer`` would leave a carriage return without quotation marks."""
-
-    def __init__(self, file: TextIO, columns: Sequence[str], separator: str) -> None:
-        self._file, self._columns, self._separator = file, columns, separator
-        blank_line = "|^$" if len(columns) == 1 else ""
-        self._special = re.compile(rf'[{re.escape(separator)}"\r\n]{blank_line}')
-        self._write_cells(columns)
-
-    def write(self, values: dict[str, Value]) -> None:
-        """Write one row; columns that it lacks are empty."""
-        self._write_cells([as_text(values.get(column)) for column in self._columns])
-
-    def _write_cells(self, cells: Sequence[str]) -> None:
-        quoted = ['"' + cell.replace('"', '""') + '"' if self._special.search(cell) else cell for cell in cells]
-        self._file.write(self._separator.join(quoted) + "\n")
-
-
 @contextmanager
-def write_delimited(path: Path, columns: Sequence[str], separator: str) -> Iterator[DelimitedWriter]:
-    """A writer of a file that appears whole when the block ends."""
+def write_delimited(path: Path, columns: Sequence[str], separator: str) -> Iterator[WriteRow]:
+    """Open a file for a block, and give a function that writes a row; the file appears whole when the block ends."""
+    blank_line = "|^$" if len(columns) == 1 else ""
+    # ``csv.writer`` does not quote a carriage return.
+    special = re.compile(rf'[{re.escape(separator)}"\r\n]{blank_line}')
+
     with atomic_path(path) as temporary, temporary.open("x", encoding="utf-8", newline="") as file:
-        yield DelimitedWriter(file, columns, separator)
+
+        def write_cells(cells: Iterable[str]) -> None:
+            quoted = ('"' + cell.replace('"', '""') + '"' if special.search(cell) else cell for cell in cells)
+            file.write(separator.join(quoted) + "\n")
+
+        write_cells(columns)
+        yield lambda values: write_cells(as_text(values.get(column)) for column in columns)

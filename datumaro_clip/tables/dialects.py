@@ -1,4 +1,4 @@
-"""The layouts of image–text tables that other programs write, and read."""
+"""The layouts of image–text tables that other programs write and read."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from datumaro_clip.tables.sidecars import is_picture
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a program lays its tables out.
+    """The layout of one program's tables.
 
     Attributes
     ----------
     options : TableOptions
-        What its columns mean.
+        The meaning of its columns.
     formats : tuple of str
-        Formats that it reads; the first one is written where none is asked for.
+        Formats that it reads; the first one is the default for writing.
     table : str
-        Where a subset's table is, below the dataset's directory; ``{folder}`` is the subset's with a slash, nothing for
-        the default subset, and ``{metadata}`` the same, but ``metadata/`` for that.
+        The path of a subset's table in the dataset's directory. ``{folder}`` is the subset's name with a slash, empty
+        for the default subset; ``{metadata}`` is the same, but ``metadata/`` for the default subset.
     picture : str
-        The value of the image column for a picture that has no such value yet; relative to the table's directory.
+        The value of the image column for a picture that has none yet; relative to the table's directory.
     """
 
     options: TableOptions
@@ -88,7 +88,7 @@ DIALECTS = {
 
 
 def recognise(path: Path, columns: Sequence[str]) -> str:
-    """The dialect of a table, by its name and columns; ``auto`` where it is nobody's."""
+    """Return the dialect of a table, by its name and columns; ``auto`` if it is none of those known."""
     present = set(columns)
     if path.is_dir():
         return "sidecar"
@@ -105,7 +105,10 @@ def recognise(path: Path, columns: Sequence[str]) -> str:
 
 
 def options_of(dialect: str, path: Path, columns: Sequence[str]) -> TableOptions:
-    """What a dialect says of a table's columns that are there; img2dataset's pictures have their first one's ending."""
+    """Return a dialect's options for the columns that a table has.
+
+    The pictures of img2dataset all have the ending of the first one in their folder.
+    """
     options = DIALECTS[dialect].options.present_in(columns)
     if dialect != "img2dataset":
         return options

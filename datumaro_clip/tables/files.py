@@ -1,4 +1,4 @@
-"""Which files of a directory are its tables, and which subset each is."""
+"""Finding the tables of a directory, and the subset of each."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from datumaro_clip.tables.records import DEFAULT_SUBSET
 from datumaro_clip.tables.rows import Table
 
 _SHARD = re.compile(r"-\d{5,}-of-\d{5,}$")
-# Names of tables and of their folders that say nothing of a subset.
+# Names of tables and folders that name no subset.
 _NO_SUBSET = re.compile(r"(?i)(data|metadata|table|default)?([_-]?\d+)?")
 _NO_TABLE = re.compile(r"(?i).*(_stats|dataset_infos?)\.json")
 
 
 def open_table(path: Path, options: TableOptions) -> Table:
-    """A table of any format.
+    """Open a table of any format.
 
     Raises
     ------
     TableError
-        If its name tells no format, or it cannot be read.
+        If its name has the ending of no format, or it cannot be read.
     """
     match require_format(path):
         case "csv":
@@ -44,10 +44,10 @@ def open_table(path: Path, options: TableOptions) -> Table:
 
 
 def find_tables(path: Path) -> list[tuple[Path, str]]:
-    """The tables of a file or directory, sorted, each with the subset that its rows are of.
+    """Return the tables of a file or directory, sorted, each with the subset of its rows.
 
-    A file is one table. In a directory the tables in it count or, where it has none, those in the folders directly
-    below it; a file's name is its subset's, or its folder's name where its own says nothing, as ``metadata.csv``.
+    A file is one table. A directory's tables are the files in it or, if it has none, those in the folders directly
+    below it. A file's name names its subset; if it does not, as ``metadata.csv``, its folder's name does.
 
     Raises
     ------
@@ -88,6 +88,6 @@ def _subset_of(table: Path, root: Path) -> str:
 
 
 def subset_of(name: str) -> str:
-    """The subset that a table's name, or its folder's, tells."""
+    """Return the subset that the name of a table or folder stands for."""
     told = _SHARD.sub("", name)
     return DEFAULT_SUBSET if _NO_SUBSET.fullmatch(told) else told

@@ -1,20 +1,22 @@
-"""Tables of JSON objects: one a line, or all in one list; values keep the types that JSON gives them."""
+"""Tables of JSON objects, one a line or all in one list; values keep their types."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, TextIO
 
 from datumaro_clip.errors import TableError
 from datumaro_clip.system.files import atomic_path
 from datumaro_clip.tables.opening import open_text
-from datumaro_clip.tables.rows import Refused, Row, Value, as_json
+from datumaro_clip.tables.rows import Refused, Row, Value, WriteRow, as_json
 
+# Rows whose columns are those of the table.
 _SEEN_FOR_COLUMNS = 100
+# Characters read at a time, and the most that one row of a list may have.
 _BLOCK = 1 << 16
 _LONGEST_ROW = 1 << 26
 _BLANK = " \t\r\n"
@@ -43,7 +45,7 @@ class JsonLinesTable(_JsonTable):
     Attributes
     ----------
     columns : tuple of str
-        Of the first hundred rows.
+        The columns of the first hundred rows.
     """
 
     def _rows(self, text: TextIO) -> Iterator[Row | Refused]:
@@ -58,7 +60,7 @@ class JsonLinesTable(_JsonTable):
 
 
 class JsonTable(_JsonTable):
-    """A file that is one list of JSON objects, read one by one.
+    """A file with one list of JSON objects, which are read one by one.
 
     Raises
     ------
@@ -68,7 +70,7 @@ class JsonTable(_JsonTable):
 
     def _rows(self, text: TextIO) -> Iterator[Row | Refused]:
         source = _Elements(text)
-        if not source.begin():
+        if not source.begins_list():
             raise TableError(f"{self.path} is no list of JSON objects; one object a line is called .jsonl")
         try:
             for line, element in source:
@@ -88,21 +90,15 @@ def _parsed(line: int, text: str) -> Row | Refused:
 def _checked(line: int, value: Any) -> Row | Refused:
     if not isinstance(value, dict):
         return Refused(line, "not_an_object", f"wanted a JSON object, got {as_json(value)[:40]}")
-    if not _is_text(value):
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
         return Refused(line, "encoding", "it holds bytes or escapes that are no text; name its --encoding")
     return Row(line, value)
 
 
-def _is_text(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 class _Elements:
-    """The elements of a JSON list with the line on which each begins."""
+    """Iterates over the elements of a JSON list, each with the line on which it begins."""
 
     def __init__(self, text: TextIO) -> None:
         self._text = text
@@ -110,9 +106,12 @@ class _Elements:
         self._place = 0
         self.line = 1
 
-    def begin(self) -> bool:
-        """Whether the text begins a list; its bracket is passed."""
-        return self._next_character() == "[" and self._pass()
+    def begins_list(self) -> bool:
+        """Return whether the text is a list, and move past its bracket."""
+        is_list = self._next_character() == "["
+        if is_list:
+            self._move(self._place + 1)
+        return is_list
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         if self._next_character() == "]":
@@ -123,14 +122,14 @@ class _Elements:
             yield line, self._element()
             match self._next_character():
                 case ",":
-                    self._pass()
+                    self._move(self._place + 1)
                 case "]":
                     return
                 case other:
                     raise ValueError(f"wanted a comma or the list's end, got {other!r}")
 
     def _element(self) -> Any:
-        """Read one; where the buffer ends in it, as much more again as there is."""
+        """Read an element; if the buffer ends in it, read as much text again as the buffer has."""
         while True:
             try:
                 value, end = json.JSONDecoder().raw_decode(self._buffer, self._place)
@@ -142,18 +141,14 @@ class _Elements:
                     raise
 
     def _next_character(self) -> str:
-        """The next one that is not blank, not passed yet; nothing at the end."""
+        """Move to the next character that is not blank, and return it; nothing at the end."""
         while True:
             while self._place < len(self._buffer):
                 if self._buffer[self._place] not in _BLANK:
                     return self._buffer[self._place]
-                self._pass()
+                self._move(self._place + 1)
             if not self._fill(_BLOCK):
                 return ""
-
-    def _pass(self) -> bool:
-        self._move(self._place + 1)
-        return True
 
     def _move(self, place: int) -> None:
         self.line += self._buffer.count("\n", self._place, place)
@@ -165,30 +160,18 @@ class _Elements:
         return bool(more)
 
 
-class JsonWriter:
-    """Writes rows as JSON objects, one a line; in a list where asked for."""
-
-    def __init__(self, file: TextIO, *, in_list: bool) -> None:
-        self._file, self._in_list = file, in_list
-        self._is_first = True
-
-    def write(self, values: dict[str, Value]) -> None:
-        """Write one row, with the columns that it has."""
-        if self._in_list:
-            self._file.write("[\n" if self._is_first else ",\n")
-        self._is_first = False
-        self._file.write(as_json(values) + ("" if self._in_list else "\n"))
-
-    def end(self) -> None:
-        """Close the list."""
-        if self._in_list:
-            self._file.write("[]\n" if self._is_first else "\n]\n")
-
-
 @contextmanager
-def write_json(path: Path, *, in_list: bool) -> Iterator[JsonWriter]:
-    """A writer of a file that appears whole when the block ends."""
+def write_json(path: Path, *, in_list: bool) -> Iterator[WriteRow]:
+    """Open a file for a block, and give a function that writes a row; the file appears whole when the block ends.
+
+    Rows are JSON objects, one a line or in a list, with the columns that they have.
+    """
+    separators = chain(["[\n"], repeat(",\n"))
     with atomic_path(path) as temporary, temporary.open("x", encoding="utf-8", newline="") as file:
-        writer = JsonWriter(file, in_list=in_list)
-        yield writer
-        writer.end()
+
+        def write(values: dict[str, Value]) -> None:
+            file.write(next(separators) + as_json(values) if in_list else as_json(values) + "\n")
+
+        yield write
+        if in_list:
+            file.write("[]\n" if next(separators) == "[\n" else "\n]\n")

@@ -1,4 +1,4 @@
-"""Table files opened as text, whatever compressed them, and told apart by their names."""
+"""The formats of table files by their names, and opening them as text, compressed or not."""
 
 from __future__ import annotations
 
@@ -26,28 +26,32 @@ FORMATS = {
 }
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
+_LONGEST_LINE = 1 << 25
 
 
 def table_format(path: Path) -> str | None:
-    """The format that a file's name tells, compressed or not; None where it tells none."""
-    name = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
+    """Return the format by the ending of a file's name, compressed or not; None if there is none."""
+    name = _uncompressed(path)
     found = FORMATS.get(name.suffix.lower())
     return None if found == "parquet" and name is not path else found
 
 
 def table_stem(path: Path) -> str:
-    """A file's name without the endings that tell format and compression."""
-    name = path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
-    return name.stem
+    """Return a file's name without the endings for format and compression."""
+    return _uncompressed(path).stem
+
+
+def _uncompressed(path: Path) -> Path:
+    return path.with_suffix("") if path.suffix.lower() in COMPRESSIONS else path
 
 
 def require_format(path: Path) -> str:
-    """As :func:`table_format`.
+    """Return the format by the ending of a file's name.
 
     Raises
     ------
     TableError
-        If the name tells no format that can be read.
+        If it is none that can be read.
     """
     if path.suffix.lower() in _SHEETS:
         raise TableError(f"{path} is a spreadsheet; save it as CSV (UTF-8) and name that file")
@@ -59,25 +63,22 @@ def require_format(path: Path) -> str:
     return found
 
 
-_LONGEST_LINE = 1 << 25
-
-
 @contextmanager
 def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
-    """A table's text, its line ends untouched; bytes that the encoding does not have become lone surrogates.
+    """Open a table as text, with its line ends untouched; bytes that cannot be decoded become lone surrogates.
 
     Parameters
     ----------
     path : Path
     encoding : str, optional
-        Where omitted, UTF-8, with a byte order mark or without, or UTF-16 with one.
+        UTF-8 where omitted, with or without a byte order mark, or UTF-16 with one.
 
     Raises
     ------
     TableError
         If there is no such encoding.
     OSError
-        If the file cannot be read; while it is read, also where its compression is cut off.
+        If the file cannot be read; reading raises it too, where the compressed file is cut off.
     """
     try:
         codecs.lookup(encoding or "utf-8")
@@ -90,7 +91,7 @@ def open_text(path: Path, encoding: str | None = None) -> Iterator[TextIO]:
 
 
 class _Text(io.TextIOWrapper):
-    """A text whose lines have an end: a file of nothing but zeros would be one of any length."""
+    """A text with a limit to the length of a line: a file of nothing but zeros would be one line of any length."""
 
     def __next__(self) -> str:  # type: ignore[override]  # of io.IOBase, whose lines are bytes
         line = self.readline(_LONGEST_LINE)

@@ -1,4 +1,4 @@
-"""How a table is to be read: what its columns mean, by the user's word, a file beside the table, or their names."""
+"""How to read a table: the meaning of its columns, from options, a file beside the table, or the columns' names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS_FILE = "clip_table.toml"
 DIALECTS = ("auto", "img2dataset", "imagefolder", "open_clip", "llava", "clip-retrieval", "sidecar")
 REPEATS = ("refuse", "number")
 
-#: Names that columns usually have, without regard to case, by what they mean.
+#: Usual names of columns, in any case, by their meaning.
 USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "image_column": (
         "image", "image_path", "img", "img_path", "image_file", "image_name", "filepath", "file_path", "file_name",
@@ -37,7 +37,7 @@ _ONE = tuple(name for name in USUAL_NAMES if name not in _SEVERAL)
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How to read a table; None leaves a thing to the names of the columns.
+    """How to read a table; None leaves a choice to the names of the columns.
 
     Attributes
     ----------
@@ -47,19 +47,19 @@ class TableOptions:
         A path made of several columns, as ``{imageid}_{productid}.jpg``; ``{table}`` is the table's name without its
         ending.
     image_root : str, optional
-        What paths are relative to; the table's directory where omitted. No path may leave it.
+        The directory that paths are relative to; the table's where omitted. No path may leave it.
     image_if : str, optional
-        As ``status=success``: rows whose column says something else have no picture.
+        A condition such as ``status=success``: only rows with this value have a picture.
     caption_column, label_column : tuple of str, optional
         Columns of captions, and of labels; an empty tuple for none.
     label_separator : str, optional
-        What stands between several labels in one cell.
+        The separator of several labels in one cell.
     id_column, subset_column, url_column : str, optional
         An empty string for none.
     attributes : tuple of str, optional
         Columns to keep as attributes; all where omitted, none where empty.
     repeats : str
-        What becomes of a row whose id an earlier one has: ``refuse`` it, or ``number`` it, as ``id#2``.
+        Whether to ``refuse`` a row whose id an earlier row has, or to ``number`` it, as ``id#2``.
     dialect : str
         One of ``DIALECTS``.
     separator, encoding : str, optional
@@ -91,11 +91,12 @@ class TableOptions:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], where: str) -> TableOptions:
-        """Options by name; ``where`` they were found is said of one that cannot be used.
+        """Make options of values by name.
 
         Raises
         ------
         OptionError
+            If one cannot be used; the message says ``where`` it was found.
         """
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -104,25 +105,25 @@ class TableOptions:
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> TableOptions:
-        """What a parser with :func:`add_table_options` was given."""
+        """Return the options given to a parser with :func:`add_table_options`."""
         values = {each.name: getattr(args, each.name) for each in fields(cls)}
         if values["attributes"] in (["all"], ["none"]):
             values["attributes"] = values["attributes"][0]
         return cls.from_mapping(values, "the command line")
 
     def given(self) -> dict[str, Any]:
-        """Those that differ from their defaults."""
+        """Return the options that differ from their defaults."""
         return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
 
     def present_in(self, columns: Sequence[str]) -> TableOptions:
-        """These, without the columns that a table does not have."""
+        """Return these options without the columns that a table does not have."""
         columns = ("", *columns)
         absent: dict[str, Any] = {name: None for name in _ONE if getattr(self, name) not in columns}
         absent |= {name: None for name in _SEVERAL if not set(getattr(self, name) or ()) <= set(columns)}
         return replace(self, **absent)
 
     def over(self, other: TableOptions) -> TableOptions:
-        """These, and the other's where these say nothing."""
+        """Return these options, with the other's where these are at their defaults."""
         return replace(other, **self.given())
 
 
@@ -139,12 +140,12 @@ def _checked(name: str, value: Any, where: str) -> Any:
 
 
 def read_settings(directory: Path) -> TableOptions:
-    """The options in the directory's ``clip_table.toml``; the defaults where there is none.
+    """Read the options in a directory's ``clip_table.toml``; return the defaults if there is none.
 
     Raises
     ------
     OptionError
-        If it holds something else.
+        If it cannot be read as options.
     """
     path = directory / SETTINGS_FILE
     try:
@@ -157,14 +158,14 @@ def read_settings(directory: Path) -> TableOptions:
 
 
 def write_settings(directory: Path, options: TableOptions, comment: str) -> Path:
-    """Write ``clip_table.toml``; its path is the result."""
+    """Write ``clip_table.toml``, and return its path."""
     lines = [f"# {comment}", *(f"{name} = {_toml(value)}" for name, value in options.given().items())]
     write_text(directory / SETTINGS_FILE, "\n".join(lines) + "\n")
     return directory / SETTINGS_FILE
 
 
 def _toml(value: Any) -> str:
-    """A text or texts as TOML, whose basic strings are JSON's, but that the delete character is escaped."""
+    """Return a text or texts as TOML: its basic strings are those of JSON, but with the delete character escaped."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -172,7 +173,7 @@ def _toml(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the columns of one table mean; the attributes are those of :class:`TableOptions`, settled."""
+    """The meaning of one table's columns: the options of :class:`TableOptions`, decided for this table."""
 
     columns: tuple[str, ...]
     image: str | None = None
@@ -187,19 +188,19 @@ class Layout:
     attributes: tuple[str, ...] | None = None
 
     def texts_in(self, column: str, value: Value) -> tuple[str, ...]:
-        """The captions or labels that a cell of a column says; an empty label is none."""
+        """Return the captions or labels in a cell of a column; empty labels are left out."""
         if column in self.captions:
             return cells.texts_in(value)
         return tuple(text for text in cells.texts_in(value, self.label_separator) if text)
 
     def with_texts(self, column: str, value: Value, texts: Sequence[str]) -> Value:
-        """A cell that says these: ``value``, where it does already."""
+        """Return a cell with these captions or labels: ``value`` itself if it has them."""
         if value is not None and self.texts_in(column, value) == tuple(texts):
             return value
         return cells.with_texts(value, texts, None if column in self.captions else self.label_separator)
 
     def options(self) -> TableOptions:
-        """Options by which a table with these columns gets this layout."""
+        """Return options that give a table with these columns this layout."""
         return TableOptions(
             image_column=None if self.template else self.image or "",
             image_template=self.template,
@@ -214,40 +215,45 @@ class Layout:
 
 
 def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> Layout:
-    """What columns mean: as the options say, else as they are usually called.
+    """Decide what columns mean: by the options, else by their usual names.
 
     Raises
     ------
     OptionError
-        If an option names a column that is not there.
+        If an option names a column that the table does not have.
     TableError
-        If two columns could be the one.
+        If two columns have usual names of one meaning.
     """
+
+    def chosen(role: str, given: Sequence[str] | None) -> tuple[str, ...]:
+        if given is None:
+            return usual_columns(columns, role)
+        if missing := [name for name in given if name not in columns]:
+            flag = f"--{role.replace('_', '-')}"
+            raise OptionError(f"{flag}: {where} has no column {missing[0]!r}; it has {', '.join(columns)}")
+        return tuple(given)
 
     def one(role: str) -> str | None:
         given = getattr(options, role)
-        if given is not None:
-            return _require(columns, [given], role, where)[0] if given else None
-        found = usual_columns(columns, role)
+        found = chosen(role, [given] if given else given)
         if len(found) > 1:
             flag = f"--{role.replace('_', '-')}"
             names = " and ".join(map(repr, found))
             raise TableError(f"{where} has the columns {names}; say which is meant with {flag}: datum-clip table init")
         return found[0] if found else None
 
-    def several(role: str) -> tuple[str, ...]:
-        given = getattr(options, role)
-        return usual_columns(columns, role) if given is None else tuple(_require(columns, given, role, where))
-
-    if options.attributes:
-        _require(columns, options.attributes, "attributes", where)
+    chosen("attributes", options.attributes or ())
+    condition = None
+    if options.image_if is not None:
+        column, _, value = options.image_if.partition("=")
+        condition = column, value
     return Layout(
         tuple(columns),
         None if options.image_template else one("image_column"),
         options.image_template,
-        _condition(options.image_if),
-        several("caption_column"),
-        several("label_column"),
+        condition,
+        chosen("caption_column", options.caption_column),
+        chosen("label_column", options.label_column),
         options.label_separator,
         one("id_column"),
         one("subset_column"),
@@ -256,25 +262,11 @@ def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> 
     )
 
 
-def _condition(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    column, _, value = text.partition("=")
-    return column, value
-
-
 def usual_columns(columns: Iterable[str], role: str) -> tuple[str, ...]:
-    """The columns that are usually called so; of captions and labels also numbered ones, as ``caption_2``."""
+    """Return the columns with usual names of a meaning; for captions and labels also numbered, as ``caption_2``."""
     number = r"(_\d+)?" if role in _SEVERAL else ""
     usual = re.compile(f"(?i)({'|'.join(USUAL_NAMES[role])}){number}")
     return tuple(column for column in columns if usual.fullmatch(column))
-
-
-def _require(columns: Sequence[str], wanted: Sequence[str], role: str, where: str) -> Sequence[str]:
-    if missing := [name for name in wanted if name not in columns]:
-        flag = f"--{role.replace('_', '-')}"
-        raise OptionError(f"{flag}: {where} has no column {missing[0]!r}; it has {', '.join(columns)}")
-    return wanted
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:

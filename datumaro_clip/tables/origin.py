@@ -1,4 +1,4 @@
-"""What a dataset remembers of the table that it came from, so that it can be written as it was."""
+"""The form of the table that a dataset came from, kept with the dataset so that it is written in the same form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from datumaro_clip.tables.options import Layout, TableOptions, settle_layout
 
 @dataclass(frozen=True)
 class Origin:
-    """A table's form.
+    """The form of a table.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class Origin:
         The directory that pictures' paths are relative to.
     separator : str, optional
     schema : str, optional
-        Of Parquet, as ``dump_schema`` writes it.
+        The Parquet schema, as ``dump_schema`` writes it.
     """
 
     dialect: str
@@ -39,7 +39,7 @@ class Origin:
 
     @classmethod
     def of(cls, dataset: TableDataset) -> Origin:
-        """The form of a dataset's first table, with the columns of all."""
+        """Return the form of a dataset's first table, with the columns of all tables."""
         first = dataset.sources[0]
         layout = settle_layout(tuple(dataset.survey.columns), first.layout.options(), str(dataset.path))
         schema = dump_schema(first.table.schema) if isinstance(first.table, ParquetTable) else None
@@ -48,7 +48,7 @@ class Origin:
         return cls(first.dialect, told, layout, str(Path(first.root).absolute()), separator, schema)
 
     def to_info(self) -> dict[str, Any]:
-        """As JSON values, for a dataset's infos."""
+        """Return JSON values, for a dataset's infos."""
         given = self.layout.options().given()
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
         return {
@@ -63,7 +63,7 @@ class Origin:
 
     @classmethod
     def from_info(cls, info: Any) -> Origin | None:
-        """What :meth:`to_info` gave; None for anything else."""
+        """Return the form that :meth:`to_info` gave; None for anything else."""
         if not isinstance(info, Mapping):
             return None
         try:

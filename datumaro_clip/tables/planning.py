@@ -1,4 +1,4 @@
-"""How a dataset is written as tables: the columns, the format and the place of pictures, by what all records have."""
+"""The plan for writing a dataset as tables: columns, format and the place of pictures, from a census of all records."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from typing import Any, Protocol
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.system.files import safe_file_name
-from datumaro_clip.tables.arrow import (
-    has_blob,
-    load_schema,
-    make_schema,
-    with_pictures,
-)
+from datumaro_clip.tables.arrow import has_blob, load_schema, make_schema, with_pictures
 from datumaro_clip.tables.dialects import DIALECTS, WEBDATASET, Dialect
 from datumaro_clip.tables.files import subset_of
 from datumaro_clip.tables.options import USUAL_NAMES, Layout, TableOptions, settle_layout
@@ -29,39 +24,42 @@ class Picture(Protocol):
     Attributes
     ----------
     path : str, optional
-        Of its file, where it has one.
+        The path of its file, if it has one.
     ending : str
-        Of the file to write, as ``.jpg``.
+        The ending of the file to write, as ``.jpg``.
     """
 
     path: str | None
     ending: str
 
     def read(self) -> bytes:
-        """Its encoded bytes."""
+        """Return its encoded bytes."""
 
     def save(self, path: Path) -> None:
-        """Write it to a file, whole; parents are made."""
+        """Write it to a file, which appears whole; parent directories are made."""
 
 
 @dataclass
 class Census:
-    """What all records together have, which decides the columns; :meth:`add` counts one.
+    """What all records have, which decides the columns; :meth:`add` counts one record.
 
     Attributes
     ----------
     kinds : dict
         The types of each attribute's values, attributes in order of appearance.
     captions, labels : dict
-        Columns that say them, in order of appearance, as keys.
+        The columns that they are in, in order of appearance, as keys.
     homeless : int
-        Most captions of one record that no column says.
+        The most captions without a column that a record has.
+    has_homeless_labels : bool
+        Whether a record has labels without a column.
     subsets : dict
         In order of appearance, as keys.
     folder : str, optional
         The directory that all picture files are below.
+    has_pictures : bool
     id_columns : dict
-        Attributes called as ids usually are, and whether they are the ids of all records.
+        Attributes with usual names of ids, and whether they are the ids of all records.
     """
 
     kinds: dict[str, set[type]] = field(default_factory=dict)
@@ -109,13 +107,14 @@ class Plan:
     dialect, format : str
     layout : Layout
     renamed : dict
-        Caption columns that are called otherwise in this dialect.
+        Caption columns that have another name in this dialect.
     saves_media, is_inline : bool
         Whether pictures are copied, or written into the table.
     root : str, optional
-        What the paths of pictures that are not copied are relative to.
+        The directory that the paths of pictures that are not copied are relative to.
     keeps_names : bool
-        Whether the image column has the names that pictures had.
+        Whether the image column keeps the names of pictures.
+    separator : str
     schema : Arrow schema, optional
     """
 
@@ -140,12 +139,12 @@ def make_plan(
     saves_media: bool = False,
     is_inline: bool = False,
 ) -> Plan:
-    """Decide how to write what a census counted: in the form that it came from, unless another is asked for.
+    """Decide how to write the records of a census: in the form that they came from, unless another is asked for.
 
     Raises
     ------
     OptionError
-        If a format does not go with the dialect, or with pictures in the table.
+        If the dialect does not have the format, or the format cannot hold pictures in the table.
     """
     name = dialect or (origin.dialect if origin else "auto")
     style = DIALECTS.get(name)
@@ -168,8 +167,7 @@ def make_plan(
     root = None if saves_media or is_inline else (origin.root if same and origin else census.folder)
     schema = None
     if told == "parquet":
-        kinds = {name: frozenset(found) for name, found in census.kinds.items()}
-        schema = make_schema(layout.columns, kinds, origin.schema if origin else None)
+        schema = make_schema(layout.columns, census.kinds, origin.schema if origin else None)
         if is_inline and layout.image:
             schema = with_pictures(schema, layout.image)
     separator = "\t" if told == "tsv" else (origin.separator if same and origin and origin.separator else ",")
@@ -177,7 +175,7 @@ def make_plan(
 
 
 def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:
-    """The columns of the table that a dataset came from, and after them whatever has come since."""
+    """Return the columns of the table that a dataset came from, then those that it has gained since."""
     layout = origin.layout
     captions = _captions_for(census, layout.captions)
     labels = _labels_for(census, layout.labels)
@@ -188,7 +186,7 @@ def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]
 
 
 def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[Layout, dict[str, str]]:
-    """A dialect's columns, then those that it does not know, but for where pictures were before."""
+    """Return a dialect's columns, then the dataset's other columns, without the old image column."""
     options = style.options
     wanted = options.caption_column or ()
     renamed = {}
@@ -200,7 +198,7 @@ def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[
     image = None if options.image_template else options.image_column or ("image" if census.has_pictures else None)
     key = options.id_column or next((name for name, is_id in census.id_columns.items() if is_id), "id")
     status = "status" if options.image_if else None
-    # Where pictures were before is told by shards alone: theirs have no names that tables know.
+    # The image column of shards has no names of files, so it is not kept in another dialect.
     old = origin.layout.image if origin and style is not DIALECTS[WEBDATASET] else None
     others = [name for name in census.kinds if name != old]
     columns = tuple(dict.fromkeys(filter(None, [key, image, *captions, *labels, status, *others])))
@@ -212,7 +210,7 @@ def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[
 
 
 def _captions_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Columns for all captions: those known, those that say any, and as many more as captions without a column need."""
+    """Return columns for all captions: those known, those in use, and new ones for captions without a column."""
     columns = list(dict.fromkeys([*known, *census.captions]))
     first = columns[0] if columns else "caption"
     free = [column for column in columns if column not in census.captions]
@@ -227,7 +225,7 @@ def _labels_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_told_by_a_file(subset: str, style: Dialect) -> bool:
-    """Whether a table's place tells the subset to who reads it."""
+    """Return whether a reader can tell the subset from the table's path."""
     if subset == DEFAULT_SUBSET:
         return True
     if "{subset}" not in style.table and not style.has_folders:

@@ -1,4 +1,4 @@
-"""From a row to what it says of one picture, and back."""
+"""Records: what a row says about one picture. Made of rows, and turned into rows again."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from datumaro_clip.tables.options import Layout
 from datumaro_clip.tables.rows import KEY, PICTURE, Refused, Row, Value, as_text
 
 DEFAULT_SUBSET = "default"
-# What Datumaro refuses in an id or subset: absolute paths, drives, parts that Windows takes for "..".
+# Ids and subsets that Datumaro refuses: absolute paths, drives, and parts that Windows reads as "..".
 _CLIMBS = re.compile(r"^/|^[A-Za-z]:|(?:^|/)\.\.[. ]*(?:/|$)")
 _WEB = re.compile(r"(?i)https?://")
 _SCHEME = re.compile(r"(?i)[a-z][a-z0-9+.-]+://")
 
 
 class Blob(NamedTuple):
-    """An encoded picture in a row, from 0 on, of a Parquet file; called, it gives the bytes."""
+    """An encoded picture in a Parquet file; rows count from 0. Calling it returns the bytes."""
 
     path: str
     column: str
     row: int
 
     def __call__(self) -> bytes:
-        """The picture's bytes; :class:`OSError` if the file cannot be read."""
+        """Return the picture's bytes; :class:`OSError` if the file cannot be read."""
         return read_blob(*self)
 
 
 class Said(NamedTuple):
-    """A caption or a label, and the column that says it; empty where no column did."""
+    """A caption or a label, and the column that it is in; the column is empty if it came from no table."""
 
     column: str
     text: str
@@ -44,18 +44,18 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class Record:
-    """What one row says.
+    """The content of one row.
 
     Attributes
     ----------
     id, subset : str
     picture : str, Blob or ArchiveMember, optional
-        The path of a file, which need not be there; or where in the table, or in an archive, the picture is.
+        The path of a file, which may be missing; or the picture's place in the table or in an archive.
     captions, labels : tuple of Said
     attributes : mapping
-        The row's other columns; of a caption or label column, a value that its texts alone do not say.
+        The row's other columns, and values of caption and label columns that cannot be restored from their texts.
     line : int
-        Of the row.
+        The row's line.
     """
 
     id: str
@@ -75,9 +75,9 @@ class RecordReader:
     table : Path
     layout : Layout
     root : Path
-        What pictures' paths are relative to, and must stay in.
+        The directory that pictures' paths are relative to, and must not leave.
     subset : str
-        Of rows that name none.
+        The subset of rows that name none.
     blobs : sequence of str
         Columns that hold encoded pictures.
     """
@@ -95,18 +95,18 @@ class RecordReader:
         self._said = frozenset(said)
 
     def read(self, row: Row, number: int, full_names: frozenset[str] = frozenset()) -> Record | Refused:
-        """The record of a row.
+        """Return the record of a row, or why it is refused.
 
         Parameters
         ----------
         row : Row
         number : int
-            The row's place among its subset's, from 0: its id, where nothing else names it.
+            The row's number in its subset, from 0: its id if nothing else names it.
         full_names : frozenset of str
-            Paths without their ending that two pictures share; their ids keep it.
+            Paths without ending that several pictures share; their ids keep the ending.
         """
         values, layout = row.values, self._layout
-        name = self._picture_name(values)
+        name = self.picture_name(values)
         if isinstance(name, _Problem):
             return Refused(row.line, *name)
         picture: str | Blob | ArchiveMember | None = None
@@ -119,11 +119,16 @@ class RecordReader:
             picture = self._resolved(name)
             if picture is None:
                 return Refused(row.line, "outside", f"{name!r} leaves {self._root}; name its root with --image-root")
-        id_text = self._id(values, name, number, full_names)
+        if layout.id:
+            id_text = as_name(values.get(layout.id))
+        elif name is None:
+            id_text = f"{number:09d}"
+        else:
+            full, short = picture_ids(name)
+            id_text = full if short in full_names else short
         if not id_text:
             message = f"its column {layout.id!r} is empty; fill it, or name another --id-column"
             return Refused(row.line, "no_id", message)
-        captions, labels = self._texts(values, layout.captions), self._texts(values, layout.labels)
         subset = as_name(values.get(layout.subset)) if layout.subset else ""
         for name in (id_text, subset):
             if _CLIMBS.search(name):
@@ -133,14 +138,14 @@ class RecordReader:
             id_text,
             subset or self._subset,
             picture,
-            tuple(captions),
-            tuple(labels),
+            tuple(self._texts(values, layout.captions)),
+            tuple(self._texts(values, layout.labels)),
             self._attributes(values),
             row.line,
         )
 
-    def _picture_name(self, values: Mapping[str, Value]) -> str | _Problem | None:
-        """The picture's path as the row says it; None where the row has no picture of its own."""
+    def picture_name(self, values: Mapping[str, Value]) -> str | _Problem | None:
+        """Return the picture's path as a row says it; None if the row has none."""
         layout = self._layout
         if layout.image_if and as_text(values.get(layout.image_if[0])) != layout.image_if[1]:
             return None
@@ -153,9 +158,7 @@ class RecordReader:
         value = values.get(layout.image) if layout.image else None
         if self._is_blob:
             value = value.get("path") if isinstance(value, dict) else None
-        if isinstance(value, ArchiveMember):
-            return None
-        if value is None or value == "":
+        if value is None or value == "" or isinstance(value, ArchiveMember):
             return None
         if not isinstance(value, str):
             return _Problem("no_picture_name", f"its picture is {as_text(value)[:40]}, which is no path")
@@ -166,28 +169,16 @@ class RecordReader:
         return value
 
     def _resolved(self, name: str) -> str | None:
-        """The file that a name means inside the root; with backslashes for slashes only where that finds it."""
+        """Return the file inside the root that a name means; None if it leaves the root.
+
+        Backslashes are read as slashes only if there is such a file.
+        """
         path = os.path.normpath(os.path.join(self._root, name))
         if "\\" in name:
             other = os.path.normpath(os.path.join(self._root, name.replace("\\", "/")))
             path = other if not os.path.exists(path) and os.path.exists(other) else path
         is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
         return path if is_inside and "\0" not in path else None
-
-    def _id(self, values: Mapping[str, Value], name: str | None, number: int, full_names: frozenset[str]) -> str:
-        if self._layout.id:
-            return as_name(values.get(self._layout.id))
-        if name is None:
-            return f"{number:09d}"
-        full, short = picture_ids(name)
-        return full if short in full_names else short
-
-    def names_by_picture(self, row: Row) -> tuple[str, str] | None:
-        """Both ids that a row's picture could give it, if that is what names it."""
-        if self._layout.id:
-            return None
-        name = self._picture_name(row.values)
-        return picture_ids(name) if isinstance(name, str) else None
 
     def _texts(self, values: Mapping[str, Value], columns: Sequence[str]) -> Iterable[Said]:
         for column in columns:
@@ -215,48 +206,35 @@ class _Problem(NamedTuple):
 
 
 def as_name(value: Value) -> str:
-    """A value as an id or a subset: Datumaro joins those to paths, and takes backslashes for slashes."""
+    """Return a value as an id or a subset. Backslashes become slashes, as Datumaro reads them when it makes paths."""
     return as_text(value).replace("\\", "/")
 
 
 def picture_ids(name: str) -> tuple[str, str]:
-    """The ids that a picture's path makes: with its ending, and without."""
+    """Return both ids that a picture's path can give: with its ending, and without."""
     full = os.path.normpath(name.replace("\\", "/")).lstrip("/")
     return full, os.path.splitext(full)[0]
 
 
-class RowMaker:
-    """Makes rows of records.
+def make_row(layout: Layout, record: Record, image: Value = None) -> dict[str, Value]:
+    """Return a row's values by column, in the layout's order; columns without a value are left out.
 
-    Parameters
-    ----------
-    layout : Layout
-        Captions and labels without a column go to its columns in order.
+    ``image`` is the value of the image column. Captions and labels without a column go to the layout's in order.
     """
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-
-    def make(self, record: Record, image: Value = None) -> dict[str, Value]:
-        """A row's values by column, in the layout's order; columns without a value are left out.
-
-        ``image`` is the value of the image column.
-        """
-        layout = self._layout
-        values = dict(record.attributes)
-        _say(values, record.captions, layout.captions, layout)
-        _say(values, record.labels, layout.labels, layout)
-        if layout.subset and (as_name(values.get(layout.subset)) or DEFAULT_SUBSET) != record.subset:
-            values[layout.subset] = record.subset
-        if layout.id and as_name(values.get(layout.id)) != record.id:
-            values[layout.id] = record.id
-        if layout.image and image is not None:
-            values[layout.image] = image
-        return {column: values[column] for column in layout.columns if column in values}
+    values = dict(record.attributes)
+    _say(values, record.captions, layout.captions, layout)
+    _say(values, record.labels, layout.labels, layout)
+    if layout.subset and (as_name(values.get(layout.subset)) or DEFAULT_SUBSET) != record.subset:
+        values[layout.subset] = record.subset
+    if layout.id and as_name(values.get(layout.id)) != record.id:
+        values[layout.id] = record.id
+    if layout.image and image is not None:
+        values[layout.image] = image
+    return {column: values[column] for column in layout.columns if column in values}
 
 
 def _say(values: dict[str, Value], said: Sequence[Said], columns: Sequence[str], layout: Layout) -> None:
-    """Put captions or labels into their columns; those of no column into the first that is free, or the last one."""
+    """Put captions or labels into their columns; those without one into the first empty column, or the last one."""
     by_column: dict[str, list[str]] = {column: [] for column in columns}
     homeless = []
     for each in said:

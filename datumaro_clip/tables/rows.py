@@ -1,17 +1,19 @@
-"""A table's rows, each with the line it stands on, and what no row can be made of."""
+"""Rows of tables, and reasons why something in a table is no row."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-#: Text everywhere in CSV and TSV; what JSON and Parquet say in those: numbers, truth values, None, lists, mappings.
+#: Text in CSV and TSV; in JSON and Parquet also numbers, booleans, None, lists and mappings.
 Value: TypeAlias = Any
+#: Writes one row to a table; columns that it lacks are empty.
+WriteRow: TypeAlias = Callable[[dict[str, Value]], None]
 
-#: Columns of rows that come from an archive: the key of their members, and where the picture lies.
+#: Columns of rows that come from an archive: the key of their members, and the picture's place.
 KEY, PICTURE = "__key__", "__picture__"
 
 
@@ -21,9 +23,9 @@ class Row(NamedTuple):
     Attributes
     ----------
     line : int
-        The line that it begins on, from 1; in Parquet the number of the row, from 1.
+        The line that it begins on, from 1; in Parquet the row's number, from 1.
     values : dict
-        By column. A row of JSON may lack columns that others have.
+        By column. A row of JSON may lack columns that other rows have.
     """
 
     line: int
@@ -31,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Something that stands where a row should, and is none.
+    """Something in the place of a row that cannot be read as one.
 
     Attributes
     ----------
@@ -39,7 +41,7 @@ class Refused(NamedTuple):
     reason : str
         Short machine-readable reason, counted in summaries.
     message : str
-        What is wrong and the cure.
+        The problem and the cure.
     """
 
     line: int
@@ -48,26 +50,24 @@ class Refused(NamedTuple):
 
 
 class Table(Protocol):
-    """A file of rows, read from the beginning as often as it is iterated, a few rows in memory at a time."""
+    """A file of rows; each iteration reads it from the beginning, with a few rows in memory at a time."""
 
     path: Path
     columns: tuple[str, ...]
 
     def __iter__(self) -> Iterator[Row | Refused]:
-        """Every row, and everything that should be one."""
+        """Yield every row, and a :class:`Refused` for everything that should be one."""
 
 
 def as_text(value: Value) -> str:
-    """A value as one cell of a text table says it: JSON, but for text itself; nothing for None, base64 for bytes."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return as_json(value) if not isinstance(value, bytes) else base64.b64encode(value).decode()
+    """Return a value as a cell of a text table: text as it is, None as nothing, bytes as base64, the rest as JSON."""
+    if value is None or isinstance(value, str):
+        return value or ""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else as_json(value)
 
 
 def as_json(value: Value) -> str:
-    """A value as JSON on one line; bytes in it are base64."""
+    """Return a value as JSON on one line; bytes in it are base64."""
     return json.dumps(value, ensure_ascii=False, default=_plain)
 
 

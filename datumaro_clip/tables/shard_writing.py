@@ -1,4 +1,4 @@
-"""Records and their pictures written as WebDataset shards: the same records give the same bytes."""
+"""Writing records and their pictures as WebDataset shards: equal records give equal bytes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from datumaro_clip.errors import ImageError
 from datumaro_clip.system.files import atomic_path
 from datumaro_clip.tables.planning import Picture, Plan
-from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, make_row
 from datumaro_clip.tables.rows import KEY, PICTURE, Value, as_json, as_text
 from datumaro_clip.tables.shards import JSON_FIELD, LABEL_FIELD, TEXT_FIELD, first_caption, split_name
 
 
 class ShardExport:
-    """Writes records to ``SUBSET-000000.tar`` and the next ones; of the default subset the number alone is the name.
+    """Writes records to ``SUBSET-000000.tar`` and so on; archives of the default subset have just a number as name.
 
-    Each record is its picture, its first caption as ``txt``, and ``json`` with whatever else it says. Every archive
-    appears whole, once it is full.
+    Each record is its picture, its first caption as ``txt``, and the rest as ``json``. An archive appears whole, once
+    it is full.
 
     Parameters
     ----------
@@ -29,27 +29,26 @@ class ShardExport:
     plan : Plan
         Of the dialect ``webdataset``.
     shard_rows : int
-        Records to an archive.
+        Records in an archive.
 
     Attributes
     ----------
     counts : collections.Counter
-        ``without_picture``: records that have none, for which shards have no place; else an
-        :class:`ImageError`'s reason: pictures that cannot be read.
+        The records left out: ``without_picture``, or the reason of the :class:`ImageError` that reading its picture
+        raised.
     written : set of Path
         The archives.
     """
 
     def __init__(self, directory: Path, plan: Plan, shard_rows: int) -> None:
         self._directory, self._plan, self._shard_rows = directory, plan, shard_rows
-        self._maker = RowMaker(plan.layout)
         self._open: dict[str, tuple[ExitStack, tarfile.TarFile]] = {}
         self._rows: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
         self.written: set[Path] = set()
 
     def write_all(self, records: Iterable[tuple[Record, Picture | None]]) -> None:
-        """Write all records; on an error the archives that are not full do not appear."""
+        """Write all records; after an error, archives that are not full do not appear."""
         with ExitStack() as stack:
             for record, picture in records:
                 if picture is None:
@@ -68,30 +67,20 @@ class ShardExport:
         subset = DEFAULT_SUBSET if self._plan.layout.subset else record.subset
         if subset not in self._open:
             self._begin(subset, stack)
-        values = self._maker.make(record)
-        key = _key(record.id)
-        values = {name: value for name, value in values.items() if name not in (KEY, PICTURE)}
+        row = make_row(self._plan.layout, record)
+        values = {name: value for name, value in row.items() if name not in (KEY, PICTURE)}
+        # A key ends at the first dot of its base name; an id of another form is kept in the JSON, too.
+        folder, slash, base = record.id.removeprefix("./").rpartition("/")
+        key = f"{folder}{slash}{base.replace('.', '_') or '_'}"
         if split_name(f"{key}.x") != (record.id, "x"):
             values[KEY] = record.id
         tar = self._open[subset][1]
         _add(tar, key + ending.lower(), data)
-        for name, text in self._texts(values):
+        for name, text in _texts(values):
             _add(tar, f"{key}.{name}", text.encode())
         self._rows[subset] += 1
         if self._rows[subset] % self._shard_rows == 0:
             self._close(subset)
-
-    def _texts(self, values: dict[str, Value]) -> Iterable[tuple[str, str]]:
-        """The text members of a row, those first that have a field of their own."""
-        own = values.pop(TEXT_FIELD, None) if isinstance(values.get(TEXT_FIELD), str) else None
-        text = first_caption(values) if own is None else own
-        if text is not None:
-            yield TEXT_FIELD, text
-        number = values.pop(LABEL_FIELD, None)
-        if number is not None:
-            yield LABEL_FIELD, as_text(number)
-        if values:
-            yield JSON_FIELD, as_json(values)
 
     def _begin(self, subset: str, stack: ExitStack) -> None:
         number = self._rows[subset] // self._shard_rows
@@ -105,14 +94,21 @@ class ShardExport:
         self.written.add(path)
 
     def _close(self, subset: str) -> None:
-        """End the archive that a subset is at; it is there under its name afterwards."""
+        """End a subset's archive, which then appears under its name."""
         self._open.pop(subset)[0].close()
 
 
-def _key(identifier: str) -> str:
-    """An id as a key: without a dot in its base name, where a key ends; an id of another name is in the JSON."""
-    folder, slash, base = identifier.removeprefix("./").rpartition("/")
-    return f"{folder}{slash}{base.replace('.', '_') or '_'}"
+def _texts(values: dict[str, Value]) -> Iterable[tuple[str, str]]:
+    """Yield the text members of a row: caption, class number, and the rest as JSON."""
+    own = values.pop(TEXT_FIELD, None) if isinstance(values.get(TEXT_FIELD), str) else None
+    text = first_caption(values) if own is None else own
+    if text is not None:
+        yield TEXT_FIELD, text
+    number = values.pop(LABEL_FIELD, None)
+    if number is not None:
+        yield LABEL_FIELD, as_text(number)
+    if values:
+        yield JSON_FIELD, as_json(values)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:

@@ -1,7 +1,7 @@
-"""WebDataset shards: tar archives whose members of one name and several endings are one row.
+"""WebDataset shards: tar archives in which the members of one name and several endings are one row.
 
-A member's key is its path up to the first dot of its base name, directories kept, and what follows the dot its field,
-as the webdataset library splits them; consecutive members of one key are a row. Pictures stay in the archive.
+As in the webdataset library, a member's key is its path up to the first dot of its base name, and its field is the rest
+after that dot; consecutive members of one key are a row. Pictures stay in the archive.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.files import subset_of
 from datumaro_clip.tables.options import USUAL_NAMES, TableOptions, usual_columns
+from datumaro_clip.tables.records import DEFAULT_SUBSET
 from datumaro_clip.tables.rows import KEY, PICTURE, Refused, Row, Value
 from datumaro_clip.tables.sidecars import is_picture
 
@@ -36,7 +37,9 @@ _SEEN_FOR_COLUMNS = 100
 
 
 def find_shards(spec: str) -> list[tuple[Path, str]]:
-    """The archives of a file, a directory, or a pattern with braces (``{00000..00009}``) or ``*``, each with a subset.
+    """Find the archives of a file, a directory, or a pattern with braces (``{00000..00009}``) or ``*``.
+
+    Each comes with its subset.
 
     Raises
     ------
@@ -60,7 +63,7 @@ def find_shards(spec: str) -> list[tuple[Path, str]]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """What a pattern with ``{a,b}`` and ``{000..010}`` stands for, in order; itself where it has none."""
+    """Return the names that a pattern with ``{a,b}`` and ``{000..010}`` stands for, in order."""
     match = re.search(r"\{([^{}]*)\}", pattern)
     if match is None:
         return [pattern]
@@ -75,34 +78,34 @@ def expand_braces(pattern: str) -> list[str]:
 
 
 def _subset(path: Path, root: Path) -> str:
-    """By the archive's name without its number, else by its folder's."""
-    told = subset_of(_NUMBER.sub("", path.stem)) if not path.stem.isdecimal() else subset_of("")
+    """Return the subset that an archive's name without its number stands for, else its folder's name."""
+    told = DEFAULT_SUBSET if path.stem.isdecimal() else subset_of(_NUMBER.sub("", path.stem))
     inside = path.parent != root and root in path.parents
-    return subset_of(path.parent.name) if told == subset_of("") and inside else told
+    return subset_of(path.parent.name) if told == DEFAULT_SUBSET and inside else told
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """A member's key and its field in lower case; None where the base name has no dot, or begins with one."""
+    """Return a member's key and its field in lower case; None if the base name has no dot, or begins with one."""
     match = _NAME.fullmatch(name.removeprefix("./"))
     return None if match is None else (match[1], match[2].lower())
 
 
 class ShardTable:
-    """The rows of one archive, in its order; where its members lie is found out once.
+    """The rows of one archive, in its order; the places of its members are read once.
 
     Parameters
     ----------
     path : Path
     root : Path
-        What references to the archive are relative to.
+        The directory that references to the archive are relative to.
 
     Attributes
     ----------
     columns : tuple of str
-        :data:`KEY`, the key, and :data:`PICTURE`, an :class:`ArchiveMember`; then fields, and what the JSON of the
-        first hundred rows has, or the Parquet file beside the archive.
+        :data:`KEY`, the key, and :data:`PICTURE`, an :class:`ArchiveMember`; then the fields of the first hundred rows,
+        the names in their JSON, and the columns of the Parquet file beside the archive.
     left : collections.Counter
-        Members that a row has no use for, by field.
+        The members that are not read, by field.
 
     Raises
     ------
@@ -142,20 +145,23 @@ class ShardTable:
             yield self._index.damage
 
     def _rows_beside(self) -> dict[str, dict[str, Value]]:
-        """The rows of the Parquet file beside the archive by key; none where there is none, or no ``key``."""
+        """Return the rows of the Parquet file beside the archive, by key; none if it has no column ``key``."""
         rows = () if self._beside is None or "key" not in self._beside.columns else self._beside
         return {str(row.values["key"]): row.values for row in rows if isinstance(row, Row)}
 
     def _row(self, file: BinaryIO, line: int, key: str, members: list[Member]) -> Row | Refused:
-        """A key's row: the picture, and what its text members say."""
+        """Return a key's row: its picture, and the content of its text members."""
         values: dict[str, Value] = {KEY: key}
         told: dict[str, Value] = {}
         for member in members:
             if member.field in _READ and member.field not in values:
+                file.seek(member.offset)
                 try:
-                    said = _read(file, member)
-                except _UnreadableError as exc:
-                    return Refused(line, exc.reason, f"{key}.{member.field}: {exc}")
+                    said = _parsed(member.field, file.read(member.length))
+                except UnicodeDecodeError as exc:
+                    return Refused(line, "encoding", f"{key}.{member.field}: it is no UTF-8 text: {exc}")
+                except (ValueError, RecursionError) as exc:
+                    return Refused(line, "not_json", f"{key}.{member.field}: it is not JSON: {exc}")
                 if member.field == JSON_FIELD and isinstance(said, dict):
                     told = said
                 else:
@@ -172,7 +178,7 @@ class ShardTable:
         return Row(line, {**told, **values})
 
     def _extra(self, line: int, key: str, members: list[Member]) -> Iterator[Refused]:
-        """What else has the key; fields that nothing here reads are counted."""
+        """Yield members that the row has no place for; those whose field is not read are only counted."""
         picture, seen = _picture_of(members), set[str]()
         for member in members:
             name = f"{key}.{member.field}"
@@ -187,18 +193,16 @@ class ShardTable:
 
 
 def first_caption(values: Mapping[str, Value]) -> str | None:
-    """The text of the column that is a caption first, by its name; a text member that repeats it says nothing new."""
-    columns = sorted(usual_columns(values, "caption_column"), key=lambda name: (_rank(name), name))
-    return next((value for name in columns if isinstance(value := values[name], str)), None)
-
-
-def _rank(column: str) -> int:
+    """Return the text of the first caption column, in the order of their usual names."""
     names = USUAL_NAMES["caption_column"]
-    return names.index(column.casefold()) if column.casefold() in names else len(names)
+    ranks = {name: rank for rank, name in enumerate(names)}
+    columns = usual_columns(values, "caption_column")
+    ordered = sorted(columns, key=lambda name: (ranks.get(name.casefold(), len(names)), name))
+    return next((value for name in ordered if isinstance(value := values[name], str)), None)
 
 
 def _picture_of(members: list[Member]) -> Member | None:
-    """The picture of a row: a field of one part before others, as ``jpg`` before ``seg.png``."""
+    """Return the picture of a row: fields of one part come before others, as ``jpg`` before ``seg.png``."""
     pictures = [member for member in members if _is_picture(member)]
     return min(pictures, key=lambda member: member.field.count("."), default=None)
 
@@ -207,30 +211,16 @@ def _is_picture(member: Member) -> bool:
     return is_picture(f"x.{member.field}")
 
 
-class _UnreadableError(ValueError):
-    """A text member that says nothing; ``reason`` is counted."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-def _read(file: BinaryIO, member: Member) -> Value:
-    """What a text member says: JSON's values, else text."""
-    file.seek(member.offset)
-    try:
-        text = file.read(member.length).decode("utf-8-sig")
-        if member.field == JSON_FIELD:
-            return json.loads(text)
-        return text.strip() if member.field == LABEL_FIELD else text
-    except UnicodeDecodeError as exc:
-        raise _UnreadableError("encoding", f"it is no UTF-8 text: {exc}") from exc
-    except (ValueError, RecursionError) as exc:
-        raise _UnreadableError("not_json", f"it is not JSON: {exc}") from exc
+def _parsed(field: str, data: bytes) -> Value:
+    """Return the content of a text member: the value of JSON, else text."""
+    text = data.decode("utf-8-sig")
+    if field == JSON_FIELD:
+        return json.loads(text)
+    return text.strip() if field == LABEL_FIELD else text
 
 
 class Member(NamedTuple):
-    """A member of an archive: its name, its field, and where its bytes are."""
+    """A member of an archive: its name, its field, and the place of its bytes."""
 
     name: str
     field: str
@@ -239,12 +229,12 @@ class Member(NamedTuple):
 
 
 class _Index:
-    """Where the members of an archive lie: some sixty bytes each, and their names.
+    """The places of an archive's members; it takes some sixty bytes of memory for each, and their names.
 
     Attributes
     ----------
     damage : Refused, optional
-        Where the archive cannot be read on.
+        The place from which the archive cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -256,7 +246,7 @@ class _Index:
             with tarfile.open(path, "r:") as tar:
                 members: list[tarfile.TarInfo] = getattr(tar, "members")  # noqa: B009 - typeshed does not know it
                 while (info := tar.next()) is not None:
-                    members.clear()  # It would keep all.
+                    members.clear()  # tarfile would keep them all.
                     if info.isreg():
                         self._names.append(info.name)
                         self._offsets.append(info.offset_data)
@@ -274,7 +264,7 @@ class _Index:
             self.damage = Refused(len(self._names) + 1, "damaged", message)
 
     def rows(self) -> Iterator[tuple[int, str, list[Member]]]:
-        """Each run of members of one key, with the number of its first member, from 1."""
+        """Yield each run of members of one key, with the number of its first member, from 1."""
         key, first = "", 0
         members: list[Member] = []
         for number, name in enumerate(self._names):
@@ -292,15 +282,17 @@ class _Index:
 
 
 def _ends_at(path: Path, offset: int, size: int) -> bool:
-    """Whether an archive ends where its last member did: with zeros, or with the file."""
+    """Return whether an archive ends after its last member: with zeros, or with the file."""
     with path.open("rb") as file:
         file.seek(offset - offset % _BLOCK)
         return offset >= size or not file.read(_BLOCK).strip(b"\0")
 
 
 def shard_options(columns: Sequence[str]) -> TableOptions:
-    """What the columns of archives mean: captions of the text member, then of the JSON; labels of the JSON, else of
-    ``cls``."""
+    """Return the meaning of an archive's columns.
+
+    Captions are in the text member, then in the JSON; labels are in the JSON, else in ``cls``.
+    """
     captions = [name for name in usual_columns(columns, "caption_column") if name != TEXT_FIELD]
     labels = usual_columns(columns, "label_column")
     text = [TEXT_FIELD] if TEXT_FIELD in columns else []

@@ -1,4 +1,4 @@
-"""Folders of pictures with their captions in text files beside them, ``x.txt`` beside ``x.jpg``, as a table."""
+"""Folders of pictures as tables, with captions in text files beside the pictures (``x.txt`` beside ``x.jpg``)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CAPTION_ENDINGS = (".txt", ".caption")
 class SidecarTable:
     """The pictures below a folder, in order of their paths, with their captions.
 
-    Its lines are the numbers of the files that it counts: pictures, and captions without one.
+    Line numbers count pictures, and captions without a picture.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,12 +50,12 @@ class SidecarTable:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name ends as a picture's."""
+    """Return whether a file's name has the ending of a picture."""
     return os.path.splitext(name)[1].lower() in PICTURE_ENDINGS
 
 
 def find_sidecars(path: Path) -> list[tuple[Path, str]]:
-    """A folder, or the folders directly below it where it holds no picture itself, which are subsets then."""
+    """Return a folder with pictures or, if it has none itself, the folders directly below it as subsets."""
     if any(is_picture(entry.name) for entry in path.iterdir()):
         return [(path, "default")]
     return [(folder, folder.name) for folder in sorted(path.iterdir()) if folder.is_dir()]

@@ -1,4 +1,4 @@
-"""Records and their pictures written as tables, in any format and dialect."""
+"""Writing records and their pictures as tables, in any format and dialect."""
 
 from __future__ import annotations
 
@@ -9,37 +9,30 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from datumaro_clip.errors import ImageError, TableError
 from datumaro_clip.system.files import safe_file_name, write_text
-from datumaro_clip.tables.arrow import (
-    PICTURE_FIELDS,
-    write_parquet,
-)
+from datumaro_clip.tables.arrow import PICTURE_FIELDS, write_parquet
 from datumaro_clip.tables.delimited import write_delimited
 from datumaro_clip.tables.dialects import DIALECTS
 from datumaro_clip.tables.json_rows import write_json
 from datumaro_clip.tables.options import TableOptions, write_settings
 from datumaro_clip.tables.planning import Picture, Plan
-from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, RowMaker, Said
-from datumaro_clip.tables.rows import Value, as_json
+from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, Said, make_row
+from datumaro_clip.tables.rows import Value, WriteRow, as_json
 
-# As img2dataset has them by default: the last four digits of a key count within a shard.
+# img2dataset's defaults: the last four digits of a key count within a shard.
 _SHARD_DIGITS, _SHARD_ROWS = 4, 10_000
-
-
-class RowWriter(Protocol):
-    """Writes rows."""
-
-    def write(self, values: dict[str, Value]) -> None:
-        """Write one row."""
 
 
 def open_writer(
     path: Path, format: str, columns: Sequence[str], *, schema: Any = None, separator: str = ","
-) -> AbstractContextManager[RowWriter]:
-    """A writer of a table in any format, which appears whole when the block ends."""
+) -> AbstractContextManager[WriteRow]:
+    """Open a table of any format for a block, and give a function that writes a row.
+
+    The table appears whole when the block ends.
+    """
     if format == "parquet":
         return write_parquet(path, schema)
     if format in ("json", "jsonl"):
@@ -58,7 +51,8 @@ class TableExport:
     Attributes
     ----------
     counts : collections.Counter
-        ``unsaved``: pictures without a file that are not copied; else an :class:`ImageError`'s reason.
+        Pictures and items left out: ``unsaved`` pictures, which have no file and are not copied; items
+        ``without_picture``, for which the dialect has no place; pictures that raise an :class:`ImageError`, by reason.
     written : set of Path
         The tables.
     """
@@ -66,28 +60,29 @@ class TableExport:
     def __init__(self, directory: Path, plan: Plan) -> None:
         self._directory, self._plan = directory, plan
         self._style = DIALECTS[plan.dialect]
-        self._maker = RowMaker(plan.layout)
         self._stack = ExitStack()
-        self._writers: dict[Path, RowWriter] = {}
+        self._writers: dict[Path, WriteRow] = {}
         self._keys = 0
-        self._taken: dict[int, int] = {}  # Hashes of the pictures' paths, and of what was written there.
+        self._taken: dict[int, int] = {}  # Hashes of written paths, and of the pictures written there.
         self._shards: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
 
     @property
     def written(self) -> set[Path]:
-        """The tables so far."""
+        """The tables that have been begun."""
         return set(self._writers)
 
     def write_all(self, records: Iterable[tuple[Record, Picture | None]]) -> None:
-        """Write all records; on an error no table appears, and those that were there stay."""
+        """Write all records; after an error no table appears, and old ones stay as they were."""
         with self._stack:
             for record, picture in records:
                 self._write(record, picture)
             if not self._writers and self._style.formats != ("txt",):
                 self._writer(self._table_of(Record("", DEFAULT_SUBSET)))
         if self._plan.dialect == "img2dataset":
-            self._write_statistics()
+            for path in self._writers:
+                successes = {"successes": self._shards[path.stem]}
+                write_text(path.with_name(f"{path.stem}_stats.json"), json.dumps(successes) + "\n")
         self._write_settings()
 
     def _write(self, record: Record, picture: Picture | None) -> None:
@@ -97,13 +92,13 @@ class TableExport:
             record = self._keyed(record, picture)
         table = self._table_of(record)
         image = self._place(record, picture, table)
-        values = self._maker.make(record, image)
+        values = make_row(self._plan.layout, record, image)
         if self._plan.dialect == "llava":
             values = _with_turns(values, record)
         if self._plan.dialect == "sidecar":
             self._write_sidecar(table, image, values)
         else:
-            self._writer(table).write(values)
+            self._writer(table)(values)
             if self._plan.dialect == "img2dataset" and picture is not None:
                 self._write_img2dataset(table, values)
 
@@ -116,7 +111,7 @@ class TableExport:
         )
         return self._directory / name
 
-    def _writer(self, path: Path) -> RowWriter:
+    def _writer(self, path: Path) -> WriteRow:
         if path not in self._writers:
             plan = self._plan
             opened = open_writer(path, plan.format, plan.layout.columns, schema=plan.schema, separator=plan.separator)
@@ -124,7 +119,7 @@ class TableExport:
         return self._writers[path]
 
     def _place(self, record: Record, picture: Picture | None, table: Path) -> Value:
-        """Put the picture where it belongs; the value of the image column is the result."""
+        """Put the picture in its place, and return the value of the image column."""
         plan = self._plan
         had = record.attributes.get(plan.layout.image) if plan.layout.image else None
         known = had if isinstance(had, str) else None
@@ -151,7 +146,7 @@ class TableExport:
         return name
 
     def _new_name(self, record: Record, picture: Picture) -> str:
-        """A name after the item's id, in a folder of its subset unless its table is in that already."""
+        """Return a name made of the item's id, in a folder of its subset unless its table is in that already."""
         is_in_folder = self._style.has_folders and not self._plan.layout.subset
         is_bare = record.subset == DEFAULT_SUBSET or is_in_folder
         folder = "" if is_bare else f"{safe_file_name(record.subset)}/"
@@ -166,7 +161,7 @@ class TableExport:
         template = self._plan.layout.template
         if template is None:
             return None
-        values = {name: str(value) for name, value in self._maker.make(record).items()}
+        values = {name: str(value) for name, value in make_row(self._plan.layout, record).items()}
         name = template.format_map({"table": table.stem, **values})
         if not _may_be_named(name, None):
             raise TableError(f"item '{record.id}': {name!r}, as --image-template makes it, leaves the directory")
@@ -199,7 +194,7 @@ class TableExport:
             write_text(self._target(folder, image).with_suffix(".txt"), str(caption), durable=False)
 
     def _keyed(self, record: Record, picture: Picture | None) -> Record:
-        """With the key and status of img2dataset; records that have them keep them."""
+        """Return a record with img2dataset's key and status; a record that has them keeps them."""
         key = record.attributes.get("key")
         if not isinstance(key, str) or not key.isdecimal() or len(key) <= _SHARD_DIGITS:
             shard, place = divmod(self._keys, _SHARD_ROWS)
@@ -216,11 +211,6 @@ class TableExport:
         if self._plan.layout.captions and isinstance(caption := values.get(self._plan.layout.captions[0]), str):
             write_text(folder / f"{key}.txt", caption, durable=False)
 
-    def _write_statistics(self) -> None:
-        for path in self._writers:
-            told = {"successes": self._shards[path.stem]}
-            write_text(path.with_name(f"{path.stem}_stats.json"), json.dumps(told) + "\n")
-
     def _write_settings(self) -> None:
         plan = self._plan
         options = plan.layout.options() if plan.dialect == "auto" else TableOptions()
@@ -233,7 +223,7 @@ class TableExport:
 
 
 def _with_turns(values: dict[str, Value], record: Record) -> dict[str, Value]:
-    """LLaVA's row: captions without turns of their own become answers to a request for a description."""
+    """Return LLaVA's row: captions that are no turns become answers to a request for a description."""
     turns = values.get("conversations")
     if isinstance(turns, list) and all(isinstance(turn, dict) for turn in turns):
         return values
@@ -246,7 +236,7 @@ def _with_turns(values: dict[str, Value], record: Record) -> dict[str, Value]:
 
 
 def _may_be_named(name: str, picture: Picture | None) -> bool:
-    """Whether a picture may be written under a name that a table gives: inside the directory, its ending its own."""
+    """Return whether a table's name for a picture may be used: it stays in the directory, and has the right ending."""
     path = os.path.normpath(name.replace("\\", "/"))
     inside = not os.path.isabs(path) and path.split("/")[0] not in ("..", ".") and "\0" not in path
     return inside and (picture is None or os.path.splitext(path)[1].lower() == picture.ending.lower())

@@ -1,3 +1,3 @@
-"""Pictures of a table of addresses, asked for politely, safely and once."""
+"""Downloading the pictures of a table of addresses: each once, without overloading servers or reaching private ones."""
 
 from __future__ import annotations

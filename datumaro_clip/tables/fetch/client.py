@@ -1,4 +1,4 @@
-"""One request for one picture; the only module that imports httpx. Addresses are checked where connections are made."""
+"""HTTP requests for pictures; addresses are checked when connections are made. The only module that imports httpx."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ try:
 except ModuleNotFoundError as exc:
     raise MissingDependencyError("httpx", "download", "fetching pictures") from exc
 
-# 408 Request Timeout, 425 Too Early, 429 Too Many Requests, and what servers say while something behind them is down.
+# 408 Request Timeout, 425 Too Early, 429 Too Many Requests, and statuses of servers that are down for a while.
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _BUSY = frozenset({429, 503})
 _MOST_REDIRECTS = 5
 _CONNECT_SECONDS = 10.0
 _REFUSALS = ("noai", "noimageai")
+# Bytes after which a picture's size is first read.
 _FIRST_LOOK = 4096
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an answer may take.
+    """Limits of an answer.
 
     Attributes
     ----------
@@ -49,21 +50,21 @@ class Limits:
 
 
 class Answer(NamedTuple):
-    """What came of a request.
+    """The outcome of a request.
 
     Attributes
     ----------
     error : str
-        Empty where there are bytes; else a short reason.
+        A short reason; empty on success.
     message : str
     http_status : int, optional
     data : bytes
     is_transient : bool
-        Whether asking again may help.
+        Whether another try may succeed.
     wait : float, optional
         Seconds that the server asks to wait.
     is_busy : bool
-        Whether the whole host shall be left alone for as long.
+        Whether to wait before any request to this host.
     """
 
     error: str = ""
@@ -76,7 +77,7 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Asks for pictures; may be used by many threads.
+    """Downloads pictures; many threads may use it.
 
     Parameters
     ----------
@@ -84,13 +85,13 @@ class Client:
     allowed : sequence of network
         Private networks that may be connected to.
     connections : int
-        At a time.
+        The most open at a time.
     contact : str
         Added to the User-Agent.
     proxy : str, optional
     ignores_noai : bool
     redirects : bool
-        Whether an answer may lead elsewhere.
+        Whether to follow redirects.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class Client:
         self._client.close()
 
     def get(self, url: str) -> Answer:
-        """Ask once; whatever goes wrong is an answer, too."""
+        """Make one request; every error is an answer, too."""
         try:
             with self._client.stream("GET", url) as response:
                 return self._read(response, time.monotonic() + self._limits.seconds)
@@ -168,23 +169,23 @@ class Client:
 
 
 def _pixels_of(data: bytearray) -> int:
-    """Pixels that the beginning of a picture announces; 0 where it does not tell yet."""
+    """Return the number of pixels by the beginning of a picture; 0 if it is too short to tell."""
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return picture.width * picture.height
     except Image.DecompressionBombError:
         return 1 << 62
-    except Exception:  # Pillow's readers raise almost anything on what is not a whole picture.
+    except Exception:  # Pillow's readers raise errors of almost any type for an incomplete picture.
         return 0
 
 
 def _refuses(tags: Iterable[str]) -> bool:
-    """Whether a tag, of all robots or of one named before a colon, refuses machine learning."""
+    """Return whether a tag, for all robots or one named before a colon, refuses use for machine learning."""
     return any(tag.rpartition(":")[2].strip().lower() in _REFUSALS for tag in tags)
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, from seconds or a date."""
+    """Return the seconds to wait, given as seconds or a date."""
     if value is None:
         return None
     if value.strip().isdecimal():
@@ -196,14 +197,14 @@ def _retry_after(value: str | None) -> float | None:
 
 
 class _NoCookies(httpx.Cookies):
-    """Keeps none."""
+    """Keeps no cookies."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
-        """Ignore what a server sets."""
+        """Ignore the cookies that a server sets."""
 
 
 class _Guarded(httpx.HTTPTransport):
-    """Connects to addresses that were checked, and to no others."""
+    """Connects only to addresses that were checked."""
 
     def __init__(self, allowed: tuple[Network, ...], connections: int) -> None:
         super().__init__(trust_env=False)
@@ -222,7 +223,7 @@ class _CheckedBackend(httpcore.SyncBackend):
         self._allowed = allowed
 
     def connect_tcp(self, host: str, port: int, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        """Look the name up, check what it is, and connect to that."""
+        """Look up the name, check its addresses, and connect to one of them."""
         failure: Exception = OSError(f"{host} has no address")
         for address in public_addresses(host, port, self._allowed):
             try:
@@ -232,5 +233,5 @@ class _CheckedBackend(httpcore.SyncBackend):
         raise failure
 
     def connect_unix_socket(self, path: str, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        """Refuse: no address on the network is one."""
+        """Refuse to connect."""
         raise AddressError(f"{path} is no address on the network")

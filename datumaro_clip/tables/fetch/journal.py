@@ -1,4 +1,4 @@
-"""What became of each row that was asked for: one line of JSON each, appended, synced, read back after a kill."""
+"""The outcome of each row that was fetched: JSON lines, appended and synced, from which a killed run goes on."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ class Journal:
     Parameters
     ----------
     path : Path
-        Made where it is not there; what a kill left of a last line is cut off.
+        Made if missing; an incomplete last line is cut off.
     identity : mapping
-        What decides over bytes: the table's digest and the options; as JSON values.
+        What the pictures' bytes depend on, as JSON values: the table's digest and options.
     forgets_failed : bool
-        Whether rows that failed count as not asked for.
+        Whether to treat failed rows as not fetched yet.
 
     Raises
     ------
     OptionError
-        If the file is another table's, or other options made it.
+        If the file belongs to another table, or other options.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any], *, forgets_failed: bool = False) -> None:
         self._path = path
         self._offsets = array("q")
-        self._end = self._load(dict(identity), forgets_failed) if path.exists() else 0
+        header = {"format": FORMAT, "version": VERSION, **identity}
+        self._end = self._load(header, forgets_failed) if path.exists() else 0
         self._file = path.open("ab", buffering=0)
         self._file.truncate(self._end)
         if not self._end:
-            self._write({"format": FORMAT, "version": VERSION, **identity})
-            self.sync()
+            self._write(header)
+            os.fsync(self._file.fileno())
 
     def __contains__(self, row: int) -> bool:
         return row < len(self._offsets) and self._offsets[row] != _NOWHERE
 
     def get(self, row: int) -> dict[str, Any]:
-        """The outcome of a row; empty where there is none yet."""
+        """Return the outcome of a row; empty if there is none yet."""
         if row not in self:
             return {}
         with self._path.open("rb") as file:
@@ -58,14 +59,10 @@ class Journal:
         return found
 
     def append(self, outcomes: Iterable[Mapping[str, Any]]) -> None:
-        """Add outcomes, each with its ``row``; they are on the disk afterwards."""
+        """Add outcomes, each with its ``row``; they are on the disk when this returns."""
         for outcome in outcomes:
             self._place(int(outcome["row"]), self._end)
             self._write(outcome)
-        self.sync()
-
-    def sync(self) -> None:
-        """Wait until everything is on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -82,8 +79,8 @@ class Journal:
             self._offsets.extend([_NOWHERE] * (row + 1 - len(self._offsets)))
         self._offsets[row] = offset
 
-    def _load(self, identity: dict[str, Any], forgets_failed: bool) -> int:
-        """Learn what is there; the length of its whole lines is the result."""
+    def _load(self, header: dict[str, Any], forgets_failed: bool) -> int:
+        """Read the outcomes, and return the length of the complete lines."""
         end = 0
         with self._path.open("rb") as file:
             for number, line in enumerate(file):
@@ -91,7 +88,11 @@ class Journal:
                     break
                 record = self._parsed(line, number)
                 if number == 0:
-                    self._require_same(record, identity)
+                    if differing := [name for name in header if record.get(name) != header[name]]:
+                        raise OptionError(
+                            f"{self._path} was begun with another {' and '.join(differing).replace('_', ' ')}; "
+                            "name another directory with -o"
+                        )
                 elif not (forgets_failed and record.get("status") != "ok"):
                     self._place(int(record["row"]), end)
                 end += len(line)
@@ -107,11 +108,3 @@ class Journal:
             raise OptionError(
                 f"{self._path}, line {number + 1} is no line of a journal ({exc}); remove the file to begin anew"
             ) from exc
-
-    def _require_same(self, record: dict[str, Any], identity: dict[str, Any]) -> None:
-        wanted = {"format": FORMAT, "version": VERSION, **identity}
-        if differing := [name for name in wanted if record.get(name) != wanted[name]]:
-            raise OptionError(
-                f"{self._path} was begun with another {' and '.join(differing).replace('_', ' ')}; "
-                "name another directory with -o"
-            )

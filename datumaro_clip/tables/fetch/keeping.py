@@ -1,4 +1,4 @@
-"""A picture that was fetched: checked, encoded anew where asked for, and written whole."""
+"""Checking a downloaded picture, encoding it anew if asked for, and writing it."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _QUALITY = 95
 def keep_picture(
     data: bytes, directory: Path, row: int, *, longest: int | None = None, ending: str | None = None
 ) -> dict[str, Any]:
-    """Write a picture to ``images/``, on the disk when this returns.
+    """Write a picture to ``images/``; it is on the disk when this returns.
 
     Parameters
     ----------
     data : bytes
     directory : Path
     row : int
-        Decides its name.
+        The row's number, of which its name is made.
     longest : int, optional
-        Scale it down until no side is longer.
+        The longest side: a larger picture is scaled down.
     ending : str, optional
-        Encode it anew, as ``.webp``.
+        The format to encode it in, as ``.webp``.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def keep_picture(
     Raises
     ------
     ImageError
-        If it is no picture, or cut off.
+        If it is no picture, or it is cut off.
     """
     picture = decode(data)
     own = ending_of(data)

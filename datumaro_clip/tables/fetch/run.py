@@ -1,4 +1,4 @@
-"""Fetching a table: who is asked when, what is kept, and the table that says so."""
+"""Fetching a table: scheduling the requests, keeping the pictures, and writing the table of results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -33,7 +35,7 @@ from datumaro_clip.tables.writing import open_writer
 
 log = logging.getLogger(__name__)
 
-#: The columns that are added, and what they hold.
+#: The columns that are added, and their types.
 RESULTS: Mapping[str, type] = {
     "path": str,
     "status": str,
@@ -45,7 +47,9 @@ RESULTS: Mapping[str, type] = {
     "height": int,
     "fetched_at": str,
 }
+# Requests that are scheduled at a time, for each thread.
 _WINDOW = 16
+# Seconds to wait for an outcome at a time.
 _LONGEST_NAP = 0.5
 
 
@@ -75,7 +79,7 @@ class FetchOptions:
 
 @dataclass(order=True)
 class _Task:
-    """A request to be made, not before ``ready`` (seconds of the monotonic clock)."""
+    """A request that waits until ``ready`` (seconds of the monotonic clock)."""
 
     ready: float
     row: int
@@ -86,12 +90,15 @@ class _Task:
     def host(self) -> str:
         try:
             return urlsplit(self.url).netloc.rpartition("@")[2].lower()
-        except ValueError:  # an address that is none; the client says so
+        except ValueError:  # No valid address; the client says so.
             return ""
 
 
 class _Outcome(NamedTuple):
-    """What a try came to: the journal's record, or the task to try again, and how long its host wants to be left."""
+    """The outcome of a try: the record for the journal, or None to try again after ``wait`` seconds.
+
+    If the host is busy, all its tasks wait.
+    """
 
     task: _Task
     record: dict[str, Any] | None
@@ -113,11 +120,11 @@ def fetch_table(
     path : Path
         The table.
     directory : Path
-        Where pictures, journal and the table of results go.
+        The directory for pictures, journal and the table of results.
     table_options : TableOptions
     options : FetchOptions
     tell : callable
-        Told how many more rows are settled.
+        Called with the number of rows that have been settled since the last call.
 
     Returns
     -------
@@ -132,56 +139,38 @@ def fetch_table(
         If the table has no column of addresses.
     """
     tables = TableDataset(path, table_options)
-    source = _only(tables)
-    column = _url_column(source)
+    if len(tables.sources) != 1:
+        raise TableError(f"{tables.path} holds {len(tables.sources)} tables; name one file")
+    [source] = tables.sources
+    column = source.layout.url or source.layout.image
+    if column is None:
+        names = ", ".join(source.layout.columns)
+        raise TableError(f"{source.table.path} has no column of addresses; name it with --url-column, of {names}")
     _ = tables.survey
     directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / ".fetch.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as exc:
-        raise StoreWriteError(f"another process fetches to {directory}; wait until it ends") from exc
-    identity = {
-        "table": sha256_file(path),
-        "url_column": column,
-        "resize": options.resize,
-        "image_ext": options.image_ext,
-    }
-    try:
-        journal = Journal(directory / NAME, identity, forgets_failed=options.retry_failed)
+    with ExitStack() as stack:
         try:
-            _Fetching(directory, options, journal, tell).run(_rows(source), column)
-            counts = _write_results(source, directory, journal, column)
-        finally:
-            journal.close()
-    finally:
-        lock.release()
+            stack.enter_context(FileLock(directory / ".fetch.lock", timeout=0))
+        except Timeout as exc:
+            raise StoreWriteError(f"another process fetches to {directory}; wait until it ends") from exc
+        chosen = {"url_column": column, "resize": options.resize, "image_ext": options.image_ext}
+        identity = {"table": sha256_file(path), **chosen}
+        journal = Journal(directory / NAME, identity, forgets_failed=options.retry_failed)
+        stack.callback(journal.close)
+        _Fetching(directory, options, journal, tell).run(_rows(source), column)
+        counts = _write_results(source, directory, journal, column)
     for leftover in directory.glob("images/*/.*.tmp"):
         leftover.unlink()
     return counts
 
 
-def _only(tables: TableDataset) -> Source:
-    if len(tables.sources) != 1:
-        raise TableError(f"{tables.path} holds {len(tables.sources)} tables; name one file")
-    return tables.sources[0]
-
-
-def _url_column(source: Source) -> str:
-    column = source.layout.url or source.layout.image
-    if column is None:
-        names = ", ".join(source.layout.columns)
-        raise TableError(f"{source.table.path} has no column of addresses; name it with --url-column, of {names}")
-    return column
-
-
 def _rows(source: Source) -> Iterator[tuple[int, Row]]:
-    """The rows with their places, damaged ones counted."""
+    """Yield the rows with their numbers; refused ones have a number, too."""
     return ((number, row) for number, row in enumerate(source.table) if isinstance(row, Row))
 
 
 class _Fetching:
-    """Decides which request is made when; a few threads make them."""
+    """Schedules the requests, which a few threads make."""
 
     def __init__(self, directory: Path, options: FetchOptions, journal: Journal, tell: Callable[[int], None]) -> None:
         from datumaro_clip.tables.fetch.client import Client, Limits
@@ -202,22 +191,18 @@ class _Fetching:
         self._done: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
 
     def run(self, rows: Iterator[tuple[int, Row]], column: str) -> None:
-        """Settle every row that the journal does not know."""
-        # Daemons, so that Ctrl-C need not wait for servers.
+        """Settle every row that is not in the journal."""
+        # Daemons, so that Ctrl-C does not wait for servers.
         threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self._options.threads)]
         for thread in threads:
             thread.start()
-        fresh = self._fresh(rows, column)
-        is_more = True
-        while is_more or self._outstanding:
-            while is_more and self._outstanding < _WINDOW * self._options.threads:
-                task = next(fresh, None)
-                is_more = task is not None
-                if task is not None:
-                    heapq.heappush(self._waiting[task.host], task)
-            nap = self._dispatch()
-            if self._outstanding:
-                self._settle(nap)
+        new = self._new_tasks(rows, column)
+        while True:
+            for task in islice(new, max(0, _WINDOW * self._options.threads - self._outstanding)):
+                heapq.heappush(self._waiting[task.host], task)
+            if not self._outstanding:
+                break
+            self._settle(self._dispatch())
         for _ in threads:
             self._orders.put(None)
         for thread in threads:
@@ -228,8 +213,8 @@ class _Fetching:
     def _outstanding(self) -> int:
         return sum(map(len, self._waiting.values())) + self._active.total()
 
-    def _fresh(self, rows: Iterator[tuple[int, Row]], column: str) -> Iterator[_Task]:
-        """Tasks for rows that nothing is known of; those without an address are settled at once."""
+    def _new_tasks(self, rows: Iterator[tuple[int, Row]], column: str) -> Iterator[_Task]:
+        """Yield tasks for rows that are not in the journal; rows without an address are settled at once."""
         for number, row in rows:
             if number in self._journal:
                 self._tell(1)
@@ -242,7 +227,7 @@ class _Fetching:
                 self._tell(1)
 
     def _dispatch(self) -> float:
-        """Order what may be asked for now; seconds until more may be are the result."""
+        """Give the threads all tasks that may be tried now; return the seconds until another may be."""
         now, nap = time.monotonic(), _LONGEST_NAP
         for host in list(self._waiting):
             tasks = self._waiting[host]
@@ -258,7 +243,7 @@ class _Fetching:
         return nap
 
     def _settle(self, nap: float) -> None:
-        """Wait for an outcome, take all that are there, and write them down."""
+        """Wait for an outcome, take all that there are, and write them to the journal."""
         try:
             outcomes = [self._done.get(timeout=nap)]
         except queue.Empty:
@@ -286,7 +271,7 @@ class _Fetching:
         while (task := self._orders.get()) is not None:
             try:
                 outcome = self._try(task)
-            except Exception as exc:  # Whatever it is, the row has its status, and the others go on.
+            except Exception as exc:  # An unforeseen error must not stop the other rows.
                 log.debug("row %d", task.row, exc_info=exc)
                 outcome = _Outcome(task, _record(task, "connection", f"{type(exc).__name__}: {exc}"))
             self._done.put(outcome)
@@ -296,18 +281,17 @@ class _Fetching:
         wait = min(2.0**task.tries if answer.wait is None else answer.wait, self._options.max_wait)
         if answer.is_transient and task.tries < self._options.retries:
             return _Outcome(task, None, wait, answer.is_busy)
-        if answer.error:
-            return _Outcome(task, _record(task, answer.error, answer.message, answer.http_status), wait, answer.is_busy)
-        try:
-            kept = keep_picture(
-                answer.data, self._directory, task.row, longest=self._options.resize, ending=self._options.image_ext
-            )
-        except ImageError as exc:
-            error = "too_many_pixels" if exc.reason == "too_large" else "not_a_picture"
-            return _Outcome(task, _record(task, error, str(exc), answer.http_status))
-        except OSError as exc:
-            return _Outcome(task, _record(task, "not_written", str(exc), answer.http_status))
-        return _Outcome(task, _record(task, "", "", answer.http_status) | kept)
+        error, message, kept = answer.error, answer.message, dict[str, Any]()
+        if not error:
+            try:
+                kept = keep_picture(
+                    answer.data, self._directory, task.row, longest=self._options.resize, ending=self._options.image_ext
+                )
+            except ImageError as exc:
+                error, message = "too_many_pixels" if exc.reason == "too_large" else "not_a_picture", str(exc)
+            except OSError as exc:
+                error, message = "not_written", str(exc)
+        return _Outcome(task, _record(task, error, message, answer.http_status) | kept, wait, answer.is_busy)
 
 
 def _record(task: _Task, error: str, message: str, http_status: int | None = None) -> dict[str, Any]:
@@ -317,7 +301,7 @@ def _record(task: _Task, error: str, message: str, http_status: int | None = Non
 
 
 def _write_results(source: Source, directory: Path, journal: Journal, column: str) -> Counter[str]:
-    """Write the table's rows with what became of them, and how to read that."""
+    """Write the table's rows with their outcomes, and the options to read that table."""
     table, layout = source.table, source.layout
     names = {name: f"fetch_{name}" if name in layout.columns else name for name in RESULTS}
     form = table_format(table.path) or "csv"
@@ -325,14 +309,14 @@ def _write_results(source: Source, directory: Path, journal: Journal, column: st
     columns = tuple(dict.fromkeys([*table.columns, *names.values()]))
     schema = None
     if isinstance(table, ParquetTable):
-        kinds = {names[name]: frozenset({kind}) for name, kind in RESULTS.items()}
+        kinds = {names[name]: {kind} for name, kind in RESULTS.items()}
         schema = make_schema(columns, kinds, dump_schema(table.schema))
     counts: Counter[str] = Counter()
-    with open_writer(path, form, columns, schema=schema, separator=getattr(table, "separator", ",")) as writer:
+    with open_writer(path, form, columns, schema=schema, separator=getattr(table, "separator", ",")) as write_row:
         for number, row in _rows(source):
             found = journal.get(number)
             counts[str(found["error"] or "ok")] += 1
-            writer.write({**row.values, **{names[name]: found.get(name) for name in RESULTS}})
+            write_row({**row.values, **{names[name]: found.get(name) for name in RESULTS}})
     options = replace(
         layout.options(), image_column=names["path"], url_column=column, separator=getattr(table, "separator", None)
     )
