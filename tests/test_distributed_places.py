@@ -143,13 +143,13 @@ def test_a_bucket_that_is_not_reached_is_told(bucket: str, monkeypatch: pytest.M
 def test_a_plan_behind_a_url_gives_the_store_of_one_machine(
     bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_catalogue(tmp_path / "coco", items=40, seed=5)
+    write_catalogue(tmp_path / "coco", items=12, seed=5)
     url = f"{bucket}/{tmp_path.name}/plan.json"
     write_plan(planned(f"{tmp_path / 'coco'}:coco", 3), url)
     assert main(["plan", "run", url, "--shard", "1", "--cache", "off"]) == 0
     assert main(["plan", "run", url, "--cache", "off"]) == 0
     assert main(["plan", "status", url]) == 0
-    assert ": 3 done; 40 of 40 items" in capsys.readouterr().out
+    assert ": 3 done; 12 of 12 items" in capsys.readouterr().out
     assert main(["plan", "merge", url, "-o", str(tmp_path / "merged")]) == 0
     single = single_run(tmp_path / "coco", tmp_path / "single")
     require_same(single, tmp_path / "merged")

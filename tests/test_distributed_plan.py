@@ -21,7 +21,7 @@ from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed import loop, records
 from datumaro_clip.distributed.making import merge_shards, read_plan, write_plan
 from datumaro_clip.distributed.plan import Plan, cut, keys_digest
-from datumaro_clip.distributed.records import Record, Records, states
+from datumaro_clip.distributed.records import Record, states
 from datumaro_clip.distributed.runner import ShardRunner
 from datumaro_clip.errors import OptionError, PlanError, SpaceMismatchError, StoreError
 from datumaro_clip.store import open_store
@@ -63,7 +63,7 @@ def make(catalogue: Path, tmp_path: Path) -> Callable[..., str]:
 
 def runner_of(path: str, **local: object) -> ShardRunner:
     work = read_plan(path)
-    return ShardRunner(work.plan, work.place, {"cache": "off", **local})
+    return ShardRunner(work, {"cache": "off", **local})
 
 
 def run_all(path: str) -> list[int]:
@@ -75,7 +75,7 @@ def run_all(path: str) -> list[int]:
     return told
 
 
-@pytest.mark.parametrize("shards", [1, 2, 7])
+@pytest.mark.parametrize("shards", [1, 7])
 def test_any_number_of_shards_gives_the_store_of_one_machine(
     shards: int, make: Callable[..., str], single: Path, decided: dict[str, DecisionLog], tmp_path: Path
 ) -> None:
@@ -96,7 +96,7 @@ def test_a_killed_run_is_taken_up_by_the_same_command(make: Callable[..., str], 
         assert process.stdout is not None
         assert process.stdout.readline().startswith("shard 0: ")
         process.kill()
-    made = {number for number in range(7) if Records(read_plan(path).plan, read_plan(path).place).done(number)}
+    made = {number for number in range(7) if read_plan(path).done(number)}
     assert 0 in made
     assert len(made) < 7
     before = {number: _stamp(path, number) for number in made}
@@ -118,7 +118,7 @@ def test_finished_shards_are_skipped_and_those_of_another_plan_made_anew(make: C
     first = [runner_of(path).run(number) for number in range(2)]
     assert [runner_of(path).run(number) for number in range(2)] == first
     path = make(2, objects=True, texts="none")
-    assert Records(read_plan(path).plan, read_plan(path).place).done(0) is None
+    assert read_plan(path).done(0) is None
     runner_of(path).run(0)
     with open_store(Path(path).with_suffix(".shards") / "0") as store:
         assert store.object_count > 0
@@ -140,7 +140,7 @@ def test_a_machine_with_other_items_refuses_and_says_so_in_the_status(
     path = make(3)
     write_catalogue(tmp_path / "other", items=ITEMS + 4, seed=6)
     work = read_plan(path)
-    other = ShardRunner(work.plan, work.place, {}, f"{tmp_path / 'other'}:coco")
+    other = ShardRunner(work, {}, f"{tmp_path / 'other'}:coco")
     with pytest.raises(PlanError, match=r"lacks \d+ of the 13 items of shard 1 here, as .*@"):
         other.run(1)
     assert main(["plan", "status", path]) == 1
@@ -161,7 +161,7 @@ def test_a_machine_that_reads_the_dataset_in_another_order_makes_the_same_shard(
     here, there = runner_of(path), runner_of(path)
     here.run(0)
     there._items = dict(reversed(list(there._items.items())))
-    Records(there.plan, there.place).place.remove("0")
+    there.work.place.remove("0")
     there.run(0)
     with open_store(Path(path).with_suffix(".shards") / "0") as store:
         assert list(store.keys()) == list(here._items)[:20]
@@ -170,7 +170,7 @@ def test_a_machine_that_reads_the_dataset_in_another_order_makes_the_same_shard(
 def test_keys_of_another_plan_are_refused(make: Callable[..., str]) -> None:
     path = make(2)
     work = read_plan(path)
-    work.place.write(Records(work.plan, work.place).keys_name(0), b"")
+    work.place.write(work.keys_name(0), b"")
     with pytest.raises(PlanError, match="the keys beside the plan are not the plan's"):
         runner_of(path).run(0)
 
@@ -205,8 +205,8 @@ def test_a_shard_that_another_worker_finishes_first_stays_as_it_is(
 
     monkeypatch.setattr(slow, "_embed", overtaken)
     made = slow.run(0)
-    assert made == quick.records.done(0)
-    assert quick.records.attempt(0) is None
+    assert made == quick.work.done(0)
+    assert quick.work.attempt(0) is None
     with open_store(Path(path).with_suffix(".shards") / "0") as store:
         assert len(store) == 20
 
@@ -216,9 +216,8 @@ def test_the_loop_leaves_what_others_work_on_until_nothing_is_heard_of_them(
 ) -> None:
     path = make(2, objects=False, texts="none")
     work = read_plan(path)
-    kept = Records(work.plan, work.place)
     word = Record("running", work.plan.digest(0), "elsewhere:7", 3, 60.0, 1)
-    kept.write(0, word)
+    work.write(0, word)
     slept: list[float] = []
     begin = loop.time.monotonic()
 
@@ -226,7 +225,7 @@ def test_the_loop_leaves_what_others_work_on_until_nothing_is_heard_of_them(
         """Twenty seconds pass; in the first forty the other worker says something."""
         slept.append(20.0)
         if len(slept) <= 2:
-            kept.write(0, replace(word, beat=1 + len(slept)))
+            work.write(0, replace(word, beat=1 + len(slept)))
 
     monkeypatch.setattr(loop.time, "sleep", sleep)
     monkeypatch.setattr(loop, "time", Mock(wraps=loop.time, monotonic=lambda: begin + sum(slept)))
@@ -242,21 +241,20 @@ def test_a_shard_of_a_dead_process_of_this_machine_is_taken_at_once(make: Callab
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     worker = f"{records.socket.gethostname()}:{dead.pid}"
-    Records(work.plan, work.place).write(0, Record("running", work.plan.digest(0), worker))
+    work.write(0, Record("running", work.plan.digest(0), worker))
     assert run_all(path) == [0]
 
 
 def test_status_tells_slow_and_silent_shards(make: Callable[..., str]) -> None:
     work = read_plan(make(7, objects=False, texts="none"))
-    kept = Records(work.plan, work.place)
-    assert [each.state for each in states(kept)] == ["open"] * 7
+    assert [each.state for each in states(work)] == ["open"] * 7
     for number in (0, 1, 2):
         runner_of(work.path).run(number)
-    usual = max(each.record.pace for each in states(kept) if each.record)
+    usual = max(each.record.pace for each in states(work) if each.record)
     for number, seconds, told in ((3, 0.0, None), (4, 100 * usual, None), (5, 0.0, "2020-01-01T00:00:00+00:00")):
         word = Record("running", work.plan.digest(number), "elsewhere:7", 1, seconds)
-        kept.write(number, word if told is None else replace(word, told=told))
-    assert [each.state for each in states(kept)] == [*["done"] * 3, "running", "slow", "silent", "open"]
+        work.write(number, word if told is None else replace(word, told=told))
+    assert [each.state for each in states(work)] == [*["done"] * 3, "running", "slow", "silent", "open"]
 
 
 @pytest.mark.parametrize("change", [{"seconds": "9"}, {"failures": [1]}, {"sources": {"cache": None}}, {"worker": 7}])
@@ -334,7 +332,7 @@ def test_an_error_while_a_shard_is_made_leaves_nothing_that_counts(
 
     monkeypatch.setattr(runner, "_embed", full)
     assert loop.run_open(runner, [0], lambda number, record: None) == [0]
-    failed = runner.records.attempt(0)
+    failed = runner.work.attempt(0)
     assert failed is not None
     assert (failed.state, failed.error) == ("failed", "no room")
     assert read_plan(path).place.names() == {"0.attempt.json", "0.keys.jsonl", "1.keys.jsonl"}

@@ -16,7 +16,7 @@ from shards import planned, require_same, single_run
 
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed.making import merge_shards, read_plan, write_plan
-from datumaro_clip.distributed.records import Records
+from datumaro_clip.distributed.records import PlannedWork
 
 KILLS = 3
 
@@ -28,12 +28,12 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def new_workers(records: Records, process: subprocess.Popen[str]) -> Iterator[int]:
+def new_workers(work: PlannedWork, process: subprocess.Popen[str]) -> Iterator[int]:
     """Process ids of those that work on a shard, each once, as long as the command runs."""
     seen: set[int] = set()
     while process.poll() is None:
-        for number in range(len(records.plan.shards)):
-            attempt = records.attempt(number)
+        for number in range(len(work.plan.shards)):
+            attempt = work.attempt(number)
             pid = 0 if attempt is None or attempt.state != "running" else int(attempt.worker.rpartition(":")[2])
             if pid and pid not in seen:
                 seen.add(pid)
@@ -51,7 +51,7 @@ def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster
     killed = 0
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(words, cwd=tmp_path, env=env, text=True, **pipes) as process:
-        for pid in new_workers(Records(work.plan, work.place), process):
+        for pid in new_workers(work, process):
             if killed < KILLS:
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
@@ -77,6 +77,7 @@ def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
     write_plan(planned(f"{catalogue}:coco", 3, objects=False, texts="none"), path)
     deadly = f"""
 import os
+from dataclasses import replace
 from datumaro_clip.distributed import ray_shards as on_ray
 from datumaro_clip.distributed.making import read_plan
 from datumaro_clip.distributed.ray import cluster
@@ -92,7 +93,7 @@ with cluster({ray_cluster.address!r}):
     tell = lambda number, record: told.append(number)
     failed = on_ray.run_shards(work, range(3), dict(cache="off"), tell, workers=1, retries=1)
     try:
-        on_ray.run_shards(work._replace(path="nowhere.json"), range(3), dict(cache="off"), tell)
+        on_ray.run_shards(replace(work, path="nowhere.json"), range(3), dict(cache="off"), tell)
     except ClusterError as exc:
         print(exc)
 print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_STATS_ENABLED"])

@@ -41,7 +41,7 @@ def test_a_task_makes_its_shard_and_done_ones_get_no_task(tmp_path: Path, capsys
     path = str(tmp_path / "plan.json")
     write_plan(planned(f"{tmp_path / 'coco'}:coco", 3, texts="none", objects=False), path)
     work = read_plan(path)
-    ShardRunner(work.plan, work.place, {"cache": "off"}).run(1)
+    ShardRunner(work, {"cache": "off"}).run(1)
     assert main(["plan", "run", path, "--slurm", "--threads", "2"]) == 0
     script = capsys.readouterr().out
     assert "#SBATCH --array=0,2\n" in script

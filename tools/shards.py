@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from datumaro_clip.distributed.making import read_plan
-from datumaro_clip.distributed.records import Records
 from datumaro_clip.store import open_store
 
 PROGRAMS = {"datum": "datumaro", "datum-clip": "datumaro_clip.cli"}
@@ -149,10 +148,10 @@ def on_ray(trial: Trial, kills: int) -> int:
 def _new_workers(plan: Path, process: subprocess.Popen[str]) -> Iterator[int]:
     """Process ids of those that work on a shard, each once, as long as a command runs."""
     work = read_plan(str(plan))
-    records, seen = Records(work.plan, work.place), {0}
+    seen = {0}
     while process.poll() is None:
         for number in range(len(work.plan.shards)):
-            attempt = records.attempt(number)
+            attempt = work.attempt(number)
             running = attempt is not None and attempt.state == "running"
             pid = int(attempt.worker.rpartition(":")[2]) if running and attempt is not None else 0
             if pid not in seen:

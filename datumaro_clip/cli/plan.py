@@ -6,20 +6,15 @@ import argparse
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from datumaro_clip.cli.parsing import add_json, add_ray, at_least
 from datumaro_clip.cli.printing import complain, say, say_json, say_lines
 from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
-from datumaro_clip.distributed.records import Record, Records, ShardState, states, tell_slowest
+from datumaro_clip.distributed.records import PlannedWork, Record, ShardState, states, tell_slowest
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names
-
-if TYPE_CHECKING:
-    from datumaro_clip.distributed.making import PlannedWork
-
 
 # States that are told shard by shard.
 _TOLD = ("failed", "silent", "slow", "running")
@@ -116,7 +111,7 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
     local = {option.python_name: getattr(args, option.python_name) for option in LOCAL_OPTIONS}
     if args.ray is not None:
         return _conclude(work, _run_on_ray(work, numbers, local, args))
-    runner = ShardRunner(plan, work.place, local, args.dataset)
+    runner = ShardRunner(work, local, args.dataset)
     if args.shard is None:
         return _conclude(work, run_open(runner, numbers, _tell))
     for number in numbers:
@@ -137,8 +132,7 @@ def _run_on_ray(
 def _print_slurm(work: PlannedWork, numbers: Sequence[int], args: argparse.Namespace) -> int:
     from datumaro_clip.distributed.slurm import array_script
 
-    records = Records(work.plan, work.place)
-    left = [number for number in numbers if records.done(number) is None]
+    left = [number for number in numbers if work.done(number) is None]
     if not left:
         return _conclude(work, [])
     arguments = [] if args.dataset is None else ["--dataset", args.dataset]
@@ -158,7 +152,7 @@ def _tell(number: int, record: Record) -> None:
 
 def _conclude(work: PlannedWork, failed: Sequence[int]) -> int:
     """Say what is left to do; the command's exit status."""
-    left = sum(each.state != "done" for each in states(Records(work.plan, work.place)))
+    left = sum(each.state != "done" for each in states(work))
     if not left:
         say(f"all {len(work.plan.shards)} shards are done: datum-clip plan merge {work.path} -o STORE")
     if failed:
@@ -169,7 +163,7 @@ def _conclude(work: PlannedWork, failed: Sequence[int]) -> int:
 
 
 def _status(work: PlannedWork, as_json: bool) -> int:
-    found = states(Records(work.plan, work.place))
+    found = states(work)
     counts = Counter(each.state for each in found)
     if as_json:
         say_json({"items": work.plan.items, "states": counts, "shards": [_described(each) for each in found]})

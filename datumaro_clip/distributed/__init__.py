@@ -1,1 +1,1 @@
-"""Beyond one machine: a dataset cut into shards that a loop, Slurm or Ray runs, with the answers of one machine."""
+"""Many machines: a dataset is cut into shards, which a loop, Slurm or Ray embeds, with the results of one machine."""

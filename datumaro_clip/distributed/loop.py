@@ -1,4 +1,4 @@
-"""Shards one after another, beside other workers that do the same."""
+"""Making shards one after another, beside other workers that do the same."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class _Seen(NamedTuple):
-    """Another worker's last word on a shard, and when it was first seen, by this machine's clock."""
+    """Another worker's latest record of a shard, and when it was first seen, by this machine's clock."""
 
     worker: str
     beat: int
@@ -25,10 +25,10 @@ class _Seen(NamedTuple):
 
 
 def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, Record], None]) -> list[int]:
-    """Make every shard that is not done, until none is left that anybody works on.
+    """Make every shard that is not done, and wait until all are.
 
-    Shards of others are waited for; one whose worker has said nothing for a minute is taken over. Clocks of machines
-    need not agree: a word is new if it differs from the last.
+    A shard whose worker has not updated its record for a minute is taken over. The clocks of machines need not agree:
+    an update is a record that differs from the last one seen.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, R
     numbers : iterable of int
         The shards.
     tell : callable
-        Told of each shard that is done, and its record.
+        Called with each shard that is done, and its record.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, R
     while waiting:
         left = []
         for number in waiting:
-            if (done := runner.records.done(number)) is not None:
+            if (done := runner.work.done(number)) is not None:
                 tell(number, done)
             elif not _take(runner, number, seen):
                 left.append(number)
@@ -65,12 +65,12 @@ def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, R
 
 
 def _take(runner: ShardRunner, number: int, seen: dict[int, _Seen]) -> bool:
-    """Begin an attempt at a shard, unless somebody who is heard of works on it."""
-    records = runner.records
-    mine = Record("running", runner.plan.digest(number), worker_name())
-    if records.claim(number, mine):
+    """Begin an attempt at a shard, unless another worker is alive that works on it."""
+    work = runner.work
+    mine = Record("running", work.plan.digest(number), worker_name())
+    if work.claim(number, mine):
         return True
-    other = records.attempt(number)
+    other = work.attempt(number)
     if other is not None and other.state == "running" and not other.is_dead:
         word = seen.get(number)
         if word is None or (word.worker, word.beat) != (other.worker, other.beat):
@@ -79,5 +79,5 @@ def _take(runner: ShardRunner, number: int, seen: dict[int, _Seen]) -> bool:
         if time.monotonic() - word.since < SILENT_SECONDS:
             return False
         log.warning("shard %d: nothing was heard of %s for a minute; it is begun again", number, other.worker)
-    records.write(number, mine)
+    work.write(number, mine)
     return True

@@ -1,4 +1,4 @@
-"""A plan made of a dataset, read back, and its shards made one store."""
+"""Making a plan for a dataset, reading it, and merging its shards into one store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from datumaro_clip.curate.objects import as_objects_need
-from datumaro_clip.distributed.places import Place, split_place
+from datumaro_clip.distributed.places import split_place
 from datumaro_clip.distributed.plan import Plan, StoreSettings, cut, keys_file, require_explicit
-from datumaro_clip.distributed.records import Records
+from datumaro_clip.distributed.records import PlannedWork
 from datumaro_clip.errors import PlanError
 from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset, split_spec
@@ -28,14 +28,6 @@ class MadePlan(NamedTuple):
     keys: list[ItemKey]
 
 
-class PlannedWork(NamedTuple):
-    """A plan, the folder of its shards, and what its file is called."""
-
-    plan: Plan
-    place: Place
-    path: str
-
-
 def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> MadePlan:
     """Cut a dataset into shards.
 
@@ -47,14 +39,14 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
         Values of :data:`~datumaro_clip.distributed.plan.PLANNED_OPTIONS`.
     store : StoreSettings
     count : int
-        Shards, at most one an item.
+        The number of shards; no more than items are made.
 
     Raises
     ------
     OptionError
-        If precision or device is not said, or the dataset is empty or cannot be read.
+        If precision or device is not given, or the dataset is empty or cannot be read.
     ModelError
-        If the model cannot be had.
+        If the model cannot be loaded.
     """
     require_explicit(options)
     options = as_objects_need(options)
@@ -62,7 +54,7 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
     options["model"] = str(Path(model).resolve()) if Path(model).is_dir() else model
     place, name = split_spec(spec)
     keys = [key_of(item) for item in open_dataset(spec)]
-    # The space is the same on every device, and in every precision.
+    # The vector space does not depend on device and precision.
     space = load_model(options["model"], local_files_only=options["local_files_only"]).space
     resolved = str(Path(place).resolve())
     dataset = f"{resolved}:{name}" if name else resolved
@@ -70,11 +62,11 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
 
 
 def write_plan(made: MadePlan, address: str) -> None:
-    """Write a plan's file, after the keys of its shards, which the folder of the shards has."""
+    """Write the keys of a plan's shards into their folder, then the plan's file."""
     place, name = split_place(address)
     shards, keys = place.below(_folder(name)), iter(made.keys)
     for number, shard in enumerate(made.plan.shards):
-        shards.write(Records(made.plan, shards).keys_name(number), keys_file(islice(keys, shard.items)))
+        shards.write(PlannedWork(made.plan, shards, address).keys_name(number), keys_file(islice(keys, shard.items)))
     place.write(name, made.plan.to_json())
 
 
@@ -88,7 +80,7 @@ def read_plan(address: str) -> PlannedWork:
     Raises
     ------
     PlanError
-        If there is none, or it cannot be read as one.
+        If there is no such file, or it is no plan.
     """
     place, name = split_place(address)
     content = place.read(name)
@@ -98,7 +90,7 @@ def read_plan(address: str) -> PlannedWork:
 
 
 def merge_shards(work: PlannedWork, target: Path, *, overwrite: bool = False) -> Merged:
-    """Make one store of a plan's shards, in their order.
+    """Merge a plan's shards, in their order, into one store.
 
     Raises
     ------
@@ -107,14 +99,13 @@ def merge_shards(work: PlannedWork, target: Path, *, overwrite: bool = False) ->
     StoreError
         As :func:`~datumaro_clip.store.merge_stores`.
     """
-    plan, place = work.plan, work.place
-    records = Records(plan, place)
-    missing = [number for number in range(len(plan.shards)) if records.done(number) is None]
+    plan = work.plan
+    missing = [number for number in range(len(plan.shards)) if work.done(number) is None]
     if missing:
         raise PlanError(
             f"{len(missing)} of {len(plan.shards)} shards are not done, as shard {missing[0]}; see what they lack with "
             f"datum-clip plan status {work.path}"
         )
     with ExitStack() as stack:
-        stores = [stack.enter_context(place.fetch(plan.name(number))) for number in range(len(plan.shards))]
+        stores = [stack.enter_context(work.place.fetch(plan.name(number))) for number in range(len(plan.shards))]
         return merge_stores(stores, target, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""Where a plan and its shards are: a folder that all workers share."""
+"""The folder with a plan's shards, which all workers share."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class Place(Protocol):
     """A folder, on a disk or behind a URL; files and directories in it appear whole."""
 
     def below(self, name: str) -> Place:
-        """A folder in this one; it need not exist."""
+        """Return a folder in this one; it need not exist."""
 
     def names(self) -> set[str]:
-        """What is there."""
+        """Return the names of its files and directories."""
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None where there is none."""
+        """Return a file's content; None if there is no such file."""
 
     def write(self, name: str, content: bytes) -> None:
         """Write or replace a file."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless there is one; whether it was written."""
+        """Write a file unless there is one; return whether it was written."""
 
     def remove(self, name: str) -> None:
-        """Remove a file, or a directory and all in it, as far as it is there."""
+        """Remove a file, or a directory and all in it, if there is one."""
 
     def fill(self, name: str, label: str) -> AbstractContextManager[Path]:
-        """An empty local directory, which becomes the named one when the block ends well.
+        """Give an empty local directory for a block, and make it the named one when the block ends without an error.
 
-        Its file ``label`` is then read as ``NAME/LABEL``; other files are had by :meth:`fetch`.
+        :meth:`read` then finds its file ``label`` as ``NAME/LABEL``; :meth:`fetch` gives the others.
 
         Raises
         ------
@@ -46,16 +46,16 @@ class Place(Protocol):
         """
 
     def fetch(self, name: str) -> AbstractContextManager[Path]:
-        """A local directory with the content of the named one, for a block."""
+        """Give a local directory with the content of the named one, for a block."""
 
 
 class Folder:
-    """A folder of a file system that is mounted here.
+    """A folder of a mounted file system.
 
     Parameters
     ----------
     path : Path
-        Made when something is written.
+        Made at the first write.
     """
 
     def __init__(self, path: Path) -> None:
@@ -86,7 +86,7 @@ class Folder:
             os.link(temporary, target)
         except FileExistsError:
             return False
-        except OSError:  # A file system without hard links: readers may then see it before it is whole.
+        except OSError:  # Without hard links in the file system, readers may see an incomplete file.
             with suppress(FileExistsError), target.open("xb") as file:
                 return file.write(content) == len(content)
             return False
@@ -97,7 +97,7 @@ class Folder:
     def remove(self, name: str) -> None:
         target = self._path / name
         if target.is_dir():
-            # First out of the way, so that nobody sees half of it.
+            # Renamed first, so that nobody sees half of it.
             doomed = temporary_sibling(target)
             os.replace(target, doomed)
             shutil.rmtree(doomed, ignore_errors=True)
@@ -113,7 +113,7 @@ class Folder:
             if exc.errno == errno.ENOTEMPTY:
                 raise FileExistsError(f"{self._path / name} exists and is not empty") from exc
             raise
-        # What killed attempts left; whoever else is at it will find that it is done.
+        # Remove the leftovers of killed attempts; another attempt that still runs will find the directory there.
         for left in self._path.glob(f".{name}.*.tmp"):
             with suppress(OSError):
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -124,7 +124,7 @@ class Folder:
 
 
 def split_place(address: str) -> tuple[Place, str]:
-    """The folder and the name of a file, given its path or URL."""
+    """Return the folder and the name of a file, given its path or URL."""
     if "://" in address:
         from datumaro_clip.distributed.remote import Remote
 

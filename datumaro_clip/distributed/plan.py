@@ -1,4 +1,4 @@
-"""The plan: which shards a dataset is cut into, and all that decides what is computed of each.
+"""The plan: the shards that a dataset is cut into, and everything that their vectors depend on.
 
 The file is described in ``docs/cluster.md``.
 """
@@ -22,16 +22,18 @@ from datumaro_clip.vectors import ItemKey
 FORMAT = "datumaro-clip plan"
 VERSION = 1
 
-#: What decides vectors, and so belongs to the plan; and what each machine may choose for itself.
+#: Options that change vectors, which belong to the plan; and options that each machine may choose for itself.
 PLANNED_OPTIONS: tuple[Option, ...] = tuple(each for each in EMBEDDED_OPTIONS if each.changes == "result")
 LOCAL_OPTIONS: tuple[Option, ...] = tuple(each for each in EMBEDDED_OPTIONS if each.changes == "speed")
 
-# Names by which OpenVINO chooses a device itself.
+# Options that change no vector of a given vector space.
+_NOT_DIGESTED = ("model", "local_files_only")
+# Device names with which OpenVINO chooses a device itself.
 _CHOOSING = ("AUTO", "MULTI", "HETERO", "BATCH")
 
 
 class StoreSettings(NamedTuple):
-    """How the shards' stores are kept: kind, dtype of vectors, and whether pictures are in them."""
+    """The form of the shards' stores: kind, dtype of vectors, and whether pictures are in them."""
 
     format: str = "clip_mmap"
     dtype: str = "float32"
@@ -40,14 +42,14 @@ class StoreSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """Some items that follow one another in the dataset.
+    """Some consecutive items of the dataset.
 
     Attributes
     ----------
     items : int
     first, last : ItemKey
     keys : str
-        :func:`keys_digest` of them all.
+        :func:`keys_digest` of all their keys.
     """
 
     items: int
@@ -83,28 +85,29 @@ class Plan:
 
     @property
     def items(self) -> int:
-        """Of all shards."""
+        """The number of items of all shards."""
         return sum(shard.items for shard in self.shards)
 
     def name(self, number: int) -> str:
-        """A shard's name: its number, as wide as the last one's, so that names sort as numbers do."""
+        """Return a shard's name: its number, with zeros in front, so that names sort as numbers do."""
         return f"{number:0{len(str(len(self.shards) - 1))}d}"
 
     def digest(self, number: int) -> str:
-        """SHA-256 over all that decides a shard's vectors, but for the pictures; the model is known by its space."""
-        told = {
-            name: value for name, value in sorted(self.options.items()) if name not in ("model", "local_files_only")
-        }
-        content = [FORMAT, VERSION, self.space, self.store, told, self.shards[number].keys]
+        """Return a SHA-256 of everything that a shard's vectors depend on, but the pictures.
+
+        The model counts by its vector space.
+        """
+        options = {name: self.options[name] for name in sorted(self.options) if name not in _NOT_DIGESTED}
+        content = [FORMAT, VERSION, self.space, self.store, options, self.shards[number].keys]
         return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
 
     def require(self, numbers: Iterable[int]) -> None:
-        """Raise :class:`OptionError` for numbers of shards that there are not."""
+        """Raise :class:`OptionError` if there is no shard of one of the numbers."""
         if unknown := [number for number in numbers if not 0 <= number < len(self.shards)]:
             raise OptionError(f"the plan has no shard {unknown[0]}; it has 0 to {len(self.shards) - 1}")
 
     def to_json(self) -> bytes:
-        """The plan as its file holds it."""
+        """Return the content of the plan's file."""
         shards = [
             asdict(shard) | {"first": shard.first._asdict(), "last": shard.last._asdict()} for shard in self.shards
         ]
@@ -126,7 +129,7 @@ class Plan:
         Raises
         ------
         PlanError
-            If it is none, of a version that this release does not know, or does not fit itself; names the file.
+            If it is no plan, or of a version that this release does not know; the message names the file.
         """
         try:
             told = json.loads(content)
@@ -152,7 +155,7 @@ class Plan:
 
 
 def require_explicit(options: Mapping[str, Any]) -> None:
-    """Raise :class:`OptionError` unless precision and device are said: what is chosen differs between machines."""
+    """Raise :class:`OptionError` unless precision and device are given: automatic choices differ between machines."""
     device, precision = options["device"], options["precision"]
     if precision in (None, "auto"):
         raise OptionError("say --precision f32, or another: what auto chooses differs between machines")
@@ -161,7 +164,7 @@ def require_explicit(options: Mapping[str, Any]) -> None:
 
 
 def cut(keys: Sequence[ItemKey], count: int) -> tuple[Shard, ...]:
-    """Cut items, in their order, into as many shards, whose sizes differ by one at most; no shard is empty.
+    """Cut items, in their order, into at most ``count`` shards, none empty, whose sizes differ by at most one.
 
     Raises
     ------
@@ -181,22 +184,22 @@ def cut(keys: Sequence[ItemKey], count: int) -> tuple[Shard, ...]:
 
 
 def keys_file(keys: Iterable[ItemKey]) -> bytes:
-    """Keys in their order, each as the line of JSON that a store has of an item with nothing but a key."""
+    """Return keys in their order, each as the JSON line of an item with nothing but a key, as in a store."""
     return b"".join(to_line(key, {}) for key in keys)
 
 
 def keys_digest(keys: Iterable[ItemKey]) -> str:
-    """SHA-256 of :func:`keys_file`, in hexadecimal digits."""
+    """Return the SHA-256 of :func:`keys_file`, in hexadecimal digits."""
     return hashlib.sha256(keys_file(keys)).hexdigest()
 
 
 def read_keys(content: bytes, shard: Shard) -> list[ItemKey]:
-    """The keys of a shard.
+    """Read the keys of a shard.
 
     Raises
     ------
     PlanError
-        If the file is of another plan.
+        If the file belongs to another plan.
     """
     if hashlib.sha256(content).hexdigest() != shard.keys:
         raise PlanError("the keys beside the plan are not the plan's; make it anew with datum-clip plan make")

@@ -1,6 +1,6 @@
-"""A connection to a Ray cluster; the only module that imports Ray, which the others of this room have from here.
+"""A connection to a Ray cluster; the only module that imports Ray, and the others of this package take it from here.
 
-Ray reports to its makers how it is used, unless it is told not to: it is told so here, if the user has said nothing.
+Ray reports its use to its makers by default. That is switched off here, unless the user has chosen.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from datumaro_clip.errors import ClusterError, MissingDependencyError
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 try:
     import ray
-    from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
+    from ray.exceptions import NodeDiedError, RayActorError, RayTaskError
 except ImportError as exc:
     raise MissingDependencyError("ray", "ray", "running on a Ray cluster") from exc
 
 __all__ = ["LOST", "RayTaskError", "cluster", "in_one_line", "ray"]
 
-#: What is raised where a worker is lost, with its node or without.
-LOST = (RayActorError, ActorDiedError, ActorUnavailableError, NodeDiedError)
-# Ray asks for a token where one lies in the home of whoever started it, and gives it only to those who say so.
+#: Errors of a worker that is lost, with its node or alone.
+LOST = (RayActorError, NodeDiedError)
+# A cluster asks for a token if its user's home has one; a client sends its own only with RAY_AUTH_MODE=token.
 _TOKEN = "" if "RAY_AUTH_MODE" in os.environ else ", or set RAY_AUTH_MODE=token if it wants one"
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def cluster(address: str | None) -> Iterator[None]:
-    """Connected to a Ray cluster for a block.
+    """Connect to a Ray cluster for a block.
 
     Parameters
     ----------
     address : str or None
-        As ``ray.init`` takes it: ``auto``, ``HOST:PORT``. None: what ``RAY_ADDRESS`` names, else a cluster of this
-        machine's own for the block.
+        An address for ``ray.init``: ``auto`` or ``HOST:PORT``. None for that in ``RAY_ADDRESS``, else for a new cluster
+        on this machine, which ends with the block.
 
     Raises
     ------
@@ -47,11 +47,11 @@ def cluster(address: str | None) -> Iterator[None]:
     where = address or os.environ.get("RAY_ADDRESS")
     try:
         ray.init(
-            # Else Ray would look for one that was started here before, and wait for it where it has ended.
+            # Without "local", Ray looks for a cluster started here before, and waits for it even if it has ended.
             address=where or "local",
             include_dashboard=None if where else False,
             logging_level=logging.WARNING,
-            # What becomes of each shard is told by us; what workers log is in Ray's own files.
+            # The workers' logs are in Ray's own files.
             log_to_driver=log.isEnabledFor(logging.DEBUG),
         )
     except Exception as exc:  # Ray raises bare exceptions, too.
@@ -64,5 +64,5 @@ def cluster(address: str | None) -> Iterator[None]:
 
 
 def in_one_line(error: BaseException) -> str:
-    """The first line of what Ray says."""
+    """Return the first line of an error's message that is not empty."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -10,13 +10,13 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from datumaro_clip.distributed.making import PlannedWork, read_plan
+from datumaro_clip.distributed.making import read_plan
 from datumaro_clip.distributed.ray import LOST, RayTaskError, in_one_line, ray
-from datumaro_clip.distributed.records import Record, is_slow, worker_name
+from datumaro_clip.distributed.records import PlannedWork, Record, is_slow, worker_name
 from datumaro_clip.distributed.runner import ShardRunner
 from datumaro_clip.errors import ClusterError, DatumaroClipError, with_cure
 
-# Seconds between two looks at shards that take long, and after which it is said that no worker is there.
+# Seconds between two checks for slow shards, and seconds without any worker after which a warning is logged.
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0
 
@@ -27,23 +27,25 @@ class _Worker:
     """An actor with one dataset and one model, which makes shards one after another."""
 
     def begin(self, folder: str, plan: str, local: Mapping[str, Any], dataset: str | None) -> str:
-        """Read the plan, and say who it is; relative paths are meant from a folder, where this node has that."""
+        """Read the plan, and return this worker's name.
+
+        Relative paths start from a folder, if this node has it.
+        """
         if os.path.isdir(folder):
             os.chdir(folder)
-        work = read_plan(plan)
-        self._runner = ShardRunner(work.plan, work.place, local, dataset)
+        self._runner = ShardRunner(read_plan(plan), local, dataset)
         return worker_name()
 
     def run(self, number: int) -> Record:
-        """Make a shard; what goes wrong comes back in the record, since not every error can travel."""
+        """Make a shard; errors are returned in the record, since some cannot be pickled."""
         try:
             return self._runner.run(number)
         except (DatumaroClipError, OSError) as exc:
-            return Record("failed", self._runner.plan.digest(number), worker_name(), error=with_cure(exc))
+            return Record("failed", self._runner.work.plan.digest(number), worker_name(), error=with_cure(exc))
 
 
 class _Task(NamedTuple):
-    """A shard that a worker makes, since when."""
+    """A shard, the worker that makes it, and since when."""
 
     number: int
     worker: Any
@@ -51,9 +53,9 @@ class _Task(NamedTuple):
 
 
 class _Fleet:
-    """The workers: those that are starting, and those that wait for work.
+    """The workers: those that are starting, and idle ones.
 
-    One that has been lost is replaced; it may take long to start, or for ever, where the cluster has become smaller.
+    A worker that is lost is replaced. In a cluster that has become smaller, the new one may never start.
     """
 
     def __init__(self, actor: Any, told: Sequence[Any], count: int) -> None:
@@ -69,12 +71,12 @@ class _Fleet:
         self.starting[worker.begin.remote(*self._told)] = worker
 
     def started(self, ref: Any) -> None:
-        """Take up a worker that has said that it is there, or start another where it was lost meanwhile.
+        """Add a worker that has started to the idle ones, or start another if it has been lost.
 
         Raises
         ------
         ClusterError
-            If it is there and cannot work, as for want of the plan: another could not either.
+            If it has started and cannot work, for example without the plan: no other could.
         """
         worker = self.starting.pop(ref)
         try:
@@ -99,24 +101,23 @@ def run_shards(
 ) -> list[int]:
     """Make shards of a plan on the cluster that this process is connected to.
 
-    Each worker has one shard at a time. A shard whose worker is lost, with its node or without, comes again behind the
-    others; one that takes twice as long as usual is begun a second time where a worker has nothing else to do, and
-    whoever is first counts.
+    Each worker makes one shard at a time. A shard whose worker is lost is queued again behind the others. A shard that
+    takes twice as long as usual is begun a second time by an idle worker, and the first result counts.
 
     Parameters
     ----------
     work : PlannedWork
-        On a file system that all nodes share, or behind a URL.
+        On a file system that all nodes share, or at a URL.
     numbers : sequence of int
         The shards.
     local : mapping
-        What changes the speed only, for all workers.
+        The options that change only the speed, for all workers.
     tell : callable
-        Told of each shard that is done, and its record.
+        Called with each shard that is done, and its record.
     dataset : str, optional
-        Where the dataset is on the nodes, if not where the plan says.
+        The dataset's place on the nodes, if it is not where the plan says.
     workers : int, optional
-        How many; one a node where omitted.
+        The number of workers; one for each node where omitted.
     retries : int
         How often a shard may lose its worker.
 
@@ -133,7 +134,7 @@ def run_shards(
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     count = min(workers or len(nodes), len(numbers))
     cores = int(min(node["Resources"]["CPU"] for node in nodes))
-    # What the workers of a node share.
+    # Processors for each worker of a node.
     share = max(1, cores // -(-count // len(nodes)))
     actor: Any = ray.remote(num_cpus=share, max_restarts=0, max_task_retries=0)(_Worker)
     fleet = _Fleet(actor, (os.getcwd(), work.path, dict(local), dataset), count)
@@ -153,7 +154,7 @@ def run_shards(
 
 
 class _Shards:
-    """Which shards wait, which are made by whom, and what became of the others."""
+    """The shards: which are waiting, which worker makes which, and which have failed."""
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class _Shards:
         return not self._open
 
     def begin(self) -> None:
-        """Give shards that wait, then those that take long, to workers that have nothing to do."""
+        """Give waiting shards, then slow ones, to idle workers."""
         while self._fleet.idle and self._waiting:
             self._give(self._waiting.popleft())
         for number in self._stragglers()[: len(self._fleet.idle)]:
@@ -185,7 +186,7 @@ class _Shards:
             self._give(number)
 
     def take(self, ref: Any) -> None:
-        """Take up what a worker has made; where it is lost, let the shard come again and start another worker."""
+        """Take a worker's result; if the worker was lost, queue the shard again and start another worker."""
         number, worker, _ = self.running.pop(ref)
         try:
             record: Record = ray.get(ref)
@@ -214,11 +215,11 @@ class _Shards:
         self.running[worker.run.remote(number)] = _Task(number, worker, time.monotonic())
 
     def _is_made(self, number: int) -> bool:
-        """Whether another worker makes the same shard."""
+        """Return whether a worker makes a shard."""
         return any(task.number == number for task in self.running.values())
 
     def _stragglers(self) -> list[int]:
-        """The shards that one worker makes and that take twice as long as usual, those begun first in front."""
+        """Return the shards that are slow and have one worker, in the order in which they were begun."""
         usual = statistics.median(self._paces) if self._paces else None
         now = time.monotonic()
         makers = Counter(task.number for task in self.running.values())

@@ -1,4 +1,4 @@
-"""What is known of a plan's shards: who works on which, which are done, and how long they took."""
+"""Records of a plan's shards: who works on which, which are done, and how long they took."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from typing import Any, Literal, NamedTuple
 from datumaro_clip.distributed.places import Place
 from datumaro_clip.distributed.plan import Plan
 
-#: The file in a shard's folder that says who made it of what; it comes with the folder, by one rename.
+#: The record of a finished shard; it appears together with the shard's folder, by one rename.
 DONE = "shard.json"
-#: Seconds between two words of a worker, and after how many without one it counts as silent.
+#: Seconds between two updates of a worker's record, and seconds without an update after which it counts as silent.
 BEAT_SECONDS = 10.0
 SILENT_SECONDS = 60.0
 # A shard that takes so many times the median is slow.
-SLOW = 2.0
-
+_SLOW = 2.0
 
 State = Literal["running", "failed", "done"]
 
@@ -35,19 +34,19 @@ class Record:
     state : str
         ``running``, ``failed`` or ``done``.
     digest : str
-        The shard's, when it was begun.
+        The shard's digest when the attempt began.
     worker : str
         Host and process.
     items : int
-        Items that were looked at so far.
+        Items done so far.
     seconds : float
-        So far.
+        Seconds so far.
     beat : int
-        Grows with every word of the worker.
+        Grows with every update.
     told : str
-        When it was written: ISO 8601, UTC, by the worker's clock.
+        The time of the update: ISO 8601, UTC, by the worker's clock.
     sources, failures : mapping
-        Items by where their vectors came from; failed ones by reason.
+        The number of items by the source of their vectors; of failed items by reason.
     error : str
         Why it failed.
     """
@@ -64,12 +63,12 @@ class Record:
     error: str = ""
 
     def to_json(self) -> bytes:
-        """As its file holds it."""
+        """Return the content of its file."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
     @classmethod
     def from_json(cls, content: bytes | None) -> Record | None:
-        """A file's content; None where there is none, or it is no record."""
+        """Read a record; None if there is no content, or it is no record."""
         try:
             told: Any = json.loads(content or b"null")
             record = cls(**{each.name: told[each.name] for each in fields(cls)})
@@ -82,12 +81,12 @@ class Record:
 
     @property
     def pace(self) -> float:
-        """Seconds an item."""
+        """Seconds for each item."""
         return self.seconds / max(self.items, 1)
 
     @property
     def age(self) -> float:
-        """Seconds since it was told, if the worker's clock is right."""
+        """Seconds since the update, if the worker's clock is right."""
         try:
             return (datetime.now(timezone.utc) - datetime.fromisoformat(self.told)).total_seconds()
         except (ValueError, TypeError):
@@ -95,7 +94,7 @@ class Record:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the worker was a process of this machine that is no more."""
+        """Whether the worker was a process of this machine that has ended."""
         host, _, pid = self.worker.rpartition(":")
         if host != socket.gethostname() or not pid.isdecimal() or not hasattr(os, "getuid"):
             return False
@@ -109,42 +108,46 @@ class Record:
 
 
 def worker_name() -> str:
-    """This process, as records call it."""
+    """Return the name of this process in records."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 
-class Records:
-    """The records of a plan's shards.
+@dataclass(frozen=True)
+class PlannedWork:
+    """A plan, and the records of its shards.
 
-    Parameters
+    Attributes
     ----------
     plan : Plan
     place : Place
         The folder of the shards.
+    path : str
+        The path or URL of the plan's file.
     """
 
-    def __init__(self, plan: Plan, place: Place) -> None:
-        self.plan, self.place = plan, place
+    plan: Plan
+    place: Place
+    path: str
 
     def done(self, number: int) -> Record | None:
-        """Who made a shard; None as long as it is not there as the plan wants it."""
+        """Return the record of a finished shard; None if it is not there as the plan wants it."""
         return self._read(number, f"{self.plan.name(number)}/{DONE}")
 
     def attempt(self, number: int) -> Record | None:
-        """The attempt at a shard that wrote last; None where there is none of this plan."""
-        return self._read(number, self._attempt(number))
+        """Return the latest record of an attempt at a shard; None if there is none of this plan."""
+        return self._read(number, self.attempt_name(number))
 
     def write(self, number: int, record: Record) -> None:
-        """Keep the record of an attempt."""
-        self.place.write(self._attempt(number), record.to_json())
+        """Write the record of an attempt."""
+        self.place.write(self.attempt_name(number), record.to_json())
 
     def claim(self, number: int, record: Record) -> bool:
-        """Begin an attempt, unless another has begun one; whether it was begun."""
-        return self.place.create(self._attempt(number), record.to_json())
+        """Write the record of a new attempt unless there is one; return whether it was written."""
+        return self.place.create(self.attempt_name(number), record.to_json())
 
     def end(self, number: int) -> None:
-        """Forget the attempts at a shard that is done."""
-        self.place.remove(self._attempt(number))
+        """Remove the record of the attempt at a shard that is done."""
+        self.place.remove(self.attempt_name(number))
 
     def clear(self, number: int) -> None:
         """Remove a shard that was made by another plan of this name."""
@@ -152,27 +155,28 @@ class Records:
             self.place.remove(self.plan.name(number))
 
     def keys_name(self, number: int) -> str:
-        """The file with the keys of a shard's items."""
+        """Return the name of the file with the keys of a shard's items."""
         return f"{self.plan.name(number)}.keys.jsonl"
+
+    def attempt_name(self, number: int) -> str:
+        """Return the name of the file with the record of an attempt at a shard."""
+        return f"{self.plan.name(number)}.attempt.json"
 
     def _read(self, number: int, name: str) -> Record | None:
         found = Record.from_json(self.place.read(name))
         return found if found is not None and found.digest == self.plan.digest(number) else None
 
-    def _attempt(self, number: int) -> str:
-        return f"{self.plan.name(number)}.attempt.json"
-
 
 class ShardState(NamedTuple):
-    """How a shard stands.
+    """The state of a shard.
 
     Attributes
     ----------
     number : int
     state : str
-        ``done``, ``running``, ``failed`` or ``open``; ``slow`` and ``silent`` are running, too.
+        ``done``, ``running``, ``failed`` or ``open``; ``slow`` and ``silent`` shards are running, too.
     items : int
-        That it has.
+        The number of its items.
     record : Record or None
     """
 
@@ -182,13 +186,13 @@ class ShardState(NamedTuple):
     record: Record | None
 
 
-def states(records: Records) -> list[ShardState]:
-    """How each shard stands."""
-    plan, there = records.plan, records.place.names()
+def states(work: PlannedWork) -> list[ShardState]:
+    """Return the state of each shard."""
+    plan, there = work.plan, work.place.names()
     found: list[Record | None] = []
     for number in range(len(plan.shards)):
-        done = records.done(number) if plan.name(number) in there else None
-        found.append(done or (records.attempt(number) if f"{plan.name(number)}.attempt.json" in there else None))
+        done = work.done(number) if plan.name(number) in there else None
+        found.append(done or (work.attempt(number) if work.attempt_name(number) in there else None))
     paces = [record.pace for record in found if record is not None and record.state == "done"]
     usual = statistics.median(paces) if paces else None
     return [
@@ -206,21 +210,21 @@ def _state(record: Record, items: int, usual: float | None) -> str:
 
 
 def is_slow(seconds: float, done: int, items: int, usual: float | None) -> bool:
-    """Whether a shard takes more than twice as long as others of its size do.
+    """Return whether a shard takes more than twice as long as usual for its size.
 
     Parameters
     ----------
     seconds : float
-        That it has taken so far.
+        Seconds so far.
     done, items : int
-        Items that are done, and that it has.
+        The number of items done, and of all its items.
     usual : float or None
-        Seconds an item of those shards that are done; None where there are none.
+        The median seconds per item of the shards that are done; None if there are none.
     """
-    return usual is not None and done < items and seconds > SLOW * usual * items
+    return usual is not None and done < items and seconds > _SLOW * usual * items
 
 
 def tell_slowest(found: Sequence[ShardState]) -> str:
-    """A line on the spread of the shards that are done; empty where there are fewer than two."""
+    """Return a line on the speeds of the shards that are done; empty if there are fewer than two."""
     rates = sorted(1 / each.record.pace for each in found if each.record and each.state == "done" and each.record.pace)
     return f"{rates[0]:.1f} to {rates[-1]:.1f} items/s a shard" if len(rates) > 1 else ""

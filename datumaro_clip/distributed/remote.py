@@ -1,4 +1,4 @@
-"""A folder behind a URL (``s3://…``, ``gs://…``), by fsspec; the only module that imports it."""
+"""A folder at a URL (``s3://…``, ``gs://…``), by fsspec; the only module that imports it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import fsspec
 from datumaro_clip.errors import ClusterError, OptionError
 from datumaro_clip.system.files import scratch_errors
 
-# Object stores have no rename, but an object appears whole.
+# A directory is stored as one archive: object stores cannot rename, but each object appears whole.
 _ARCHIVE = ".tar"
 
 
 class Remote:
-    """A folder behind a URL; a directory in it is one tar archive.
+    """A folder at a URL; a directory in it is one tar archive.
 
     Parameters
     ----------
     url : str
-        As fsspec takes it. What is needed beside (keys, endpoints) is found where the library for that kind of URL
-        looks for it, as in the environment, or in fsspec's own configuration.
+        A URL for fsspec. Its library for that kind of URL reads keys and endpoints from the environment, or from
+        fsspec's configuration.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Remote:
 
     def remove(self, name: str) -> None:
         with self._reached():
-            # What tells that a directory is there goes first.
+            # A directory's label goes first: without it, the directory counts as missing.
             for path, deep in ((self._path(name), True), (self._path(name) + _ARCHIVE, False)):
                 with suppress(FileNotFoundError):
                     self._files.rm(path, recursive=deep)
@@ -99,7 +99,7 @@ class Remote:
             with self._reached():
                 self._files.get_file(self._path(name) + _ARCHIVE, str(archive))
             with tarfile.open(archive) as file:
-                # Refuses names that climb out, links that leave, and devices.
+                # This filter refuses names and links that leave the directory, and devices.
                 file.extractall(directory, filter="data")
             archive.unlink()
             yield directory
@@ -109,8 +109,8 @@ class Remote:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """Turn whatever a library of fsspec's raises into one error."""
+        """Turn all errors of fsspec's libraries into one."""
         try:
             yield
-        except Exception as exc:  # Each library has errors of its own.
+        except Exception as exc:  # Each library has its own errors.
             raise ClusterError(f"{self._url} cannot be read or written: {exc}; check the address and the keys") from exc

@@ -1,4 +1,4 @@
-"""One worker: makes shards of a plan, one after another, with one model and one dataset."""
+"""One worker, which makes shards of a plan with one model and one dataset."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from datumaro_clip.curate.objects import Objects, wanted_objects
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.summary import EmbeddingSummary
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.distributed.places import Place
-from datumaro_clip.distributed.plan import Plan, read_keys
-from datumaro_clip.distributed.records import BEAT_SECONDS, DONE, Record, Records, State, worker_name
+from datumaro_clip.distributed.plan import read_keys
+from datumaro_clip.distributed.records import BEAT_SECONDS, DONE, PlannedWork, Record, State, worker_name
 from datumaro_clip.errors import PlanError, SpaceMismatchError, with_cure
 from datumaro_clip.host.items import key_of
 from datumaro_clip.host.sources import open_dataset
@@ -39,20 +38,17 @@ class ShardRunner:
 
     Parameters
     ----------
-    plan : Plan
-    place : Place
-        The folder of the shards.
+    work : PlannedWork
     local : mapping
-        What this machine chooses for itself: values of :data:`~datumaro_clip.distributed.plan.LOCAL_OPTIONS`.
+        This machine's own choices: values of :data:`~datumaro_clip.distributed.plan.LOCAL_OPTIONS`.
     dataset : str, optional
-        Where the dataset is here, if not where the plan says.
+        The dataset's place on this machine, if it is not where the plan says.
     """
 
-    def __init__(self, plan: Plan, place: Place, local: Mapping[str, Any], dataset: str | None = None) -> None:
-        self.plan, self.place = plan, place
-        self.records = Records(plan, place)
-        self._options = EmbeddingOptions.among({**plan.options, **local})
-        self._spec = dataset or plan.dataset
+    def __init__(self, work: PlannedWork, local: Mapping[str, Any], dataset: str | None = None) -> None:
+        self.work = work
+        self._options = EmbeddingOptions.among({**work.plan.options, **local})
+        self._spec = dataset or work.plan.dataset
 
     def run(self, number: int) -> Record:
         """Make a shard, unless it is done.
@@ -60,18 +56,18 @@ class ShardRunner:
         Returns
         -------
         Record
-            Of whoever made it.
+            That of the worker that made it.
 
         Raises
         ------
         PlanError
             If this machine's dataset lacks items.
         SpaceMismatchError
-            If this machine's model is another.
+            If this machine's model is another one.
         DatumaroClipError, OSError
-            Whatever embedding and writing raise; also in the shard's record.
+            All errors of embedding and writing; they are also in the shard's record.
         """
-        if done := self.records.done(number):
+        if done := self.work.done(number):
             return done
         model: RunModel | None = None
         started = time.monotonic()
@@ -80,7 +76,7 @@ class ShardRunner:
             summary = EmbeddingSummary() if model is None else model.summary
             return Record(
                 state,
-                self.plan.digest(number),
+                self.work.plan.digest(number),
                 worker_name(),
                 summary.sources.total(),
                 round(time.monotonic() - started, 3),
@@ -92,25 +88,25 @@ class ShardRunner:
 
         try:
             with self._telling(number, record):
-                self.records.write(number, record("running"))
-                self.records.clear(number)
+                self.work.write(number, record("running"))
+                self.work.clear(number)
                 model = RunModel(replace(self._options, model=self._encoder))
                 items = self._items_of(number)
-                with self.place.fill(self.plan.name(number), DONE) as folder:
+                with self.work.place.fill(self.work.plan.name(number), DONE) as folder:
                     self._embed(items, folder, model)
                     made = record("done")
                     (folder / DONE).write_bytes(made.to_json())
         except Exception as exc:
-            if (other := self.records.done(number)) is None:
-                self.records.write(number, record("failed", error=with_cure(exc)))
+            if (other := self.work.done(number)) is None:
+                self.work.write(number, record("failed", error=with_cure(exc)))
                 raise
             log.info("shard %d: %s was quicker", number, other.worker)
             made = other
-        self.records.end(number)
+        self.work.end(number)
         return made
 
     def _embed(self, items: list[DatasetItem], folder: Path, model: RunModel) -> None:
-        settings = self.plan.store
+        settings = self.work.plan.store
         embed_to_store(
             self._dataset,
             folder,
@@ -124,9 +120,9 @@ class ShardRunner:
         )
 
     def _items_of(self, number: int) -> list[DatasetItem]:
-        """The items of a shard, in the plan's order: datasets are not read in the same order on every file system."""
-        content = self.place.read(self.records.keys_name(number))
-        keys = read_keys(content or b"", self.plan.shards[number])
+        """Return the items of a shard in the plan's order: file systems list a dataset's files in different orders."""
+        content = self.work.place.read(self.work.keys_name(number))
+        keys = read_keys(content or b"", self.work.plan.shards[number])
         if missing := [key for key in keys if key not in self._items]:
             raise PlanError(
                 f"{self._spec} lacks {len(missing)} of the {len(keys)} items of shard {number} here, as {missing[0]}; "
@@ -144,7 +140,7 @@ class ShardRunner:
 
     @cached_property
     def _objects(self) -> Objects | None:
-        return wanted_objects(self.plan.options)
+        return wanted_objects(self.work.plan.options)
 
     @cached_property
     def _encoder(self) -> Encoder:
@@ -157,16 +153,16 @@ class ShardRunner:
             self_check=options.self_check,
             streams=options.streams,
         )
-        if encoder.space.fingerprint != self.plan.space:
+        if encoder.space.fingerprint != self.work.plan.space:
             raise SpaceMismatchError(
-                f"the model {options.model} is here {encoder.space}, but the plan is of {self.plan.space[:19]}; copy "
-                "the model that the plan was made with to this machine"
+                f"the model {options.model} is here {encoder.space}, but the plan is of {self.work.plan.space[:19]}; "
+                "copy the model that the plan was made with to this machine"
             )
         return encoder
 
     @contextmanager
     def _telling(self, number: int, record: Callable[[State, int], Record]) -> Iterator[None]:
-        """Write now and then that the shard is being made, from a thread of its own."""
+        """Update the record of the attempt regularly, from another thread."""
         ended = threading.Event()
 
         def tell() -> None:
@@ -174,7 +170,7 @@ class ShardRunner:
             while not ended.wait(BEAT_SECONDS):
                 beat += 1
                 try:
-                    self.records.write(number, record("running", beat))
+                    self.work.write(number, record("running", beat))
                 except OSError as exc:
                     log.warning("shard %d: its record cannot be written: %s", number, with_cure(exc))
 

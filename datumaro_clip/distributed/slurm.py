@@ -1,4 +1,4 @@
-"""The script of a Slurm array, a task a shard."""
+"""The script of a Slurm array, with a task for each shard."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from datumaro_clip.system.files import safe_file_name
 
 
 def array_script(plan: str, shards: Sequence[int], arguments: Sequence[str]) -> str:
-    """What ``sbatch`` takes: an array of tasks that each make one shard.
+    """Return a script for ``sbatch``: an array of tasks that each make one shard.
 
-    A task that Slurm runs again, as after a node was lost, goes on; one whose shard is done ends at once.
+    A task that Slurm runs again, for example after a node was lost, goes on; one whose shard is done ends at once.
 
     Parameters
     ----------
     plan : str
-        The plan's file, or its URL. What tasks print goes to a file each beside the plan; of one behind a URL, to where
-        the script is submitted.
+        The plan's file, or its URL. Each task prints to a file beside the plan; for a URL, to one in the directory from
+        which the script is submitted.
     shards : sequence of int
         The shards to make, ascending.
     arguments : sequence of str
@@ -27,7 +27,7 @@ def array_script(plan: str, shards: Sequence[int], arguments: Sequence[str]) -> 
     """
     is_file = "://" not in plan
     plan = str(Path(plan).resolve()) if is_file else plan
-    # Slurm makes no folder for what tasks print: a task whose folder is not there fails without a word.
+    # Slurm does not make the folder for the output: without it, a task fails silently.
     folder = f"{Path(plan).parent}/" if is_file else ""
     command = shlex.join(["datum-clip", "plan", "run", plan, *arguments])
     merge = shlex.join(["datum-clip", "plan", "merge", plan, "-o", "STORE"])
@@ -45,7 +45,7 @@ exec {command} --shard "$SLURM_ARRAY_TASK_ID"
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers as Slurm takes them: ``0-3,7``."""
+    """Return ascending numbers in Slurm's form: ``0-3,7``."""
     runs = groupby(enumerate(numbers), lambda each: each[1] - each[0])
     ends = [(run[0][1], run[-1][1]) for run in (list(each) for _, each in runs)]
     return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ends)
