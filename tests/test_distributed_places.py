@@ -9,10 +9,9 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from shards import decisions, planned, require_same, single_run
+from shards import decisions, planned, require_same
 
 from datumaro_clip.cli import main
-from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed.making import write_plan
 from datumaro_clip.distributed.places import Folder, Place, split_place
 from datumaro_clip.distributed.remote import Remote
@@ -141,16 +140,14 @@ def test_a_bucket_that_is_not_reached_is_told(bucket: str, monkeypatch: pytest.M
 
 
 def test_a_plan_behind_a_url_gives_the_store_of_one_machine(
-    bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bucket: str, shop: Path, shop_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_catalogue(tmp_path / "coco", items=12, seed=5)
     url = f"{bucket}/{tmp_path.name}/plan.json"
-    write_plan(planned(f"{tmp_path / 'coco'}:coco", 3), url)
+    write_plan(planned(f"{shop}:coco", 3), url)
     assert main(["plan", "run", url, "--shard", "1", "--cache", "off"]) == 0
     assert main(["plan", "run", url, "--cache", "off"]) == 0
     assert main(["plan", "status", url]) == 0
-    assert ": 3 done; 12 of 12 items" in capsys.readouterr().out
+    assert ": 3 done; 40 of 40 items" in capsys.readouterr().out
     assert main(["plan", "merge", url, "-o", str(tmp_path / "merged")]) == 0
-    single = single_run(tmp_path / "coco", tmp_path / "single")
-    require_same(single, tmp_path / "merged")
-    assert decisions(tmp_path / "merged", "clip_dedup") == decisions(single, "clip_dedup")
+    require_same(shop_store, tmp_path / "merged")
+    assert decisions(tmp_path / "merged", "clip_dedup") == decisions(shop_store, "clip_dedup")

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 
 import pytest
 from commands import BIN
-from shards import decisions, planned, require_same, single_run
+from shards import decisions, planned, require_same
 
 from datumaro_clip.cli import main
 from datumaro_clip.curate.decisions import DecisionLog
@@ -32,30 +32,18 @@ TOOLS: dict[str, dict[str, object]] = {"clip_dedup": {}, "clip_outliers": {}, "c
 
 
 @pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("catalogue") / "coco"
-    write_catalogue(root, items=ITEMS, seed=5)
-    return root
-
-
-@pytest.fixture(scope="module")
-def single(catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return single_run(catalogue, tmp_path_factory.mktemp("single") / "store")
-
-
-@pytest.fixture(scope="module")
-def decided(single: Path) -> dict[str, DecisionLog]:
+def decided(shop_store: Path) -> dict[str, DecisionLog]:
     """What tools decide about the store of one machine."""
-    return {tool: decisions(single, tool, **options) for tool, options in TOOLS.items()}
+    return {tool: decisions(shop_store, tool, **options) for tool, options in TOOLS.items()}
 
 
 @pytest.fixture
-def make(catalogue: Path, tmp_path: Path) -> Callable[..., str]:
+def make(shop: Path, tmp_path: Path) -> Callable[..., str]:
     """Writes a plan of the catalogue, and returns its path."""
 
     def written(shards: int, **options: object) -> str:
         path = str(tmp_path / "plan.json")
-        write_plan(planned(f"{catalogue}:coco", shards, **options), path)
+        write_plan(planned(f"{shop}:coco", shards, **options), path)
         return path
 
     return written
@@ -77,18 +65,20 @@ def run_all(path: str) -> list[int]:
 
 @pytest.mark.parametrize("shards", [1, 7])
 def test_any_number_of_shards_gives_the_store_of_one_machine(
-    shards: int, make: Callable[..., str], single: Path, decided: dict[str, DecisionLog], tmp_path: Path
+    shards: int, make: Callable[..., str], shop_store: Path, decided: dict[str, DecisionLog], tmp_path: Path
 ) -> None:
     path = make(shards)
     assert run_all(path) == list(range(shards))
     done = merge_shards(read_plan(path), tmp_path / "merged")
     assert (done.stores, done.items) == (shards, ITEMS)
-    require_same(single, tmp_path / "merged")
+    require_same(shop_store, tmp_path / "merged")
     for tool, options in TOOLS.items():
         assert decisions(tmp_path / "merged", tool, **options) == decided[tool]
 
 
-def test_a_killed_run_is_taken_up_by_the_same_command(make: Callable[..., str], single: Path, tmp_path: Path) -> None:
+def test_a_killed_run_is_taken_up_by_the_same_command(
+    make: Callable[..., str], shop_store: Path, tmp_path: Path
+) -> None:
     path = make(7)
     words = [str(BIN / "datum-clip"), "plan", "run", path]
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
@@ -106,7 +96,7 @@ def test_a_killed_run_is_taken_up_by_the_same_command(make: Callable[..., str], 
     assert {number: _stamp(path, number) for number in made} == before
     assert [name for name in os.listdir(tmp_path / "plan.shards") if name.startswith(".")] == []
     merge_shards(read_plan(path), tmp_path / "merged")
-    require_same(single, tmp_path / "merged")
+    require_same(shop_store, tmp_path / "merged")
 
 
 def _stamp(path: str, number: int) -> int:
@@ -124,8 +114,8 @@ def test_finished_shards_are_skipped_and_those_of_another_plan_made_anew(make: C
         assert store.object_count > 0
 
 
-def test_precision_and_device_must_be_said(catalogue: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["plan", "make", f"{catalogue}:coco", "-o", str(tmp_path / "plan.json"), "--shards", "2"]
+def test_precision_and_device_must_be_said(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["plan", "make", f"{shop}:coco", "-o", str(tmp_path / "plan.json"), "--shards", "2"]
     assert main([*words, "--device", "CPU"]) == 1
     assert "say --precision f32" in capsys.readouterr().err
     for device in ([], ["--device", "AUTO:GPU,CPU"]):

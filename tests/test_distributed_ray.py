@@ -12,20 +12,12 @@ from pathlib import Path
 import pytest
 from commands import BIN, run_command, run_python
 from servers import RayCluster
-from shards import planned, require_same, single_run
+from shards import planned, require_same
 
-from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed.making import merge_shards, read_plan, write_plan
 from datumaro_clip.distributed.records import PlannedWork
 
 KILLS = 3
-
-
-@pytest.fixture(scope="module")
-def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("catalogue") / "coco"
-    write_catalogue(root, items=40, seed=5)
-    return root
 
 
 def new_workers(work: PlannedWork, process: subprocess.Popen[str]) -> Iterator[int]:
@@ -42,9 +34,11 @@ def new_workers(work: PlannedWork, process: subprocess.Popen[str]) -> Iterator[i
             process.wait(0.01)
 
 
-def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
+def test_shards_whose_workers_are_killed_come_again(
+    shop: Path, shop_store: Path, ray_cluster: RayCluster, tmp_path: Path
+) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{catalogue}:coco", 7), path)
+    write_plan(planned(f"{shop}:coco", 7), path)
     work = read_plan(path)
     words = [str(BIN / "datum-clip"), "plan", "run", "plan.json", "--ray", ray_cluster.address, "--workers", "2"]
     env = {**os.environ, **ray_cluster.env, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
@@ -63,18 +57,18 @@ def test_shards_whose_workers_are_killed_come_again(catalogue: Path, ray_cluster
     made = sorted(line.partition(":")[0] for line in said.splitlines() if " items in " in line)
     assert made == [f"shard {number}" for number in range(7)]
     merge_shards(work, tmp_path / "merged")
-    require_same(single_run(catalogue, tmp_path / "single"), tmp_path / "merged")
+    require_same(shop_store, tmp_path / "merged")
 
 
 def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
-    catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
+    shop: Path, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     """One that takes its process with it, as for want of memory; Ray is asked not to report how it is used.
 
     Workers that cannot read the plan end the command: others could not either.
     """
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{catalogue}:coco", 3, objects=False, texts="none"), path)
+    write_plan(planned(f"{shop}:coco", 3, objects=False, texts="none"), path)
     deadly = f"""
 import os
 from dataclasses import replace
@@ -104,7 +98,7 @@ print("failed", failed, "told", sorted(told), "reports", os.environ["RAY_USAGE_S
 
 
 def test_tools_decide_the_same_on_ray_though_a_worker_is_lost(
-    catalogue: Path, ray_cluster: RayCluster, tmp_path: Path
+    shop: Path, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     """Byte for byte: copies (near ones in clusters, too), broken pictures, outliers, samples."""
     code = f"""
@@ -129,7 +123,7 @@ def fragile(task):
         os._exit(1)
     return 2 * task
 
-dataset = Dataset.import_from({str(catalogue)!r}, "coco")
+dataset = Dataset.import_from({str(shop)!r}, "coco")
 classes = label_names(dataset.categories())
 items = [neutral(item, classes) for item in dataset]
 with cluster({ray_cluster.address!r}):
@@ -165,9 +159,9 @@ print("died", died.exists())
     assert said.rstrip().endswith("died True")
 
 
-def test_no_cluster_is_told_in_one_line(catalogue: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
+def test_no_cluster_is_told_in_one_line(shop: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{catalogue}:coco", 3), path)
+    write_plan(planned(f"{shop}:coco", 3), path)
     done = run_command("datum-clip", "plan", "run", path, "--ray", "nonsense://x", **ray_cluster.env)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("datum-clip: no Ray cluster at nonsense://x: ")

@@ -9,7 +9,6 @@ import pytest
 from shards import planned
 
 from datumaro_clip.cli import main
-from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.distributed.making import read_plan, write_plan
 from datumaro_clip.distributed.runner import ShardRunner
 from datumaro_clip.distributed.slurm import array_script
@@ -36,10 +35,11 @@ def test_paths_of_any_name_stay_one_word(tmp_path: Path) -> None:
     assert all("$(" not in line for line in script.splitlines() if line.startswith("#SBATCH --job-name"))
 
 
-def test_a_task_makes_its_shard_and_done_ones_get_no_task(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_catalogue(tmp_path / "coco", items=40, seed=5)
+def test_a_task_makes_its_shard_and_done_ones_get_no_task(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{tmp_path / 'coco'}:coco", 3, texts="none", objects=False), path)
+    write_plan(planned(f"{shop}:coco", 3, texts="none", objects=False), path)
     work = read_plan(path)
     ShardRunner(work, {"cache": "off"}).run(1)
     assert main(["plan", "run", path, "--slurm", "--threads", "2"]) == 0

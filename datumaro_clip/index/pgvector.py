@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,7 @@ try:
 except ModuleNotFoundError as exc:
     raise MissingDependencyError("psycopg", "pgvector", "an index in PostgreSQL") from exc
 
+_Run = Callable[..., Any]
 _DEFAULT_SCHEMA = "datumaro_clip"
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 # Version of the tables; another one is refused.
@@ -45,12 +46,12 @@ CREATE TABLE {schema}.segment (
 CREATE TABLE {schema}.item (
     subset text NOT NULL, id text NOT NULL, segment integer NOT NULL, row integer NOT NULL, version bigint NOT NULL,
     tags text[] NOT NULL, classes text[] NOT NULL, score real, added timestamptz, attributes jsonb NOT NULL,
-    filename text NOT NULL, checksum bigint NOT NULL, embedding halfvec({dimension}), PRIMARY KEY (subset, id));
+    filename text NOT NULL, checksum bigint NOT NULL, embedding halfvec(DIMENSION), PRIMARY KEY (subset, id));
 CREATE TABLE {schema}.object (
     subset text NOT NULL, id text NOT NULL, number integer NOT NULL, annotation integer NOT NULL,
     segment integer NOT NULL, class text NOT NULL, confidence real NOT NULL, box real[] NOT NULL,
     tags text[] NOT NULL, added timestamptz, attributes jsonb NOT NULL,
-    embedding halfvec({dimension}) NOT NULL, PRIMARY KEY (subset, id, number),
+    embedding halfvec(DIMENSION) NOT NULL, PRIMARY KEY (subset, id, number),
     FOREIGN KEY (subset, id) REFERENCES {schema}.item ON DELETE CASCADE);
 """
 # Columns that filters read, by the kind of their index: without one, a filtered search finds a few of a hundred rows.
@@ -98,130 +99,120 @@ class PgvectorRemote:
 
     def state(self) -> State | None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor() as cursor:
-            cursor.execute("SELECT to_regclass(%s)", [f"{self._schema}.state"])
-            if cursor.fetchone()[0] is None:
+        with self._transaction() as run:
+            if run("SELECT to_regclass(%s)", [f"{self._schema}.state"]).fetchone()[0] is None:
                 return None
-            cursor.execute(self._sql("SELECT version, fingerprint, dimension, model, digest FROM {schema}.state"))
-            version, fingerprint, dimension, model, digest = cursor.fetchone()
+            found = run("SELECT version, fingerprint, dimension, model, digest FROM {schema}.state").fetchone()
+            version, fingerprint, dimension, model, digest = found
             if version != _VERSION:
                 raise EngineMismatchError(
                     f"{self.name} holds tables of version {version}, this release knows version {_VERSION}: "
                     "empty them with datum-clip index create --overwrite"
                 )
-            cursor.execute(self._sql("SELECT name, rows, removed FROM {schema}.segment"))
-            segments = {name: Progress(rows, removed) for name, rows, removed in cursor}
+            segments = {
+                name: Progress(rows, removed)
+                for name, rows, removed in run("SELECT name, rows, removed FROM {schema}.segment")
+            }
         return State(VectorSpace(fingerprint, dimension, model), digest, segments)
 
     def remove(self) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor() as cursor:
-            cursor.execute(self._sql("DROP SCHEMA IF EXISTS {schema} CASCADE"))
+        with self._transaction() as run:
+            run("DROP SCHEMA IF EXISTS {schema} CASCADE")
 
     def create(self, space: VectorSpace) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
         if space.dimension > _MOST_DIMENSIONS:
             raise OptionError(f"pgvector indexes at most {_MOST_DIMENSIONS} dimensions, not {space.dimension}")
-        with self._cursor() as cursor:
-            cursor.execute("CREATE EXTENSION IF NOT EXISTS vector")
-            _register(cursor.connection)
-            cursor.execute(self._sql("CREATE SCHEMA IF NOT EXISTS {schema}"))
-            cursor.execute(self._sql(_TABLES, dimension=sql.Literal(space.dimension)))
-            cursor.execute(
-                self._sql("INSERT INTO {schema}.state VALUES (%s, %s, %s, %s, '')"),
+        with self._transaction() as run:
+            _register(run("CREATE EXTENSION IF NOT EXISTS vector").connection)
+            run("CREATE SCHEMA IF NOT EXISTS {schema}")
+            run(_TABLES.replace("DIMENSION", f"{space.dimension:d}"))
+            run(
+                "INSERT INTO {schema}.state VALUES (%s, %s, %s, %s, '')",
                 [_VERSION, space.fingerprint, space.dimension, space.model],
             )
 
     def upsert(self, documents: Sequence[Document], state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
         keys = [document.key.subset for document in documents], [document.key.id for document in documents]
-        with self._cursor() as cursor:
-            numbers = self._save(cursor, state)
-            cursor.execute(
-                self._sql(
-                    "SELECT count(*) FROM {schema}.item JOIN unnest(%s::text[], %s::text[], %s::bigint[]) "
-                    "AS new (subset, id, version) USING (subset, id) WHERE item.version > new.version"
-                ),
+        with self._transaction() as run:
+            numbers = _save(run, state)
+            newer = run(
+                "SELECT count(*) FROM {schema}.item JOIN unnest(%s::text[], %s::text[], %s::bigint[]) "
+                "AS new (subset, id, version) USING (subset, id) WHERE item.version > new.version",
                 [*keys, [document.version for document in documents]],
-            )
-            if newer := cursor.fetchone()[0]:
+            ).fetchone()[0]
+            if newer:
                 raise EngineMismatchError(
                     f"{self.name} holds a later version of {newer} items: another process pushed a later state of the "
                     "store; push again, or empty the index with datum-clip index create --overwrite"
                 )
             # This deletes their objects, too.
-            cursor.execute(
-                self._sql(
-                    "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[]) AS old (subset, id) "
-                    "WHERE item.subset = old.subset AND item.id = old.id"
-                ),
+            cursor = run(
+                "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[]) AS old (subset, id) "
+                "WHERE item.subset = old.subset AND item.id = old.id",
                 keys,
             )
-            self._copy(cursor, "item", _ITEM_TYPES, [_item_row(d, numbers[d.segment]) for d in documents])
+            items = [_item_row(document, numbers[document.segment]) for document in documents]
             objects = [row for document in documents for row in _object_rows(document, numbers[document.segment])]
-            self._copy(cursor, "object", _OBJECT_TYPES, objects)
+            for table, types, rows in (("item", _ITEM_TYPES, items), ("object", _OBJECT_TYPES, objects)):
+                with cursor.copy(self._sql(f"COPY {{schema}}.{table} FROM STDIN (FORMAT BINARY)")) as copy:
+                    copy.set_types(types)
+                    for row in rows:
+                        copy.write_row(row)
 
     def delete(self, keys: Sequence[ItemKey], version: int, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`; the items and the state are one transaction."""
-        with self._cursor() as cursor:
-            self._save(cursor, state)
-            cursor.execute(
-                self._sql(
-                    "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[], %s::bigint[]) "
-                    "AS old (subset, id, version) "
-                    "WHERE item.subset = old.subset AND item.id = old.id AND item.version <= old.version"
-                ),
+        with self._transaction() as run:
+            _save(run, state)
+            run(
+                "DELETE FROM {schema}.item USING unnest(%s::text[], %s::text[], %s::bigint[]) "
+                "AS old (subset, id, version) "
+                "WHERE item.subset = old.subset AND item.id = old.id AND item.version <= old.version",
                 [[key.subset for key in keys], [key.id for key in keys], [version] * len(keys)],
             )
 
     def finish(self, state: State) -> None:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor(is_limited=False) as cursor:
-            numbers = self._save(cursor, state)
+        with self._transaction(is_limited=False) as run:
+            numbers = list(_save(run, state).values())
             for table, column in (("item", "segment"), ("segment", "id")):
-                cursor.execute(
-                    self._sql(f"DELETE FROM {{schema}}.{table} WHERE NOT {column} = ANY(%s)"), [list(numbers.values())]
-                )
+                run(f"DELETE FROM {{schema}}.{table} WHERE NOT {column} = ANY(%s)", [numbers])
             # After the first items are inserted: that is faster than growing the indexes item by item.
             hnsw = f"m = {self._connectivity:d}, ef_construction = {self._expansion_add:d}"
             for table, kinds in _INDEXED.items():
                 wanted = {column: f"{kind} ({column})" for kind, columns in kinds.items() for column in columns}
                 wanted["embedding"] = f"hnsw (embedding halfvec_ip_ops) WITH ({hnsw})"
                 for column, how in wanted.items():
-                    name = sql.Identifier(f"{table}_{column}_index")
-                    statement = f"CREATE INDEX IF NOT EXISTS {{name}} ON {{schema}}.{table} USING {how}"
-                    cursor.execute(self._sql(statement, name=name))
-        with self._cursor(is_limited=False) as cursor:
-            cursor.execute(self._sql("ANALYZE {schema}.item; ANALYZE {schema}.object"))
+                    run(f"CREATE INDEX IF NOT EXISTS {table}_{column}_index ON {{schema}}.{table} USING {how}")
+        with self._transaction(is_limited=False) as run:
+            run("ANALYZE {schema}.item; ANALYZE {schema}.object")
 
     def propose(self, target: str, queries: Matrix, count: int, wanted: Filter | None) -> list[list[Place]]:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
         table, number = ("object", "number") if target == OBJECTS else ("item", "row")
         conditions, values = _conditions(wanted or Filter(), table)
-        statement = self._sql(
+        statement = (
             f"SELECT segment.name, hit.{number} FROM (SELECT segment, {number} FROM {{schema}}.{table} "
             f"WHERE {' AND '.join(['embedding IS NOT NULL', *conditions])} ORDER BY embedding <#> %s LIMIT %s) AS hit "
             "JOIN {schema}.segment ON segment.id = hit.segment"
         )
         expansion = min(_MOST_EXPANSION, max(_LEAST_EXPANSION, count))
-        found = []
-        with self._cursor() as cursor:
-            cursor.execute(f"SET LOCAL hnsw.ef_search = {expansion:d}; SET LOCAL hnsw.iterative_scan = strict_order")
-            for query in np.asarray(queries, np.float16):
-                cursor.execute(statement, [*values, _Half(query), count], prepare=True)
-                found.append([(name, number) for name, number in cursor])
-        return found
+        with self._transaction() as run:
+            run(f"SET LOCAL hnsw.ef_search = {expansion:d}; SET LOCAL hnsw.iterative_scan = strict_order")
+            return [
+                list(run(statement, [*values, _Half(query), count], prepare=True))
+                for query in np.asarray(queries, np.float16)
+            ]
 
     def listed(self) -> Iterator[tuple[ItemKey, str, int, int]]:
         """See :class:`~datumaro_clip.index.remote.Remote`."""
-        with self._cursor(is_limited=False) as cursor:
-            cursor.execute(
-                self._sql(
-                    "SELECT item.id, subset, segment.name, row, checksum FROM {schema}.item "
-                    "JOIN {schema}.segment ON segment.id = item.segment"
-                )
-            )
-            for id, subset, segment, row, checksum in cursor:
+        with self._transaction(is_limited=False) as run:
+            for id, subset, segment, row, checksum in run(
+                "SELECT item.id, subset, segment.name, row, checksum FROM {schema}.item "
+                "JOIN {schema}.segment ON segment.id = item.segment"
+            ):
                 yield ItemKey(id, subset), segment, row, checksum
 
     def close(self) -> None:
@@ -229,8 +220,11 @@ class PgvectorRemote:
         _close_all(self._idle)
 
     @contextmanager
-    def _cursor(self, *, is_limited: bool = True) -> Iterator[Any]:
-        """Open a transaction, whose statements have the time limit unless told otherwise."""
+    def _transaction(self, *, is_limited: bool = True) -> Iterator[_Run]:
+        """Open a transaction, and give a function that runs a statement in it and returns psycopg's cursor.
+
+        ``{schema}`` in a statement stands for the schema. Statements have the time limit unless told otherwise.
+        """
         connection = None
         try:
             try:
@@ -238,9 +232,12 @@ class PgvectorRemote:
             except IndexError:
                 connection = self._connected()
             with connection.transaction(), connection.cursor() as cursor:
-                limit = int(1000 * self._time_limit) if is_limited else 0
-                cursor.execute(f"SET LOCAL statement_timeout = {limit}")
-                yield cursor
+
+                def run(statement: str, values: Sequence[Any] | None = None, **options: Any) -> Any:
+                    return cursor.execute(self._sql(statement), values, **options)
+
+                run(f"SET LOCAL statement_timeout = {int(1000 * self._time_limit) if is_limited else 0}")
+                yield run
         except psycopg.errors.QueryCanceled as exc:
             raise EngineError(
                 f"{self.name} took longer than {self._time_limit:g} s; look at its load, or allow more time"
@@ -248,7 +245,8 @@ class PgvectorRemote:
         except psycopg.Error as exc:
             # The other connections are probably broken, too.
             self.close()
-            raise EngineError(f"{self.name}: {_first_line(exc)}; check the server, the URL and the password") from exc
+            lines = str(exc).strip().splitlines() or [type(exc).__name__]
+            raise EngineError(f"{self.name}: {lines[0]}; check the server, the URL and the password") from exc
         finally:
             if connection is not None:
                 if connection.broken or connection.closed:
@@ -273,31 +271,20 @@ class PgvectorRemote:
         _register(connection)
         return connection
 
-    def _save(self, cursor: Any, state: State) -> dict[str, int]:
-        """Save a state; return the number of each of its segments."""
-        cursor.execute(self._sql("UPDATE {schema}.state SET digest = %s"), [state.digest])
-        cursor.execute(
-            self._sql(
-                "INSERT INTO {schema}.segment (name, rows, removed) "
-                "SELECT * FROM unnest(%s::text[], %s::int[], %s::int[]) "
-                "ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, removed = excluded.removed RETURNING name, id"
-            ),
-            [
-                list(state.segments),
-                [progress.rows for progress in state.segments.values()],
-                [progress.removed for progress in state.segments.values()],
-            ],
-        )
-        return dict(cursor.fetchall())
+    def _sql(self, statement: str) -> sql.Composed:
+        return sql.SQL(statement).format(schema=sql.Identifier(self._schema))
 
-    def _copy(self, cursor: Any, table: str, types: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        with cursor.copy(self._sql(f"COPY {{schema}}.{table} FROM STDIN (FORMAT BINARY)")) as copy:
-            copy.set_types(types)
-            for row in rows:
-                copy.write_row(row)
 
-    def _sql(self, text: str, **parts: sql.Composable) -> sql.Composed:
-        return sql.SQL(text).format(schema=sql.Identifier(self._schema), **parts)
+def _save(run: _Run, state: State) -> dict[str, int]:
+    """Save a state; return the number of each of its segments."""
+    run("UPDATE {schema}.state SET digest = %s", [state.digest])
+    progress = state.segments.values()
+    saved = run(
+        "INSERT INTO {schema}.segment (name, rows, removed) SELECT * FROM unnest(%s::text[], %s::int[], %s::int[]) "
+        "ON CONFLICT (name) DO UPDATE SET rows = excluded.rows, removed = excluded.removed RETURNING name, id",
+        [list(state.segments), [each.rows for each in progress], [each.removed for each in progress]],
+    )
+    return dict(saved.fetchall())
 
 
 _ITEM_TYPES = (
@@ -381,8 +368,3 @@ def _conditions(wanted: Filter, table: str) -> tuple[list[str], list[Any]]:
         conditions.append(f"({' OR '.join(['attributes @> %s::jsonb'] * len(texts) or ['false'])})")
         values += texts
     return conditions, values
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

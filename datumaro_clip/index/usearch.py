@@ -13,11 +13,10 @@ import numpy as np
 
 from datumaro_clip.errors import MissingDependencyError, OptionError
 from datumaro_clip.index.columns import Mask
-from datumaro_clip.index.exact import ExactEngine, ExactSearcher, coded_pieces
+from datumaro_clip.index.exact import ExactEngine, ExactSearcher, Piece, best_rows, coded_pieces
 from datumaro_clip.index.filters import Filter
 from datumaro_clip.index.layout import LARGE_ROWS, Layout, blocks_of
 from datumaro_clip.index.rows import Found, best_of
-from datumaro_clip.index.sieve import Piece, best_rows
 from datumaro_clip.index.snapshot import TARGETS, Searcher
 from datumaro_clip.similarity.scores import IndexArray, Matrix
 from datumaro_clip.store.columns import Column
