@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datumaro_clip.errors import OptionError, TableError
-from datumaro_clip.tables.options import SETTINGS_FILE, TableOptions, read_settings, settle_layout, write_settings
+from datumaro_clip.tables.layout import settle_layout
+from datumaro_clip.tables.options import SETTINGS_FILE, TableOptions, read_settings, write_settings
 
 
 def test_columns_of_no_usual_name_are_attributes():

@@ -19,7 +19,8 @@ from datumaro_clip.system.notices import notice
 from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.dialects import WEBDATASET, options_of, recognise
 from datumaro_clip.tables.files import find_tables, open_table
-from datumaro_clip.tables.options import Layout, TableOptions, read_settings, settle_layout
+from datumaro_clip.tables.layout import Layout, settle_layout
+from datumaro_clip.tables.options import TableOptions, read_settings
 from datumaro_clip.tables.records import Record, RecordReader, picture_ids
 from datumaro_clip.tables.rows import Refused, Table
 from datumaro_clip.tables.shards import ShardTable, find_shards, shard_options

@@ -1,19 +1,16 @@
-"""How to read a table: the meaning of its columns, from options, a file beside the table, or the columns' names."""
+"""Options for reading a table, from Python, the command line, or a file beside the table."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.errors import OptionError, TableError
+from datumaro_clip.errors import OptionError
 from datumaro_clip.system.files import read_toml, write_text
-from datumaro_clip.tables import cells
-from datumaro_clip.tables.rows import Value
 
 SETTINGS_FILE = "clip_table.toml"
 DIALECTS = ("auto", "img2dataset", "imagefolder", "open_clip", "llava", "clip-retrieval", "sidecar")
@@ -31,8 +28,9 @@ USUAL_NAMES: Mapping[str, tuple[str, ...]] = {
     "caption_column": ("caption", "captions", "text", "title", "description", "alt", "alt_text", "prompt"),
     "label_column": ("label", "labels", "category", "categories", "class", "class_name"),
 }  # fmt: skip
-_SEVERAL = ("caption_column", "label_column")
-_ONE = tuple(name for name in USUAL_NAMES if name not in _SEVERAL)
+#: Those meanings that several columns may have.
+SEVERAL = ("caption_column", "label_column")
+_ONE = tuple(name for name in USUAL_NAMES if name not in SEVERAL)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ class TableOptions:
         """Return these options without the columns that a table does not have."""
         columns = ("", *columns)
         absent: dict[str, Any] = {name: None for name in _ONE if getattr(self, name) not in columns}
-        absent |= {name: None for name in _SEVERAL if not set(getattr(self, name) or ()) <= set(columns)}
+        absent |= {name: None for name in SEVERAL if not set(getattr(self, name) or ()) <= set(columns)}
         return replace(self, **absent)
 
     def over(self, other: TableOptions) -> TableOptions:
@@ -128,7 +126,7 @@ class TableOptions:
 
 
 def _checked(name: str, value: Any, where: str) -> Any:
-    if name in (*_SEVERAL, "attributes"):
+    if name in (*SEVERAL, "attributes"):
         if name == "attributes" and value in ("all", "none"):
             return None if value == "all" else ()
         several = (value,) if isinstance(value, str) else value
@@ -136,7 +134,7 @@ def _checked(name: str, value: Any, where: str) -> Any:
             return tuple(several)
     elif isinstance(value, str):
         return value
-    raise OptionError(f"{where}: {name} must be text{' or a list of texts' if name in _SEVERAL else ''}, got {value!r}")
+    raise OptionError(f"{where}: {name} must be text{' or a list of texts' if name in SEVERAL else ''}, got {value!r}")
 
 
 def read_settings(directory: Path) -> TableOptions:
@@ -169,104 +167,6 @@ def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The meaning of one table's columns: the options of :class:`TableOptions`, decided for this table."""
-
-    columns: tuple[str, ...]
-    image: str | None = None
-    template: str | None = None
-    image_if: tuple[str, str] | None = None
-    captions: tuple[str, ...] = ()
-    labels: tuple[str, ...] = ()
-    label_separator: str | None = None
-    id: str | None = None
-    subset: str | None = None
-    url: str | None = None
-    attributes: tuple[str, ...] | None = None
-
-    def texts_in(self, column: str, value: Value) -> tuple[str, ...]:
-        """Return the captions or labels in a cell of a column; empty labels are left out."""
-        if column in self.captions:
-            return cells.texts_in(value)
-        return tuple(text for text in cells.texts_in(value, self.label_separator) if text)
-
-    def with_texts(self, column: str, value: Value, texts: Sequence[str]) -> Value:
-        """Return a cell with these captions or labels: ``value`` itself if it has them."""
-        if value is not None and self.texts_in(column, value) == tuple(texts):
-            return value
-        return cells.with_texts(value, texts, None if column in self.captions else self.label_separator)
-
-    def options(self) -> TableOptions:
-        """Return options that give a table with these columns this layout."""
-        return TableOptions(
-            image_column=None if self.template else self.image or "",
-            image_template=self.template,
-            image_if="=".join(self.image_if) if self.image_if else None,
-            caption_column=self.captions,
-            label_column=self.labels,
-            label_separator=self.label_separator,
-            id_column=self.id or "",
-            subset_column=self.subset or "",
-            url_column=self.url or "",
-        )
-
-
-def settle_layout(columns: Sequence[str], options: TableOptions, where: str) -> Layout:
-    """Decide what columns mean: by the options, else by their usual names.
-
-    Raises
-    ------
-    OptionError
-        If an option names a column that the table does not have.
-    TableError
-        If two columns have usual names of one meaning.
-    """
-
-    def chosen(role: str, given: Sequence[str] | None) -> tuple[str, ...]:
-        if given is None:
-            return usual_columns(columns, role)
-        if missing := [name for name in given if name not in columns]:
-            flag = f"--{role.replace('_', '-')}"
-            raise OptionError(f"{flag}: {where} has no column {missing[0]!r}; it has {', '.join(columns)}")
-        return tuple(given)
-
-    def one(role: str) -> str | None:
-        given = getattr(options, role)
-        found = chosen(role, [given] if given else given)
-        if len(found) > 1:
-            flag = f"--{role.replace('_', '-')}"
-            names = " and ".join(map(repr, found))
-            raise TableError(f"{where} has the columns {names}; say which is meant with {flag}: datum-clip table init")
-        return found[0] if found else None
-
-    chosen("attributes", options.attributes or ())
-    condition = None
-    if options.image_if is not None:
-        column, _, value = options.image_if.partition("=")
-        condition = column, value
-    return Layout(
-        tuple(columns),
-        None if options.image_template else one("image_column"),
-        options.image_template,
-        condition,
-        chosen("caption_column", options.caption_column),
-        chosen("label_column", options.label_column),
-        options.label_separator,
-        one("id_column"),
-        one("subset_column"),
-        one("url_column"),
-        options.attributes,
-    )
-
-
-def usual_columns(columns: Iterable[str], role: str) -> tuple[str, ...]:
-    """Return the columns with usual names of a meaning; for captions and labels also numbered, as ``caption_2``."""
-    number = r"(_\d+)?" if role in _SEVERAL else ""
-    usual = re.compile(f"(?i)({'|'.join(USUAL_NAMES[role])}){number}")
-    return tuple(column for column in columns if usual.fullmatch(column))
 
 
 def add_table_options(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.arrow import read_blob
+from datumaro_clip.tables.layout import Layout
 from datumaro_clip.tables.opening import table_stem
-from datumaro_clip.tables.options import Layout
 from datumaro_clip.tables.rows import KEY, PICTURE, Refused, Row, Value, as_text
 
 DEFAULT_SUBSET = "default"

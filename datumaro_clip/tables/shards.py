@@ -21,7 +21,8 @@ from datumaro_clip.errors import TableError
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.arrow import ParquetTable
 from datumaro_clip.tables.files import subset_of
-from datumaro_clip.tables.options import USUAL_NAMES, TableOptions, usual_columns
+from datumaro_clip.tables.layout import usual_columns
+from datumaro_clip.tables.options import USUAL_NAMES, TableOptions
 from datumaro_clip.tables.records import DEFAULT_SUBSET
 from datumaro_clip.tables.rows import KEY, PICTURE, Refused, Row, Value
 from datumaro_clip.tables.sidecars import is_picture

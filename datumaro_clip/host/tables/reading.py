@@ -22,7 +22,7 @@ from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.dataset import ShardDataset, TableDataset
 from datumaro_clip.tables.opening import COMPRESSIONS, FORMATS
 from datumaro_clip.tables.options import SETTINGS_FILE, TableOptions, add_table_options
-from datumaro_clip.tables.origin import Origin
+from datumaro_clip.tables.planning import Origin
 from datumaro_clip.tables.records import Record
 from datumaro_clip.tables.rows import KEY, PICTURE
 from datumaro_clip.tables.shards import ShardTable, find_shards

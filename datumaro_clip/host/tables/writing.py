@@ -28,8 +28,7 @@ from datumaro_clip.tables.dialects import WEBDATASET
 from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
 from datumaro_clip.tables.options import DIALECTS
-from datumaro_clip.tables.origin import Origin
-from datumaro_clip.tables.planning import Census, make_plan
+from datumaro_clip.tables.planning import Census, Origin, make_plan
 from datumaro_clip.tables.records import Record, Said
 from datumaro_clip.tables.shard_writing import ShardExport
 from datumaro_clip.tables.writing import TableExport
