@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datumaro_clip.curate.decisions import read_decisions, read_exceptions
@@ -125,10 +125,11 @@ _steps = st.lists(
         st.just("undo"),
         st.just("reopen"),
     ),
-    max_size=25,
+    max_size=10,
 )
 
 
+@settings(max_examples=40)
 @given(_steps)
 def test_any_sequence_reads_back_as_it_was_made(tmp_path_factory: pytest.TempPathFactory, steps: list[object]):
     directory = tmp_path_factory.mktemp("journal")

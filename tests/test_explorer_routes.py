@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +26,7 @@ from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.media import Image as DatumImage
 
 import datumaro_clip.explorer
+from datumaro_clip.curate import run_model
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 from datumaro_clip.errors import DecisionError
 from datumaro_clip.explorer.routes import routes
@@ -42,8 +44,8 @@ def picture(colour: tuple[int, int, int], seed: int) -> np.ndarray:
     return np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
 
 
-@pytest.fixture
-def store(tmp_path: Path, encoder: FakeEncoder) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve pictures; the last two are the same."""
     items = []
     for number in range(12):
@@ -59,9 +61,18 @@ def store(tmp_path: Path, encoder: FakeEncoder) -> Path:
                 attributes={"shelf": number % 2},
             )
         )
+    path = tmp_path_factory.mktemp("made") / "store"
     dataset = Dataset.from_iterable(items, categories=list(COLOURS), media_type=DatumImage)
-    dataset.export(str(tmp_path / "store"), "clip_mmap", save_media=True, texts="captions")
-    return tmp_path / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_model, "load_model", lambda *args, **kwargs: FakeEncoder())
+        patch.setenv("DATUMARO_CLIP_CACHE", str(path.parent / "cache"))
+        dataset.export(str(path), "clip_mmap", save_media=True, texts="captions")
+    return path
+
+
+@pytest.fixture
+def store(made: Path, tmp_path: Path, encoder: FakeEncoder) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "store"))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from commands import run_command
+from datumaro.components.dataset import Dataset
 from served import Process, Uvicorn, client_of, colours_store, picture
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
@@ -36,9 +36,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     root = tmp_path_factory.mktemp("catalogue")
     write_catalogue(root / "coco", items=300, seed=0)
     environment = {"DATUMARO_CLIP_CACHE": str(root / "cache"), "DATUMARO_CLIP_MODEL": "tiny"}
-    arguments = ("-i", f"{root / 'coco'}:coco", "-f", "clip_mmap", "-o", root / "products")
-    done = run_command("datum", "export", *arguments, "--", "--save-media", "--texts", "captions", **environment)
-    assert done.returncode == 0, done.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        dataset = Dataset.import_from(str(root / "coco"), "coco")
+        dataset.export(str(root / "products"), "clip_mmap", save_media=True, texts="captions")
     with Process(root, root / "products", **environment) as process:
         process.ready().close()
         yield process

@@ -71,7 +71,7 @@ def test_schemathesis_finds_no_fault_in_the_whole_openapi(store: Path, engine: s
     copy = Path(shutil.copytree(store, tmp_path / "colours"))
     with served(copy, *(() if engine is None else ("--engine", engine))) as service:
         command = [program, "--config-file", str(HERE / "schemathesis.toml"), "run", f"{service.url}/openapi.json"]
-        options = ["--seed", "1", "--warnings", "off", "--no-color", *(() if FULL else ("--max-time", "20", "-n", "8"))]
+        options = ["--seed", "1", "--warnings", "off", "--no-color", *(() if FULL else ("--max-time", "10", "-n", "4"))]
         environment = {**os.environ, "NO_PROXY": "*", "SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py")}
         done = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path, env=environment)
     print(done.stdout)

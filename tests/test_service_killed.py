@@ -25,7 +25,7 @@ from datumaro_clip.store import append_to_store, media_path, open_store
 
 HERE = Path(__file__).parent
 # Fifty take a minute or more; the variable asks for them.
-KILLS = int(os.environ.get("DATUMARO_CLIP_TEST_KILLS", "8"))
+KILLS = int(os.environ.get("DATUMARO_CLIP_TEST_KILLS", "4"))
 UPLOADERS = 4
 
 

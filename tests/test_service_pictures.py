@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ ENCODER = FakeEncoder()
 RED = picture(COLOURS["red"])
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def store_of(path: Path, media: dict[str, Any], before: Any = None) -> Path:
@@ -50,9 +53,9 @@ def shown(store: Path, **settings: Any) -> Any:
         return client.get(f"/images/{name}/s/x"), client.get(f"/thumbnails/{name}/s/x"), hit["image_url"]
 
 
-@pytest.fixture
-def client(tmp_path: Path):
-    with client_of(colours_store(tmp_path / "colours")) as client:
+@pytest.fixture(scope="module")
+def client(cache: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with client_of(colours_store(tmp_path_factory.mktemp("stores") / "colours")) as client:
         yield client
 
 

@@ -16,6 +16,7 @@ from commands import run_command
 from served import client_of, colours_store, make_store
 from starlette.testclient import TestClient
 
+from datumaro_clip.cli import main
 from datumaro_clip.errors import OptionError, SpaceMismatchError
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.service import Settings, create_app
@@ -131,7 +132,7 @@ def a_damaged_store(folder: Path) -> str:
         while 'store_reloads_total{result="failed"}' not in client.get("/metrics").text:
             pass
         assert len(client.post("/search", json={"query": "red"}).json()) == 10
-    assert run_command("datum-clip", "verify", store).returncode == 1
+    assert main(["verify", str(store)]) == 1
     return "pictures of a dataset are old"
 
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -117,9 +118,9 @@ def create_app(
         api.include_router(subject.routes(service))
     for page in map(load, offered(PAGES).values()) if pages is None else pages:
         api.include_router(page(service))
-    # Made once and kept by FastAPI, which answers requests for it with the same.
-    schema = api.openapi()
     if service.tokens:
+        # FastAPI keeps the schema, and serves the changed one.
+        schema = api.openapi()
         schema.setdefault("components", {})["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         schema["security"] = [{"token": []}]
     return Application(api, service)
@@ -158,12 +159,10 @@ class Application:
     Attributes
     ----------
     service : Service
-    openapi : dict
-        The OpenAPI description of its endpoints.
     """
 
     def __init__(self, api: FastAPI, service: Service) -> None:
-        self.service, self.openapi = service, api.openapi()
+        self.service = service
         inner: ASGIApp = BodyLimits(api, service.settings)
         inner = AccessControl(inner, service.settings, service.tokens)
         if service.settings.cors_origin:
@@ -175,6 +174,11 @@ class Application:
                 allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             )
         self._api, self._inner = api, RequestObserver(inner, service.metrics)
+
+    @property
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI description of its endpoints, made when it is first needed: it takes a quarter of a second."""
+        return self._api.openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
