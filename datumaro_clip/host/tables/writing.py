@@ -52,8 +52,8 @@ _UNREAD = "%d pictures cannot be read and were not copied (%s)"
 
 class ClipTableExporter(Exporter):
     """
-    Writes captions, labels, attributes and pictures as a table: the one that the dataset came from, with its columns,
-    unless another format or dialect is asked for. Boxes and masks have no place in it, and are counted.|n
+    Writes captions, labels, attributes and pictures as a table, by default in the format and with the columns of the
+    input. Boxes and masks are left out, and counted.|n
     |n
     Example:|n
     |s|sdatum convert -i path/to/coco -if coco -f clip_table -o OUT -- --table-format jsonl --save-media
@@ -152,8 +152,8 @@ class ClipTableExporter(Exporter):
 
 class ClipWebdatasetExporter(ClipTableExporter):
     """
-    Writes WebDataset shards: the picture of each item, its first caption as txt, and what else it says as JSON. The
-    same items give the same bytes. Boxes and masks have no place in them, and are counted.|n
+    Writes WebDataset shards: the picture of each item, its first caption as txt, and everything else as JSON. The same
+    items give the same bytes. Boxes and masks are left out, and counted.|n
     |n
     Example:|n
     |s|sdatum convert -i path/to/coco -if coco -f clip_webdataset -o OUT -- --shard-size 1000
