@@ -59,25 +59,9 @@ __all__ = [
 
 _autoload.install()
 
-# Imported on first use: the start-up hook imports this package in every Python process.
+# Modules of names that :mod:`datumaro_clip.functions` does not define. All are imported on first use: the start-up hook
+# imports this package in every Python process.
 _HOMES = {
-    **dict.fromkeys(
-        (
-            "DuplicateGroup",
-            "DuplicateGroups",
-            "Hits",
-            "Store",
-            "align",
-            "classify",
-            "clean",
-            "find_duplicates",
-            "last_decisions",
-            "open_store",
-            "outliers",
-            "sample",
-        ),
-        "datumaro_clip.functions",
-    ),
     "Decision": "datumaro_clip.curate.decisions",
     "DecisionLog": "datumaro_clip.curate.decisions",
     "Embedding": "datumaro_clip.vectors",
@@ -98,11 +82,11 @@ def __getattr__(name: str) -> object:
         from datumaro_clip.system.machine import library_version
 
         return library_version("datumaro-clip") or "unknown"
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_HOMES.get(name, "datumaro_clip.functions")), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Searching a store or a matrix: by text, by picture, by item."""
+"""Search a store or a matrix by text, by picture or by item."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -47,7 +46,7 @@ class Hit:
     rank: int
 
     def to_mapping(self) -> dict[str, Any]:
-        """The hit as JSON values."""
+        """Return the hit as JSON values."""
         return {"rank": self.rank, "id": self.key.id, "subset": self.key.subset, "score": round(self.score, 6)}
 
 
@@ -67,7 +66,7 @@ class ObjectHit(Hit):
     found: ObjectVector
 
     def to_mapping(self) -> dict[str, Any]:
-        """The hit as JSON values; the box in pixels of the stored picture."""
+        """Return the hit as JSON values; the box in pixels of the stored picture."""
         x1, y1, x2, y2 = (round(value, 2) for value in self.found.bbox)
         picture = None if self.picture_score is None else round(self.picture_score, 6)
         return {
@@ -88,17 +87,17 @@ def encode_query(
     device: str = "CPU",
     precision: str = "auto",
 ) -> FloatArray:
-    """The unit vector (D,) of a text or a picture, in a space.
+    """Embed a text or a picture in a space; return the unit vector (D,).
 
     Parameters
     ----------
     query : str, path, bytes, array or PIL image
         A ``str`` is a text; a picture's path is a :class:`pathlib.Path`.
     space : VectorSpace
-        What it is to be compared with.
+        The space of the vectors that it is compared with.
     model : path, str or Encoder, optional
         The model of that space, where it is not the one that the space names. Of vectors computed elsewhere, only the
-        caller can know it, who is taken at their word.
+        caller can know it.
     device, precision : str
         As :func:`datumaro_clip.load_model` takes them.
 
@@ -128,8 +127,8 @@ class SearchIndex:
     Parameters
     ----------
     matrix : numpy.ndarray
-        Shape (N, D), float32 or float16, unit rows; read through once to see that they are. What reads rows when they
-        are indexed, as a store's, which checked them when they were written, stays on the disk.
+        Shape (N, D), float32 or float16, unit rows, which is checked; or rows that are read when they are indexed, as
+        those of a store, which stay on the disk and were checked when they were written.
     keys : sequence of ItemKey, or callable
         The item of each row, or a function that gives it for a row.
     space : VectorSpace
@@ -160,9 +159,9 @@ class SearchIndex:
 
     @classmethod
     def from_store(cls, store: StoreReader) -> SearchIndex:
-        """The pictures' vectors of a store, read at each search; keys are read only of what is found.
+        """Search the vectors of a store's pictures, which are read at each search; keys are read only for hits.
 
-        Memory stays bounded whatever the store's size. Where many searches of a ``clip_hdf5`` store follow one another,
+        Memory stays bounded for stores of any size. For many searches of a ``clip_hdf5`` store,
         ``SearchIndex(store.matrix(), list(store.embedding_keys()), store.header.space)`` reads it once.
 
         Raises
@@ -172,7 +171,7 @@ class SearchIndex:
         """
         if store.header.space is None:
             raise OptionError(f"{store.path} holds no vectors; embed the dataset first")
-        return cls(store.stored_rows(), partial(_store_key, store), store.header.space)
+        return cls(store.stored_rows(), lambda row: store.key(int(store.vector_rows()[row])), store.header.space)
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -194,7 +193,7 @@ class SearchIndex:
         k : int
             Hits a query, at most.
         where : callable or numpy.ndarray, optional
-            Only items for whose key this is true; or a mask (N,) over the rows.
+            Only items whose key this accepts; or a mask (N,) over the rows.
         min_score : float, optional
             Only hits of at least this similarity.
 
@@ -203,56 +202,31 @@ class SearchIndex:
         list of list of Hit
             For each query by descending score, then ascending row.
         """
-        rows = self._selected(where)
+        rows: npt.NDArray[np.int64] | None = None
+        if where is not None:
+            if callable(where):
+                where = np.fromiter((where(self.key(row)) for row in range(len(self))), np.bool_, len(self))
+            if where.shape != (len(self),):
+                raise InvalidVectorError(f"a mask of shape {where.shape} does not fit {len(self)} rows")
+            rows = np.flatnonzero(where)
         matrix = self.matrix if rows is None else SelectedRows(self.matrix, rows)
         indices, scores = top_k(unit_rows(np.atleast_2d(np.asarray(queries))), matrix, k)
         indices = indices if rows is None else rows[indices]
-        return [self._hits(*found, min_score) for found in zip(indices, scores, strict=True)]
-
-    def search_texts(
-        self, texts: Sequence[str], encoder: Encoder, k: int = 10, *, min_score: float | None = None
-    ) -> list[list[Hit]]:
-        """Find the items most similar to each text.
-
-        Raises
-        ------
-        SpaceMismatchError
-            If the encoder's vectors cannot be compared with the index's.
-        """
-        require_same_space(self.space, encoder.space)
-        return self.search(encoder.embed_texts(texts), k, min_score=min_score)
-
-    def search_images(
-        self, images: Sequence[ImageLike], encoder: Encoder, k: int = 10, *, min_score: float | None = None
-    ) -> list[list[Hit]]:
-        """Find the items most similar to each picture; as :meth:`search_texts`."""
-        require_same_space(self.space, encoder.space)
-        return self.search(encoder.embed_images(images), k, min_score=min_score)
-
-    def _selected(self, where: Callable[[ItemKey], bool] | Mask | None) -> npt.NDArray[np.int64] | None:
-        """The rows that may be found; None for all."""
-        if where is None:
-            return None
-        if callable(where):
-            where = np.fromiter((where(self.key(row)) for row in range(len(self))), np.bool_, len(self))
-        if where.shape != (len(self),):
-            raise InvalidVectorError(f"a mask of shape {where.shape} does not fit {len(self)} rows")
-        return np.flatnonzero(where)
-
-    def _hits(self, rows: npt.NDArray[np.int64], scores: FloatArray, min_score: float | None) -> list[Hit]:
-        found = zip(rows.tolist(), scores.tolist(), strict=True)
-        good = [(row, score) for row, score in found if min_score is None or score >= min_score]
-        return [Hit(self.key(row), score, rank) for rank, (row, score) in enumerate(good)]
+        hits = []
+        for found in zip(indices.tolist(), scores.tolist(), strict=True):
+            good = [(row, score) for row, score in zip(*found, strict=True) if min_score is None or score >= min_score]
+            hits.append([Hit(self.key(row), score, rank) for rank, (row, score) in enumerate(good)])
+        return hits
 
 
 def require_subsets(store: StoreReader, names: Iterable[str]) -> None:
-    """Raise :class:`OptionError` if a store lacks one of some subsets; lists those that it has."""
+    """Raise :class:`OptionError` if a store lacks one of the subsets; the message lists those that it has."""
     if unknown := sorted(set(names) - set(store.subsets)):
         raise OptionError(f"{store.path} has no subset {', '.join(unknown)}; it has {', '.join(store.subsets)}")
 
 
 def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:
-    """The vector (D,) of a store's item.
+    """Return the vector (D,) of a store's item.
 
     Raises
     ------
@@ -266,11 +240,6 @@ def item_vector(store: StoreReader, key: ItemKey) -> FloatArray:
     if vector is None:
         raise OptionError(f"item '{key.id}' (subset '{key.subset}') has no vector; its picture was not embedded")
     return vector
-
-
-def _store_key(store: StoreReader, row: int) -> ItemKey:
-    """The key of a row of a store's matrix."""
-    return store.key(int(store.vector_rows()[row]))
 
 
 def search_objects(
@@ -294,11 +263,11 @@ def search_objects(
     k : int
         Hits at most.
     wanted : Filter, optional
-        Conditions on the items and on the objects; those on objects hold of one and the same.
+        Conditions on items and on objects; one object has to meet all conditions on objects.
     by_item : bool
         One hit an item, its best object; else one an object.
     without : ItemKey, optional
-        An item whose objects are not wanted.
+        An item whose objects are left out.
     min_score : float, optional
         Only hits of at least this similarity.
 

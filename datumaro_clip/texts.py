@@ -1,4 +1,4 @@
-"""Texts: tokens, cut as the model's own tokenizer cuts them, in batches of like length."""
+"""Texts: tokenized and cut by the model's own tokenizer, in batches of equal length."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ import tokenizers
 
 from datumaro_clip.errors import ModelFormatError, TextError
 
-# Longer texts than any model reads, and more tokens than any has.
+# A longer context and more tokens than any model has.
 _LARGEST = {"context_length": 1 << 16, "pad_id": 1 << 24}
-
-
-#: What a class's name stands in where nothing else is asked for.
+#: The default prompt for the name of a class.
 DEFAULT_PROMPT = "a photo of a {}"
 
 
@@ -30,13 +28,13 @@ class TextSettings:
     Attributes
     ----------
     context_length : int
-        Most tokens a text, marks of start and end included.
+        Most tokens of a text, marks of start and end included.
     padding : str
         ``longest``: batches are padded to their longest text; ``max_length``: always to the context length.
     pad_id : int
-        Token that fills.
+        Token of the padding.
     lowercase : bool
-        Whether texts are lower-cased before the tokenizer sees them.
+        Whether texts are lower-cased before they are tokenized.
     attention_mask : bool
         Whether the model takes an attention mask.
     """
@@ -89,16 +87,16 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as tokens, unpadded.
+    """Tokens of several texts, without padding.
 
     Attributes
     ----------
     ids : list of list of int
         Tokens of each text, in the order given.
     truncated : int
-        How many texts were cut.
+        Number of texts that were cut.
     settings : TextSettings
-        How to pad them.
+        Say how to pad.
     """
 
     ids: list[list[int]]
@@ -124,37 +122,36 @@ class Tokenizer:
     Parameters
     ----------
     backend : tokenizers.Tokenizer
-        Its padding and truncation are set anew, from ``settings``.
-    settings : TextSettings or mapping
-        The manifest's ``text`` entry.
+        Its padding and truncation are replaced by those of ``settings``.
+    settings : TextSettings
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, settings: TextSettings | Mapping[str, Any]) -> None:
-        self.settings = settings if isinstance(settings, TextSettings) else TextSettings.from_mapping(settings)
+    def __init__(self, backend: tokenizers.Tokenizer, settings: TextSettings) -> None:
+        self.settings = settings
         with _tokenizer_errors("the model's tokenizer cannot be used"):
             backend.no_padding()
             backend.enable_truncation(self.settings.context_length)
         self._backend = backend
 
     @classmethod
-    def from_file(cls, path: Path, settings: TextSettings | Mapping[str, Any]) -> Tokenizer:
+    def from_file(cls, path: Path, settings: TextSettings) -> Tokenizer:
         """Read a ``tokenizer.json``; raise :class:`ModelFormatError` if it cannot be read."""
         with _tokenizer_errors(f"{path} is not a tokenizer"):
             backend = tokenizers.Tokenizer.from_file(str(path))
         return cls(backend, settings)
 
     def encode(self, texts: Sequence[str]) -> Tokens:
-        """Turn texts into tokens.
+        """Tokenize texts.
 
         Parameters
         ----------
         texts : sequence of str
-            Any Unicode, the empty text included; longer ones than the context are cut.
+            Any Unicode, the empty text included; texts longer than the context are cut.
 
         Raises
         ------
         TextError
-            For the first value that is not a text, or has a lone surrogate in it.
+            For the first value that is not a text, or has a lone surrogate.
         """
         require_texts(texts)
         prepared = [text.lower() for text in texts] if self.settings.lowercase else list(texts)
@@ -166,7 +163,7 @@ class Tokenizer:
 
 @contextmanager
 def _tokenizer_errors(what: str) -> Iterator[None]:
-    """Turn what the tokenizers library raises into an error: bare exceptions, and panics, which are not even those."""
+    """Convert errors of the tokenizers library: bare exceptions, and panics, which are only ``BaseException``."""
     try:
         yield
     except BaseException as exc:
@@ -176,11 +173,10 @@ def _tokenizer_errors(what: str) -> Iterator[None]:
 
 
 def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArray[np.int64], TokenBatch]]:
-    """Batches of texts of one length each, the longest first.
+    """Make batches of texts of one length each, the longest first.
 
-    Nothing is computed for padding, and a text's vector never depends on what it is computed with: a batch padded to
-    its longest text adds up in another order. Where several batches are computed at a time, the last ones, which the
-    others do not wait for, are short.
+    So nothing is computed for padding, and a text's vector does not depend on the others in its batch: with padding,
+    the model adds up in another order. Of batches that are computed at a time, the last ones are then short.
 
     Parameters
     ----------
@@ -202,26 +198,21 @@ def length_batches(tokens: Tokens, batch_size: int) -> Iterator[tuple[npt.NDArra
 
 
 def fill_prompt(template: str, name: str) -> str:
-    """A class's name in place of the ``{}`` of a prompt; its underscores become spaces, as in ``hot_dog``."""
+    """Put a class's name in place of the ``{}`` of a prompt; underscores become spaces, as in ``hot_dog``."""
     return template.replace("{}", name.replace("_", " "))
 
 
 def require_texts(texts: Sequence[object]) -> None:
-    """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate in it.
+    """Raise :class:`TextError` for the first value that is not a text, or has a lone surrogate.
 
-    A single text, which would be as many as it has letters, is refused, too.
+    A single text in place of a sequence is refused too.
     """
     if isinstance(texts, str):
         raise TextError(f"wanted a list of texts, got the text {texts[:40]!r}; put it in a list")
     for index, text in enumerate(texts):
-        _require_text(text, index)
-
-
-def _require_text(text: object, index: int) -> None:
-    """Raise TextError unless the tokenizer can take the value."""
-    if not isinstance(text, str):
-        raise TextError(f"text {index} is of type {type(text).__name__}, wanted str")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as exc:
-        raise TextError(f"text {index} ({text[:40]!a}) has a lone surrogate: {exc}; repair it first") from exc
+        if not isinstance(text, str):
+            raise TextError(f"text {index} is of type {type(text).__name__}, wanted str")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise TextError(f"text {index} ({text[:40]!a}) has a lone surrogate: {exc}; repair it first") from exc

@@ -75,8 +75,9 @@ def test_rows_that_are_not_of_unit_length_are_refused(scale: float, dtype: type)
 
 def test_texts_and_pictures_find_their_colours(index: SearchIndex) -> None:
     encoder = FakeEncoder()
-    assert [ids(hits)[0] for hits in index.search_texts(["a red car", "something blue"], encoder)] == ["red", "blue"]
-    assert ids(index.search_images([plain("green")], encoder, k=1)[0]) == ["green"]
+    texts = encoder.embed_texts(["a red car", "something blue"])
+    assert [ids(hits)[0] for hits in index.search(texts)] == ["red", "blue"]
+    assert ids(index.search(encoder.embed_images([plain("green")]), k=1)[0]) == ["green"]
 
 
 def test_hits_are_ranked_scored_and_limited(index: SearchIndex) -> None:
@@ -130,8 +131,6 @@ def test_filters_leave_out_the_others(index: SearchIndex, where: object, wanted:
 
 
 def test_what_does_not_fit_is_refused(index: SearchIndex) -> None:
-    with pytest.raises(SpaceMismatchError):
-        index.search_texts(["x"], FakeEncoder(seed=1))
     with pytest.raises(InvalidVectorError, match="mask"):
         index.search(index.matrix[:1], where=np.ones(3, np.bool_))
     with pytest.raises(InvalidVectorError, match="keys"):

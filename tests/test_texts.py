@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ WORDS = ["a", "photo", "of", "Café", "naïve", "ﬁne", "İstanbul", "ǅ", "ẞ
 @pytest.fixture(scope="module")
 def clip(shared: Path) -> Tokenizer:
     """CLIP's own tokenizer."""
-    return Tokenizer.from_file(shared / "models/clip_tokenizer/tokenizer.json", CLIP)
+    return Tokenizer.from_file(shared / "models/clip_tokenizer/tokenizer.json", TextSettings(**CLIP))
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_a_long_text_is_cut_keeps_its_end_and_is_counted(clip: Tokenizer) -> Non
 
 
 def test_lowercase_settings_lower_the_text_first(fake: Tokenizer) -> None:
-    lower = Tokenizer(FakeEncoder()._bytes, {**vars(fake.settings), "lowercase": True})
+    lower = Tokenizer(FakeEncoder()._bytes, replace(fake.settings, lowercase=True))
     assert lower.encode(["A RED Car"]).ids == fake.encode(["a red car"]).ids
 
 
@@ -166,6 +167,6 @@ def test_a_file_that_is_no_tokenizer_is_named(content: str, tmp_path: Path) -> N
     path = tmp_path / "tokenizer.json"
     path.write_text(content)
     with pytest.raises(ModelFormatError, match=r"tokenizer\.json is not a tokenizer"):
-        Tokenizer.from_file(path, CLIP)
+        Tokenizer.from_file(path, TextSettings(**CLIP))
     with pytest.raises(ModelFormatError, match=r"none\.json is not a tokenizer"):
-        Tokenizer.from_file(tmp_path / "none.json", CLIP)
+        Tokenizer.from_file(tmp_path / "none.json", TextSettings(**CLIP))
