@@ -1,4 +1,4 @@
-"""What an evaluation found: curves, differences, a verdict and its sentence."""
+"""The results of an evaluation: curves, differences, a verdict and its sentence."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ from datumaro_clip.evaluate.probe import IntArray
 from datumaro_clip.evaluate.scoring import Estimate, Scores, class_accuracies, score
 from datumaro_clip.evaluate.trials import Comparison, Outcome, Trials
 
-#: What curation did, the best first.
-VERDICTS = ("helped", "saved", "nothing", "cost", "worse than random")
-
 
 class Point(NamedTuple):
-    """Accuracies of probes trained on parts of one size.
+    """The accuracies of probes that were trained on parts of one size.
 
     Attributes
     ----------
@@ -32,30 +29,21 @@ class Point(NamedTuple):
     accuracy: Estimate
     balanced: Estimate
 
-    def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
-        told = {"accuracy": self.accuracy.to_mapping(), "balanced": self.balanced.to_mapping()}
-        return {"share": self.share, "samples": self.samples, **told}
-
 
 class Difference(NamedTuple):
-    """How much more a curated set teaches than another set: in top-1 and in balanced accuracy."""
+    """A curated set's accuracy less another set's: top-1 and balanced."""
 
     accuracy: Estimate
     balanced: Estimate
 
     @classmethod
     def of(cls, one: Scores, other: Scores) -> Difference:
-        """One set's scores less another's."""
+        """Subtract another set's scores from one set's."""
         return cls(one.accuracy.minus(other.accuracy), one.balanced.minus(other.balanced))
-
-    def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {"accuracy": self.accuracy.to_mapping(), "balanced": self.balanced.to_mapping()}
 
 
 class Judgement(NamedTuple):
-    """What one probe says of a curated set, each set whole.
+    """The differences of one kind of probe, trained on whole sets.
 
     Attributes
     ----------
@@ -70,7 +58,7 @@ class Judgement(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """One of :data:`VERDICTS`, by the intervals of top-1 accuracy."""
+        """``helped``, ``saved``, ``nothing``, ``cost`` or ``worse than random``, by the intervals of top-1 accuracy."""
         raw, random = self.against_raw.accuracy, self.against_random.accuracy
         if random.high < 0:
             return "worse than random"
@@ -80,22 +68,17 @@ class Judgement(NamedTuple):
             return "helped" if raw.low > 0 else "saved"
         return "nothing"
 
-    def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
-        told = {"against_raw": self.against_raw.to_mapping(), "against_random": self.against_random.to_mapping()}
-        return {"verdict": self.verdict, **told}
-
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """A set that was trained on.
+    """A set that probes were trained on.
 
     Attributes
     ----------
     name, source : str
-        What to call it, and where it is from.
+        Its name for people, and its origin.
     left_out : mapping
-        Items that were not trained on, by reason.
+        Numbers of items that were not trained on, by reason.
     curve : tuple of Point
         The whole set last.
     by_class : tuple of float or None
@@ -110,31 +93,24 @@ class TrainingSet:
 
     @property
     def samples(self) -> int:
-        """How many examples the whole set has."""
+        """Number of examples of the whole set."""
         return self.curve[-1].samples
 
     @property
     def accuracy(self) -> float:
-        """Trained on the whole set."""
+        """Accuracy of probes trained on the whole set."""
         return self.curve[-1].accuracy.value
-
-    def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
-        by_class = [None if each is None else round(each, 5) for each in self.by_class]
-        told = {"name": self.name, "source": self.source, "samples": self.samples, "left_out": dict(self.left_out)}
-        return {**told, "curve": [point.to_mapping() for point in self.curve], "by_class": by_class}
 
 
 @dataclass(frozen=True)
 class Curated:
-    """A curated set, the random parts of the raw one beside it, and what probes say of the two.
+    """A curated set, random parts of the raw one of the same sizes, and the differences.
 
     Attributes
     ----------
     training, random : TrainingSet
-        Of the same sizes.
     linear, check : Judgement
-        By the linear probe, which decides, and by the non-linear one.
+        Of the linear probe, which decides, and of the non-linear one.
     """
 
     training: TrainingSet
@@ -142,22 +118,16 @@ class Curated:
     linear: Judgement
     check: Judgement
 
-    def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
-        random = {"curve": [point.to_mapping() for point in self.random.curve]}
-        told = {**self.training.to_mapping(), "random": random}
-        return {**told, **self.linear.to_mapping(), "check": self.check.to_mapping()}
-
 
 class TestSet(NamedTuple):
-    """What all probes were asked about.
+    """The items that all probes were tested on.
 
     Attributes
     ----------
     source : str
         A share, a subset's name or a file.
     items, groups : int
-        Groups of copies.
+        Numbers of items, and of groups of copies among them.
     digest : str
         SHA-256 of the lines ``id@subset``, sorted.
     by_class : tuple of int
@@ -173,12 +143,12 @@ class TestSet(NamedTuple):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes
     ----------
     options : mapping
-        What it was told: target, features, copies, seeds, sizes.
+        Its options: target, features, copies, seeds, sizes.
     space : str or None
         Fingerprint of the vector space.
     classes : tuple of str
@@ -195,30 +165,85 @@ class Evaluation:
     curated: tuple[Curated, ...]
 
     def sentence(self, one: Curated) -> str:
-        """Whether a curated set helped, in one sentence."""
-        return _sentence(one, self.raw)
+        """Say in one sentence whether a curated set helped."""
+        samples, raw = one.training.samples, self.raw
+        fewer = 1 - samples / raw.samples
+        amount = f"{samples:,} examples" + (f" ({fewer:.0%} fewer)" if fewer >= 0.005 else "")
+        against_raw, random = _told(one.linear.against_raw.accuracy), _told(one.linear.against_random.accuracy)
+        whole = f"{raw.accuracy:.3f} on all {raw.samples:,} raw ones"
+        drawn = f"{one.random.accuracy:.3f} on as many drawn at random"
+        effect, compared = {
+            "helped": ("helped", f"{whole} ({against_raw}) and {drawn} ({random})"),
+            "saved": (
+                "saved examples",
+                f"more than the {drawn} ({random}), and no difference from the {whole} can be told ({against_raw})",
+            ),
+            "nothing": (
+                "won nothing",
+                f"and no difference from the {drawn} can be told ({random}); it is {whole} ({against_raw})",
+            ),
+            "cost": ("cost accuracy", f"less than the {whole} ({against_raw}); it is {drawn} ({random})"),
+            "worse than random": (
+                "did worse than chance",
+                f"less than the {drawn} ({random}); it is {whole} ({against_raw})",
+            ),
+        }[one.linear.verdict]
+        right = f"gets {one.training.accuracy:.3f} of the test set right"
+        return f"{one.training.name} {effect}: a classifier trained on {amount} {right}, {compared}."
 
     def findings(self, one: Curated) -> list[str]:
-        """What else should be known of a curated set, a sentence each."""
-        return _findings(one)
+        """Say what else should be known of a curated set, a sentence each."""
+        verdict, check = one.linear.verdict, one.check.verdict
+        against = one.check.against_raw.accuracy, one.check.against_random.accuracy
+        told = f"{_told(against[0])} beside raw, {_told(against[1])} beside random"
+        says = "says so too" if verdict == check else f"says '{check}' where the linear one says '{verdict}'"
+        found = [f"The non-linear probe {says}: {told}."]
+        top, balanced = one.linear.against_random
+        if top.value * balanced.value < 0 and not balanced.low <= 0 <= balanced.high:
+            more = "less" if balanced.value < 0 else "more"
+            found.append(
+                f"Over classes it is the other way round: {more} balanced accuracy than random, {_told(balanced)}."
+            )
+        return found
 
     def to_mapping(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the results as JSON values; estimates to five digits."""
         return {
             "options": dict(self.options),
             "space": self.space,
             "classes": list(self.classes),
-            "test": {**self.test._asdict(), "by_class": list(self.test.by_class)},
-            "raw": self.raw.to_mapping(),
+            "test": _plain(self.test),
+            "raw": _plain(self.raw),
             "curated": [
-                {"sentence": self.sentence(one), "findings": self.findings(one), **one.to_mapping()}
+                {
+                    "sentence": self.sentence(one),
+                    "findings": self.findings(one),
+                    **_plain(one.training),
+                    "random": {"curve": _plain(one.random.curve)},
+                    **_plain(one.linear),
+                    "check": _plain(one.check),
+                }
                 for one in self.curated
             ],
         }
 
 
+def _plain(value: Any) -> Any:
+    """Convert a part of an evaluation to JSON values."""
+    if isinstance(value, Estimate):
+        return {name: round(each, 5) for name, each in value._asdict().items()}
+    if isinstance(value, TrainingSet):
+        by_class = [None if each is None else round(each, 5) for each in value.by_class]
+        told = {"name": value.name, "source": value.source, "samples": value.samples, "left_out": dict(value.left_out)}
+        return {**told, "curve": _plain(value.curve), "by_class": by_class}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        told = {"verdict": value.verdict} if isinstance(value, Judgement) else {}
+        return told | {name: _plain(each) for name, each in value._asdict().items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
 class Source(NamedTuple):
-    """What to call a training set, where it is from, and what of it was left out."""
+    """The name of a training set, its origin, and the numbers of items left out of it, by reason."""
 
     name: str
     source: str
@@ -235,7 +260,7 @@ def conclude(
     options: Mapping[str, Any],
     space: str | None,
 ) -> Evaluation:
-    """Score all trials, and compare.
+    """Score all trials, and compare the sets.
 
     Parameters
     ----------
@@ -254,7 +279,10 @@ def conclude(
     scores = dict(zip(map(id, trials), score([each.hits for each in trials], labels, groups), strict=True))
 
     def training(source: Source, parts: Sequence[Trials]) -> TrainingSet:
-        points = (Point(each.share, each.samples, *_estimates(scores[id(each)])) for each in parts)
+        points = []
+        for each in parts:
+            accuracy, balanced = scores[id(each)]
+            points.append(Point(each.share, each.samples, accuracy.estimate(), balanced.estimate()))
         found = class_accuracies(parts[-1].hits, labels, len(classes)).tolist()
         by_class = tuple(None if np.isnan(each) else each for each in found)
         return TrainingSet(*source, tuple(points), by_class)
@@ -281,54 +309,11 @@ def conclude(
     )
 
 
-def _estimates(scores: Scores) -> tuple[Estimate, Estimate]:
-    return scores.accuracy.estimate(), scores.balanced.estimate()
-
-
-def _sentence(one: Curated, raw: TrainingSet) -> str:
-    name, samples, accuracy = one.training.name, one.training.samples, one.training.accuracy
-    against_raw, random = _told(one.linear.against_raw.accuracy), _told(one.linear.against_random.accuracy)
-    trained = f"a classifier trained on {_amount(samples, raw.samples)} gets {accuracy:.3f} of the test set right"
-    on_raw = f"{raw.accuracy:.3f} on all {raw.samples:,} raw ones"
-    at_random = f"{one.random.accuracy:.3f} on as many drawn at random"
-    return {
-        "helped": f"{name} helped: {trained}, {on_raw} ({against_raw}) and {at_random} ({random}).",
-        "saved": f"{name} saved examples: {trained}, more than the {at_random} ({random}), and no difference from the "
-        f"{on_raw} can be told ({against_raw}).",
-        "nothing": f"{name} won nothing: {trained}, and no difference from the {at_random} can be told ({random}); it "
-        f"is {on_raw} ({against_raw}).",
-        "cost": f"{name} cost accuracy: {trained}, less than the {on_raw} ({against_raw}); it is {at_random} "
-        f"({random}).",
-        "worse than random": f"{name} did worse than chance: {trained}, less than the {at_random} ({random}); it is "
-        f"{on_raw} ({against_raw}).",
-    }[one.linear.verdict]
-
-
-def _findings(one: Curated) -> list[str]:
-    verdict, check = one.linear.verdict, one.check.verdict
-    against = one.check.against_raw.accuracy, one.check.against_random.accuracy
-    told = f"{_told(against[0])} beside raw, {_told(against[1])} beside random"
-    says = "says so too" if verdict == check else f"says '{check}' where the linear one says '{verdict}'"
-    found = [f"The non-linear probe {says}: {told}."]
-    top, balanced = one.linear.against_random
-    if top.value * balanced.value < 0 and not balanced.low <= 0 <= balanced.high:
-        more = "less" if balanced.value < 0 else "more"
-        found.append(
-            f"Over classes it is the other way round: {more} balanced accuracy than random, {_told(balanced)}."
-        )
-    return found
-
-
-def _amount(samples: int, raw: int) -> str:
-    fewer = 1 - samples / raw
-    return f"{samples:,} examples" + (f" ({fewer:.0%} fewer)" if fewer >= 0.005 else "")
-
-
 def _told(difference: Estimate) -> str:
-    """A difference with its sign, and its interval."""
+    """Write a difference with its sign, and its interval."""
     return f"{signed(difference.value)}, 95 % from {signed(difference.low)} to {signed(difference.high)}"
 
 
 def signed(value: float) -> str:
-    """A difference of accuracies with its sign; what rounds to nothing has a plus."""
+    """Write a difference of accuracies with its sign; a plus where it rounds to 0."""
     return f"{round(value, 3) + 0.0:+.3f}"

@@ -1,4 +1,4 @@
-"""A linear probe: softmax regression on vectors, its strength chosen by cross-validation."""
+"""A linear probe: softmax regression on vectors, its regularization chosen by cross-validation."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from datumaro_clip.vectors import FloatArray
 IntArray = npt.NDArray[np.int64]
 _Array = npt.NDArray[np.float64]
 
-#: Weights of the squared coefficients that are tried, the strongest first; features have a mean squared length of 1.
+#: Weights of the squared coefficients to try, the strongest first; features have a mean squared length of 1.
 STRENGTHS = tuple(0.03 / 4**n for n in range(7))
 FOLDS = 3
-# The relative decrease of the loss in one step at which the optimum is reached: what float32 products can tell.
+# The relative decrease of the loss in one step at which the search ends: the precision of float32 products.
 _TOLERANCE = 1e-7
-# And where strengths are only compared; each begins where the one before it ended.
+# The same for the comparison of strengths, each of which starts at the optimum of the one before.
 _ROUGH = 1e-5
 _MOST_STEPS = 500
-# About the curvature of the softmax of a few likely classes; a wrong value costs steps and changes no result.
+# About the curvature of the softmax of a few likely classes; another value changes the steps, not the result.
 _CURVATURE = 0.2
 
 
 class Axes(NamedTuple):
-    """What features are measured in: centred, of mean squared length 1, along their principal axes.
+    """Axes of features: centred, of mean squared length 1, along their principal axes.
 
-    On these axes the loss is nearly round, so that L-BFGS takes a quarter of the steps; distances stay as they are.
+    On these axes the loss is nearly round, so that L-BFGS takes a quarter of the steps; relative distances stay.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Axes(NamedTuple):
 
     @classmethod
     def of(cls, vectors: FloatArray) -> Axes:
-        """The axes of vectors (N, D); labels play no part."""
+        """Find the axes of vectors (N, D), without their labels."""
         mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         centred = vectors - mean
         variances, turn = np.linalg.eigh((centred.T @ centred).astype(np.float64) / max(len(vectors), 1))
@@ -54,7 +54,7 @@ class Axes(NamedTuple):
         return cls(mean, (turn / np.sqrt(total)).astype(np.float32), variances.clip(0) / total)
 
     def __call__(self, vectors: FloatArray) -> FloatArray:
-        """Vectors (N, D) along the axes."""
+        """Transform vectors (N, D) to the axes."""
         return np.asarray((vectors - self.mean) @ self.turn, np.float32)
 
 
@@ -68,7 +68,7 @@ class Probe(NamedTuple):
     bias : numpy.ndarray
         Shape (C,), float64; minus infinity for a class that was not among the training labels.
     strength : float
-        What it was trained with.
+        The weight of the squared coefficients.
     """
 
     weights: _Array
@@ -76,18 +76,17 @@ class Probe(NamedTuple):
     strength: float
 
     def scores(self, features: FloatArray) -> FloatArray:
-        """Logits, (N, C), float32."""
-        found: FloatArray = features @ self.weights.astype(np.float32) + self.bias.astype(np.float32)
-        return found
+        """Return the logits, (N, C), float32."""
+        return features @ self.weights.astype(np.float32) + self.bias.astype(np.float32)
 
     def predict(self, features: FloatArray) -> IntArray:
-        """The class of each, (N,)."""
+        """Return the most likely class of each, (N,)."""
         best: IntArray = self.scores(features).argmax(axis=1).astype(np.int64)
         return best
 
 
 def load_optimiser() -> None:
-    """Load what :func:`fit_probe` needs: threads of ours restrain the BLAS that is loaded before they start."""
+    """Load SciPy's optimiser; threads limit only the BLAS that is loaded before they start."""
     import scipy.optimize  # noqa: F401
 
 
@@ -115,9 +114,9 @@ def fit_probe(
     strength : float
         Above 0.
     variances : numpy.ndarray
-        Shape (D,): about the variance of each feature; they decide how fast the optimum is found, and not where it is.
+        Shape (D,): about the variance of each feature; they change how fast the optimum is found, not the optimum.
     start : Probe, optional
-        Where to begin; the optimum is the same.
+        Where to start; the optimum is the same.
     tolerance : float
         The relative decrease of the loss in one step at which the search ends.
     """
@@ -160,15 +159,15 @@ def train_probe(
 ) -> Probe:
     """Choose the strength by cross-validation inside the training set, then train on all of it.
 
-    From the strongest on, each is tried until the cross-entropy of held-out items grows: with less of it, a regression
-    follows its training set more and more closely, so there is one valley.
+    The strengths are tried from the strongest on, until the cross-entropy of held-out items grows. It has one minimum:
+    the weaker the regularization, the more closely a regression follows its training set.
 
     Parameters
     ----------
     features, labels, classes, variances
         As for :func:`fit_probe`.
     groups : numpy.ndarray
-        Shape (N,): copies, which share a group, are held out together.
+        Shape (N,): copies share a group, and are held out together.
     seed : int
         Of the folds.
     """
@@ -196,15 +195,14 @@ def train_probe(
 
 
 def _folds(groups: IntArray, seed: int) -> IntArray:
-    """The fold of each item, (N,): groups in a random order, dealt out in turn."""
+    """Assign a fold to each item, (N,): groups in a random order, in turn."""
     _, number = np.unique(groups, return_inverse=True)
     order = np.random.default_rng(seed).permutation(number.max(initial=-1) + 1)
-    dealt: IntArray = order[number] % FOLDS
-    return dealt
+    return order[number] % FOLDS
 
 
 def _cross_entropy(probe: Probe | None, features: FloatArray, labels: IntArray) -> float:
-    """Summed over items; of a class that the probe has never seen, that of one chance in a million."""
+    """Sum the cross-entropy of items; a class that the probe has not seen counts as a chance of one in a million."""
     assert probe is not None
     scores = probe.scores(features).astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
@@ -214,7 +212,7 @@ def _cross_entropy(probe: Probe | None, features: FloatArray, labels: IntArray) 
 
 @dataclass(frozen=True, eq=False)
 class FourierFeatures:
-    """Random features whose products are about those of a Gaussian kernel (Rahimi and Recht, 2007).
+    """Random features whose products approximate a Gaussian kernel (Rahimi and Recht, 2007).
 
     Attributes
     ----------
@@ -229,7 +227,7 @@ class FourierFeatures:
 
     @classmethod
     def of(cls, vectors: FloatArray, count: int = 512, seed: int = 0) -> FourierFeatures:
-        """Of a kernel as wide as vectors (N, D) are apart: its width is the median of their distances."""
+        """Draw features of a kernel whose width is the median distance of vectors (N, D)."""
         rng = np.random.default_rng(seed)
         one, other = rng.integers(0, len(vectors), (2, 2000))
         width = float(np.median(np.linalg.norm(vectors[one] - vectors[other], axis=1))) or 1.0
@@ -237,6 +235,6 @@ class FourierFeatures:
         return cls(directions, rng.uniform(0, 2 * np.pi, count).astype(np.float32))
 
     def __call__(self, vectors: FloatArray) -> FloatArray:
-        """The features of vectors (N, D): (N, M), float32, from -1 to 1."""
+        """Compute the features of vectors (N, D): (N, M), float32, from -1 to 1."""
         found: FloatArray = np.cos(vectors @ self.directions + self.phases)
         return found

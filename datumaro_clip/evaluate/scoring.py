@@ -1,4 +1,4 @@
-"""Accuracies of trials, and how sure they are: a bootstrap that draws the same test items for all that is compared."""
+"""Accuracies of trials, with bootstrap intervals that draw the same test items for all compared trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datumaro_clip.evaluate.trials import BoolArray
 _Array = npt.NDArray[np.float64]
 
 DRAWS = 2000
-#: Percentiles between which 95 % of the draws lie.
+# Percentiles between which 95 % of the draws lie.
 _BETWEEN = (2.5, 97.5)
 # Weights held at a time: 32 MiB of float32.
 _BLOCK = 1 << 23
@@ -28,36 +28,32 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
-    def to_mapping(self) -> dict[str, float]:
-        """As JSON values."""
-        return {name: round(value, 5) for name, value in self._asdict().items()}
-
 
 class Score(NamedTuple):
-    """One kind of accuracy of some trials: of each seed, and of each seed in each draw.
+    """One kind of accuracy of some trials, by seed, and by seed and draw.
 
     Attributes
     ----------
     seeds : numpy.ndarray
         Shape (S,), from 0 to 1.
     draws : numpy.ndarray
-        Shape (S, B): with the test items of each draw.
+        Shape (S, B): on the test items of each draw.
     """
 
     seeds: _Array
     draws: _Array
 
     def estimate(self) -> Estimate:
-        """The mean over seeds."""
+        """Estimate the mean over seeds."""
         return _interval(float(self.seeds.mean()), self._resampled(0))
 
     def minus(self, other: Score) -> Estimate:
-        """How much more this is than another score, of the same test items."""
+        """Estimate the difference from another score on the same test items."""
         difference = self._resampled(0) - other._resampled(1)
         return _interval(float(self.seeds.mean() - other.seeds.mean()), difference)
 
     def _resampled(self, side: int) -> _Array:
-        """The mean over seeds that were drawn again, too, (B,)."""
+        """Return the mean over seeds, which are drawn again too, (B,)."""
         count, draws = self.draws.shape
         chosen = np.random.default_rng((1, side)).integers(0, count, (count, draws))
         found: _Array = np.take_along_axis(self.draws, chosen, axis=0).mean(axis=0)
@@ -65,7 +61,7 @@ class Score(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Top-1 accuracy, and balanced accuracy: the mean over the classes that the test set has."""
+    """Top-1 accuracy, and balanced accuracy: the mean over the test set's classes."""
 
     accuracy: Score
     balanced: Score
@@ -74,7 +70,7 @@ class Scores(NamedTuple):
 def score(hits: Sequence[BoolArray], labels: IntArray, groups: IntArray, draws: int = DRAWS) -> list[Scores]:
     """Score several trials with the same draws of the test items.
 
-    A draw takes as many groups of copies as there are, with replacement; copies are no independent witnesses.
+    A draw takes groups of copies, with replacement, as many as there are: copies are not independent samples.
 
     Parameters
     ----------
@@ -104,7 +100,7 @@ def score(hits: Sequence[BoolArray], labels: IntArray, groups: IntArray, draws: 
 
 
 def class_accuracies(hits: BoolArray, labels: IntArray, classes: int) -> _Array:
-    """The accuracy of each class, the mean over seeds, (C,); NaN for a class that the test set lacks."""
+    """Return the accuracy of each class, the mean over seeds, (C,); NaN for a class that the test set lacks."""
     right = np.bincount(labels, hits.mean(axis=0), classes)
     count = np.bincount(labels, minlength=classes)
     found: _Array = np.divide(right, count, out=np.full(classes, np.nan), where=count > 0)
@@ -114,7 +110,7 @@ def class_accuracies(hits: BoolArray, labels: IntArray, classes: int) -> _Array:
 def _weighted(
     rows: npt.NDArray[np.float32], weights: npt.NDArray[np.float32], starts: IntArray
 ) -> tuple[_Array, _Array]:
-    """Accuracy and balanced accuracy of R rows with B weightings of the items (T, B), which are in order of class."""
+    """Compute both accuracies of R rows with B weightings of the items (T, B), which are sorted by class."""
     totals = np.add.reduceat(weights, starts, axis=0).astype(np.float64)
     ends = [*starts[1:].tolist(), len(weights)]
     right = np.stack([rows[:, a:b] @ weights[a:b] for a, b in zip(starts.tolist(), ends, strict=True)]).astype(

@@ -1,4 +1,4 @@
-"""The trials: probes trained on parts of the raw set and of the curated ones, asked about the same test items."""
+"""Train probes on parts of the raw set and of curated sets, and test them on the same items."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Examples:
     labels : numpy.ndarray
         Shape (N,), int64, from 0 to C - 1.
     groups : numpy.ndarray
-        Shape (N,), int64: copies share a number, in all sets that are compared.
+        Shape (N,), int64: copies share a number, in all compared sets.
     """
 
     vectors: FloatArray
@@ -39,21 +39,21 @@ class Examples:
         return len(self.labels)
 
     def at(self, rows: IntArray | BoolArray) -> Examples:
-        """Some of them."""
+        """Return some of the examples."""
         return Examples(self.vectors[rows], self.labels[rows], self.groups[rows])
 
 
 class Trials(NamedTuple):
-    """What probes trained on parts of one size got right.
+    """Results of probes that were trained on parts of one size.
 
     Attributes
     ----------
     share : float
         Of the set that the parts are of.
     samples : int
-        Examples that each was trained on.
+        Number of examples of each part.
     hits : numpy.ndarray
-        Shape (S, T), bool: a row a seed, a column a test item; one row where every seed has the same training set.
+        Shape (S, T), bool: right answers, by seed and test item; one row where every seed draws the same part.
     """
 
     share: float
@@ -62,12 +62,12 @@ class Trials(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A curated set's trials, and beside each those of as many examples drawn from the raw set at random.
+    """A curated set's trials, and trials of parts of the raw set of the same sizes, drawn at random.
 
     Attributes
     ----------
     curated, random : tuple of Trials
-        A size each, the whole set last.
+        One a size, the whole set last.
     checked, checked_random : Trials
         Of the non-linear probe, on the whole set.
     """
@@ -84,7 +84,7 @@ class Outcome(NamedTuple):
     Attributes
     ----------
     raw : tuple of Trials
-        A size each, the whole set last.
+        One a size, the whole set last.
     checked_raw : Trials
         Of the non-linear probe, on the whole set.
     comparisons : tuple of Comparison
@@ -106,25 +106,25 @@ def run_trials(
     seeds: int = 5,
     on_trained: Callable[[], None] = lambda: None,
 ) -> Outcome:
-    """Train and ask all probes.
+    """Train and test all probes.
 
     Parameters
     ----------
     raw, test : Examples
-        Without a common group; neither may be empty.
+        Without common groups; neither may be empty.
     curated : sequence of Examples
-        None empty, none with a group of the test set.
+        Not empty, and without groups of the test set.
     classes : int
         C.
     sizes : sequence of float
         Shares of each training set, above 0 and at most 1; the whole set is always among them.
     seeds : int
-        How often a part is drawn; from 1 on.
+        How often a part is drawn; at least 1.
     on_trained : callable
         Called after each probe.
     """
     shares = [*sorted({float(size) for size in sizes} - {1.0}), 1.0]
-    kinds: list[Callable[[FloatArray], FloatArray]] = [_as_they_are, FourierFeatures.of(raw.vectors)]
+    kinds: list[Callable[[FloatArray], FloatArray]] = [lambda vectors: vectors, FourierFeatures.of(raw.vectors)]
     linear, bent = in_threads(lambda features: _Kind.of(features, raw, test, classes), kinds)
     wanted = [*(_Wanted(linear, raw, share, len(raw)) for share in shares), _Wanted(bent, raw, 1.0, len(raw))]
     for one in curated:
@@ -140,7 +140,9 @@ def run_trials(
 
     load_optimiser()
     hits = iter(in_threads(train, tasks))
-    made = iter([each.trials([next(hits) for _ in each.seeds(seeds)]) for each in wanted])
+    made = iter(
+        [Trials(each.share, each.samples, np.stack([next(hits) for _ in each.seeds(seeds)])) for each in wanted]
+    )
     whole, checked = tuple(islice(made, len(shares))), next(made)
     comparisons = (
         Comparison(tuple(islice(made, len(shares))), tuple(islice(made, len(shares))), next(made), next(made))
@@ -150,18 +152,14 @@ def run_trials(
 
 
 def count_trainings(curated: Sequence[Examples], raw: Examples, sizes: Sequence[float], seeds: int) -> int:
-    """How many probes :func:`run_trials` trains."""
+    """Count the probes that :func:`run_trials` trains."""
     parts = len({float(size) for size in sizes} - {1.0})
     drawn = sum(1 if len(one) >= len(raw) else seeds for one in curated)
     return (parts * seeds + 2) * (1 + len(curated)) + parts * seeds * len(curated) + 2 * drawn
 
 
-def _as_they_are(vectors: FloatArray) -> FloatArray:
-    return vectors
-
-
 class _Kind(NamedTuple):
-    """One kind of probe, and what it is asked: what it makes of vectors, and the test set as that."""
+    """One kind of probe: its features, their axes, and the test set in these."""
 
     features: Callable[[FloatArray], FloatArray]
     axes: Axes
@@ -175,14 +173,14 @@ class _Kind(NamedTuple):
         return cls(features, axes, axes(features(test.vectors)), test.labels, classes)
 
     def hits(self, part: Examples) -> BoolArray:
-        """Which test items a probe trained on a part gets right, (T,)."""
+        """Train a probe on a part; return which test items it gets right, (T,)."""
         features = self.axes(self.features(part.vectors))
         probe = train_probe(features, part.labels, part.groups, self.classes, self.axes.variances)
         return np.equal(probe.predict(self.asked), self.answers)
 
 
 class _Wanted(NamedTuple):
-    """Parts of a set that probes are to be trained on: a share of so many examples as ``whole`` says."""
+    """Parts of a set to train probes on: each has ``share`` times ``whole`` examples."""
 
     kind: _Kind
     examples: Examples
@@ -194,13 +192,10 @@ class _Wanted(NamedTuple):
         return min(max(1, round(self.share * self.whole)), len(self.examples))
 
     def seeds(self, count: int) -> range:
-        """The seeds that draw different parts."""
+        """Return the seeds that draw different parts."""
         return range(1 if self.samples == len(self.examples) else count)
 
     def part(self, seed: int) -> Examples:
-        """A seed's part; its smaller ones are in its larger ones."""
+        """Draw a seed's part; its smaller parts are subsets of its larger ones."""
         order = np.random.default_rng(seed).permutation(len(self.examples))
         return self.examples.at(np.sort(order[: self.samples]))
-
-    def trials(self, hits: Sequence[BoolArray]) -> Trials:
-        return Trials(self.share, self.samples, np.stack(hits))
