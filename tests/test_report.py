@@ -17,8 +17,7 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, read_
 from datumaro_clip.curate.item import Item
 from datumaro_clip.report import page as page_module
 from datumaro_clip.report import write_report
-from datumaro_clip.report.origin import Origin, command_line
-from datumaro_clip.report.page import render
+from datumaro_clip.report.page import Origin, command_line, render
 from datumaro_clip.report.plan import plan_report
 from datumaro_clip.vectors import ItemKey
 

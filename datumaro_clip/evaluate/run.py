@@ -1,4 +1,4 @@
-"""From items to an evaluation: target, test set, groups of copies, vectors, trials."""
+"""Evaluate datasets: find target, test set, groups of copies and vectors, and run the trials."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from datumaro_clip.embedding.keys import content_digest
 from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.evaluate.evaluation import Evaluation, Source, TestSet, conclude
 from datumaro_clip.evaluate.probe import IntArray
-from datumaro_clip.evaluate.trials import BoolArray, Examples, Outcome, count_trainings, run_trials
+from datumaro_clip.evaluate.trials import BoolArray, Examples, count_trainings, run_trials
 from datumaro_clip.system.progress import progress
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
@@ -73,16 +73,16 @@ OPTIONS = (
 
 @dataclass(frozen=True, eq=False)
 class ComparedSet:
-    """A dataset that is compared.
+    """A dataset to compare.
 
     Attributes
     ----------
     name, source : str
-        What to call it, and where it is from.
+        Its name for people, and its origin.
     items : sequence of Item
     moved : mapping, optional
-        Of a set that decisions made of the raw one's own items: the keys that they changed, and what they were. None
-        for a dataset of its own, of which has to be found out what it has of the raw one.
+        Of a set that decisions made from the raw one: the former keys of the items that got others. None for a dataset
+        of its own, whose items are matched with the raw ones.
     """
 
     name: str
@@ -94,7 +94,7 @@ class ComparedSet:
 def evaluate(
     raw: ComparedSet, curated: Sequence[ComparedSet], values: Values, model: RunModel
 ) -> tuple[Evaluation, list[ItemKey]]:
-    """Find out whether curated datasets teach a classifier more than the raw one, and than chance.
+    """Compare classifiers trained on curated datasets, on the raw one, and on random parts of it.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def evaluate(
     values : Values
         Of :data:`OPTIONS`.
     model : RunModel
-        For vectors that items do not carry.
+        Computes the vectors that items do not carry.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def evaluate(
 
 
 class _Prepared(NamedTuple):
-    """A dataset's items that can be examples, with the reasons of those that cannot.
+    """The items of a dataset that can be examples.
 
     Attributes
     ----------
@@ -129,6 +129,7 @@ class _Prepared(NamedTuple):
     labels : numpy.ndarray
         Shape (N,), int64.
     left_out : collections.Counter
+        Numbers of the others, by reason.
     """
 
     items: list[Item]
@@ -146,30 +147,38 @@ class _Run:
         sets = [self._labelled(each.items, classes) for each in (self._raw, *self._curated)]
         pool, rows = self._pooled(sets[0], sets[1:])
         features, vectors, told = self._vectors(pool, rows, sets)
-        groups = copy_groups(pool, near=values.copies == "near")[rows]
-        examples = Examples(
-            vectors, np.concatenate([each.labels for each in sets]), _joined(groups, vectors, np.flatnonzero(told))
-        )
-        is_test, training, sources = self._split(sets, examples, told)
-        test = examples.at(is_test)
-        outcome = self._trained([examples.at(part) for part in training], test, len(classes))
-        keys = [sets[0].items[row].key for row in np.flatnonzero(is_test)]
+        # Copies share a group; items with equal vectors too, since no probe tells them apart.
+        keys: list[list[Hashable]] = [
+            [group] for group in copy_groups(pool, near=values.copies == "near")[rows].tolist()
+        ]
+        for row in np.flatnonzero(told).tolist():
+            keys[row].append(hashlib.blake2b(vectors[row].tobytes(), digest_size=16).digest())
+        labels = np.concatenate([each.labels for each in sets])
+        examples = Examples(vectors, labels, equal_groups(range(len(keys)), keys))
+        is_test, parts, sources = self._split(sets, examples, told)
+        test, (raw, *curated) = examples.at(is_test), [examples.at(part) for part in parts]
+        with progress(count_trainings(curated, raw, values.sizes, values.seeds), "probe", "Training") as bar:
+            outcome = run_trials(
+                raw, curated, test, len(classes), sizes=values.sizes, seeds=values.seeds, on_trained=bar.update
+            )
+        tested = [sets[0].items[row].key for row in np.flatnonzero(is_test)]
+        lines = "\n".join(sorted(map(str, tested))).encode(errors="surrogateescape")
         about = TestSet(
             str(values.test),
             len(test),
             len(np.unique(test.groups)),
-            _digest(keys),
+            f"sha256:{hashlib.sha256(lines).hexdigest()}",
             tuple(np.bincount(test.labels, minlength=len(classes)).tolist()),
         )
         options = {name: getattr(values, name) for name in ("target", "copies", "seeds")}
         options |= {"features": features, "sizes": [trials.share for trials in outcome.raw]}
         found = conclude(outcome, sources, test.labels, test.groups, about, classes, options, self._model.fingerprint)
-        return found, keys
+        return found, tested
 
     def _split(
         self, sets: Sequence[_Prepared], examples: Examples, told: BoolArray
     ) -> tuple[BoolArray, list[IntArray], list[Source]]:
-        """Which examples are the test set, (N,); the rows of each training set; and what was left out of it."""
+        """Return which examples are the test set, (N,), the rows of each training set, and its source."""
         starts = np.cumsum([0, *(len(each.items) for each in sets)])
         parts = [np.arange(one, other) for one, other in pairwise(starts)]
         is_test = np.zeros(len(examples), np.bool_)
@@ -189,15 +198,8 @@ class _Run:
                 raise OptionError(f"{dataset.name} has no item to train on: {reasons}")
         return is_test, training, sources
 
-    def _trained(self, sets: Sequence[Examples], test: Examples, classes: int) -> Outcome:
-        """All probes' answers, with a bar that tells how many are trained."""
-        sizes, seeds = self._values.sizes, self._values.seeds
-        raw, curated = sets[0], sets[1:]
-        with progress(count_trainings(curated, raw, sizes, seeds), "probe", "Training") as bar:
-            return run_trials(raw, curated, test, classes, sizes=sizes, seeds=seeds, on_trained=bar.update)
-
     def _classes(self) -> list[str]:
-        """The classes of the raw dataset that have items enough."""
+        """Return the classes of the raw dataset that have enough items."""
         counts = Counter(name for item in self._raw.items if (name := self._target(item)) is not None)
         classes = sorted(name for name, count in counts.items() if count >= self._values.min_items)
         if len(classes) < 2:
@@ -221,9 +223,9 @@ class _Run:
         return _Prepared(kept, np.array(labels, np.int64), left)
 
     def _pooled(self, raw: _Prepared, curated: Sequence[_Prepared]) -> tuple[list[Item], IntArray]:
-        """Items without those of curated sets that are raw ones, and the place of every item among them.
+        """Collect the different items of all sets; return them, and the row of every set's every item among them.
 
-        A curated item is a raw one where both have the key, or else the id, and the same picture.
+        A curated item equals a raw one if both have the same key, or else the same id, and the same picture.
         """
         pool, rows = list(raw.items), list(range(len(raw.items)))
         place = {item.key: n for n, item in reversed(list(enumerate(raw.items)))}
@@ -245,7 +247,7 @@ class _Run:
     def _vectors(
         self, pool: Sequence[Item], rows: IntArray, sets: Sequence[_Prepared]
     ) -> tuple[str, FloatArray, BoolArray]:
-        """What the classifier sees: which features, their vectors (N, D), and which items have any, (N,)."""
+        """Return the features that the classifier sees: their kind, vectors (N, D), and which items have any, (N,)."""
         raw, items = sets[0].items, [item for each in sets for item in each.items]
         captioned = sum(bool(item.captions) for item in raw) * 2 >= len(raw)
         features = self._values.features or ("both" if captioned else "pictures")
@@ -262,12 +264,12 @@ class _Run:
         if features != "pictures":
             blocks.append(self._text_block(items))
         told = np.any([has for _, has in blocks], axis=0)
-        # Each side weighs the same, however far its vectors are apart; what an item lacks counts as the average.
+        # Both sides get the same weight, however far their vectors are apart; a missing side counts as the average.
         sides = [_even(vectors, has, len(raw)) for vectors, has in blocks]
         return features, np.concatenate(sides, axis=1), told
 
     def _text_block(self, items: Sequence[Item]) -> tuple[FloatArray, BoolArray]:
-        """The mean direction of each item's captions."""
+        """Return the mean direction of each item's captions."""
         said = [[text for text in item.texts("captions", "") if text.text.strip()] for item in items]
         unknown = list(dict.fromkeys(each.text for texts in said for each in texts if each.vector is None))
         known = dict(zip(unknown, self._model.text_vectors(unknown) if unknown else (), strict=True))
@@ -283,13 +285,17 @@ class _Run:
         return _block(unit_rows(np.stack(means)), place)
 
     def _is_test(self, items: Sequence[Item], groups: IntArray) -> BoolArray:
-        """Which of the raw items the test set has."""
+        """Return which of the raw items are the test set, as ``--test`` says: a subset, a file, or a share."""
         told = str(self._values.test)
         subsets = {item.key.subset for item in items}
         if told in subsets:
             return np.array([item.key.subset == told for item in items], np.bool_)
-        if Path(told).is_file():
-            return _listed(items, Path(told))
+        if (path := Path(told)).is_file():
+            wanted = read_exceptions(path)
+            found = np.array([item.key in wanted for item in items], np.bool_)
+            if not found.any():
+                raise OptionError(f"{path} names no item of the dataset; a line is id@subset")
+            return found
         try:
             share = float(told)
         except ValueError:
@@ -300,17 +306,8 @@ class _Run:
         return split_groups(groups, share)
 
 
-def _listed(items: Sequence[Item], path: Path) -> BoolArray:
-    """Which items a file names; it may name some that cannot be examples."""
-    wanted = read_exceptions(path)
-    found = np.array([item.key in wanted for item in items], np.bool_)
-    if not found.any():
-        raise OptionError(f"{path} names no item of the dataset; a line is id@subset")
-    return found
-
-
 def _target(told: str) -> Callable[[Item], str | None]:
-    """What names the class of an item; None for an item without one."""
+    """Return a function that reads the class of an item; None for an item without one."""
     if told == "label":
         return lambda item: item.label
     name = told.removeprefix(_ATTRIBUTE)
@@ -323,7 +320,7 @@ def _target(told: str) -> Callable[[Item], str | None]:
 
 
 def _same_picture(one: Item, other: Item) -> bool:
-    """Whether two items show the same file; where one cannot be read, their names are all there is to go by."""
+    """Whether two items have the same file as picture; True where one cannot be read, since their names agree."""
     if one.picture is None or other.picture is None:
         return True
     try:
@@ -332,16 +329,8 @@ def _same_picture(one: Item, other: Item) -> bool:
         return True
 
 
-def _joined(groups: IntArray, vectors: FloatArray, rows: IntArray) -> IntArray:
-    """Groups of copies, those joined that have items with equal vectors, of ``rows``: no probe tells these apart."""
-    keys: list[list[Hashable]] = [[group] for group in groups.tolist()]
-    for row in rows.tolist():
-        keys[row].append(hashlib.blake2b(vectors[row].tobytes(), digest_size=16).digest())
-    return equal_groups(range(len(keys)), keys)
-
-
 def _block(vectors: FloatArray, place: IntArray) -> tuple[FloatArray, BoolArray]:
-    """Rows of vectors at their places; zeros where there is none, -1."""
+    """Return the rows of vectors at the places, zeros for the place -1; and which places are others."""
     has = place >= 0
     found = np.zeros((len(place), vectors.shape[1]), np.float32)
     found[has] = vectors[place[has]]
@@ -349,14 +338,8 @@ def _block(vectors: FloatArray, place: IntArray) -> tuple[FloatArray, BoolArray]
 
 
 def _even(vectors: FloatArray, has: BoolArray, raw: int) -> FloatArray:
-    """Vectors less the mean of the raw ones, whose mean squared length is then 1; zeros where there is none."""
+    """Centre and scale vectors, so that the raw ones have mean 0 and mean squared length 1; others get zeros."""
     known = vectors[:raw][has[:raw]] if has[:raw].any() else vectors[has]
     mean = known.mean(axis=0, dtype=np.float64).astype(np.float32)
     scale = np.sqrt(max(float(((known - mean) ** 2).sum(axis=1).mean()), np.finfo(np.float32).tiny))
-    found: FloatArray = np.where(has[:, None], (vectors - mean) / np.float32(scale), 0)
-    return found
-
-
-def _digest(keys: Sequence[ItemKey]) -> str:
-    lines = "\n".join(sorted(map(str, keys)))
-    return f"sha256:{hashlib.sha256(lines.encode(errors='surrogateescape')).hexdigest()}"
+    return np.where(has[:, None], (vectors - mean) / np.float32(scale), 0)

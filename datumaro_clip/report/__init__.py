@@ -1,4 +1,4 @@
-"""A page that shows what was decided and why, and on which a person refuses, adds and takes decisions home."""
+"""Reports: a page on which a person checks the decisions of a run and changes them, and a page of an evaluation."""
 
 from __future__ import annotations
 

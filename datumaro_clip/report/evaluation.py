@@ -1,4 +1,4 @@
-"""The page of an evaluation: one sentence a curated set, the curve, the figures, and what they were measured on."""
+"""The page of an evaluation: a sentence for each curated set, the curve, the figures, and the test set."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from datumaro_clip.evaluate.evaluation import Curated, Difference, Evaluation, TrainingSet, signed
+from datumaro_clip.evaluate.evaluation import Curated, Evaluation, TrainingSet, signed
 from datumaro_clip.evaluate.scoring import Estimate
-from datumaro_clip.report.curve import Line, draw_curves
-from datumaro_clip.report.page import style_of
+from datumaro_clip.report.charts import Line, draw_curves
+from datumaro_clip.report.page import html_page, style_of, write_page
 from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-# Lines that the style sheet has colours for; a sixth curated set has the first one's.
+# Colours of lines in the style sheet; a sixth curated set gets the first one again.
 _COLOURS = 5
 
 
@@ -34,21 +34,9 @@ def write_evaluation(directory: str | os.PathLike[str], found: Evaluation, test:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "test.txt", "".join(f"{key}\n" for key in test))
     write_text(folder / "evaluation.json", json.dumps(found.to_mapping(), indent=1) + "\n")
-    page = render_evaluation(found)
-    write_text(folder / "report.html", page.encode(errors="backslashreplace").decode())
-
-
-def render_evaluation(found: Evaluation) -> str:
-    """The page as HTML."""
-    style = style_of("evaluation")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(found.raw.name)} · does curation help?</title>\n<style>\n{style}</style>\n"
-        "</head>\n<body>\n<main>\n" + "\n".join(_blocks(found)) + "\n</main>\n</body>\n</html>\n"
-    )
+    style = f"\n{style_of('evaluation')}"
+    page = html_page(f"{found.raw.name} · does curation help?", _POLICY, style, _blocks(found))
+    write_page(folder / "report.html", page)
 
 
 def _blocks(found: Evaluation) -> Iterator[str]:
@@ -76,7 +64,7 @@ def _verdict(found: Evaluation, one: Curated, colour: str) -> str:
 
 
 def _curves(found: Evaluation) -> str:
-    """Parts of the raw set drawn at random lie on one line, whatever set they were drawn beside."""
+    """Draw the curves; all random parts of the raw set form one line."""
     by_chance = {point.samples: point for one in found.curated for point in one.random.curve}
     by_chance |= {point.samples: point for point in found.raw.curve}
     lines = [Line("raw, at random", "raw", [by_chance[samples] for samples in sorted(by_chance)])]
@@ -108,16 +96,12 @@ def _differences(found: Evaluation) -> str:
             ("raw", one.linear.against_raw, one.check.against_raw),
             ("random, as many", one.linear.against_random, one.check.against_random),
         ):
-            rows.append((f"{escape(one.training.name)} − {beside}", *_difference(linear), _signed(check.accuracy)))
+            rows.append((f"{escape(one.training.name)} − {beside}", *map(_signed, linear), _signed(check.accuracy)))
     return _table(("", "accuracy", "balanced", "accuracy, non-linear probe"), rows)
 
 
-def _difference(found: Difference) -> tuple[str, str]:
-    return _signed(found.accuracy), _signed(found.balanced)
-
-
 def _classes(found: Evaluation) -> str:
-    """The classes that a curated set changes most beside random come first."""
+    """Write the table of classes; those where a curated set differs most from random come first."""
 
     def gain(n: int) -> float:
         told = [(one.training.by_class[n] or 0) - (one.random.by_class[n] or 0) for one in found.curated]

@@ -1,4 +1,4 @@
-"""The page: one file of HTML with its style, its script and its pictures inside, which opens without a network."""
+"""The page of a run: one HTML file with its style, its script and its pictures, which opens without a network."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import base64
 import hashlib
 import json
 import os
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, as_header, as_record, write_decisions
 from datumaro_clip.curate.item import Item
-from datumaro_clip.report import histogram
-from datumaro_clip.report.origin import Origin
+from datumaro_clip.report.charts import draw_histogram
 from datumaro_clip.report.plan import Plan, Subject, places, plan_report, subject_of
 from datumaro_clip.report.script import join_modules
 from datumaro_clip.report.thumbnails import thumbnails_of
@@ -24,8 +26,46 @@ from datumaro_clip.system.files import write_text
 from datumaro_clip.vectors import ItemKey
 
 _STATIC = Path(__file__).parent / "static"
-# Findings beyond these are shown when asked for.
+# Findings that are shown at once; the others are folded.
 _NOTES = 6
+_PROGRAMS = ("datum", "datum-clip")
+_MODULES = {"datumaro": "datum", "datumaro_clip": "datum-clip", "cli": "datum-clip"}
+
+
+class Origin(NamedTuple):
+    """The origin of decisions.
+
+    Attributes
+    ----------
+    command : str
+        The command line, for a POSIX shell; empty where another program made them.
+    dataset : str
+        The folder of the pictures, relative to the current directory if it is below; empty for pictures without files.
+    made : datetime
+        In local time.
+    """
+
+    command: str
+    dataset: str
+    made: datetime
+
+    @classmethod
+    def of(cls, items: Iterable[Item]) -> Origin:
+        """Find the origin from this process and the items."""
+        paths = {item.media for item in items if item.media and "://" not in item.media}
+        try:
+            folder = os.path.commonpath(paths) if paths else ""
+        except ValueError:  # some absolute, some not; several drives
+            folder = ""
+        is_below = bool(folder) and Path(folder).is_relative_to(Path.cwd())
+        return cls(command_line(sys.argv), os.path.relpath(folder) if is_below else folder, datetime.now().astimezone())
+
+
+def command_line(arguments: list[str]) -> str:
+    """Quote the command line of ``datum`` or ``datum-clip``; return an empty text for other programs."""
+    program = Path(arguments[0]) if arguments else Path()
+    name = _MODULES.get(program.parent.name, "") if program.name == "__main__.py" else program.stem
+    return shlex.join([name, *arguments[1:]]) if name in _PROGRAMS else ""
 
 
 def write_report(
@@ -44,18 +84,17 @@ def write_report(
         Made where it does not exist.
     log : DecisionLog
     items : sequence of Item
-        Those that were decided about, for their pictures, labels and captions.
+        The items of the decisions, for their pictures, labels and captions.
     limit : int, optional
-        Decisions that the page shows, at most; the file has all.
+        Most decisions that the page shows; the file has all.
     origin : Origin, optional
-        Where the decisions come from; what this process and the items tell, where omitted.
+        That of this process and the items where omitted.
     """
     write_decisions(Path(directory) / "decisions.jsonl", log)
     plan = plan_report(log, limit)
     pictures, failures = thumbnails_of(items, plan.pictures())
     page = render(plan, items, pictures, failures, origin or Origin.of(items))
-    # The bytes of a name that is no UTF-8 are shown escaped, in text and in JSON.
-    write_text(Path(directory) / "report.html", page.encode(errors="backslashreplace").decode())
+    write_page(Path(directory) / "report.html", page)
 
 
 def render(
@@ -65,30 +104,43 @@ def render(
     failures: Mapping[Subject, str],
     origin: Origin,
 ) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     style, script = style_of("page"), _script()
-    # Data is no script: the policy lets one script run, by its hash, and no address be asked.
+    # The policy allows one script, by its hash, and no request.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
     headline = _headline(plan.log)
+    more = (
+        '<div id="enlarged"></div>\n'
+        f'<script type="application/json" id="data">{_data(plan, items, pictures, failures)}</script>\n'
+        f"<script>{script}</script>\n"
+    )
+    return html_page(f"{headline} · datumaro-clip", policy, style, _blocks(plan, headline, origin), more)
+
+
+def html_page(title: str, policy: str, style: str, blocks: Iterable[str], more: str = "") -> str:
+    """Return an HTML page; ``policy`` is its Content-Security-Policy, and ``more`` follows the blocks."""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(headline)} · datumaro-clip</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(_blocks(plan, headline, origin))
-        + '\n</main>\n<div id="enlarged"></div>\n'
-        + f'<script type="application/json" id="data">{_data(plan, items, pictures, failures)}</script>\n'
-        + f"<script>{script}</script>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(blocks)
+        + f"\n</main>\n{more}</body>\n</html>\n"
     )
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page; bytes of names that are no UTF-8 are escaped, in text and in JSON."""
+    write_text(path, page.encode(errors="backslashreplace").decode())
 
 
 @cache
 def style_of(page: str) -> str:
-    """The style sheet of a page, after the colours that all pages have."""
+    """Return the style sheet of a page, after the colours of all pages."""
     return "".join((_STATIC / name).read_text(encoding="utf-8") for name in ("tokens.css", f"{page}.css"))
 
 
@@ -102,7 +154,7 @@ def _digest(text: str) -> str:
 
 
 def _headline(log: DecisionLog) -> str:
-    """What was asked for, where something was; else the tool's name."""
+    """Return the query of a search, else the tool's name."""
     asked = {name: log.options.get(name) for name in ("query", "image", "item")}
     if log.transform not in ("search", "clip_search") or not any(asked.values()):
         return log.transform
@@ -117,13 +169,14 @@ def _blocks(plan: Plan, headline: str, origin: Origin) -> Iterator[str]:
     if plan.log.notes:
         yield _notes(plan.log.notes)
     kept, others = ("chosen", "not chosen") if plan.selects else ("passed", "found")
-    drawn = [(each, svg) for each in plan.log.measures if (svg := histogram.draw(each, kept, others))]
+    drawn = [(each, svg) for each in plan.log.measures if (svg := draw_histogram(each, kept, others))]
     if drawn:
         told = "".join(_figure(each, svg, kept, others) for each, svg in drawn)
         yield f'<section class="scores {"selecting" if plan.selects else ""}" aria-label="Scores">{told}</section>'
     yield '<section id="work" aria-label="Decisions"><noscript>The pictures need JavaScript; decisions.jsonl, beside '
     yield "this page, holds the same decisions.</noscript></section>"
-    yield _options(plan.log)
+    options = escape(json.dumps(dict(plan.log.options), indent=2, ensure_ascii=False, sort_keys=True))
+    yield f'<details class="options"><summary>Options</summary><pre tabindex="0">{options}</pre></details>'
 
 
 def _header(plan: Plan, headline: str, origin: Origin) -> str:
@@ -163,16 +216,15 @@ def _figure(shown: Measure, svg: str, kept: str, others: str) -> str:
     return f'<figure>{svg}<figcaption class="legend">{legend}</figcaption></figure>'
 
 
-def _options(log: DecisionLog) -> str:
-    told = escape(json.dumps(dict(log.options), indent=2, ensure_ascii=False, sort_keys=True))
-    return f'<details class="options"><summary>Options</summary><pre tabindex="0">{told}</pre></details>'
-
-
 def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], failures: Mapping[Subject, str]) -> str:
-    """What the script works on, as JSON that no parser of HTML takes for markup."""
+    """Return the data of the script, as JSON that an HTML parser does not take for markup."""
     numbers: dict[bytes, int] = {}
     number = {subject: numbers.setdefault(picture, len(numbers)) for subject, picture in pictures.items()}
-    known = _by_subject(items)
+    known: dict[tuple[ItemKey, int], Item] = {}
+    seen: Counter[ItemKey] = Counter()
+    for item in items:
+        known[item.key, seen[item.key]] = item
+        seen[item.key] += 1
     cards = [
         _card(one, order, known.get((one.key, one.occurrence or 0)), number, failures)
         for one, order in zip(plan.decisions, plan.shown, strict=True)
@@ -191,19 +243,10 @@ def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], 
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _by_subject(items: Iterable[Item]) -> dict[tuple[ItemKey, int], Item]:
-    seen: Counter[ItemKey] = Counter()
-    found = {}
-    for item in items:
-        found[item.key, seen[item.key]] = item
-        seen[item.key] += 1
-    return found
-
-
 def _card(
     one: Decision, order: int, item: Item | None, number: Mapping[Subject, int], failures: Mapping[Subject, str]
 ) -> dict[str, Any]:
-    """A decision with what the page shows beside it: numbers of pictures, labels, captions."""
+    """Return a decision with what the page shows beside it: numbers of pictures, labels, captions."""
     labels, captions = [], []
     if item is not None:
         of_part = [label for label in item.labels if one.annotation in (None, label.annotation)]
