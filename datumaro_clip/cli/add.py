@@ -1,4 +1,4 @@
-"""``datum-clip add``: what a store lacks of a dataset."""
+"""``datum-clip add``: add a dataset's new and changed items to a store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Add, with vectors of objects where the store has some, and say what was added, changed and left."""
+    """Add the items, with vectors of objects if the store has some, and print how many were added, changed and left."""
     from datumaro_clip.host.sources import open_dataset
     from datumaro_clip.host.storing import add_to_store
 

@@ -1,4 +1,4 @@
-"""``datum-clip cache``: look at, check and empty the vector cache."""
+"""``datum-clip cache``: show, verify or clear the vector cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; 1 if ``verify`` finds damage."""
+    """Run the action; return 1 if ``verify`` finds damage."""
     if args.cache is not None and not Path(args.cache).is_dir():
         raise OptionError(f"{args.cache} holds no vector cache; check --cache")
     if args.json and args.action != "info":

@@ -1,4 +1,4 @@
-"""``datum-clip catalogue``: draw a product catalogue to try things on."""
+"""``datum-clip catalogue``: draw a product catalogue with known defects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the catalogue and say how to go on."""
+    """Draw the catalogue, and print where it is."""
     with filling(args.output_dir, vars(args)), progress(args.items, doing="Drawing") as bar:
         write_catalogue(
             args.output_dir, items=args.items, seed=args.seed, progress=lambda drawn: bar.update(drawn - bar.n)

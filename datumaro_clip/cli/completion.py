@@ -1,4 +1,4 @@
-"""``datum-clip completion``: what a shell needs to complete commands, options and paths."""
+"""``datum-clip completion``: print a script by which a shell completes commands, options and paths."""
 
 from __future__ import annotations
 

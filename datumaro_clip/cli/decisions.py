@@ -1,4 +1,4 @@
-"""``datum-clip decisions``: replay what was decided, or compare two runs."""
+"""``datum-clip decisions``: let a tool make decisions, apply them to a dataset, or compare two files of them."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Apply (0), or compare: 0 where both files decide alike, 1 where they differ."""
+    """Run the action; ``diff`` returns 1 if the files differ."""
     return {"make": _make, "apply": _apply, "diff": _diff}[args.step](args)
 
 
 class _ToolParser(Parser):
-    """The parser of a tool's options, which are declared when they are asked for: tools are slow to import."""
+    """The parser of a tool's options, which it declares when it parses, since tools are slow to import."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Declare the options, once, and parse."""
@@ -136,7 +136,7 @@ def _diff(args: argparse.Namespace) -> int:
 
 
 def _said(decision: Decision | None) -> str:
-    """What becomes of a subject, and why: what two runs may differ in."""
+    """Return the parts of a decision that are compared, as text."""
     if decision is None:
         return "absent"
     told = (_brief(decision), decision.label, decision.subset, decision.representative)

@@ -1,4 +1,4 @@
-"""``datum-clip demo``: the whole product on a drawn catalogue, by the commands that a user would type."""
+"""``datum-clip demo``: run the whole product on a drawn catalogue, by the commands that a user would type."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _show(directory: Path, manifest: DetectorManifest) -> None:
-    """A detector for people."""
+    """Print the description of a detector."""
     settings = manifest.input
     height, width = settings.size
     shown = ", ".join(manifest.labels[:8]) + (", …" if len(manifest.labels) > 8 else "")

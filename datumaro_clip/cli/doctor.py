@@ -1,4 +1,4 @@
-"""``datum-clip doctor``: what is here, what is in force, what is missing, and the command that mends it."""
+"""``datum-clip doctor``: print versions, devices, defaults, models and caches, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print everything; the exit status is 1 if something that every run needs is missing."""
+    """Print everything; return 1 if a library is missing that every run needs."""
     root = cache_root()
     sections = [
         ("versions", "versions", _versions()),
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
-    """The lines, and why there are no more where the file system refuses."""
+    """Return the lines; if the file system refuses to be read, the last line says why."""
     try:
         yield from lines
     except OSError as exc:
@@ -102,7 +102,7 @@ def _as_far_as_readable(lines: Iterator[str]) -> Iterator[str]:
 
 
 def _versions() -> Iterator[str]:
-    """Python, this package and the libraries that are installed."""
+    """Return the versions of Python, of this package and of the libraries that are installed."""
     yield f"Python {platform.python_version()}, {platform.platform()}"
     optional = (name for names in EXTRAS.values() for name in names)
     for name, found in library_versions(("datumaro-clip", *_REQUIRED, *optional)).items():
@@ -110,7 +110,7 @@ def _versions() -> Iterator[str]:
 
 
 def _devices() -> Iterator[str]:
-    """OpenVINO's devices: what each computes in natively, and whether it computes at all."""
+    """Return OpenVINO's devices, with each one's native precisions and whether it computes at all."""
     try:
         devices = list_devices(core())
     except MissingDependencyError as exc:
@@ -127,7 +127,7 @@ def _devices() -> Iterator[str]:
 
 
 def _defaults() -> Iterator[str]:
-    """What the configuration file, the environment or this package sets."""
+    """Return the defaults that the configuration file, the environment or this package sets."""
     try:
         for default in defaults_in_force(option_tables()):
             yield str(default)
@@ -136,7 +136,7 @@ def _defaults() -> Iterator[str]:
 
 
 def option_tables() -> dict[str, Sequence[Option]]:
-    """The options of every tool and store that a configuration file may name."""
+    """Return the options of every tool and store that a configuration file may name."""
     transforms = [spec for spec in PLUGINS if spec.kind == "Transform"]
     return {
         **{spec.name: plugin_class(spec).options() for spec in transforms},
@@ -146,13 +146,13 @@ def option_tables() -> dict[str, Sequence[Option]]:
 
 
 def _models() -> Iterator[str]:
-    """Models that need no download."""
+    """Return the models that need no download."""
     for model in models_at_hand():
         yield f"{model.manifest.name} ({model.manifest.precision}): {model.path}"
 
 
 def _caches(root: Path) -> Iterator[str]:
-    """Sizes of what is kept; each folder may be removed at any time, and is made again when needed."""
+    """Return the sizes of the caches; each folder may be removed at any time, and is made again when needed."""
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.exists() else []
     for folder in folders:
         yield f"{folder.name}: {folder_size(folder) / 1e6:.1f} MB"
@@ -161,7 +161,7 @@ def _caches(root: Path) -> Iterator[str]:
 
 
 def _outside_the_tested_set() -> Iterator[str]:
-    """Libraries of the extra ``export`` that are here in another version than exports were tested with."""
+    """Return the libraries of the extra ``export`` whose version is not the one that exports were tested with."""
     if not library_versions(EXTRAS.get("export", ())):
         yield "not installed"
         return
@@ -179,7 +179,7 @@ def _outside_the_tested_set() -> Iterator[str]:
 
 
 def _missing() -> Iterator[str]:
-    """What is not installed or cannot be imported, and the one command that mends it."""
+    """Return what is not installed or cannot be imported, and the command that mends it."""
     required = [name for name in _REQUIRED if library_version(name) is None]
     if required:
         yield f"{', '.join(required)}: pip install --force-reinstall datumaro-clip"
@@ -209,7 +209,7 @@ def _is_installed(module: str) -> bool:
 
 
 def _fault(modules: Sequence[str]) -> str:
-    """What is wrong with modules that are installed; tried in a process of their own, which one may bring down."""
+    """Import modules in a process of their own, which one of them may crash; return what is wrong, or nothing."""
     try:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", _TRY, *modules],

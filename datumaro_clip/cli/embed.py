@@ -1,4 +1,4 @@
-"""``datum-clip embed``: a dataset to a new store."""
+"""``datum-clip embed``: embed a dataset into a new store."""
 
 from __future__ import annotations
 

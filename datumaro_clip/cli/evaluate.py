@@ -1,4 +1,4 @@
-"""``datum-clip evaluate``: does curation help?"""
+"""``datum-clip evaluate``: measure whether curation helps a classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
-from datumaro_clip.evaluate.evaluation import Evaluation, TrainingSet
+from datumaro_clip.evaluate.evaluation import Evaluation
 from datumaro_clip.evaluate.run import OPTIONS, evaluate
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.report import write_evaluation
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, and print a table and a sentence a curated set."""
+    """Compare the sets; print a table, and a sentence for each curated set."""
     given = vars(args)
     values = read_options(OPTIONS, {option.python_name: given[option.python_name] for option in OPTIONS}, "evaluate")
     from datumaro_clip.host.evaluation import open_compared
@@ -54,15 +54,11 @@ def _say(found: Evaluation) -> None:
     say(_ROW.format("trained on", "examples", "accuracy", "95 %", "balanced", "95 %").rstrip())
     random = [one.random for one in found.curated]
     for each in (found.raw, *(one.training for one in found.curated), *random):
-        _say_curve(each)
+        for point in each.curve:
+            told = [f"{value:.3f} {low:.3f} – {high:.3f}".split(" ", 1) for value, low, high in point[2:]]
+            say(_ROW.format(each.name[:28], f"{point.samples:,}", *told[0], *told[1]).rstrip())
     for one in found.curated:
         say()
         say(found.sentence(one))
         for finding in found.findings(one):
             say(finding)
-
-
-def _say_curve(each: TrainingSet) -> None:
-    for point in each.curve:
-        told = [f"{value:.3f} {low:.3f} – {high:.3f}".split(" ", 1) for value, low, high in point[2:]]
-        say(_ROW.format(each.name[:28], f"{point.samples:,}", *told[0], *told[1]).rstrip())

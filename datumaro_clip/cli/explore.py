@@ -1,4 +1,4 @@
-"""``datum-clip explore``: see a dataset in the browser, search it, and decide."""
+"""``datum-clip explore``: browse, search and curate a store or a dataset in the browser."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve the page until interrupted, and open it."""
+    """Serve the page until interrupted, and open it in the browser."""
     # Here, since it needs the extra, which other commands do not.
     from datumaro_clip.service import create_app
     from datumaro_clip.service.running import run as serve

@@ -1,4 +1,4 @@
-"""``datum-clip fetch``: the pictures of a table of addresses."""
+"""``datum-clip fetch``: download the pictures of a table of URLs."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch, and print how many rows came to what."""
+    """Fetch the pictures, and print how many rows succeeded, and how many failed for which reason."""
     if not args.table.is_file():
         raise OptionError(f"{args.table} is no file; check the path")
-    # Of each request, httpx says that it was made; the bar and the table say what came of it.
+    # httpx logs every request; the bar and the table tell its result.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     given = {each.name: getattr(args, each.name) for each in fields(FetchOptions)}
     options = FetchOptions(**{**given, "allow_address": tuple(args.allow_address)})

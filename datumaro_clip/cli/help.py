@@ -1,4 +1,4 @@
-"""``datum-clip help``: the options of a tool or a format, without a dataset."""
+"""``datum-clip help``: print the options of a tool or a format, without a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the help, or the names of all tools and formats with what they do."""
+    """Print the help of one, or the names of all tools and formats with their summaries."""
     plugins = {spec.name: spec for spec in (*PLUGINS, *store_plugins()) if spec.kind in _USAGE}
     if args.tool is None:
         for name, spec in sorted(plugins.items()):
@@ -38,18 +38,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _summary(spec: PluginSpec) -> str:
-    """The first sentence of what a plugin says of itself, in one line; Datumaro marks the ends of lines by ``|n``."""
+    """Return the first sentence of a plugin's description, in one line; Datumaro marks the ends of lines by ``|n``."""
     words = " ".join((_parser(spec).description or "").replace("|n", " ").split())
     return words.partition(". ")[0].removesuffix(".")
 
 
 def plugin_class(spec: PluginSpec) -> Any:
-    """The class of a plugin."""
+    """Import the class of a plugin."""
     module, _, name = spec.import_path.rpartition(".")
     return getattr(import_module(module), name)
 
 
 def _parser(spec: PluginSpec) -> argparse.ArgumentParser:
-    """The parser that Datumaro gives what follows the dashes to."""
+    """Return the parser of the options that follow the dashes in Datumaro's command."""
     parser: argparse.ArgumentParser = plugin_class(spec).build_cmdline_parser(prog=_USAGE[spec.kind].format(spec.name))
     return parser

@@ -1,4 +1,4 @@
-"""``datum-clip index``: build, fill, check and describe the index of a store."""
+"""``datum-clip index``: create, fill, verify or describe the search index of a store."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what was asked; 1 if ``verify`` finds differences."""
+    """Run the action; ``verify`` returns 1 if it finds differences."""
     options = {
         "expansion_add": getattr(args, "ef_construction", None),
         "shards": getattr(args, "shards", None),

@@ -1,4 +1,4 @@
-"""``datum-clip inspect``: what a store holds."""
+"""``datum-clip inspect``: print what a store holds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _report(reader: StoreReader) -> dict[str, Any]:
-    """The facts as JSON values; null where the store has no vectors."""
+    """Return the facts as JSON values; null where the store has no vectors."""
     header, space = reader.header, reader.header.space
     return {
         "path": str(reader.path),
@@ -62,7 +62,7 @@ def _report(reader: StoreReader) -> dict[str, Any]:
 
 
 def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
-    """The facts as people read them."""
+    """Return the facts as people read them."""
     told, header = _report(reader), reader.header
     yield "store", f"{told['kind']}, {told['segments']} segments, compression {told['compression']}"
     yield "items", told["items"]
@@ -76,13 +76,13 @@ def _facts(reader: StoreReader) -> Iterator[tuple[str, object]]:
 
 
 def _of_segments(reader: StoreReader, attribute: str) -> list[str]:
-    """An attribute of the segments that have vectors, each value once."""
+    """Return an attribute of the segments that have vectors, each value once."""
     vectors = [segment for segment in reader.segments if any(map(segment.live_count, VECTOR_GROUPS))]
     return list(dict.fromkeys(getattr(segment.entry, attribute) for segment in vectors))
 
 
 def describe(record: Record) -> str:
-    """An item's key, the length and shape of its vector, and how many captions and objects have one."""
+    """Return a line with an item's key, its vector's norm and shape, and the number of its captions and objects."""
     parts = f"{len(record.captions)} captions, {len(record.objects)} objects"
     if record.embedding is None:
         return f"{record.key}  no vector, {parts}"
@@ -91,7 +91,7 @@ def describe(record: Record) -> str:
 
 
 def _described(record: Record) -> dict[str, Any]:
-    """An item as JSON values; the norm and the shape are null where it has no vector."""
+    """Return an item as JSON values; the norm and the shape are null where it has no vector."""
     vector = record.embedding
     return {
         "id": record.key.id,

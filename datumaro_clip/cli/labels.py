@@ -1,4 +1,4 @@
-"""``datum-clip labels``: which names of several datasets may mean the same."""
+"""``datum-clip labels``: propose which labels of several datasets mean the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Weigh the evidence, write the mapping, and print one line a proposal."""
+    """Weigh the evidence, write the mapping, and print one line for each proposal."""
     from datumaro_clip.curate.mapping import write_mapping
     from datumaro_clip.curate.run_model import RunModel
     from datumaro_clip.curate.synonyms import propose

@@ -1,4 +1,4 @@
-"""``datum-clip map``: give every picture of a store a place in the plane."""
+"""``datum-clip map``: compute the explorer's 2D map of a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the map, or give what is new in the store a place on it."""
+    """Make the map; if there is one, add what is new in the store."""
     snapshot = open_index(args.store).refresh()
     points = None if args.again else map_of(snapshot, args.target)
     if points is None:

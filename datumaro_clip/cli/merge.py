@@ -1,4 +1,4 @@
-"""``datum-clip merge``: several datasets as one."""
+"""``datum-clip merge``: merge several datasets into one."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _configure_certify(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_shared(parser: argparse.ArgumentParser) -> None:
-    """Options of both export and certify."""
+    """Declare the options of both export and certify."""
     add = parser.add_argument
     add(
         "--samples",
@@ -158,14 +158,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _manifest(manifest: ModelManifest) -> dict[str, Any]:
-    """A manifest as JSON values; instead of its files, how many and how large in bytes."""
+    """Return a manifest as JSON values, with the number and size in bytes of its files instead of a list."""
     told = asdict(manifest)
     del told["is_sealed"]
     return told | {"files": len(manifest.files), "bytes": sum(entry.size for entry in manifest.files.values())}
 
 
 def _show(manifest: ModelManifest, directory: Path, certificate: Certificate | None) -> None:
-    """A model for people."""
+    """Print the description of a model."""
     source = manifest.source
     height, width = manifest.image_size
     entries = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from datumaro_clip.cli.parsing import add_json, add_ray, at_least
@@ -16,7 +16,7 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.store import DTYPES, kind_names
 
-# States that are told shard by shard.
+# States of which each shard is printed.
 _TOLD = ("failed", "silent", "slow", "running")
 
 
@@ -67,7 +67,7 @@ def _configure_run(actions: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make, run, tell of or merge a plan."""
+    """Run the action."""
     if args.action == "make":
         return _make(args)
     from datumaro_clip.distributed.making import merge_shards, read_plan
@@ -110,23 +110,19 @@ def _run(work: PlannedWork, args: argparse.Namespace) -> int:
         return _print_slurm(work, numbers, args)
     local = {option.python_name: getattr(args, option.python_name) for option in LOCAL_OPTIONS}
     if args.ray is not None:
-        return _conclude(work, _run_on_ray(work, numbers, local, args))
+        from datumaro_clip.distributed.ray import cluster
+        from datumaro_clip.distributed.ray_shards import run_shards
+
+        given = {"dataset": args.dataset, "workers": args.workers, "retries": args.retries}
+        with cluster(args.ray or None):
+            failed = run_shards(work, numbers, local, _tell, **given)
+        return _conclude(work, failed)
     runner = ShardRunner(work, local, args.dataset)
     if args.shard is None:
         return _conclude(work, run_open(runner, numbers, _tell))
     for number in numbers:
         _tell(number, runner.run(number))
     return _conclude(work, [])
-
-
-def _run_on_ray(
-    work: PlannedWork, numbers: Sequence[int], local: Mapping[str, object], args: argparse.Namespace
-) -> list[int]:
-    from datumaro_clip.distributed.ray import cluster
-    from datumaro_clip.distributed.ray_shards import run_shards
-
-    with cluster(args.ray or None):
-        return run_shards(work, numbers, local, _tell, dataset=args.dataset, workers=args.workers, retries=args.retries)
 
 
 def _print_slurm(work: PlannedWork, numbers: Sequence[int], args: argparse.Namespace) -> int:
@@ -145,13 +141,13 @@ def _print_slurm(work: PlannedWork, numbers: Sequence[int], args: argparse.Names
 
 
 def _tell(number: int, record: Record) -> None:
-    """Say that a shard is done, and what became of its items."""
+    """Print that a shard is done, and how many of its items have no vector."""
     lost = f", {sum(record.failures.values())} without a vector" if record.failures else ""
     say(f"shard {number}: {record.items} items in {record.seconds:.1f} s{lost}, {record.worker}")
 
 
 def _conclude(work: PlannedWork, failed: Sequence[int]) -> int:
-    """Say what is left to do; the command's exit status."""
+    """Print how to go on; return the exit status."""
     left = sum(each.state != "done" for each in states(work))
     if not left:
         say(f"all {len(work.plan.shards)} shards are done: datum-clip plan merge {work.path} -o STORE")

@@ -1,4 +1,4 @@
-"""What the commands print: the one place through which text of a file reaches a terminal.
+"""Prints the output of the commands: all text of files that reaches a terminal passes through here.
 
 Ids, subsets, paths and names come from files of others. Characters that are not printable, such as those that move the
 cursor or set a window's title, are shown escaped, and so are those that the terminal's encoding cannot hold.
@@ -27,13 +27,13 @@ def say_aside(text: object) -> None:
 
 
 def say_lines(text: str) -> None:
-    """Print a text of ours that has several lines."""
+    """Print a text of several lines."""
     for line in text.splitlines():
         say(line)
 
 
 def say_json(value: Any) -> None:
-    """Print a value as one line of JSON; what standard output cannot show is escaped as JSON escapes."""
+    """Print a value as one line of JSON; characters that standard output cannot show are escaped as in JSON."""
     is_unicode = "utf" in (sys.stdout.encoding or "").lower()
     text = json.dumps(value, ensure_ascii=not is_unicode, default=str)
     # JSON itself escapes only what is below the space.
@@ -41,7 +41,7 @@ def say_json(value: Any) -> None:
 
 
 def say_path(path: str, end: str) -> None:
-    """Print a path: its own bytes and ``end`` to a program; a line with what is not printable escaped to a terminal."""
+    """Print a path: to a program its bytes and ``end``, to a terminal a line with unprintable characters escaped."""
     if sys.stdout.isatty():
         print(printable(path))
     else:
@@ -55,9 +55,9 @@ def complain(text: object) -> None:
 
 
 def run_while_read(run: Callable[[], int]) -> int:
-    """Run a command whose reader may stop reading, as ``head`` does: that ends it in silence, and in success.
+    """Run a command; if the reader of its output stops reading, as ``head`` does, end it quietly with status 0.
 
-    While it runs, no character ends the output: what the stream's encoding cannot hold is escaped.
+    While it runs, characters that the stream's encoding cannot hold are escaped, and raise no error.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

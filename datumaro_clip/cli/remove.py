@@ -1,4 +1,4 @@
-"""``datum-clip remove``: items out of a store."""
+"""``datum-clip remove``: remove items from a store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Remove, and say how many went; 1 where lines of the file name no item."""
+    """Remove the items, and print how many; return 1 if lines of the file name no item."""
     from datumaro_clip.host.storing import remove_from_store
 
     removed, unknown = remove_from_store(

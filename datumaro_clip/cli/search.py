@@ -1,4 +1,4 @@
-"""``datum-clip search``: the items of a store most similar to a text, a picture or another item."""
+"""``datum-clip search``: find the items of a store most similar to a text, a picture or another item."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Search, and print one line a hit: score, item, subset, path; of an object also class, confidence and box."""
+    """Search; print one line per hit: score, item, subset, path; for an object also its class, confidence and box."""
     of_objects = {"--flat": args.flat, "--classes": args.classes, "--min-confidence": args.min_confidence is not None}
     if not args.objects and (given := [name for name, value in of_objects.items() if value]):
         raise OptionError(f"{given[0]} is about objects: it goes with --objects")

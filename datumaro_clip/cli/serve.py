@@ -1,4 +1,4 @@
-"""``datum-clip serve``: a search service over stores."""
+"""``datum-clip serve``: serve stores over HTTP."""
 
 from __future__ import annotations
 

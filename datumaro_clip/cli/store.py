@@ -1,4 +1,4 @@
-"""``datum-clip store``: what is done with whole stores."""
+"""``datum-clip store``: merge several stores into one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Merge, and say what came of it."""
+    """Merge the stores, and print how many items the result has."""
     done = merge_stores(
         args.stores, args.output, on_repeat=args.on_repeat, overwrite=args.overwrite, link=not args.copy
     )

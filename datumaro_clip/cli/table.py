@@ -1,4 +1,4 @@
-"""``datum-clip table``: say what a table's columns mean, and look for rows that are none."""
+"""``datum-clip table``: set how a table is read, or check each of its rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the settings, once they are known to fit; or check the rows."""
+    """Write the settings if they fit the table, or check the rows."""
     if not args.file.exists():
         raise OptionError(f"there is nothing at {args.file}; check the path")
     return _init(args) if args.action == "init" else _check(args.file)
@@ -41,11 +41,8 @@ def _init(args: argparse.Namespace) -> int:
     for name, value in first.layout.options().given().items():
         told = ", ".join(value) if isinstance(value, tuple) else value
         say(f"  {name.replace('_', ' ')}: {told or 'none'}")
-    say(
-        write_settings(
-            directory, options, "How the tables beside this file are read; 'datum-clip table init' wrote it."
-        )
-    )
+    comment = "How the tables beside this file are read; 'datum-clip table init' wrote it."
+    say(write_settings(directory, options, comment))
     return 0
 
 

@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check everything; the first damage is an error."""
+    """Check everything; the first damage is raised as an error."""
     from datumaro_clip.host.codec.verify import verify_items
 
     with open_store(args.store) as reader:
