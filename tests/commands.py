@@ -16,9 +16,9 @@ BIN = Path(sys.executable).parent
 
 @cache
 def forked_programs() -> Path:
-    """A folder with ``datum`` and ``datum-clip``: each forks a process from one that has imported all that it needs.
+    """A folder with ``datum``, ``datum-clip`` and ``python -c``: each forks a process from one that has all imported.
 
-    For tests of what a command does. Tests of how a process begins, ends or is killed run the installed programs.
+    For tests of what a command does. Tests of how a process begins or ends run the installed programs.
     """
     folder = Path(tempfile.mkdtemp(prefix="datumaro-clip-"))
     server = subprocess.Popen(

@@ -1,7 +1,8 @@
 """Runs ``datum`` and ``datum-clip``, each in a process of its own, forked from one that has imported them already.
 
 What a command does is all its own but the seconds that its imports take. Run as ``python forked_commands.py FOLDER``:
-it puts programs of both names into the folder, which ask it to run them; it ends with its standard input.
+it puts programs of these names, and a ``python`` that takes ``-c CODE``, into the folder. They ask it to run them; it
+ends with its standard input.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import stat
 import sys
 from pathlib import Path
 
-PROGRAMS = ("datum", "datum-clip")
+PROGRAMS = ("datum", "datum-clip", "python")
 # What most commands need; nothing here starts threads or reads the environment that a command is run in.
 _IMPORTED = (
     "datumaro.cli.__main__",
@@ -56,7 +57,7 @@ def _received(asked: socket.socket) -> tuple[list[str], str, dict[str, str], lis
 
 
 def _begin(words: list[str], folder: str, environment: dict[str, str], streams: list[int]) -> int:
-    """Run a command in this process, as its installed script does."""
+    """Run a command in this process, as its installed script does, or ``python -c CODE``."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -66,6 +67,11 @@ def _begin(words: list[str], folder: str, environment: dict[str, str], streams: 
     os.environ.clear()
     os.environ.update(environment)
     name = Path(words[0]).name
+    if name == "python":
+        _, _, code, *arguments = words
+        sys.argv = ["-c", *arguments]
+        exec(code, {"__name__": "__main__"})
+        return 0
     sys.argv = [str(Path(sys.executable).parent / name), *words[1:]]
     if name == "datum":
         from datumaro.cli.__main__ import main

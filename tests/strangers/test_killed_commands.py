@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from commands import run_command, run_python
+from commands import run_command, run_forked, run_python
 from stored_datasets import make_items, stored
 
 from datumaro_clip.curate.decisions import DecisionLog, write_decisions
@@ -69,9 +68,8 @@ def source(tmp_path: Path) -> Path:
 
 
 def kill(moment: tuple[str, str, str], program: str, *arguments: str, cwd: Path | None = None) -> None:
-    command = [sys.executable, "-c", KILLED, *moment, program, *arguments]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    done = run_forked("python", "-c", KILLED, *moment, program, *arguments, cwd=cwd)
+    assert done.returncode == 128 + signal.SIGKILL, done.stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: SIGKILL")
@@ -83,7 +81,7 @@ def test_the_same_command_takes_it_up(name: str, source: Path, tmp_path: Path) -
         arguments = commands(source, tmp_path / folder / "store")[name]
         for moment in MOMENTS if folder == "killed" else ():
             kill(moment, "datum", *arguments)
-        done = run_command("datum", *arguments)
+        done = run_forked("datum", *arguments)
         assert done.returncode == 0, done.stdout
     for part in ("store", "out"):
         assert files_of(tmp_path / "killed" / part) == files_of(tmp_path / "undisturbed" / part)
@@ -108,11 +106,11 @@ def test_datum_clip_takes_up_what_it_was_killed_at(
     words = command.format(source, "out").split()
     for where in ((f"datumaro_clip.{module}", name, when), ("datumaro_clip.cli", "main", "after")):
         kill(where, "datum-clip", *words, cwd=tmp_path)
-    assert run_command("datum-clip", "-q", *words, cwd=tmp_path).returncode == 1
-    assert run_command("datum-clip", *words, cwd=tmp_path).returncode == 0
-    assert run_command("datum-clip", *command.format(source, "whole").split(), cwd=tmp_path).returncode == 0
+    assert run_forked("datum-clip", "-q", *words, cwd=tmp_path).returncode == 1
+    assert run_forked("datum-clip", *words, cwd=tmp_path).returncode == 0
+    assert run_forked("datum-clip", *command.format(source, "whole").split(), cwd=tmp_path).returncode == 0
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
-    refused = run_command("datum-clip", *words, cwd=tmp_path)
+    refused = run_forked("datum-clip", *words, cwd=tmp_path)
     assert refused.returncode == 1
     assert "is not empty" in refused.stdout
     assert not list(tmp_path.glob(".*"))
