@@ -101,6 +101,7 @@ def test_doctor_says_what_it_cannot_read_and_goes_on(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DATUMARO_CLIP_CACHE", "file")
+    monkeypatch.setattr("datumaro_clip.cli.doctor.EXTRAS", {})
     assert cli.main(["doctor"]) == 0
     shown = capsys.readouterr().out
     assert "caches below file:\n  file: Not a directory; name a directory\nmissing:" in shown

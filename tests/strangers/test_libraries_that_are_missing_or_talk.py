@@ -81,6 +81,7 @@ def test_doctor_names_what_leaves_the_tested_set(
 ) -> None:
     versions = {"torch": "2.13.0+cpu", "transformers": "5.9.1", "nncf": "3.4.0"}
     monkeypatch.setattr(doctor, "library_versions", lambda names: {n: versions[n] for n in names if n in versions})
+    monkeypatch.setattr(doctor, "_fault", lambda modules: "")
     assert cli.main(["doctor"]) == 0
     printed = capsys.readouterr().out
     section = printed[printed.index("export, beside") : printed.index("caches below")].splitlines()
