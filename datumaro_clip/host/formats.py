@@ -58,7 +58,28 @@ def stored_items(path: Path, keys: Iterable[ItemKey]) -> Iterator[Item]:
                 yield neutral(decoder.decode(record.key, record.payload), classes)
 
 
-class StoreBase(DatasetBase):
+class LazyBase(DatasetBase):
+    """A dataset that is read item by item; a subclass sets its infos, its categories, and whether it is streamed."""
+
+    _infos: dict[str, Any]
+    _categories: dict[Any, Any]
+    _stream: bool
+
+    def infos(self) -> dict[str, Any]:
+        """Return the dataset's infos."""
+        return self._infos
+
+    def categories(self) -> dict[Any, Any]:
+        """Return the categories by annotation type."""
+        return self._categories
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether readers shall not keep the items."""
+        return self._stream
+
+
+class StoreBase(LazyBase):
     """A store as a dataset: opening reads the manifest, iterating reads items and vectors block by block."""
 
     def __init__(self, url: str, stream: bool = False, ctx: ImportContext | None = None) -> None:
@@ -66,14 +87,11 @@ class StoreBase(DatasetBase):
         self._reader = open_store(url)
         if self._reader.kind.name != self.NAME:
             raise StoreFormatError(f"{url} holds a {self._reader.kind.name} store, not {self.NAME}")
-        self._description = DatasetDescription(self._reader)
+        described = DatasetDescription(self._reader)
+        self._infos, self._categories = described.infos, described.categories
         self._decoder = ItemDecoder(Path(url))
-        super().__init__(
-            length=len(self._reader),
-            subsets=list(self._reader.subsets),
-            media_type=self._description.media_type,
-            ctx=ctx,
-        )
+        subsets = list(self._reader.subsets)
+        super().__init__(length=len(self._reader), subsets=subsets, media_type=described.media_type, ctx=ctx)
 
     def __reduce__(self) -> tuple[type[StoreBase], tuple[str, bool]]:
         return type(self), (self._url, self._stream)
@@ -87,19 +105,6 @@ class StoreBase(DatasetBase):
         """Find one item without reading the others."""
         row = self._reader.find(ItemKey(str(id), subset or "default"))
         return None if row is None else self._item(*self._reader.locate(row))
-
-    def infos(self) -> dict[str, Any]:
-        """Return the dataset's infos."""
-        return self._description.infos
-
-    def categories(self) -> dict[Any, Any]:
-        """Return the categories by annotation type."""
-        return self._description.categories
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether readers shall not keep the items."""
-        return self._stream
 
     def _item(self, segment: SegmentReader, row: int) -> DatasetItem:
         record = segment.record(row)

@@ -120,17 +120,26 @@ class Renaming:
         New names, by the labels that get them.
     target : LabelCategories, optional
         Labels that are there already; this dataset's are added behind them.
+
+    Attributes
+    ----------
+    names : list of str
+        The dataset's labels.
+    labels : LabelCategories
+        The new ones.
+    index : list of int
+        The index of each of ``names`` in ``labels``.
     """
 
     def __init__(
         self, categories: Mapping[Any, Any], renames: Mapping[str, str], target: LabelCategories | None = None
     ) -> None:
         self._old = categories
-        self._names = label_names(categories)
+        self.names = label_names(categories)
         self.labels = LabelCategories() if target is None else target
         known = {label.name for label in self.labels.items}
         source = categories.get(AnnotationType.label, LabelCategories())
-        new = [renames.get(name, name) for name in self._names]
+        new = [renames.get(name, name) for name in self.names]
         for place, name in enumerate(new):
             if name not in known:
                 known.add(name)
@@ -163,8 +172,8 @@ class Renaming:
         if label is not None and 0 <= label < len(self.index):
             index = self.index[label]
             changes["label"] = index
-            if self.labels[index].name != self._names[label]:
-                attributes[FORMER] = self._names[label]
+            if self.labels[index].name != self.names[label]:
+                attributes[FORMER] = self.names[label]
         return note.wrap(attributes=attributes, **changes)
 
 

@@ -18,6 +18,7 @@ from datumaro_clip.curate.metadata import CAPTION_RULES, LABEL_CASES, Change, al
 from datumaro_clip.curate.options import Choice, File, Flag, Option, Several
 from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.labels import Renaming, without_doubles
+from datumaro_clip.host.objects import class_of
 from datumaro_clip.host.transform import DeclaredTransform
 from datumaro_clip.tables.delimited import write_delimited
 
@@ -87,25 +88,22 @@ class ClipNormalize(DeclaredTransform):
         captions = [note.caption for note in item.annotations if isinstance(note, Caption)]
         texts, changes = clean_captions(captions, self.values.captions)
         attributes, others, problems = alike_attributes(item.attributes, self._mapping.attributes)
-        notes = self._annotations(item, iter(texts), changes)
-        return item.wrap(annotations=notes, attributes=attributes), [*changes, *others], problems
-
-    def _annotations(self, item: DatasetItem, texts: Iterator[str | None], changes: list[Change]) -> list[Annotation]:
-        names, kept = label_names(self._extractor.categories()), []
+        rest = iter(texts)
+        notes: list[Annotation] = []
         for note in item.annotations:
             if isinstance(note, Caption):
-                text = next(texts)
-                kept += [] if text is None else [note.wrap(caption=text)]
+                if (text := next(rest)) is not None:
+                    notes.append(note.wrap(caption=text))
             elif self.values.labels == "keep":
-                kept.append(note)
+                notes.append(note)
             else:
                 new = self._renaming.annotation(note)
-                label = getattr(note, "label", None)
-                if label is not None and 0 <= label < len(names):
-                    after = self._renaming.labels[new.label].name
-                    changes += [Change("label", "case", names[label], after)] if after != names[label] else []
-                kept.append(new)
-        return without_doubles(kept)
+                before = class_of(note, self._renaming.names)
+                if isinstance(before, str) and (after := self._renaming.labels[new.label].name) != before:
+                    changes.append(Change("label", "case", before, after))
+                notes.append(new)
+        new_item = item.wrap(annotations=without_doubles(notes), attributes=attributes)
+        return new_item, [*changes, *others], problems
 
 
 def _tell(counts: Counter[str], problems: list[str], *, is_dry: bool) -> None:

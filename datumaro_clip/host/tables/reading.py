@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from datumaro.components.annotation import AnnotationType, Caption, Label, LabelCategories
-from datumaro.components.dataset_base import DatasetBase, DatasetItem
+from datumaro.components.dataset_base import DatasetItem
 from datumaro.components.format_detection import FormatDetectionContext
 from datumaro.components.importer import ImportContext
 from datumaro.components.media import Image
 
 from datumaro_clip.errors import DatumaroClipError
-from datumaro_clip.host.formats import Confidence, StreamingImporter
+from datumaro_clip.host.formats import Confidence, LazyBase, StreamingImporter
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.dataset import ShardDataset, TableDataset
 from datumaro_clip.tables.opening import COMPRESSIONS, FORMATS
@@ -35,7 +35,7 @@ COLUMN = "column"
 _SEEN_FOR_DETECTION = 20
 
 
-class ClipTableBase(DatasetBase):
+class ClipTableBase(LazyBase):
     """Image–text tables, read row by row; opening reads them once, to know labels and count rows."""
 
     READER: ClassVar[type[TableDataset]] = TableDataset
@@ -55,19 +55,6 @@ class ClipTableBase(DatasetBase):
 
     def __iter__(self) -> Iterator[DatasetItem]:
         return (item_of(record, self._numbers) for record in self.tables)
-
-    def infos(self) -> dict[str, Any]:
-        """Return the form of the table."""
-        return self._infos
-
-    def categories(self) -> dict[Any, Any]:
-        """Return the labels, in order of appearance."""
-        return self._categories
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether readers shall not keep the items."""
-        return self._stream
 
 
 class ClipWebdatasetBase(ClipTableBase):
