@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from commands import run_command
+from commands import forked_programs, run_command
 
+from datumaro_clip.cli import main
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.demo import tour
 from datumaro_clip.demo.planted import PlantedDefects
 from datumaro_clip.demo.tour import steps
 from datumaro_clip.vectors import ItemKey
@@ -52,11 +57,14 @@ def test_truth_is_read_from_a_catalogue(tmp_path: Path):
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("demo")
-    done = run_command(
-        *("datum-clip", "demo", "--items", 120, "--keep", root / "kept"), DATUMARO_CLIP_CACHE=str(root / "cache")
-    )
-    assert done.returncode == 0, done.stdout
-    return root / "kept", done.stdout
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setenv("DATUMARO_CLIP_CACHE", str(root / "cache"))
+        # Its commands are those beside Python.
+        patch.setattr(tour, "sys", SimpleNamespace(executable=str(forked_programs() / "python")))
+        status = main(["demo", "--items", "120", "--keep", str(root / "kept")])
+    assert status == 0, printed.getvalue()
+    return root / "kept", printed.getvalue()
 
 
 def test_every_command_is_printed_before_it_runs(demo: tuple[Path, str]):

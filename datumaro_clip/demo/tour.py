@@ -110,7 +110,7 @@ def _run(command: str, directory: Path) -> None:
     """Run one of our commands, and print its output without timestamps, log levels and Datumaro's own lines."""
     program, *arguments = shlex.split(command)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [str(Path(sys.executable).parent / program), *arguments],
         cwd=directory,
         env={**os.environ, "PATH": path},
@@ -118,11 +118,11 @@ def _run(command: str, directory: Path) -> None:
         encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    lines = [_told(line.rstrip()) for line in process.stdout]
+    ) as process:
+        assert process.stdout is not None
+        lines = [_told(line.rstrip()) for line in process.stdout]
     print(*(f"    {line}" for line in lines if line), sep="\n", flush=True)
-    if process.wait():
+    if process.returncode:
         raise DemoError(f"the command ended with status {process.returncode}: {command}")
 
 
