@@ -1,1 +1,9 @@
-"""How fast datumaro-clip is, beside its goals and its peers: ``make bench``, or ``python -m benchmarks [PART]``."""
+"""What is measured: ``python -m benchmarks`` runs the parts, some of which also run by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Data, models and servers beside the project, which cannot be shipped with it.
+SHARED = ROOT.parent / "shared"

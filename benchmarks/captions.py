@@ -12,13 +12,12 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
+from benchmarks import SHARED
 from datumaro_clip.curate.captions import judge_caption
 from datumaro_clip.demo.catalogue.captions import LANGUAGES, describe
 from datumaro_clip.demo.catalogue.plan import GARBAGE, plan_catalogue
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 COUNT = 2000
 SCRIPTS = (
     "красная сумка на пляже|синий зонт, 2 шт.|Ёлка в лесу — вид сверху",
@@ -66,11 +65,11 @@ def good_captions(seed: int = 0) -> list[str]:
 
 def _shared() -> Iterator[str]:
     """Titles, descriptions and captions that cannot be shipped."""
-    if (SHARED / "products/products.csv").exists():
-        with (SHARED / "products/products.csv").open(encoding="utf-8", newline="") as file:
+    if (SHARED / "data/products/products.csv").exists():
+        with (SHARED / "data/products/products.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 yield from (row["title"], row["description"])
-        for path in sorted((SHARED / "coco_mini/annotations").glob("captions_*.json")):
+        for path in sorted((SHARED / "data/coco_mini/annotations").glob("captions_*.json")):
             yield from (each["caption"] for each in json.loads(path.read_text(encoding="utf-8"))["annotations"])
 
 

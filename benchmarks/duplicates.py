@@ -16,13 +16,13 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
+from benchmarks import SHARED
 from benchmarks.figures import Figure, seconds
-from benchmarks.models import ROOT
 from datumaro_clip.curate.near import find_near
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.system.machine import available_processors
 
-PHOTOS = ROOT.parent / "shared" / "data" / "neardup"
+PHOTOS = SHARED / "data" / "neardup"
 PRODUCTS = PHOTOS.parent / "products" / "images"
 # Two sizes, to show how the time grows.
 PRODUCT_COUNTS = (500, 1000)

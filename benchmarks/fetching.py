@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import ROOT
 from benchmarks.figures import Figure
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.append(str(ROOT / "tests"))
 
 ROWS, KILLS = 2_000, 20
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from benchmarks import ROOT, SHARED
 from benchmarks.figures import Figure
 from benchmarks.index import build_opensearch, build_pgvector, make_data
-from benchmarks.models import ROOT, model_directory
+from benchmarks.models import model_directory
 from benchmarks.service import empty_store, jpeg, served
 from benchmarks.texts import captions
 from benchmarks.vectors import DIMENSION, clip_covariance_rows
@@ -84,7 +85,7 @@ def _detector() -> Path:
     """The detector of the project's test data, as a directory."""
     folder = cache_root() / "bench" / "detector"
     if not folder.is_dir():
-        source = ROOT.parent / "shared" / "models" / "yolox_nano"
+        source = SHARED / "models" / "yolox_nano"
         names = str(source / "coco_names.json")
         main(
             [

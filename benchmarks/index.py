@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.figures import Figure
+from benchmarks import ROOT, SHARED
+from benchmarks.figures import Figure, at_most
 from benchmarks.vectors import clip_covariance_rows, text_like_rows
 from datumaro_clip.index import Filter, VectorIndex, make_engine, remote
 from datumaro_clip.index.usearch import UsearchEngine
@@ -76,16 +77,16 @@ def run(work: Path) -> Iterator[Figure]:
         data = make_data(work, rows, QUERIES if rows <= PLAIN_ROWS else 100)
         built = build_exact(data, work)
         of_half = built.megabytes / (data.rows.nbytes / 1e6)
-        yield Figure("index", f"exact, {rows:,}: memory", of_half, "of float16", 0.6 / of_half, 1, "0.6")
+        yield at_most("index", f"exact, {rows:,}: memory", of_half, 0.6, "of float16")
         for name, queries in (("image", data.images), ("text", data.texts)):
             milliseconds, _ = measured(built, data, queries[:100], None)
             what = f"exact, {rows:,}, {name} query"
-            yield Figure("index", f"{what}: CPU", milliseconds, "ms", limit / milliseconds, 1, f"{limit:g} ms")
+            yield at_most("index", f"{what}: CPU", milliseconds, limit, "ms")
             start = cpu_seconds(())
             index = built.search.__self__.index  # type: ignore[attr-defined]
             index.search(queries[:32], K)
             milliseconds = 1000 * (cpu_seconds(()) - start) / 32
-            yield Figure("index", f"{what}, 32 in a pass: CPU", milliseconds, "ms", 0.4 * limit / milliseconds, 1)
+            yield at_most("index", f"{what}, 32 in a pass: CPU", milliseconds, 0.4 * limit, "ms")
             wanted = top_k(queries, data.rows, K)
             same = float(all(map(np.array_equal, index.search(queries, K), wanted)))
             yield Figure("index", f"{what}: {len(queries)} as top_k finds them", same, "", same, 1, "top_k")
@@ -199,7 +200,7 @@ def build_opensearch(data: Data, work: Path) -> Built:
     """OpenSearch, one node on the same machine."""
     from servers import OpenSearch, free_ports
 
-    node = OpenSearch(Path(__file__).parents[2] / "shared/servers/opensearch/run", *free_ports(1))
+    node = OpenSearch(SHARED / "servers/opensearch/run", *free_ports(1))
     os.environ["OPENSEARCH_HEAP"] = "512m"
     node.start()
     built = _remote(data, work, f"{node.url}/bench", node)
@@ -299,7 +300,7 @@ def main() -> None:
     parser.add_argument("--engines", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--queries", type=int, default=100)
     args = parser.parse_args()
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    sys.path.append(str(ROOT / "tests"))
     print(COLUMNS.format(*HEAD, "at .98 of text", "hybrid"))
     for rows in args.rows:
         with tempfile.TemporaryDirectory(prefix="datumaro-clip-bench-") as folder:

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.figures import Figure
+from benchmarks import SHARED
+from benchmarks.figures import Figure, cpu_seconds
 from benchmarks.vectors import clip_like_rows
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.layout import Points, lay_out
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 NEIGHBOURS, SEEDS = 15, 3
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def run(work: Path) -> Iterator[Figure]:
     """Real CLIP vectors beside umap-learn, the mean of three seeds; then 50,000 drawn ones alone."""
     from umap import UMAP
 
-    vectors = unit_rows(np.load(SHARED / "neardup" / "clip_vectors.npy").astype(np.float32))
+    vectors = unit_rows(np.load(SHARED / "data" / "neardup" / "clip_vectors.npy").astype(np.float32))
     ours, our_time = _mean(vectors, lambda seed: lay_out(vectors, seed=seed))
     made = (UMAP(metric="cosine", random_state=seed, n_jobs=1) for seed in range(SEEDS))
     theirs, their_time = _mean(vectors, lambda seed: next(made).fit_transform(vectors))
@@ -31,17 +30,14 @@ def run(work: Path) -> Iterator[Figure]:
     name = f"umap-learn, {their_time:.1f} s"
     yield Figure("map", "neardup, processor time", our_time, "s", their_time / our_time, None, name)
     many = clip_like_rows(50_000)
-    start = time.process_time()
-    lay_out(many)
-    yield Figure("map", "50,000x512, processor time", time.process_time() - start, "s")
+    yield Figure("map", "50,000x512, processor time", cpu_seconds(lambda: lay_out(many)), "s")
 
 
 def _mean(vectors: FloatArray, place: Callable[[int], Points]) -> tuple[float, float]:
     """The share of neighbours kept and the processor's time, each the mean over seeds."""
-    start = time.process_time()
-    maps = [place(seed) for seed in range(SEEDS)]
-    spent = (time.process_time() - start) / SEEDS
-    return float(np.mean([_kept(vectors, points) for points in maps])), spent
+    maps: list[Points] = []
+    spent = cpu_seconds(lambda: maps.extend(map(place, range(SEEDS))))
+    return float(np.mean([_kept(vectors, points) for points in maps])), spent / SEEDS
 
 
 def _kept(vectors: FloatArray, points: Points) -> float:

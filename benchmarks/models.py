@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from benchmarks import ROOT, SHARED
 from datumaro_clip.cli import main
 from datumaro_clip.system.files import cache_root
 
-ROOT = Path(__file__).resolve().parents[1]
-TOKENIZER = ROOT.parent / "shared" / "models" / "clip_tokenizer"
+TOKENIZER = SHARED / "models" / "clip_tokenizer"
 PRECISIONS = ("f32", "bf16", "int8")
 
 

@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.figures import Figure
+from benchmarks import SHARED
+from benchmarks.figures import Figure, cpu_seconds
 from benchmarks.mobileclip import TEXTS, quarters
 from benchmarks.photos import photos
 from datumaro_clip.demo.catalogue.painting import paint
@@ -38,7 +39,6 @@ from datumaro_clip.objects.openvino import OpenVINODetector
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray, unit_rows
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 PAIRS = 5
 PICTURES, CROPS, A_PICTURE = 79, 1000, 50
 # Of a model that takes fifty times as long.
@@ -87,13 +87,13 @@ def _chain(name: str, encoder: Encoder, detector: Detector, paths: list[Path]) -
     n = len(paths)
 
     def apart() -> float:
-        looking = _cpu(lambda: deque(find_objects(map(ImageRequest, paths), find), 0))
-        embedding = _cpu(lambda: deque(embed_images(map(ImageRequest, paths), encoder, exact_decode=True), 0))
-        return looking + embedding - _cpu(lambda: [decode(path) for path in paths])
+        looking = cpu_seconds(lambda: deque(find_objects(map(ImageRequest, paths), find), 0))
+        embedding = cpu_seconds(lambda: deque(embed_images(map(ImageRequest, paths), encoder, exact_decode=True), 0))
+        return looking + embedding - cpu_seconds(lambda: [decode(path) for path in paths])
 
     def joint(wanted: Callable[..., Region | None] = lambda box: None) -> float:
         requests = (PartsRequest(ImageRequest(path), (None,), find, wanted) for path in paths)
-        return _cpu(lambda: deque(embed_parts(requests, encoder), 0))
+        return cpu_seconds(lambda: deque(embed_parts(requests, encoder), 0))
 
     apart(), joint()  # what is only done once is not measured
     pairs = [(apart(), joint()) for _ in range(PAIRS)]
@@ -116,9 +116,9 @@ def _chain(name: str, encoder: Encoder, detector: Detector, paths: list[Path]) -
         ],
     }
     for step, work in steps.items():
-        yield Figure("objects", f"{name}: {step}", _cpu(work) / n * 1e3, "ms/pict.")
+        yield Figure("objects", f"{name}: {step}", cpu_seconds(work) / n * 1e3, "ms/pict.")
     pixels = np.stack([encoder.preprocessing(picture) for picture in pictures[:10]])
-    vectors = _cpu(lambda: [encoder.submit_pixels(pixels).result() for _ in range(5)]) / 5
+    vectors = cpu_seconds(lambda: [encoder.submit_pixels(pixels).result() for _ in range(5)]) / 5
     yield Figure("objects", f"{name}: 10 object vectors", vectors * 1e3, "ms/pict.")
     for batch in (1, 16, 64):
         requests = [PartsRequest(ImageRequest(path), (None,), find) for path in paths]
@@ -141,11 +141,11 @@ def _crops(encoder: Encoder, paths: list[Path]) -> Figure:
     ]
 
     def of_ready() -> float:
-        return _cpu(lambda: deque(embed_images(map(ImageRequest, ready), encoder), 0))
+        return cpu_seconds(lambda: deque(embed_images(map(ImageRequest, ready), encoder), 0))
 
     def of_files() -> float:
         requests = (PartsRequest(ImageRequest(path), each) for path, each in zip(paths, parts, strict=True))
-        return _cpu(lambda: deque(embed_parts(requests, encoder), 0))
+        return cpu_seconds(lambda: deque(embed_parts(requests, encoder), 0))
 
     of_ready(), of_files()
     pairs = [(of_ready(), of_files()) for _ in range(PAIRS)]
@@ -249,10 +249,3 @@ def _same_class(vectors: FloatArray, labels: np.ndarray) -> float:
     nearest = top_k(vectors, vectors, 2)[0]
     others = np.where(nearest[:, 0] == np.arange(len(labels)), nearest[:, 1], nearest[:, 0])
     return float((labels[others] == labels).mean())
-
-
-def _cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of the process, all its threads together."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start

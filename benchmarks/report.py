@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks import SHARED
 from benchmarks.chromium import opened_browser
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, at_most, cpu_seconds
 from datumaro_clip.curate.decisions import Decision, DecisionLog
 from datumaro_clip.curate.item import Item, ItemCaption
 from datumaro_clip.embedding import ImageRequest
@@ -22,7 +23,7 @@ from datumaro_clip.vectors import ItemKey
 
 ITEMS, GROUP = 10_000, 5
 SIDE = 320
-PHOTOS = Path(__file__).resolve().parents[2] / "shared" / "data" / "coco_mini"
+PHOTOS = SHARED / "data" / "coco_mini"
 CAPTION = "a man in a red jacket stands beside two bicycles in front of an old house on a quiet street"
 DETAIL = "an altered copy: in the same place, size and light it differs by 23 of 255 grey levels at most, at (146, 42)"
 # Scrolls by so many pixels a frame for so many frames, and tells how long each took, in milliseconds.
@@ -49,15 +50,15 @@ def run(work: Path) -> Iterator[Figure]:
         for n, key in enumerate(keys)
     ]
     decisions = tuple(_decision(keys, n) for n in range(ITEMS))
-    start = time.process_time()
-    write_report(work, DecisionLog("clip_dedup", {"model": "tiny"}, "sha256:0", decisions), items)
-    yield Figure("report", "10,000 photos, writing it, processor time", time.process_time() - start, "s")
+    log = DecisionLog("clip_dedup", {"model": "tiny"}, "sha256:0", decisions)
+    written = cpu_seconds(lambda: write_report(work, log, items))
+    yield Figure("report", "10,000 photos, writing it, processor time", written, "s")
     size = (work / "report.html").stat().st_size / 1e6
-    yield Figure("report", "10,000 photos, file", size, "MB", 25 / size, 1, "25 MB at most")
+    yield at_most("report", "10,000 photos, file", size, 25, "MB")
     opened, frames, busy = _seen(work / "report.html")
     yield Figure("report", "10,000 photos, until the first picture", opened, "s")
     slow = float(np.percentile(frames, 95))
-    yield Figure("report", "10,000 photos, frame, 95th percentile", slow, "ms", 50 / slow, 1, "50 ms at most")
+    yield at_most("report", "10,000 photos, frame, 95th percentile", slow, 50, "ms")
     yield Figure("report", "10,000 photos, frame, median", float(np.median(frames)), "ms")
     yield Figure("report", "10,000 photos, frame, main thread's processor time", busy, "ms")
 

@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, at_most
 from benchmarks.models import model_directory
 from benchmarks.texts import captions
 from benchmarks.vectors import DIMENSION, clip_covariance_rows
@@ -96,13 +96,17 @@ def _searches(client: httpx.Client, cpu: Callable[[], float]) -> Iterator[Figure
         before = _stage_seconds(client)
         milliseconds, busy = _timed(len(texts), lambda i, t=texts, f=filters: _search(client, t[i], f), cpu)
         median, last = statistics.median(milliseconds), sorted(milliseconds)[int(0.99 * len(texts))]
-        yield _at_most(f"{name}, whole answer, median", median, most)
+        yield at_most("service", f"{name}, whole answer, median", median, most, "ms")
         yield Figure("service", f"{name}, whole answer, 99th percentile", last, "ms")
         yield Figure("service", f"{name}, whole answer, CPU", busy, "ms")
         for stage, total in _stage_seconds(client).items():
             mean = 1000 * (total - before.get(stage, 0.0)) / len(texts)
             figure = f"{name}, {stage}, mean"
-            yield _at_most(figure, mean, 10) if stage == "index" else Figure("service", figure, mean, "ms")
+            yield (
+                at_most("service", figure, mean, 10, "ms")
+                if stage == "index"
+                else Figure("service", figure, mean, "ms")
+            )
 
 
 def _throughput(work: Path, client: httpx.Client, cpu: Callable[[], float]) -> Iterator[Figure]:
@@ -188,12 +192,7 @@ def _ingest_beside_searches(client: httpx.Client, kind: str, pictures: Sequence[
         ended.set()
         ratio = statistics.median(beside.result()) / alone
     yield Figure("service", f"{kind}: search median alone", alone, "ms")
-    yield _at_most(f"the same beside an ingest of {len(pictures)}, ratio", ratio, 2, "")
-
-
-def _at_most(name: str, ours: float, most: float, unit: str = "ms") -> Figure:
-    """A figure that is better the smaller it is."""
-    return Figure("service", name, ours, unit, most / ours, 1, f"at most {most:g}")
+    yield at_most("service", f"the same beside an ingest of {len(pictures)}, ratio", ratio, 2, "")
 
 
 def _timed(count: int, ask: Callable[[int], object], cpu: Callable[[], float]) -> tuple[list[float], float]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, at_most, cpu_seconds
 from benchmarks.resident import seconds_and_megabytes
 
 ROWS, MEMBERS = 1_000_000, 100_000
-# What the work may take of one core.
+# Processor seconds that indexing a shard may take.
 _INDEX_SECONDS = 5.0
 
 
@@ -26,33 +25,24 @@ def run(work: Path) -> Iterator[Figure]:
         path = work / f"{rows}.csv"
         with table.open("rb") as source, path.open("wb") as file:
             file.writelines(line for line, _ in zip(source, range(rows + 1), strict=False))
-        taken: list[float] = []
-        _, memory = seconds_and_megabytes(_timed(lambda path=path: _count(TableDataset(path)), taken))  # type: ignore[misc]
-        yield Figure("tables", f"{rows:,} rows to records, twice read", taken[0], "CPU s")
+        taken, memory = _measured(lambda path=path: _count(TableDataset(path)))  # type: ignore[misc]
+        yield Figure("tables", f"{rows:,} rows to records, twice read", taken, "CPU s")
         yield Figure("tables", f"{rows:,} rows: memory added", memory, "MB")
-    taken = []
     stream = StreamDataset.import_from(str(table), "clip_table")
-    _, memory = seconds_and_megabytes(_timed(lambda: _count(stream), taken))
-    yield Figure("tables", f"{ROWS:,} rows to items, as a stream", taken[0], "CPU s")
+    taken, memory = _measured(lambda: _count(stream))
+    yield Figure("tables", f"{ROWS:,} rows to items, as a stream", taken, "CPU s")
     yield Figure("tables", f"{ROWS:,} rows to items: memory added", memory, "MB")
-    taken = []
-    _timed(lambda: ShardTable(shard, work), taken)()
-    ratio = _INDEX_SECONDS / taken[0]
-    yield Figure(
-        "tables", f"{MEMBERS:,} members of a tar indexed", taken[0], "CPU s", ratio, 1, f"{_INDEX_SECONDS:g} s"
-    )
-    taken = []
-    _timed(lambda: _count(ShardDataset(shard)), taken)()
-    yield Figure("tables", f"{MEMBERS:,} members: index, survey and records", taken[0], "CPU s")
+    indexed = cpu_seconds(lambda: ShardTable(shard, work))
+    yield at_most("tables", f"{MEMBERS:,} members of a tar indexed", indexed, _INDEX_SECONDS, "CPU s")
+    taken = cpu_seconds(lambda: _count(ShardDataset(shard)))
+    yield Figure("tables", f"{MEMBERS:,} members: index, survey and records", taken, "CPU s")
 
 
-def _timed(work: Callable[[], object], taken: list[float]) -> Callable[[], object]:
-    def timed() -> None:
-        start = time.process_time()
-        work()
-        taken.append(time.process_time() - start)
-
-    return timed
+def _measured(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the processor seconds of some work, and the MB of memory that it adds."""
+    taken: list[float] = []
+    _, memory = seconds_and_megabytes(lambda: taken.append(cpu_seconds(work)))
+    return taken[0], memory
 
 
 def _count(items: object) -> int:

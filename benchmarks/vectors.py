@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
+from benchmarks import SHARED
 from datumaro_clip.similarity.scores import IndexArray
 from datumaro_clip.vectors import FloatArray, unit_rows
 
 DIMENSION = 512
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 _CHUNK = 20_000
 
 
@@ -62,7 +60,7 @@ def plant_copies(matrix: FloatArray, share: float = 0.05, seed: int = 1) -> tupl
 def clip_covariance_rows(rows: int, seed: int = 0) -> FloatArray:
     """Rows in clusters of fifty, with the mean and covariance of 399 pictures' real CLIP vectors."""
     files = ("neardup/clip_vectors.npy", "clip_vectors_fashion99/image_embeddings.npy")
-    pictures = unit_rows(np.concatenate([np.load(SHARED / file) for file in files]))
+    pictures = unit_rows(np.concatenate([np.load(SHARED / "data" / file) for file in files]))
     mean = pictures.mean(axis=0)
     values, axes = np.linalg.eigh(np.cov((pictures - mean).T))
     spread = (axes * np.sqrt(np.maximum(values, 0) + 1e-5)).astype(np.float32).T
@@ -78,7 +76,7 @@ def clip_covariance_rows(rows: int, seed: int = 0) -> FloatArray:
 
 def text_like_rows(rows: int, seed: int = 0) -> FloatArray:
     """The real CLIP vectors of 99 product titles, and, where more are wanted, means of two of them with some noise."""
-    texts = unit_rows(np.load(SHARED / "clip_vectors_fashion99/text_embeddings.npy"))
+    texts = unit_rows(np.load(SHARED / "data" / "clip_vectors_fashion99/text_embeddings.npy"))
     random = np.random.default_rng(seed)
     left, right = random.integers(0, len(texts), (2, max(0, rows - len(texts))))
     noise = 0.01 * random.standard_normal((len(left), DIMENSION))

@@ -1,11 +1,11 @@
-"""Opens damaged and hostile copies of what others may send, many thousands of them, each kind in its own process.
+"""Open thousands of damaged and hostile copies of files that others may send, each kind in its own process.
 
     python tools/fuzz.py [KIND ...] [--count 1000] [--seed 0]
 
-tries ``--count`` mutations, shared out among the kinds, and prints how many were refused. Fails where one gives other
-contents than the undamaged one, other contents when it is read again, an error that is not of datumaro_clip.errors,
-reads or writes outside, takes much memory, or takes longer than a minute. A kind is a :class:`Subject` in
-:data:`SUBJECTS`.
+tries ``--count`` mutations, shared out among the kinds, and prints how many were refused. Fails if a copy gives
+contents that differ from the original's, or from one reading to the next, raises an error that is not of
+datumaro_clip.errors, reads or writes files outside, takes much memory, or takes longer than a minute. A kind is a
+:class:`Subject` in :data:`SUBJECTS`.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ from datumaro_clip.store import VECTOR_GROUPS, ArchiveMember, Header, Record, cr
 from datumaro_clip.testing.records import HEADER, make_records
 from datumaro_clip.vectors import ItemKey
 
-# Beyond what the libraries take once they are loaded, which is some 400 MB.
+# Memory allowed beyond that of the loaded libraries, which is some 400 MB.
 MOST_MEMORY = 400 << 20
-#: Seconds that one mutation may take, on a machine that does other things too.
+#: Seconds that one mutation may take, on a machine that is also busy with other work.
 LONGEST = 60
 PIXELS = np.zeros((1, 96, 96, 3), np.uint8)
 KEYS = [b"%032d" % number for number in range(60)]
@@ -69,18 +69,18 @@ SIGNED = ("manifest.json", "preprocessor_config.json", "tokenizer.json", "golden
 
 
 class Subject(NamedTuple):
-    """What is damaged.
+    """A kind of file that is damaged.
 
     Attributes
     ----------
     write : callable
         Makes a sound one in a folder.
     read : callable
-        All that it holds, as one string; of a cache, nothing but what it should hold.
+        Returns its whole content as one string; for a cache, checks it and returns nothing.
     sign : callable or None
-        Replaces a value in its manifest, with whatever digests there are made right; changes what has no digests.
+        Replaces a value in its manifest, and corrects all digests.
     always_signed : bool
-        Whether that is all that is done to it; else every third time.
+        Whether every mutation is of that kind; otherwise every third is.
     """
 
     write: Callable[[Path], None]
@@ -139,7 +139,7 @@ def write_dataset(path: Path) -> None:
 
 
 def read_dataset(path: Path) -> str:
-    """All items, decoded; what refers to a file outside is refused or not there."""
+    """Return all items, decoded; references to files outside are refused, or lead nowhere."""
     with open_store(path) as reader:
         reader.check()
         with suppress(StoreCorruptError):
@@ -180,7 +180,7 @@ def write_decided(path: Path) -> None:
 
 
 def read_decided(path: Path) -> str:
-    """What a dataset becomes by the decisions, and by them without what a person keeps."""
+    """Return what decisions make of a dataset, and what they make of it without the items that a person keeps."""
     log = read_decisions(path / "decisions.jsonl")
     kept = except_items(log.decisions, read_exceptions(path / "keep.txt"))
     notes = [dm.Caption("a cup"), dm.Bbox(1, 2, 3, 4, label=0, group=1), dm.Label(1)]
@@ -328,7 +328,7 @@ def main(name: str, folder: Path, count: int, seed: int) -> None:
 
 
 def try_one(subject: Subject, copy: Path, chance: random.Random, number: int, wanted: str | None) -> bool:
-    """Mutate and read; whether that was refused. What is signed anew may say other things than before."""
+    """Mutate and read a copy; return whether it was refused. A signed copy may differ from the original."""
     if wanted is None and subject.sign is not None:
         print(number, "signed", flush=True)
         subject.sign(copy, chance)
@@ -349,14 +349,14 @@ def try_one(subject: Subject, copy: Path, chance: random.Random, number: int, wa
 
 
 def limit_memory() -> None:
-    """Let this process take so much more than it has now."""
+    """Limit this process's memory to what it has now, and ``MOST_MEMORY``."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * os.sysconf("SC_PAGE_SIZE") + MOST_MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
 def share_out(names: list[str], count: int, seed: int) -> int:
-    """Try every kind in a process of its own, which a crash of a library may end; how many kinds failed."""
+    """Try every kind in its own process, which a library's crash may end; return how many kinds failed."""
     failed = 0
     for number, name in enumerate(names):
         share = len(range(number, count, len(names)))

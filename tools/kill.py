@@ -28,7 +28,7 @@ from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.store import create_store
 from datumaro_clip.testing.records import HEADER, files_of, make_records
 
-# ``datum`` or ``datum-clip``, telling how many pictures each batch has when its computing begins and when it has ended.
+# Runs ``datum`` or ``datum-clip``, and writes the number of pictures of each batch to a file when it begins and ends.
 RUN = """
 import os, sys
 del sys.argv[0]
@@ -51,7 +51,7 @@ RequestQueue._run = telling
 sys.exit(main())
 """
 
-# Each as a user types it; nothing is added when it is repeated.
+# Commands as a user types them; each is repeated unchanged.
 COMMANDS = (
     "datum export -i catalogue:coco -f clip_mmap -o {store} -- --save-media {embedding}",
     "datum export -i catalogue:coco -f clip_hdf5 -o {store} -- --save-media {embedding}",
@@ -69,7 +69,7 @@ COMMANDS = (
 
 
 class Kill(NamedTuple):
-    """What one kill did.
+    """The effect of one kill.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class Kill(NamedTuple):
     after : float
         Seconds after the start.
     begun, ended, kept : int
-        Vectors whose computing began, ended, and that the cache has.
+        The number of vectors whose computation began, and ended, and that are in the cache.
     """
 
     command: str
@@ -92,14 +92,14 @@ class Kill(NamedTuple):
 
 
 class Trial:
-    """One command in a directory, with a cache of its own, killed again and again until it once ends by itself."""
+    """One command in a directory, with its own cache, which is killed and repeated until it ends by itself."""
 
     def __init__(self, words: str, folder: Path, name: str) -> None:
         self.words, self.folder, self.name = words, folder, name
         self._told, self._cache = folder / f"{name}-told", folder / f"{name}-cache"
 
     def run(self, seconds: float | None = None) -> tuple[float, Kill | None]:
-        """Run the command; the seconds that it took, and what was lost if it was killed after ``seconds``."""
+        """Run the command, killed after ``seconds``; return the seconds that it took, or the effect of the kill."""
         self._told.unlink(missing_ok=True)
         before, started = self._vectors(), time.monotonic()
         process = self._start()
@@ -114,7 +114,7 @@ class Trial:
         return 0.0, Kill(self.words, time.monotonic() - started, begun, ended, self._vectors() - before)
 
     def written(self) -> dict[str, bytes]:
-        """The files of the store, and of the dataset beside it."""
+        """Return the files of the store, and of the dataset beside it."""
         return {**files_of(self.folder / self.name), **files_of(self.folder / f"{self.name}-out")}
 
     def forget(self) -> None:
@@ -146,13 +146,13 @@ class Trial:
 
 
 def kills_of(words: str, count: int, folder: Path, chance: random.Random) -> Iterator[Kill]:
-    """Kill a command so often, beginning anew where it ended first; raise AssertionError if a store differs."""
+    """Kill a command ``count`` times, in a new trial whenever it ends; raise AssertionError if a store differs."""
     undisturbed = Trial(words, folder, "undisturbed")
     duration, _ = undisturbed.run()
     wanted, trial = undisturbed.written(), Trial(words, folder, "killed")
     undisturbed.forget()
     while count:
-        # Late moments more often than early ones, in which a command only loads its libraries.
+        # Late moments are more frequent than early ones, in which a command only loads its libraries.
         _, kill = trial.run(duration * chance.random() ** 0.5)
         if kill is not None:
             count -= 1

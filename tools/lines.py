@@ -2,8 +2,8 @@
 
     python tools/lines.py [FOLDER]
 
-A line counts where a token of code stands on it. With the lines come the number of files, of private functions that are
-used once, and of file names that several folders share: what a reader has to find his way through.
+A line counts if a token of code stands on it. Also printed are the numbers of files, of private functions that are used
+once, and of file names that several folders share.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _LAYOUT = {
     tokenize.ENDMARKER,
 }  # fmt: skip
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-# Drawn pictures and the demonstration: not the core, wherever they live.
+# Drawn pictures and the demonstration are not part of the core.
 _APART = ("catalogue", "demo")
 
 
 def code_lines(source: str) -> set[int]:
-    """Numbers of the lines of a module that hold code."""
+    """Return the numbers of a module's lines that hold code."""
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in _LAYOUT:
@@ -38,7 +38,7 @@ def code_lines(source: str) -> set[int]:
 
 
 def private_functions_used_once(sources: list[str]) -> tuple[int, int]:
-    """Private functions and methods in all, and those whose name is read once."""
+    """Return the numbers of all private functions and methods, and of those whose name is read once."""
     defined: Counter[str] = Counter()
     read: Counter[str] = Counter()
     for source in sources:

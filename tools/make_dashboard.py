@@ -12,17 +12,17 @@ _OVER = "[$__rate_interval]"
 
 
 def _rate(metric: str, by: str) -> str:
-    """How fast a counter grows, by a label."""
+    """Return the rate of a counter, by a label."""
     return f"sum by ({by}) (rate(datumaro_clip_{metric}{_OVER}))"
 
 
 def _share(metric: str, of: str, by: str) -> str:
-    """How fast one counter grows, measured by another."""
+    """Return the rate of one counter relative to another's."""
     return f"{_rate(metric, by)} / {_rate(of, by)}"
 
 
 def _quantile(share: float, metric: str, by: str = "") -> str:
-    """The time within which a share of what a histogram counts was done."""
+    """Return a quantile of a histogram."""
     name, _, labels = metric.partition("{")
     selected = f"{name}_bucket" + (f"{{{labels}" if labels else "")
     return f"histogram_quantile({share}, {_rate(selected, f'le, {by}' if by else 'le')})"

@@ -1,4 +1,4 @@
-"""Change the code at one small place at a time, and see whether its tests notice: a seeded sample of such mutants.
+"""Mutation testing: change the code at one small place at a time, and see whether its tests fail. The sample is seeded.
 
     python tools/mutants.py [--again]
 
@@ -56,15 +56,15 @@ PYTEST = (
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # of libraries that are loaded before pytest begins
 )
 _MEMORY = 8 << 30
-# Tests that do not work for so long, whatever else the machine does, wait for what never comes; both in seconds.
+# Tests hang if they use less than so much processor time in so many seconds.
 _STILL, _LEAST_WORK = 20, 0.1
 LATE = "the tests work for too long, or stand still"
-# What takes long to load and imports nothing of this package.
+# Libraries that take long to load and import nothing of this package.
 LIBRARIES = ("cv2", "h5py", "hypothesis", "numkong", "numpy", "openvino", "orjson", "PIL.Image", "pyarrow", "scipy")
 
 
 def draw(config: Mapping[str, Any]) -> list[WorkItem]:
-    """So many mutants of each part as the configuration says, at most one at a place of the code."""
+    """Draw as many mutants of each part as the configuration says, at most one at each place of the code."""
     paths = {part: _modules(each) for part, each in config["parts"].items()}
     excluded = re.compile("|".join(config["excluded"]))
     places = defaultdict(list)
@@ -91,7 +91,7 @@ def _kind(item: WorkItem) -> tuple[str, int]:
 
 
 def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
-    """Test files of a module: those named after it, then those listed for it, then those of the nearest room."""
+    """Return the test files of a module: those named after it, those listed for it, then those of the nearest room."""
     name = module.relative_to(PACKAGE).with_suffix("")
     own = sorted(path.stem.removeprefix("test_") for path in Path("tests").glob(f"test_{'_'.join(name.parts)}*.py"))
     nearest = next(listed[str(room)] for room in name.parents if str(room) in listed)
@@ -99,9 +99,9 @@ def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def fails(runs: Sequence[tuple[str, Recorder | Chooser]]) -> tuple[bool, str]:
-    """Whether one of the tests fails, works for too many seconds, or stands still; and what pytest says.
+    """Return whether one of the tests fails, takes too much processor time, or hangs; and the output of pytest.
 
-    They run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
+    The tests run in a fork of this process, which has loaded the libraries: a mutant costs little more than its tests.
     """
     said = (BUILD / "pytest.log").resolve()
     process = multiprocessing.get_context("fork").Process(target=_run_pytest, args=(runs, said))
@@ -119,7 +119,7 @@ def fails(runs: Sequence[tuple[str, Recorder | Chooser]]) -> tuple[bool, str]:
 
 
 def _work_of(pid: int) -> float:
-    """Seconds of processor time that a process and its children took so far."""
+    """Return the seconds of processor time that a process and its children have used."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
         return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
@@ -132,7 +132,7 @@ def _run_pytest(runs: Sequence[tuple[str, Recorder | Chooser]], said: Path) -> N
     with said.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    for test, plugin in runs:  # one by one: the first often fails, and then the others need not be loaded
+    for test, plugin in runs:  # One by one: often the first fails, and the others need not be loaded.
         code = pytest.main([*PYTEST, f"--basetemp={BUILD / 'tmp'}", test], [plugin])
         if code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             sys.exit(code)
@@ -140,7 +140,7 @@ def _run_pytest(runs: Sequence[tuple[str, Recorder | Chooser]], said: Path) -> N
 
 
 def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -> None:
-    """Try mutants and keep what comes of each."""
+    """Test mutants, and save each result."""
     for number, item in enumerate(items, 1):
         (mutation,) = item.mutations
         path, operator = mutation.module_path, get_operator(mutation.operator_name)(**mutation.operator_args)
@@ -156,7 +156,7 @@ def try_each(items: Sequence[WorkItem], db: WorkDB, config: Mapping[str, Any]) -
 
 
 def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
-    """Print the survivors, and for each part how many mutants were tried and caught."""
+    """Print the survivors, and for each part the number of mutants tried and caught."""
     results = [(item.mutations[0].module_path, result) for item, result in db.completed_work_items]
     print(*sorted(result.diff for _, result in results if not result.is_killed), sep="\n\n")
     for part, each in parts.items():
@@ -166,9 +166,9 @@ def report(db: WorkDB, parts: Mapping[str, Any]) -> None:
 
 
 def note_reached(modules: Iterable[Path], listed: Mapping[str, Sequence[str]]) -> None:
-    """Note what each test file reaches that was not noted since it changed.
+    """Note the lines that each test file reaches, unless that was noted since the file changed.
 
-    Exits if one fails while nothing is changed: what fails anyway would catch every mutant.
+    Exits if a test fails without a mutant: such a test would seem to catch every mutant.
     """
     for test in sorted({test for module in modules for test in tests_of(module, listed)}):
         noted = REACHED / f"{Path(test).stem}.json"
@@ -186,7 +186,7 @@ def _noted(test: str) -> Any:
 
 
 def main() -> int:
-    """Draw what is not yet drawn, try what is not yet tried, and report."""
+    """Draw the sample if there is none, test the mutants that have no result, and report."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--again", action="store_true", help="try survivors again, with the tests of the last commit")
     again = parser.parse_args().again

@@ -1,4 +1,4 @@
-"""What happens to files, by accident or malice: bytes flip, files are cut, swapped, linked, or become pickles."""
+"""Damage to files, by accident or malice: flipped bytes; cut, swapped and linked files; files that become pickles."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTILE_VALUES: tuple[Any, ...] = (
 
 
 class Trap:
-    """Leaves a file when it is unpickled."""
+    """Makes a directory when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -108,7 +108,7 @@ MUTATIONS = (
 
 
 def rewritten(text: str, chance: random.Random, deepest: int) -> str:
-    """JSON with one of its values replaced by a hostile one, now and then by lists in lists, so many deep."""
+    """Return JSON with one of its values replaced by a hostile one; one in ten is a nest of ``deepest`` lists."""
     value = json.loads(text)
     node: Any = value
     while True:

@@ -1,6 +1,6 @@
-"""Note which tests reach each line of the package, and how long they take: only those can notice a change there.
+"""Pytest plugins that note which tests reach each line, and how long they take, and that run only those for a mutant.
 
-`mutants.py` runs each test file once so, without a mutant; a mutant then meets the quickest of them first.
+`mutants.py` first runs each test file without a mutant; for a mutant it then runs the fastest tests that reach it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Any
 import coverage
 import pytest
 
-# A test that works so many times as long as it did, and for so many seconds more, works for too long; and a file of
-# tests that needs so many seconds to load.
+# A test may use so many times the processor time that it used before, and so many seconds more; loading a test file may
+# use so many seconds.
 _LONGER, _MORE, _LOADING = 3, 10, 30
 
 
 class Recorder:
-    """A pytest plugin that notes in which tests a line is reached, and writes it to a file of JSON.
+    """A pytest plugin that notes which tests reach each line, and writes that to a JSON file.
 
-    A fixture that tests share is noted for all of them, though only the first makes it. So is a line that is reached
-    while the package is imported. A test that starts processes counts as reaching every line: nobody sees what they do.
+    Lines that a shared fixture reaches, or the import of the package, are noted for all tests that use it. A test that
+    starts processes counts as reaching every line, since the lines that they reach are not seen.
     """
 
     def __init__(self, package: Path, file: Path) -> None:
@@ -93,10 +93,10 @@ def _work_of_children() -> float:
 
 
 class Chooser:
-    """A pytest plugin that leaves out the tests that do not reach some lines, and begins with the quickest.
+    """A pytest plugin that runs only the tests that reach some lines, the fastest first.
 
-    A test that was not noted, as a mutant changes its name, is not left out. One that works for much longer than it did
-    ends the process. False if no test reaches the lines.
+    Tests that were not noted, because a mutant changes their names, are run, too. A test that takes much longer than
+    before ends the process. It is false if no test reaches the lines.
     """
 
     def __init__(self, noted: Mapping[str, Any], module: Path, lines: range) -> None:
@@ -111,7 +111,7 @@ class Chooser:
         return bool(self.seconds)
 
     def leave_out(self, longer: float) -> None:
-        """Leave out the tests that took longer than so many seconds, too."""
+        """Leave out the tests that took longer than so many seconds."""
         self.seconds = {test: seconds for test, seconds in self.seconds.items() if seconds <= longer}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -127,13 +127,13 @@ class Chooser:
 
 
 def _limit_work(seconds: float) -> None:
-    """End this process when it works for so many seconds from now."""
+    """End this process when it has used so many more seconds of processor time."""
     limit = int(time.process_time() + seconds)
     resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.RLIM_INFINITY))
 
 
 def lines_of_statement(source: str, line: int) -> range:
-    """The lines of the innermost statement at a line; of one with a body, those before the body."""
+    """Return the lines of the innermost statement at a line; of a statement with a body, those before the body."""
     statements = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.stmt))
     around = [node for node in statements if node.lineno <= line <= (node.end_lineno or line)]
     if not around:
@@ -145,7 +145,7 @@ def lines_of_statement(source: str, line: int) -> range:
 
 
 def quickest(choosers: Sequence[Chooser], seconds: float) -> None:
-    """Let choosers leave out their slowest tests, until the others take at most so many seconds together."""
+    """Leave out the slowest tests, so that the others take at most so many seconds together."""
     times = sorted(time for chooser in choosers for time in chooser.seconds.values())
     fitting = [time for time, together in zip(times, accumulate(times), strict=True) if together <= seconds]
     for chooser in choosers:

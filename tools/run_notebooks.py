@@ -56,7 +56,7 @@ def run(path: Path) -> nbformat.NotebookNode:
 
 
 def _lasting(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Outputs without bars of progress, what is printed between them in one piece, and each picture in one format."""
+    """Return outputs without progress bars, with the text between them joined, and each picture in one format."""
     kept: list[nbformat.NotebookNode] = []
     for output in outputs:
         data = output.get("data", {})

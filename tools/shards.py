@@ -1,4 +1,4 @@
-"""Embed a drawn catalogue in shards, killed in the middle and on Ray too, and compare with one undisturbed run.
+"""Embed a drawn catalogue in shards, with kills and on Ray, and compare the stores with that of one undisturbed run.
 
     python tools/shards.py [--items 120] [--kills 10]
 
@@ -31,12 +31,12 @@ TOOLS = {
     "clip_outliers": "",
     "clip_sample": "--strategy k_center --ratio 0.25",
 }
-#: What vectors of captions may differ by: texts are padded to the longest of their batch.
+#: The most that vectors of captions may differ, since texts are padded to the longest of their batch.
 CAPTIONS = 1e-6
 
 
 class Trial:
-    """A folder with a catalogue, one undisturbed run over it, and what the tools decide about that."""
+    """A folder with a catalogue, the store of one undisturbed run, and the tools' decisions about it."""
 
     def __init__(self, folder: Path, items: int) -> None:
         self.folder = folder
@@ -46,14 +46,14 @@ class Trial:
         self._wanted = self._decisions("single")
 
     def command(self, line: str) -> None:
-        """Run a command; ends the script where it fails."""
+        """Run a command; end the script if it fails."""
         with self.start(line) as process:
             said = process.communicate()[0]
         if process.returncode:
             raise SystemExit(f"{line} failed:\n{said[-3000:]}")
 
     def start(self, line: str) -> subprocess.Popen[str]:
-        """A command, running."""
+        """Start a command."""
         env = {**os.environ, "PYTHONUNBUFFERED": "1", "DATUMARO_CLIP_CACHE": str(self.folder / "cache")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         program, *words = line.split()
@@ -62,11 +62,11 @@ class Trial:
         )
 
     def plan(self, name: str, shards: int, more: str = "") -> None:
-        """A plan of the catalogue."""
+        """Make a plan of the catalogue."""
         self.command(f"datum-clip plan make catalogue:coco -o {name}.json --shards {shards} {more} {EMBEDDING}")
 
     def compared(self, name: str, single: str = "single") -> str:
-        """Make one store of a plan's shards, and say what it has in common with that of one run."""
+        """Merge a plan's shards, compare the store with that of one run, and return a line about it."""
         self.command(f"datum-clip plan merge {name}.json -o {name}")
         captions, items, objects = 0.0, 0, 0
         with open_store(self.folder / single) as one, open_store(self.folder / name) as other:
@@ -94,7 +94,7 @@ class Trial:
 
 
 def resumed(trial: Trial, kills: int) -> None:
-    """Kill a loop over seven shards after it has made one, again and again, and let it end."""
+    """Kill a loop over seven shards each time that it has made one, then let it end."""
     trial.plan("resumed", 7)
     for _ in range(kills):
         with trial.start("datum-clip plan run resumed.json") as process:
@@ -106,9 +106,9 @@ def resumed(trial: Trial, kills: int) -> None:
 
 
 def cut_off(trial: Trial) -> None:
-    """Two loops, as of two machines: one has disks of its own, and is not heard of from its second shard on.
+    """Run two loops, as on two machines; the first stops without a word at its second shard.
 
-    The other takes that over after a minute; what the first one still finishes later is dropped.
+    The other takes that shard over after a minute, and the result that the first still finishes later is dropped.
     """
     trial.plan("saved", 1, "--save-media")
     trial.command("datum-clip plan run saved.json")
@@ -129,7 +129,7 @@ def cut_off(trial: Trial) -> None:
 
 
 def on_ray(trial: Trial, kills: int) -> int:
-    """Make seven shards with two workers of a Ray cluster, the first of which are killed; how many were."""
+    """Make seven shards with two workers of a Ray cluster, and kill the first ones; return how many were killed."""
     trial.plan("ray", 7)
     killed = 0
     address = os.environ.get("DATUMARO_CLIP_RAY_ADDRESS", "")
@@ -146,7 +146,7 @@ def on_ray(trial: Trial, kills: int) -> int:
 
 
 def _new_workers(plan: Path, process: subprocess.Popen[str]) -> Iterator[int]:
-    """Process ids of those that work on a shard, each once, as long as a command runs."""
+    """Yield the process id of each worker once, as long as a command runs."""
     work = read_plan(str(plan))
     seen = {0}
     while process.poll() is None:

@@ -33,13 +33,13 @@ from PIL import Image as Pictures
 from datumaro_clip.cli import main as datum_clip
 
 MOST_GROWTH = 0.05
-# Without these there is no second half to speak of.
+# Fewer rounds have no second half to speak of.
 LEAST_ROUNDS = 6
 LINES = 30
 
 
 class Usage(NamedTuple):
-    """What the process holds: resident memory in MB, open files, threads."""
+    """Resident memory in MB, open files, and threads of a process."""
 
     memory: float
     files: int
@@ -53,13 +53,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-soak-") as folder:
         os.chdir(folder)
         _draw(options.items)
-        usages = list(_rounds(60 * options.minutes))
+        usages = list(watched(60 * options.minutes, _round))
         os.chdir("/")
     return report(usages)
 
 
 def report(usages: list[Usage]) -> int:
-    """Print by how much each figure grows over the second half of the rounds; 1 if one grows too much, else 0."""
+    """Print the growth of each figure over the second half of the rounds; return 1 if one grows too much, else 0."""
     if len(usages) < LEAST_ROUNDS:
         print(f"{len(usages)} rounds are too few; give more --minutes")
         return 1
@@ -70,38 +70,44 @@ def report(usages: list[Usage]) -> int:
 
 
 def growth(figures: list[float]) -> float:
-    """Rise of the line fitted to the second half, as a share of that half's mean."""
+    """Return the rise of a line fitted to the second half, as a share of that half's mean."""
     half = figures[len(figures) // 2 :]
     slope = np.polyfit(np.arange(len(half)), half, 1)[0]
     return float(slope * (len(half) - 1) / np.mean(half))
 
 
-def _rounds(seconds: float) -> Iterator[Usage]:
-    """The usage after each round of commands."""
+def watched(seconds: float, measure: Callable[[], Usage]) -> Iterator[Usage]:
+    """Measure again and again until the time is up, and print a line now and then."""
     print(f"{'minutes':>8} {'rounds':>8} {'memory':>8} {'files':>8} {'threads':>8}")
     started, printed = time.monotonic(), -seconds
     count = 0
     while (passed := time.monotonic() - started) < seconds:
-        for command in COMMANDS:
-            command()
+        usage = measure()
         count += 1
-        usage = _usage()
         if passed - printed >= seconds / LINES:
             printed = passed
             print(f"{passed / 60:8.1f} {count:8} {usage.memory:8.1f} {usage.files:8} {usage.threads:8}", flush=True)
         yield usage
 
 
-def _usage() -> Usage:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    files = len(os.listdir("/proc/self/fd"))
-    threads = len(os.listdir("/proc/self/task"))
+def usage_of(process: int | str) -> Usage:
+    """What a process holds now; ``self`` is this one."""
+    root = Path(f"/proc/{process}")
+    pages = int((root / "statm").read_text().split()[1])
+    files, threads = (len(os.listdir(root / name)) for name in ("fd", "task"))
     return Usage(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, files, threads)
 
 
+def _round() -> Usage:
+    """Run each command once."""
+    for command in COMMANDS:
+        command()
+    gc.collect()
+    return usage_of("self")
+
+
 def _draw(items: int) -> None:
-    """A catalogue, and a folder of pictures some of which are damaged."""
+    """Draw a catalogue, and a folder of pictures some of which are damaged."""
     _run(datum_clip, f"catalogue -o catalogue --items {items}")
     Path("damaged").mkdir()
     chance = np.random.default_rng(0)
@@ -113,7 +119,7 @@ def _draw(items: int) -> None:
 
 
 def _run(program: Callable[[list[str]], int], words: str, status: int = 0) -> None:
-    """Run a command in this process; its output is not wanted."""
+    """Run a command in this process, without its output."""
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         try:

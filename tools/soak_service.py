@@ -9,6 +9,7 @@ upload and remove what they uploaded. The figures are the server's, judged as to
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import re
 import subprocess
@@ -17,12 +18,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event
 
 import httpx
-from soak import LINES, Usage, report
+from soak import Usage, report, usage_of, watched
 
 from datumaro_clip.demo.catalogue import draw_item, sample_spec, write_catalogue
 
@@ -55,7 +57,7 @@ def _used(folder: Path, seconds: float) -> Iterator[Usage]:
             time.sleep(0.1)
         with ThreadPoolExecutor(3) as clients:
             jobs = [clients.submit(_use, found[1], seed, ended) for seed in range(3)]
-            yield from _watched(process.pid, seconds)
+            yield from watched(seconds, partial(_usage, process.pid))
             ended.set()
             print(f"{sum(job.result() for job in jobs)} requests")
     finally:
@@ -64,23 +66,10 @@ def _used(folder: Path, seconds: float) -> Iterator[Usage]:
         process.wait()
 
 
-def _watched(process: int, seconds: float) -> Iterator[Usage]:
-    """What the server holds, every other second."""
-    print(f"{'minutes':>8} {'memory':>8} {'files':>8} {'threads':>8}")
-    started, printed = time.monotonic(), -seconds
-    while (passed := time.monotonic() - started) < seconds:
-        root = Path(f"/proc/{process}")
-        pages = int((root / "statm").read_text().split()[1])
-        usage = Usage(
-            pages * os.sysconf("SC_PAGE_SIZE") / 1e6,
-            len(list((root / "fd").iterdir())),
-            len(list((root / "task").iterdir())),
-        )
-        if passed - printed >= seconds / LINES:
-            printed = passed
-            print(f"{passed / 60:8.1f} {usage.memory:8.1f} {usage.files:8} {usage.threads:8}", flush=True)
-        yield usage
-        time.sleep(2)
+def _usage(process: int) -> Usage:
+    """What the server holds, after two more seconds."""
+    time.sleep(2)
+    return usage_of(process)
 
 
 def _use(url: str, seed: int, ended: Event) -> int:
@@ -113,8 +102,6 @@ def _use(url: str, seed: int, ended: Event) -> int:
 
 
 def _picture(seed: int) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     draw_item(sample_spec(Random(seed)), 200).save(buffer, "JPEG")
     return buffer.getvalue()

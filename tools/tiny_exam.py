@@ -1,4 +1,4 @@
-"""What `tiny` is asked, on pictures drawn from seeds that training never saw."""
+"""The exams of `tiny`, on pictures drawn from seeds that training never saw."""
 
 from __future__ import annotations
 

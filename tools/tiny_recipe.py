@@ -1,4 +1,4 @@
-"""How `tiny` is built and taught: configuration, tokenizer, augmentation, loss."""
+"""The configuration, tokenizer, augmentation and losses of `tiny`."""
 
 from __future__ import annotations
 

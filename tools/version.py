@@ -18,9 +18,9 @@ _HEADING = re.compile(r"^## (?P<version>\d+\.\d+\.\d+) – (?P<date>unreleased|\
 
 
 def version(root: Path = ROOT) -> str:
-    """Of a source distribution its own; of a commit with a tag ``v0.2.0`` the tag's; else the changelog's first.
+    """Return a source distribution's version, else that of the commit's tag (``v0.2.0``), else the changelog's first.
 
-    One that is not released yet is told with ``.dev0``. A clone without tags, or without git, has the changelog.
+    A version that is not released yet ends in ``.dev0``. Without tags or git, the changelog decides.
     """
     if (root / "PKG-INFO").is_file():
         found = re.search(r"^Version: (.+)$", (root / "PKG-INFO").read_text(encoding="utf-8"), re.MULTILINE)
@@ -34,7 +34,7 @@ def version(root: Path = ROOT) -> str:
 
 
 def first_section(root: Path = ROOT) -> tuple[str, str]:
-    """The version that the changelog begins with, and its date or ``unreleased``."""
+    """Return the version that the changelog begins with, and its date or ``unreleased``."""
     found = _HEADING.search((root / "CHANGELOG.md").read_text(encoding="utf-8"))
     if found is None:
         raise SystemExit("CHANGELOG.md: no heading is as '## 0.2.0 – 2026-12-01' or '## 0.2.0 – unreleased'")
@@ -42,7 +42,7 @@ def first_section(root: Path = ROOT) -> tuple[str, str]:
 
 
 def _tag(root: Path) -> str:
-    """The tag of a release on the commit that is checked out; empty where there is none."""
+    """Return the release tag of the commit that is checked out; empty if there is none."""
     try:
         done = subprocess.run(
             ["git", "describe", "--exact-match", "--tags", "--match", "v[0-9]*"],
