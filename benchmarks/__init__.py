@@ -1,4 +1,4 @@
-"""What is measured: ``python -m benchmarks`` runs the parts, some of which also run by themselves."""
+"""Speed and quality of datumaro-clip, beside its goals and peers: ``make bench`` or ``python -m benchmarks [PART]``."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def _measured(parts: tuple[str, ...]) -> Iterator[Figure]:
-    """The figures of some parts; a part that fails, as where a peer is missing, says so and does not stop the rest."""
+    """Yield the figures of some parts; a part that fails, for example without a peer, does not stop the others."""
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-bench-") as work:
         for part in parts:
             start = time.perf_counter()
@@ -60,7 +60,7 @@ def _line(figure: Figure) -> str:
 
 
 def _machine() -> dict[str, object]:
-    """What a reader needs to know of where this ran, and no more."""
+    """Describe the machine, without anything that identifies it."""
     load = os.getloadavg() if hasattr(os, "getloadavg") else ()
     return {"processor": platform.processor() or platform.machine(), "cpus": os.cpu_count(), "load": load}
 

@@ -1,7 +1,7 @@
-"""How clip_align finds items whose captions are all another's, by their number: ``python -m benchmarks.alignment``.
+"""How clip_align finds items that have all captions of another item: ``python -m benchmarks.alignment``.
 
-Beside it, what the threshold of single texts finds when it is applied to an item's best, and what the best threshold
-finds that somebody could set who knew which items are wrong.
+For comparison: what the threshold for single texts finds, applied to an item's best text, and what the best possible
+threshold finds, chosen with knowledge of the wrong items.
 """
 
 from __future__ import annotations

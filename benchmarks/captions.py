@@ -1,4 +1,4 @@
-"""How clip_clean judges captions as people write them, and captions that are broken: ``python -m benchmarks.captions``.
+"""How clip_clean judges captions written by people, and broken captions: ``python -m benchmarks.captions``.
 
 Good ones: 2,000 titles and descriptions of products, captions of COCO (where ``../shared`` is), the drawn catalogue's
 in English and French, and drawn ones in ten scripts with hashtags, emoji, units, signs and product codes. Bad ones are

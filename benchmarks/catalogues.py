@@ -1,7 +1,7 @@
-"""How well curation decides by default, on drawn catalogues in which it is known what is wrong.
+"""How well curation decides by default, on drawn catalogues with known errors.
 
-``python -m benchmarks.catalogues`` draws the six of ``docs/curation.md``, in which nothing was chosen by, and runs
-``clip_align`` and ``clip_outliers`` on each.
+``python -m benchmarks.catalogues`` draws the six catalogues of ``docs/curation.md``, on which no default was chosen,
+and runs ``clip_align`` and ``clip_outliers`` on each.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Subject = tuple[str, int | None]
 
 
 def decided(folder: Path) -> Iterator[tuple[str, set[Subject], set[Subject], set[Subject]]]:
-    """What is planted, what was found, what is planted of it, and what else of the found is right.
+    """Yield the kind of each error, the planted items, those found, and those that are right to find.
 
-    Captions of outliers, and empty or garbled ones, do not fit their pictures either.
+    Captions of outliers, and empty or garbled captions, do not fit their pictures either.
     """
     truth = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     planted: dict[str, set[Subject]] = defaultdict(set)

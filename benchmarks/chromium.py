@@ -24,7 +24,7 @@ FLAGS = [
 
 @contextmanager
 def opened_browser() -> Iterator[Any]:
-    """A browser of Playwright's that the system prefers as much as it does this process.
+    """Give a browser of Playwright's, with the scheduling priority of this process, for a block.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def opened_browser() -> Iterator[Any]:
 
 
 def _prefer_children() -> None:
-    """Give what this process has begun its own niceness among sessions, where Linux schedules each session as one."""
+    """Give this process's children its own niceness among sessions, where Linux schedules whole sessions."""
     own = Path("/proc/self/autogroup")
     found = re.search(r"nice (-?\d+)", own.read_text()) if own.exists() else None
     if found is None or found[1] == "0":

@@ -1,8 +1,8 @@
-"""Copies told from look-alikes at full resolution: drawn families, small edits of photos, and altered photos.
+"""Telling copies from look-alikes at full resolution: drawn families, small edits of photos, and altered photos.
 
-Everything goes through ``find_near``, thumbnails and the judge together. A full run takes about an hour of one
-processor; ``python -m benchmarks.copies FAMILY|EDIT|coco|neardup …`` runs parts of it, ``--every N`` each Nth picture,
-and ``--seed 0`` takes the seeds that the limits were set on.
+All pairs go through ``find_near``, thumbnails and the judge together. A full run takes about an hour of one processor.
+``python -m benchmarks.copies FAMILY|EDIT|coco|neardup …`` runs parts of it, ``--every N`` uses each Nth picture, and
+``--seed 0`` uses the seeds that the limits were set on.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Alteration = Callable[[Image.Image], Image.Image]
 
 @dataclass(frozen=True)
 class Way:
-    """A way in which a picture is stored: ``scale`` times its size, as a JPEG of some quality."""
+    """A way to store a picture: scaled, as a JPEG of some quality."""
 
     name: str
     quality: int
@@ -112,7 +112,7 @@ def compared(*sources: bytes) -> NearGroups:
 
 
 def _is_copy(original: bytes, other: bytes, ratios: list[float]) -> bool:
-    """Whether one of a pair is dropped; the judge's ratio is added, where it was asked."""
+    """Return whether one of a pair is dropped; the judge's ratio is appended if it was asked."""
     found = compared(original, other)
     ratios.extend(each.ratio for each in found.differences.values())
     return bool(found.representatives[1] == 0)
@@ -139,7 +139,7 @@ def _family(family: str, count: int, seed: int) -> Iterator[Figure]:
 
 
 def _edits(edit: str, every: int, seed: int) -> Iterator[Figure]:
-    """The same photos for each size; twice as many for a character, of which a share of 99% is asked."""
+    """Use the same photos for each size; twice as many for a character, for which the goal is a share of 99%."""
     files = sorted(COCO.glob("*/*.jpg"))[seed % 7 :: 5 if edit == CHARACTER else 10][::every]
     for side in SIDES:
         numbers = dict.fromkeys(WAYS, 0)

@@ -1,4 +1,4 @@
-"""What drawn look-alikes are made of: words and figures from a seed, and pictures as a camera sees them."""
+"""Parts of drawn look-alikes: words and figures from a seed, and pictures as a camera sees them."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def digits(rng: Random, count: int) -> str:
 
 
 def other_character(text: str, rng: Random) -> str:
-    """The text with one digit, or else one letter, exchanged for another."""
+    """Return the text with one digit, or if it has none one letter, replaced by another."""
     kind = "0123456789" if any(each.isdigit() for each in text) else "abcdefghijklmnopqrstuvwxyz"
     place = rng.choice([at for at, each in enumerate(text) if each in kind])
     return text[:place] + rng.choice([each for each in kind if each != text[place]]) + text[place + 1 :]
 
 
 def sensor(picture: Image.Image, seed: int, noise: float) -> Image.Image:
-    """The picture as a camera sees it: a little soft, with noise of its own."""
+    """Return the picture as a camera sees it: a little soft, with noise."""
     soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(0.6)), np.float32)
     grain = np.random.default_rng(seed).normal(0, noise, soft.shape).astype(np.float32)
     return Image.fromarray(np.clip(soft + grain + 0.5, 0, 255).astype(np.uint8))

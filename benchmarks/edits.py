@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from benchmarks.drawing import INK, Colour, LookAlikes, digits, font, other_character
 
-# What is put on a picture, at some place of it, with some contrast to what is there.
+# Draws something at a place of a picture, with contrast to what is there; the changed version if told.
 Edit = Callable[[Image.Image, tuple[int, int], bool, Random], None]
 
 

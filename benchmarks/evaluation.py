@@ -1,4 +1,4 @@
-"""Whether curation helps, where it is known what is wrong: ``python -m benchmarks.evaluation [PART …]``.
+"""How much curation helps a classifier, on data with known errors: ``python -m benchmarks.evaluation [PART …]``.
 
 - ``products``: real product pictures, 20% of the training labels wrong and 5% of the rows with six more copies each;
   the test set is clean. Vectors are pixels (15×20, 128 principal components), or ``--model NAME``'s.
@@ -43,7 +43,7 @@ PRODUCTS = PHOTOS.parent / "products"
 WRONG, COPIED, COPIES = 0.2, 0.05, 6
 FEWEST = 60
 PARTS = ("products", "clean", "semantic", "catalogue", "speed")
-# Of the semantic level: shares to keep, similarities to let go at, and what must be alike where four fifths are kept.
+# The semantic level's settings: shares to keep, thresholds of similarity, and the share to keep with texts compared.
 KEPT, SIMILAR, KEPT_OF_TEXTS = (0.95, 0.9, 0.8, 0.5), (0.98, 0.95), 0.8
 
 
@@ -82,7 +82,7 @@ def clean_products(model: str | None) -> tuple[Evaluation, str]:
 
 
 def semantic_choices(model: str | None) -> tuple[Evaluation, str]:
-    """What the semantic level keeps of products as they are, without their copies."""
+    """Evaluate what the semantic level keeps of products as they are, without their copies."""
     raw = _subsets(_products(model))
     items = [item for item in _without_copies(raw) if item.key.subset == "train"]
     vectors = np.stack([item.embedding.vector for item in items if item.embedding])
@@ -199,7 +199,7 @@ def _subsets(items: Sequence[Item]) -> list[Item]:
 
 
 def _told_of(right: Sequence[Item], before: Sequence[Item], after: Sequence[Item]) -> str:
-    """How many of the wrong labels went, and how many of those that went were wrong."""
+    """Return a line: how many wrong labels were removed, and how many of the removed items were wrong."""
     labels = {(item.key.id, item.label) for item in right}
     wrong = [item for item in before if (item.key.id, item.label) not in labels]
     found, gone = {item.key for item in wrong} - {item.key for item in after}, len(before) - len(after)
@@ -211,14 +211,14 @@ def _labelled(item: Item, name: str) -> Item:
 
 
 def _without_copies(items: Sequence[Item]) -> list[Item]:
-    """What ``clip_dedup --levels exact`` leaves."""
+    """Return the items that ``clip_dedup --levels exact`` keeps."""
     groups = find_duplicates(items, levels=("exact",))
     gone = {one.key for group in groups for one in group.members}
     return [item for item in items if item.key not in gone]
 
 
 def _without_doubted(items: Sequence[Item], no_texts: bool = True, model: Any = None) -> list[Item]:
-    """What ``clip_outliers --what labels`` leaves of the training items."""
+    """Return the items without the training items that ``clip_outliers --what labels`` drops."""
     training = [item for item in items if item.key.subset == "train"]
     gone = set(outliers(training, what="labels", no_texts=no_texts, model=model).keys_with("drop"))
     return [item for item in items if item.key not in gone]

@@ -31,13 +31,12 @@ from datumaro_clip.store import Record, create_store, open_store
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 DRAWN, SIZES, FRAMES = 300, (100_000, 1_000_000), 120
-# How far apart the drawn vectors of one picture lie, and their places, as a share of the map's width.
+# The spread of the vectors made from one picture, and of their places, as a share of the map's width.
 _SPREAD, _APART = 0.5, 0.02
-# What a frame must not exceed, milliseconds: the median at 100,000 points (60 Hz); the 95th percentile at a
-# million.
+# The longest frames allowed, in milliseconds: the median at 100,000 points (60 Hz); the 95th percentile at a million.
 _SMOOTH, _LONGEST = 17, 100
 
-# Milliseconds from frame to frame while something moves; the canvas is told what a mouse would tell it.
+# Milliseconds from frame to frame while something moves; the canvas gets the events of a mouse.
 _MOVED = """async ([kind, frames]) => {
   const canvas = document.querySelector(".map canvas");
   const box = canvas.getBoundingClientRect();
@@ -60,7 +59,7 @@ _MOVED = """async ([kind, frames]) => {
   return found;
 }"""
 
-# Milliseconds from a click to the end of the frame that shows what came of it, as the browser's event timing has it.
+# Milliseconds from a click to the end of the frame that shows its effect, as in the browser's event timing.
 _CLICKED = """async (selector) => {
   const target = document.querySelector(selector);
   const begin = performance.now();
@@ -86,7 +85,7 @@ def run(work: Path) -> Iterator[Figure]:
 
 
 def _seen(address: str, count: int) -> Iterator[Figure]:
-    """What a person waits for on a page."""
+    """Measure what a person waits for on a page."""
 
     def figure(name: str, milliseconds: float, goal: float | None = None) -> Figure:
         ratio = None if goal is None else goal / milliseconds
@@ -208,7 +207,7 @@ def _store(path: Path, drawn: _Drawn, count: int) -> Path:
 
 
 def _propose(store: Path) -> None:
-    """What waits for a person: 2,500 groups of three, and 6,000 outliers, drawn with seed 1."""
+    """Write proposals for review: 2,500 groups of three, and 6,000 outliers, drawn with seed 1."""
     reader = open_store(store)
     keys = [reader.key(row) for row in np.random.default_rng(1).choice(len(reader), 13_500, replace=False)]
     copies = [Decision(key, "keep", group=group) for group, key in enumerate(keys[:2500])]

@@ -1,7 +1,7 @@
-"""How much memory a service holds: the process, each model and precision, a detector, the index, the engines.
+"""Memory of a service: the process, each model and precision, a detector, the index, the engines.
 
-Its own memory is what no file has (RssAnon); resident is that and what it has mapped of files, which the system lets go
-of when others need the memory. Linux only; engines need the packages and the server of the tests.
+Its own memory is anonymous memory (RssAnon). Resident memory also counts mapped files, which the system drops when
+others need the memory. Linux only; engines need the packages and the server of the tests.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ROWS, ENGINE_ROWS = 100_000, 10_000
 
 
 def run(work: Path) -> Iterator[Figure]:
-    """Measure each by itself, and what it adds to a process with nothing."""
+    """Measure each by itself, as an addition to the process alone."""
     empty = empty_store(work / "empty")
     nothing = _held(work, "stand-in", empty)
     yield from _figures("the process alone", nothing, (0.0, 0.0))
@@ -54,7 +54,7 @@ def run(work: Path) -> Iterator[Figure]:
         for query in data.images:
             built.search(query, None)
         [server] = built.processes
-        # What several of its processes share counts once.
+        # Memory that its processes share counts once.
         held = sum(one.memory_full_info().pss for one in (server, *server.children(recursive=True))) / 1e6
         yield Figure("footprint", f"{name}, {ENGINE_ROWS:,} vectors", held, "MB")
         server.kill()

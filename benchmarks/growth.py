@@ -1,9 +1,9 @@
-"""What the near level holds in memory and on disk, an item: `--approximate`, on vectors and thumbnails that are drawn.
+"""Memory that the near level takes for each item, with `--approximate`, on random vectors and thumbnails.
 
 python -m benchmarks.growth 100000 1000000
 
-Every thousandth item repeats the one before. Descriptions are drawn, too: to compute them takes 1.8 ms an item, and as
-much room. Linux only.
+Every thousandth item repeats the one before. Descriptions are random, too: computing them takes 1.8 ms an item, and the
+same memory. Linux only.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def original(index: int) -> int:
 
 
 def drawn_description(thumbnail: Thumbnail) -> FloatArray:
-    """A direction for each view, the same for the same thumbnail."""
+    """Return a random direction for each view, the same for equal thumbnails."""
     rng = np.random.default_rng(thumbnail[::8, ::8].ravel()[:16].view(np.uint64))
     return unit_rows(rng.standard_normal((len(VIEWS), DESCRIPTION), dtype=np.float32))
 
 
 class Peak:
-    """The most memory of its own, in MB, that this process holds during a block; files that it maps are not its own."""
+    """The peak of this process's anonymous memory during a block, in MB; mapped files do not count."""
 
     def __init__(self) -> None:
         self.megabytes = megabytes("RssAnon")
@@ -79,7 +79,7 @@ def run(work: Path) -> Iterator[Figure]:
 
 
 def growth(count: int) -> Figure:
-    """Bytes an item beside the vectors, which whoever asks has already."""
+    """Measure the bytes for each item, without the vectors, which the caller holds."""
     proposals.describe = drawn_description
     vectors = random_rows(count)
     copies = np.flatnonzero([original(n) != n for n in range(count)])

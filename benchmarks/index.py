@@ -40,7 +40,7 @@ COLUMNS = "{:<12} {:>9} {:>8} {:>7} | {:>7} {:>6} {:>7} {:>6} | {:>7} {:>6} | {:
 HEAD = ("engine", "rows", "build s", "MB", "image", "recall", "text", "recall", "50%", "recall", "1%", "recall")
 # Queries of each kind that are compared with `top_k`, rank for rank.
 QUERIES = 1000
-# Rows from which items have a vector and nothing else, so that making the store does not take longer than all else.
+# In larger stores, items have only a vector: otherwise making the store would take longer than all else.
 PLAIN_ROWS = 200_000
 # Server settings tried for a recall of .98 of text queries: rows asked for, and candidates looked at.
 EFFORTS = (100, 200, 400, 800)
@@ -50,7 +50,7 @@ Search = Callable[[FloatArray, Any], np.ndarray]
 
 @dataclass(frozen=True)
 class Data:
-    """A store, its vectors, queries, and what lets half of the rows and a hundredth through."""
+    """A store, its vectors, queries, and filters or masks that select half of the rows and a hundredth."""
 
     store: Path
     rows: FloatArray
@@ -62,7 +62,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Built:
-    """An engine that is ready: how it searches, with more or less effort, and what it cost."""
+    """An engine with a built index: its search, the cost of building, and a way to set its effort."""
 
     search: Search
     seconds: float
@@ -72,7 +72,7 @@ class Built:
 
 
 def run(work: Path) -> Iterator[Figure]:
-    """The exact engine beside the limits that were set for it: CPU time, and ranks that differ from `top_k`'s."""
+    """Compare the exact engine with the limits set for it: CPU time, memory, and ranks equal to those of `top_k`."""
     for rows, limit in ((100_000, 10.0), (1_000_000, 60.0)):
         data = make_data(work, rows, QUERIES if rows <= PLAIN_ROWS else 100)
         built = build_exact(data, work)
@@ -242,7 +242,7 @@ BUILDERS: dict[str, Callable[[Data, Path], Built]] = {
 
 
 def cpu_seconds(processes: tuple[psutil.Process, ...]) -> float:
-    """CPU time of this process and of servers, those of their children that ended included."""
+    """Return the CPU time of this process and of servers, including their children, also those that have ended."""
     total = time.process_time()
     for process in processes:
         for one in (process, *process.children(recursive=True)):
@@ -260,7 +260,7 @@ def measured(built: Built, data: Data, queries: FloatArray, wanted: Any) -> tupl
     start = cpu_seconds(built.processes)
     found = [built.search(query[None], wanted)[0] for query in queries]
     milliseconds = 1000 * (cpu_seconds(built.processes) - start) / len(queries)
-    # FAISS's scores are rounded otherwise.
+    # FAISS rounds scores differently.
     hits = [(scores >= true[-1] - 2e-4).sum() / K for scores, true in zip(found, truth, strict=True)]
     return milliseconds, float(np.mean(hits))
 

@@ -1,4 +1,4 @@
-"""A MobileCLIP-S2 of random weights as a model directory, and what OpenCLIP itself makes of pictures, crops and texts.
+"""Make a MobileCLIP-S2 of random weights, and the vectors that OpenCLIP itself computes of pictures, crops and texts.
 
     python benchmarks/mobileclip.py TOKENIZER PICTURES OUT
 

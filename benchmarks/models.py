@@ -36,7 +36,7 @@ def model_directory(precision: str) -> Path:
 
 
 def _calibration() -> list[str]:
-    """Options that calibrate on drawn pictures; random weights lose whatever they have to int8."""
+    """Return options that calibrate on drawn pictures; the loss of random weights in int8 is accepted."""
     data = cache_root() / "bench" / "catalogue"
     if not data.is_dir():
         main(["catalogue", "-o", str(data), "--items", "100"])

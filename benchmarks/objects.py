@@ -41,7 +41,7 @@ from datumaro_clip.vectors import FloatArray, unit_rows
 
 PAIRS = 5
 PICTURES, CROPS, A_PICTURE = 79, 1000, 50
-# Of a model that takes fifty times as long.
+# For a model that takes fifty times as long.
 FEWER_PICTURES = 16
 #: Longest sides that pictures are reduced to before objects are cut out; None is full resolution.
 SIDES = (None, 1920, 640, 256)
@@ -187,7 +187,7 @@ def _equal_to_openclip(encoder: Encoder, folder: Path) -> Iterator[Figure]:
         )
 
 
-# What full resolution is worth: how often the nearest other object is of the same class.
+# The value of full resolution: how often the nearest other object is of the same class.
 
 
 def _resolution_of_drawings(encoder: Encoder) -> Iterator[Figure]:

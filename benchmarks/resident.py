@@ -9,14 +9,14 @@ from pathlib import Path
 from benchmarks.figures import seconds
 
 _PROCESS = Path("/proc/self")
-# What clear_refs takes to make the peak of resident memory what is resident now (proc(5)).
+# Written to clear_refs, this sets the peak of resident memory to the memory that is resident now (proc(5)).
 _RESET_PEAK = "5"
 
 
 def seconds_and_megabytes(task: Callable[[], object]) -> tuple[float, float]:
-    """How long a task takes, and how far resident memory rises meanwhile.
+    """Return the seconds of a task, and the MB by which resident memory rises meanwhile.
 
-    What the process has freed before is given back first: used again, it would not show.
+    Memory that the process has freed is first returned to the system: reused, it would not count.
     """
     ctypes.CDLL(None).malloc_trim(0)
     (_PROCESS / "clear_refs").write_text(_RESET_PEAK)
@@ -25,9 +25,9 @@ def seconds_and_megabytes(task: Callable[[], object]) -> tuple[float, float]:
 
 
 def megabytes(what: str) -> float:
-    """A figure of /proc/self/status: ``VmRSS``, resident now, or ``VmHWM``, its peak.
+    """Return a figure of /proc/self/status, such as ``VmRSS``, resident memory now, or ``VmHWM``, its peak.
 
-    Not getrusage, whose peak is inherited from the process that started this one.
+    The peak of getrusage would be inherited from the parent process.
     """
     status = dict(line.split(":", 1) for line in (_PROCESS / "status").read_text().splitlines())
     return int(status[what].split()[0]) / 1024

@@ -1,4 +1,4 @@
-"""What curation does with 200,000 vectors: seconds, and memory beside the matrix. Linux only."""
+"""Time of curation's algorithms with 200,000 vectors, and their memory without the matrix. Linux only."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _framework(client: httpx.Client, cpu: Callable[[], float]) -> Iterator[Figur
 
 def _searches(client: httpx.Client, cpu: Callable[[], float]) -> Iterator[Figure]:
     queries = captions(4 * REQUESTS)
-    for number, query in enumerate(queries[-REQUESTS // 4 :]):  # The first searches are slower, and nobody's.
+    for number, query in enumerate(queries[-REQUESTS // 4 :]):  # The first searches are slower, and not measured.
         _search(client, f"{query} {number}", {})
     passes: tuple[tuple[str, list[str], dict[str, object], float], ...] = (
         ("new text of 8 to 20 words", queries[:REQUESTS], {}, 30),
@@ -145,7 +145,7 @@ def _throughput(work: Path, client: httpx.Client, cpu: Callable[[], float]) -> I
 
 
 def _zipf(client: httpx.Client) -> Iterator[Figure]:
-    """Texts asked for as often as words are used (s = 1), by eight clients; the cache keeps 1,000."""
+    """Search texts with the frequencies of Zipf's law (s = 1), by eight clients; the cache keeps 1,000 texts."""
     weights = 1 / np.arange(1, _ZIPF_TEXTS + 1)
     asked = np.random.default_rng(0).choice(_ZIPF_TEXTS, _ZIPF_REQUESTS, p=weights / weights.sum())
     texts = [f"{text} again" for text in captions(_ZIPF_TEXTS)]
@@ -196,7 +196,7 @@ def _ingest_beside_searches(client: httpx.Client, kind: str, pictures: Sequence[
 
 
 def _timed(count: int, ask: Callable[[int], object], cpu: Callable[[], float]) -> tuple[list[float], float]:
-    """Milliseconds of each of some requests, and the server's CPU milliseconds a request."""
+    """Return the milliseconds of each of some requests, and the server's CPU milliseconds a request."""
     before = cpu()
     milliseconds = [_milliseconds(ask, number) for number in range(count)]
     return milliseconds, 1000 * (cpu() - before) / int(count)
@@ -219,7 +219,7 @@ def _upload(client: httpx.Client, data: bytes) -> None:
 
 
 def _noise(count: int, seed: int) -> list[bytes]:
-    """Blurred noise, no two alike, but by ``tiny`` each nearly like all others: the most that an ingest can cost."""
+    """Return pictures of blurred noise: all different, but so similar for ``tiny`` that an ingest costs the most."""
     random = np.random.default_rng(seed)
     small = (Image.fromarray(random.integers(0, 255, (12, 16, 3), np.uint8)) for _ in range(count))
     return [jpeg(image.resize((320, 240), Image.Resampling.BICUBIC)) for image in small]
@@ -238,12 +238,12 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def _stage_seconds(client: httpx.Client) -> dict[str, float]:
-    """The seconds that each stage of searches by text has taken."""
+    """Return the seconds that each stage of searches by text has taken."""
     return _counted(client, "search_seconds_sum", "stage", kind="text")
 
 
 def _counted(client: httpx.Client, name: str, label: str, **given: str) -> dict[str, float]:
-    """A metric's values by one of its labels."""
+    """Return a metric's values by one of its labels."""
     return {
         sample.labels[label]: sample.value
         for family in text_string_to_metric_families(client.get("/metrics").text)
@@ -253,7 +253,7 @@ def _counted(client: httpx.Client, name: str, label: str, **given: str) -> dict[
 
 
 def _store(path: Path, provenance: Provenance) -> Path:
-    """A store of vectors like CLIP's, with subsets, tags and a caption each; 300 pictures are those of all items."""
+    """Make a store of vectors like CLIP's, with subsets, tags and a caption each; the items share 300 pictures."""
     random = Random(0)
     with create_store(path, "clip_mmap", Header(dtype="float16")) as writer:
         writer.declare(provenance)
@@ -277,9 +277,9 @@ def empty_store(path: Path) -> Path:
 
 @contextmanager
 def served(work: Path, model: str | Path, store: Path, **settings: str | Path) -> Iterator[tuple[httpx.Client, int]]:
-    """A service in a process of its own: a client, and the process.
+    """Start a service in another process, and give a client and the process id for a block.
 
-    The model ``stand-in`` needs no memory; settings are those of the environment, as ``DETECTOR``.
+    The model ``stand-in`` takes no memory. Settings are those of the environment, without their prefix: ``DETECTOR``.
     """
     log = work / f"{store.name}.log"
     given = {f"{PREFIX}{name}": str(value) for name, value in settings.items()}
@@ -307,7 +307,7 @@ def _cpu_seconds(process: int) -> float:
 
 
 def _serve(model: str, store: str) -> None:
-    """What the process of its own runs."""
+    """Serve a store; runs in another process."""
     from datumaro_clip.service import create_app, from_environment
     from datumaro_clip.service.running import run as serve
 

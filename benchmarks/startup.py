@@ -1,4 +1,4 @@
-"""What the start-up hook costs every Python process, and ``datum``."""
+"""The time that the start-up hook adds to every Python process, and to ``datum``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMANDS = {
 
 
 def run(work: Path) -> Iterator[Figure]:
-    """What the hook adds to each command."""
+    """Measure the time that the hook adds to each command."""
     for name, (command, repeats) in COMMANDS.items():
         without, with_hook = (_milliseconds(command, repeats, hook) for hook in ("0", "1"))
         beside = f"{with_hook:.1f} ms with it, {without:.1f} ms without"

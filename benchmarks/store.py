@@ -18,11 +18,11 @@ from datumaro_clip.store import Header, append_to_store, create_store
 from datumaro_clip.vectors import ItemKey, Provenance, VectorSpace
 
 ROWS, BLOCK = 1_000_000, 50_000
-# The first touch of memory that a virtual machine was not given yet takes longer than writing to the disk does, so both
-# are repeated, in turn, until neither meets any.
+# A virtual machine's first use of a page of memory takes longer than writing it to disk. Both are repeated in turn,
+# until no new pages are used.
 REPEATS = 10
 SPACE = VectorSpace("name:benchmark", 512)
-# Seconds within which a store is opened and searched from a cold process.
+# Seconds in which a new process is to open and search a store.
 SEARCH_GOALS = {"clip_mmap": 1.0, "clip_hdf5": 2.0}
 SEARCH = """
 import sys, time

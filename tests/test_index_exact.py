@@ -156,7 +156,7 @@ def test_adding_builds_what_was_added_and_removing_builds_nothing(tmp_path: Path
 def test_small_segments_are_merged_and_their_files_removed(tmp_path: Path):
     store = write_items(tmp_path / "store", make_items(2))
     index = open_index(store, cache=tmp_path / "cache")
-    for count in range(2, 40, 2):
+    for count in range(2, 22, 2):
         change_items(store, make_items(2, 0, count), [])
         index.sync()
     root = ArrayCache(store, tmp_path / "cache").root

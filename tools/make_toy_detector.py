@@ -77,7 +77,7 @@ def _found(graph: Graph, full: float, channels: tuple[int, int, int]) -> tuple[s
 
 
 def _extent(graph: Graph, line: str) -> tuple[str, str]:
-    """Where the ones of a line (1, 3, 128) begin and end, (1, 3, 1) each; 0 and 0 where there are none."""
+    """Add nodes for where the ones of a line (1, 3, 128) begin and end, (1, 3, 1) each; 0 and 0 if there are none."""
     places = np.arange(SIDE)
     end = graph("ReduceMax", graph("Mul", line, (places + 1.0).tolist()), axes=[2], keepdims=1)
     before = graph("ReduceMax", graph("Mul", line, (SIDE - places * 1.0).tolist()), axes=[2], keepdims=1)

@@ -201,7 +201,7 @@ def main() -> int:
     REACHED.mkdir(parents=True, exist_ok=True)
     with use_db(BUILD / "mutants.sqlite") as db:
         if not db.num_work_items or again:
-            # The time of a file says nothing of its contents where each is written twice a second.
+            # Files are written twice a second, so their times do not tell whether the compiled file is current.
             compileall.compile_dir(PACKAGE, quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH)
             if not db.num_work_items:
                 db.add_work_items(draw(config["sample"]))

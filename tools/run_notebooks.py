@@ -35,7 +35,7 @@ def run(path: Path) -> nbformat.NotebookNode:
         settings = {
             "DATUMARO_CLIP_CACHE": str(Path(folder) / "cache"),
             "HF_HUB_OFFLINE": "1",
-            # Of tqdm, where widgets are not installed.
+            # tqdm's warning if widgets are not installed.
             "PYTHONWARNINGS": "ignore:IProgress not found",
         }
         work = Path(folder) / "work"

@@ -1,4 +1,4 @@
-"""What the documentation's site (mkdocs.yml) does beside its plugins."""
+"""Hooks of the documentation's site (mkdocs.yml)."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def watched(seconds: float, measure: Callable[[], Usage]) -> Iterator[Usage]:
 
 
 def usage_of(process: int | str) -> Usage:
-    """What a process holds now; ``self`` is this one."""
+    """Return the usage of a process; ``self`` is this one."""
     root = Path(f"/proc/{process}")
     pages = int((root / "statm").read_text().split()[1])
     files, threads = (len(os.listdir(root / name)) for name in ("fd", "task"))

@@ -67,7 +67,7 @@ def _used(folder: Path, seconds: float) -> Iterator[Usage]:
 
 
 def _usage(process: int) -> Usage:
-    """What the server holds, after two more seconds."""
+    """Return the server's usage after two seconds."""
     time.sleep(2)
     return usage_of(process)
 

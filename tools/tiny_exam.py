@@ -73,7 +73,7 @@ def _specs(rng: random.Random, fits: Callable[[Mapping[str, str]], bool]) -> Ite
 
 
 def _picture(spec: ItemSpec) -> Image.Image:
-    """As a catalogue has it: 320 to 640 pixels a side."""
+    """Draw a picture of a catalogue's size: 320 to 640 pixels a side."""
     rng = random.Random(spec.seed)
     short = rng.randint(320, 480)
     return draw_item(spec, (short, min(640, round(short * rng.uniform(1, 1.33)))))

@@ -61,7 +61,7 @@ NOTE = (
 
 
 class Lessons(NamedTuple):
-    """What the pictures show and what is said of them, as numbers.
+    """The content of pictures and captions, as numbers.
 
     ``prompts`` are captions of one attribute only, "a mug" or "un objet bleu": int16 (variants, values of every
     attribute of ``PROMPTED``, tokens).

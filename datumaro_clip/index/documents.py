@@ -1,4 +1,4 @@
-"""What a search server holds of a store: a document for each item, and its progress in each segment."""
+"""The content of an index in a search server: a document for each item, and its progress in each segment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, eq=False)
 class Document:
-    """What a server holds of an item.
+    """An item in a server.
 
     Attributes
     ----------

@@ -13,7 +13,6 @@ from datumaro_clip.errors import OptionError
 Scalar = str | int | float | bool | None
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def attribute_text(value: object) -> str | None:
 
 def microseconds(date: datetime) -> int:
     """Return the microseconds since 1970."""
-    return (date - _EPOCH) // _MICROSECOND
+    return (date - _EPOCH) // timedelta(microseconds=1)
 
 
 def parse_date(text: object) -> datetime | None:

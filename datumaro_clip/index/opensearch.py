@@ -219,10 +219,10 @@ class OpenSearchRemote:
     def _bulk(self, actions: Sequence[Sequence[Mapping[str, Any]]]) -> None:
         """Send actions until all are done; those that the cluster is too busy for are sent again after a pause."""
         left = list(actions)
-        pauses = self._pauses()
-        while left:
+
+        def send() -> None:
             body = "".join(f"{json.dumps(line)}\n" for action in left[:_ACTIONS_PER_REQUEST] for line in action)
-            answer = self._patiently(lambda body=body: self._client.bulk(body=body))  # type: ignore[misc]
+            answer = self._client.bulk(body=body)
             busy = []
             for action, item in zip(left, answer["items"], strict=False):
                 [result] = item.values()
@@ -235,9 +235,12 @@ class OpenSearchRemote:
                     )
                 elif "error" in result:
                     raise EngineError(f"{self.name} refuses an item: {_reason(result['error'])}")
-            left = busy + left[_ACTIONS_PER_REQUEST:]
-            if busy and next(pauses, None) is None:
-                raise EngineError(f"{self.name} has been too busy for {self._time_limit:g} s; push again later")
+            left[:] = busy + left[_ACTIONS_PER_REQUEST:]
+            if busy:
+                raise _LaterError(f"{self.name} has been too busy for {self._time_limit:g} s; push again later")
+
+        while left:
+            self._patiently(send)
 
     def _expunge(self) -> None:
         """Rewrite the parts of the index with many deleted items: their graphs find too few of the others."""
@@ -250,23 +253,17 @@ class OpenSearchRemote:
 
     def _patiently(self, call: Callable[[], _Result], tries: int | None = None) -> _Result:
         """Return the result of a call, which is tried again while the server is down or busy, up to ``tries`` times."""
-        pauses = self._pauses(tries)
+        end, pause, tried = time.monotonic() + self._time_limit, _FIRST_PAUSE, 0
         while True:
             try:
                 with self._errors():
                     return call()
             except _LaterError as exc:
-                if next(pauses, None) is None:
+                tried += 1
+                if tried == tries or time.monotonic() >= end:
                     raise EngineError(str(exc)) from exc
-
-    def _pauses(self, tries: int | None = None) -> Iterator[float]:
-        """Sleep between tries, each time longer; ends after so many tries, or at the time limit."""
-        end, pause = time.monotonic() + self._time_limit, _FIRST_PAUSE
-        while time.monotonic() < end and tries != 1:
             time.sleep(pause)
-            yield pause
             pause = min(2 * pause, _LONGEST_PAUSE)
-            tries = None if tries is None else tries - 1
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

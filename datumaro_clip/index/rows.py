@@ -1,4 +1,4 @@
-"""What a search finds, the vectors of a store's segments as one matrix, and exact scores of proposed rows."""
+"""Results of a search, the vectors of a store's segments as one matrix, and exact scores of candidate rows."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Synced:
-    """What a sync did.
+    """The result of a sync.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class Synced:
 
 @dataclass(frozen=True)
 class Verification:
-    """What verifying found.
+    """The result of verifying.
 
     Attributes
     ----------

@@ -78,7 +78,6 @@ DIALECTS = {
         TableOptions(image_column="image_path", caption_column=("caption",)),
         ("parquet",),
         "{metadata}metadata_0.parquet",
-        "images/{folder}{name}",
     ),
     WEBDATASET: Dialect(TableOptions(image_column=PICTURE, id_column=KEY), ("tar",), "{subset}"),
     "sidecar": Dialect(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import ssl
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -149,7 +148,9 @@ class Client:
             busy, wait = status in _BUSY, _retry_after(response.headers.get("Retry-After"))
             message = f"the server says {status} {response.reason_phrase}"
             return Answer(f"http_{status}", message, status, b"", status in _TRANSIENT, wait, busy)
-        if not self._ignores_noai and _refuses(response.headers.get_list("X-Robots-Tag", split_commas=True)):
+        # A tag applies to all robots, or to one named before a colon.
+        tags = response.headers.get_list("X-Robots-Tag", split_commas=True)
+        if not self._ignores_noai and any(tag.rpartition(":")[2].strip().lower() in _REFUSALS for tag in tags):
             return Answer("noai", "X-Robots-Tag refuses use for machine learning; --ignore-noai", status)
         length = response.headers.get("Content-Length", "")
         if length.isdecimal() and int(length) > self._limits.bytes:
@@ -177,11 +178,6 @@ def _pixels_of(data: bytearray) -> int:
         return 1 << 62
     except Exception:  # Pillow's readers raise errors of almost any type for an incomplete picture.
         return 0
-
-
-def _refuses(tags: Iterable[str]) -> bool:
-    """Return whether a tag, for all robots or one named before a colon, refuses use for machine learning."""
-    return any(tag.rpartition(":")[2].strip().lower() in _REFUSALS for tag in tags)
 
 
 def _retry_after(value: str | None) -> float | None:

@@ -55,7 +55,7 @@ _LONGEST_NAP = 0.5
 
 @dataclass(frozen=True)
 class FetchOptions:
-    """How to fetch; see ``docs/fetch.md``."""
+    """Options of fetching; see ``docs/fetch.md``."""
 
     threads: int = 16
     per_host: int = 2
