@@ -19,6 +19,7 @@ from servers import OpenSearch, Postgres, free_ports
 from datumaro_clip.errors import EngineError
 from datumaro_clip.index import VectorIndex, open_index, remote, vector_index
 from datumaro_clip.index.remote import RemoteEngine
+from datumaro_clip.testing.records import SPACE
 
 QUERIES = queries_like()
 # Times that a process is killed: together 50.
@@ -155,14 +156,15 @@ def test_opensearch_killed_in_the_middle_of_a_push_loses_nothing(
 ):
     """As of PostgreSQL; and a node that comes back within the time limit does not even end the push."""
     url = f"{own_node.url}/products"
-    index = filled(url, time_limit=3)
+    index, patient = filled(url, time_limit=3), filled(url, time_limit=120)
+    # A busy machine takes longer than three seconds to make an index.
+    remote_of(patient).create(SPACE)
     with after(index, 4, own_node.end, monkeypatch), pytest.raises(EngineError, match="cannot be reached"):
         index.sync()
     own_node.start()
     state = remote_of(index).state()
     assert state is not None
     assert [progress.rows for progress in state.segments.values()] == [80]
-    patient = filled(url, time_limit=120)
 
     def restart() -> None:
         own_node.end()
