@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -38,6 +38,7 @@ def own_vectors(pixels: np.ndarray, parts: list[Region | None]) -> FloatArray:
     return FakeEncoder().embed_images([whole if part is None else part.cut_from(whole) for part in parts])
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 40), max_size=6), st.integers(1, 40), st.booleans())
 def test_results_come_in_order_however_many_parts_pictures_have(counts: list[int], batch_size: int, with_whole: bool):
     asked = [([None] if with_whole else []) + boxes(count, n) for n, count in enumerate(counts)]
@@ -179,6 +180,7 @@ def test_a_detector_that_fails_on_a_picture_is_that_pictures_error():
 edits = st.lists(st.tuples(st.sampled_from(["picture", "box", "margin", "undo"]), st.integers(0, 3)), max_size=8)
 
 
+@settings(max_examples=40)
 @given(edits)
 def test_a_vector_is_reused_if_and_only_if_picture_and_box_are_the_same(tmp_path_factory, changes):
     """Over any edits: what the cache gives is what computing anew gives, and only of what was seen before."""
