@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from datumaro_clip.errors import CertificateError, ModelFormatError, OptionError, SpaceMismatchError
-from datumaro_clip.model.checked import check_pictures, check_texts
 from datumaro_clip.model.directory import read_manifest, verify_files
-from datumaro_clip.model.golden import GoldenVectors
+from datumaro_clip.model.golden import GoldenVectors, check_pictures, check_texts
 from datumaro_clip.model.making.certificate import Certificate, Requirement, Sample, certify, texts_of
 from datumaro_clip.model.making.judged import Trial, certify_directory, export_model
 from datumaro_clip.model.making.precision import Calibration, convert_precision

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datumaro_clip.errors import DatumaroClipError, ModelFormatError, PluginError
-from datumaro_clip.model.checked import CheckedEncoder
 from datumaro_clip.model.directory import GOLDEN, PREPROCESSOR, TOKENIZER, verify_files
 from datumaro_clip.model.encoder import Encoder
-from datumaro_clip.model.golden import GoldenVectors
+from datumaro_clip.model.golden import CheckedEncoder, GoldenVectors
 from datumaro_clip.model.openvino import OpenVINOEncoder
 from datumaro_clip.model.resolve import default_model, find_by_space, resolve
 from datumaro_clip.system.entry_points import load, offered

@@ -10,18 +10,22 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from datumaro_clip.errors import StoreWriteError
+import numpy as np
+
+from datumaro_clip.errors import OptionError, StoreWriteError
 from datumaro_clip.store.archives import ArchiveMember
 from datumaro_clip.store.base import COMPRESSIONS, DTYPES, CaptionVector, Header, ObjectBlock, ObjectVector, Record
+from datumaro_clip.store.hashes import locate, repeated_keys
 from datumaro_clip.store.kinds import StoreKind, kind_names, store_kind
 from datumaro_clip.store.lock import WriterLock
 from datumaro_clip.store.manifest import VECTOR_GROUPS, find_kind, read_manifest, store_digest
 from datumaro_clip.store.media import MediaFolder, media_path
-from datumaro_clip.store.merging import Merged, OnRepeat, merged_header, repeated_rows
 from datumaro_clip.store.reader import StoreReader
 from datumaro_clip.store.segments import SegmentReader
 from datumaro_clip.store.writer import StoreWriter, already_there
+from datumaro_clip.vectors import ItemKey
 
 __all__ = [
     "COMPRESSIONS",
@@ -51,6 +55,15 @@ __all__ = [
 ]
 
 PathLike = str | os.PathLike[str]
+OnRepeat = Literal["refuse", "first", "last"]
+
+
+class Merged(NamedTuple):
+    """Counts of a merge: stores merged, items of the result, and items left out because another has their key."""
+
+    stores: int
+    items: int
+    left_out: int
 
 
 def open_store(path: PathLike) -> StoreReader:
@@ -155,15 +168,57 @@ def merge_stores(
     """
     with ExitStack() as stack:
         stores = [stack.enter_context(open_store(path)) for path in sources]
-        header = merged_header(stores)
+        header = _merged_header(stores)
         if any(Path(path).resolve() == Path(target).resolve() for path in sources):
             raise StoreWriteError(f"{target} is one of the stores to merge; name another directory")
-        left_out = repeated_rows(stores, on_repeat)
+        left_out = _repeated_rows(stores, on_repeat)
         with create_store(target, stores[0].kind.name, header, overwrite=overwrite, repeat=True) as writer:
             for store, rows in zip(stores, left_out, strict=True):
                 writer.adopt(store, rows, link=link)
         lost = sum(map(len, left_out))
         return Merged(len(stores), sum(map(len, stores)) - lost, lost)
+
+
+def _merged_header(stores: Sequence[StoreReader]) -> Header:
+    """Make the header of a store that will adopt others, which will declare what computed their vectors."""
+    if not stores:
+        raise OptionError("name at least one store to merge")
+    first = stores[0]
+    for other in stores[1:]:
+        if other.header.categories != first.header.categories:
+            raise StoreWriteError(
+                f"{other.path} has other categories than {first.path}; make them alike first, as with clip_labels"
+            )
+    infos = {name: value for store in reversed(stores) for name, value in store.header.infos.items()}
+    with_vectors = next((store for store in stores if store.header.space is not None), first)
+    return replace(
+        first.header, space=None, precision="unknown", device="unknown", dtype=with_vectors.header.dtype, infos=infos
+    )
+
+
+def _repeated_rows(stores: Sequence[StoreReader], on_repeat: OnRepeat) -> list[list[int]]:
+    """Return the rows of each store to leave out, so that each key stays once."""
+    starts = np.cumsum([0, *map(len, stores)])
+    hashes = np.concatenate([np.zeros(0, np.uint32), *(store.key_hashes for store in stores)])
+
+    def key_of(row: int) -> ItemKey:
+        index, local = locate(starts, row)
+        return stores[index].key(local)
+
+    repeated = repeated_keys(hashes, key_of)
+    if repeated and on_repeat == "refuse":
+        key, rows = next(iter(repeated.items()))
+        one, other = (stores[locate(starts, row)[0]].path for row in rows[:2])
+        raise StoreWriteError(
+            f"{len(repeated)} items are in several stores, as {key} in {one} and {other}; "
+            "say which stay with --on-repeat first or last"
+        )
+    left_out: list[list[int]] = [[] for _ in stores]
+    for rows in repeated.values():
+        for row in rows[1:] if on_repeat == "first" else rows[:-1]:
+            index, local = locate(starts, row)
+            left_out[index].append(local)
+    return left_out
 
 
 def append_to_store(path: PathLike, header: Header | None = None) -> StoreWriter:

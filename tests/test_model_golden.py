@@ -15,10 +15,18 @@ import pytest
 from openvino import opset13
 
 from datumaro_clip.errors import ModelFormatError, SelfCheckError
-from datumaro_clip.model.checked import LEAST_COSINE, CheckedEncoder, check_pictures, check_texts
 from datumaro_clip.model.directory import describe_files, read_manifest, write_manifest
 from datumaro_clip.model.encoder import PixelBatch
-from datumaro_clip.model.golden import GOLDEN_TEXTS, GoldenVectors, golden_pixels, golden_tokens
+from datumaro_clip.model.golden import (
+    GOLDEN_TEXTS,
+    LEAST_COSINE,
+    CheckedEncoder,
+    GoldenVectors,
+    check_pictures,
+    check_texts,
+    golden_pixels,
+    golden_tokens,
+)
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.texts import TokenBatch
