@@ -28,7 +28,7 @@ from benchmarks.photos import photos
 from datumaro_clip.demo.catalogue.painting import paint
 from datumaro_clip.demo.catalogue.spec import sample_spec
 from datumaro_clip.embedding import ImageRequest, PartsRequest, embed_images, embed_parts, embed_texts
-from datumaro_clip.embedding.finding import find_objects
+from datumaro_clip.embedding.images import find_objects
 from datumaro_clip.images import Region, decode
 from datumaro_clip.images.regions import Cutter
 from datumaro_clip.model.encoder import Encoder

@@ -10,7 +10,7 @@ from datumaro_clip.cli.printing import say
 from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.demo.catalogue.plan import FEWEST_ITEMS
 from datumaro_clip.host.unfinished import filling
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

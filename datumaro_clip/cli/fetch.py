@@ -10,7 +10,7 @@ from pathlib import Path
 from datumaro_clip.cli.parsing import at_least
 from datumaro_clip.cli.printing import say
 from datumaro_clip.errors import OptionError
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 from datumaro_clip.tables.fetch.run import FetchOptions, fetch_table
 from datumaro_clip.tables.options import TableOptions
 

@@ -20,7 +20,7 @@ from datumaro_clip.embedding import EmbedResult, PartsRequest, PartsResult
 from datumaro_clip.errors import ImageError, TextError
 from datumaro_clip.images import Region
 from datumaro_clip.store import CaptionVector
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 from datumaro_clip.texts import fill_prompt, require_texts
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey
 

@@ -12,9 +12,9 @@ from datumaro_clip.curate.embedder import answered, named
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.objects import Objects
 from datumaro_clip.curate.summary import level_of_failure
-from datumaro_clip.embedding.finding import find_objects
+from datumaro_clip.embedding.images import find_objects
 from datumaro_clip.errors import ImageError
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def find_in_items(
     objects : Objects
         With a detector.
     threads : int, optional
-        As :func:`~datumaro_clip.embedding.finding.find_objects` takes it.
+        As :func:`~datumaro_clip.embedding.images.find_objects` takes it.
     on_error : str
         What becomes of an item whose picture cannot be looked at: ``keep`` it as it is, ``skip`` it, or ``fail``.
     total : int, optional

@@ -1,4 +1,4 @@
-"""Embed any number of pictures: in batches through the encoder, with results in the order of the requests."""
+"""Embed any number of pictures, or find objects in them: in threads and batches, with results in order."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from math import ceil
 from operator import attrgetter
 
 import numpy as np
+from PIL import Image
 
 from datumaro_clip.embedding.cache import Keeper, VectorCache
 from datumaro_clip.embedding.pace import Pace
@@ -29,6 +30,7 @@ from datumaro_clip.embedding.requests import (
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError, InferenceError, OptionError
 from datumaro_clip.images import Region
+from datumaro_clip.images.decoding import decoded
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.system.machine import available_processors
@@ -119,6 +121,41 @@ def embed_parts(
         raise OptionError(f"batch size and threads must be at least 1, got {batch_size} and {threads}")
     pace = _measured_pace(encoder.batch_size) if batch_size is None else Pace(batch_size)
     return _results(requests, encoder, cache, pace, Preparation(encoder, cache, exact_decode), threads)
+
+
+def find_objects(
+    requests: Iterable[ImageRequest], find: Callable[[Image.Image], Detections], threads: int | None = None
+) -> Iterator[Detections | ImageError]:
+    """Find the objects in each picture, in the order of the requests; lazy, a few pictures ahead.
+
+    Parameters
+    ----------
+    requests : iterable of ImageRequest
+        Taken in the caller's thread; their boxes are ignored.
+    find : callable
+        Finds the objects in a picture, as :meth:`~datumaro_clip.objects.detector.Detector.find` does; called in worker
+        threads.
+    threads : int, optional
+        Threads that read, decode and call ``find``; by default one for each CPU of this process, from 2 to 16.
+
+    Returns
+    -------
+    iterator of Detections or ImageError
+        Boxes in pixels of the picture; an error for a picture that cannot be decoded, or on which ``find`` fails.
+    """
+    threads = default_threads() if threads is None else threads
+
+    def look(request: ImageRequest) -> Detections | ImageError:
+        try:
+            with decoded(request.fetch()) as picture:
+                return find(picture)
+        except ImageError as error:
+            return error
+        except InferenceError as exc:
+            return ImageError("inference", f"the detector fails on this picture: {exc}")
+
+    with closing(Workers(look, requests, threads, 2 * threads)) as found:
+        yield from found
 
 
 def default_threads() -> int:

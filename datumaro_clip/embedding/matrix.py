@@ -17,8 +17,7 @@ from datumaro_clip.images import ImageLike
 from datumaro_clip.images.decoding import describe
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
-from datumaro_clip.system.progress import progress
-from datumaro_clip.system.terminal import is_notebook
+from datumaro_clip.system.terminal import is_notebook, progress
 from datumaro_clip.vectors import FloatArray
 
 

@@ -25,7 +25,7 @@ from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.evaluate.evaluation import Evaluation, Source, TestSet, conclude
 from datumaro_clip.evaluate.probe import IntArray
 from datumaro_clip.evaluate.trials import BoolArray, Examples, count_trainings, run_trials
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Standard streams: opened where a daemon closed them, and kept free of characters that command a terminal."""
+"""Standard streams: open them if closed, show progress, and escape text that would command a terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from numbers import Number
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 
 def open_missing_streams() -> None:
@@ -37,6 +40,22 @@ def is_notebook() -> bool:
 def is_terminal(stream: IO[str] | None) -> bool:
     """Return whether a stream is there, open, and a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
+
+
+@contextmanager
+def progress(total: int | None, unit: str = "item", doing: str = "Embedding") -> Iterator[tqdm]:
+    """Show a progress bar on standard error or in a notebook's cell, or nothing if there is neither.
+
+    On a terminal, log lines are written above the bar.
+    """
+    # Imported here because it loads asyncio, which most commands do not need.
+    from tqdm.auto import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    on_terminal = is_terminal(sys.stderr)
+    bar = tqdm(total=total, unit=unit, desc=doing, disable=not (on_terminal or is_notebook()), leave=False)
+    with bar, logging_redirect_tqdm() if on_terminal else nullcontext():
+        yield bar
 
 
 def printable(text: object) -> str:

@@ -12,7 +12,7 @@ from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.system.progress import progress
+from datumaro_clip.system.terminal import progress
 
 
 class Terminal(io.StringIO):

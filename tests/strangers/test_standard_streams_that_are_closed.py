@@ -11,8 +11,7 @@ import pytest
 from commands import BIN, run_python
 from PIL import Image
 
-from datumaro_clip.system.progress import progress
-from datumaro_clip.system.terminal import is_terminal
+from datumaro_clip.system.terminal import is_terminal, progress
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datumaro_clip.embedding.finding import find_objects
+from datumaro_clip.embedding.images import find_objects
 from datumaro_clip.embedding.requests import ImageRequest
 from datumaro_clip.errors import ImageError, InferenceError
 from datumaro_clip.objects.detections import Detections
