@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from datumaro_clip.curate.duplicates import Candidate, find_duplicates, keep_ord
 from datumaro_clip.curate.near import find_near, rings
 from datumaro_clip.curate.near.photometry import WITHOUT_NOISE, fit_light
 from datumaro_clip.curate.near.pixels import match
-from datumaro_clip.curate.near.rings import VIEWS, WHOLE, describe, frame_map, orient, spectra
+from datumaro_clip.curate.near.rings import VIEWS, WHOLE, Thumbnail, describe, frame_map, orient, spectra
 from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import OptionError
@@ -192,32 +193,39 @@ def _pair_counts(found: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
     return int((one & two).sum()), int(one.sum()), int(two.sum())
 
 
-def _altered(shared: Path) -> tuple[list[Path], list[str], np.ndarray]:
-    """Altered copies: files, groups and CLIP vectors."""
+class Mixture(NamedTuple):
+    """Altered copies of photos, then other photos and product shots."""
+
+    thumbnails: list[Thumbnail]
+    order: list[int]
+    vectors: np.ndarray
+    """CLIP vectors of the altered copies."""
+    groups: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def mixture(shared: Path) -> Mixture:
+    """Half of the copies and a few others, so that the test stays short; docs/curation.md has the figures of all."""
     folder = shared / "data/neardup"
     rows = list(csv.DictReader((folder / "groups.csv").read_text().splitlines()))
-    vectors = unit_rows(np.load(folder / "clip_vectors.npy"))
-    return [folder / "images" / row["image"] for row in rows], [row["group"] for row in rows], vectors
-
-
-def _others(shared: Path) -> list[Path]:
-    """Photos and product shots, no two of them the same file."""
+    half = set(sorted({row["group"] for row in rows})[::2])
+    chosen = [number for number, row in enumerate(rows) if row["group"] in half]
     folders = (("coco_mini/images/*/*.jpg", 6), ("products/images/*.jpg", 120))
     files = [file for pattern, step in folders for file in sorted((shared / "data").glob(pattern))[::step]]
-    return list({file.read_bytes(): file for file in files}.values())
+    others = list({file.read_bytes(): file for file in files}.values())
+    pictures = [decoded(file) for file in (*(folder / "images" / rows[number]["image"] for number in chosen), *others)]
+    order = sorted(range(len(pictures)), key=lambda n: (-pictures[n].width * pictures[n].height, n))
+    vectors = unit_rows(np.load(folder / "clip_vectors.npy")[chosen])
+    groups = np.unique([*(rows[number]["group"] for number in chosen), *map(str, others)], return_inverse=True)[1]
+    return Mixture([square_thumbnail(each) for each in pictures], order, vectors, groups)
 
 
 @pytest.mark.parametrize("with_vectors", [True, False])
-def test_altered_photos_are_found_among_other_photos_and_products(shared: Path, with_vectors: bool):
-    """A few others, so that the test stays short; docs/curation.md has the figures among 2,000."""
-    files, groups, vectors = _altered(shared)
-    others = _others(shared)
-    pictures = [decoded(file) for file in files + others]
-    order = sorted(range(len(pictures)), key=lambda n: (-pictures[n].width * pictures[n].height, n))
-    found = find_near([square_thumbnail(each) for each in pictures], order, vectors if with_vectors else None)
-    truth = np.unique(groups + [str(file) for file in others], return_inverse=True)[1]
-    right, told, true = _pair_counts(found.representatives, truth)
-    assert (found.representatives[len(files) :] == np.arange(len(files), len(pictures))).all()
+def test_altered_photos_are_found_among_other_photos_and_products(mixture: Mixture, with_vectors: bool):
+    found = find_near(mixture.thumbnails, mixture.order, mixture.vectors if with_vectors else None)
+    right, told, true = _pair_counts(found.representatives, mixture.groups)
+    altered, everything = len(mixture.vectors), len(mixture.order)
+    assert (found.representatives[altered:] == np.arange(altered, everything)).all()
     assert right / told >= 0.99
     assert right / true >= 0.97
 

@@ -66,7 +66,7 @@ def test_the_box_of_a_thing_at_the_edge_is_of_what_is_seen(kind: str) -> None:
         assert 0 <= top < bottom <= SIDE
 
 
-@pytest.mark.parametrize(("items", "seed"), [(300, 0), (2000, 1), (3000, 51)])
+@pytest.mark.parametrize(("items", "seed"), [(300, 0), (3000, 51)])
 def test_no_box_of_a_catalogue_leaves_its_picture_by_itself(items: int, seed: int) -> None:
     """Such a box would be a defect that truth.json does not know; only things that reach over the edge are drawn."""
     for entry in plan_catalogue(items, seed):
