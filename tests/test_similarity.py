@@ -118,7 +118,9 @@ def test_neither_blocks_nor_multiplier_nor_threads_change_the_answer(
     for module in (topk_module, threads_module):
         monkeypatch.setattr(module, "available_processors", lambda: processors)
     monkeypatch.setattr(pairs_module, "BLOCK_ROWS", block_rows)
-    got = top_k(matrix[:40], matrix, 9, sieve=sieve), pairs_above(matrix, 0.97, sieve=sieve)
+    monkeypatch.setattr(pairs_module, "NUMPY_SIEVE", sieve)
+    monkeypatch.setattr(pairs_module, "numpy_product", sieve.product)
+    got = top_k(matrix[:40], matrix, 9, sieve=sieve), pairs_above(matrix, 0.97)
     for mine, theirs in zip((*got[0], *got[1]), (*wanted[0], *wanted[1]), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

@@ -22,8 +22,8 @@ from datumaro_clip.similarity.scores import (
     FloatArray,
     IndexArray,
     Matrix,
-    Sieve,
     as_float32,
+    numpy_product,
     require_finite,
     require_matrix,
 )
@@ -33,6 +33,8 @@ from datumaro_clip.similarity.topk import top_k
 _log = logging.getLogger(__name__)
 
 _ROWS_A_CELL = 1000
+# Cells that each row belongs to, in the search for pairs and for neighbours: with more, more is found, in more time.
+_PAIR_PROBES, _NEIGHBOUR_PROBES = 5, 2
 # Rows assigned to cells at a time.
 _NEAREST_ROWS = 4096
 # Rows of a cell compared at a time: with larger blocks, more of the products would lie below the diagonal.
@@ -44,9 +46,7 @@ _SCORED_PAIRS = 1 << 16
 Run: TypeAlias = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 
-def approximate_pairs_above(
-    matrix: Matrix, threshold: float, *, probes: int = 5, seed: int = 0, sieve: Sieve = NUMPY_SIEVE
-) -> Pairs:
+def approximate_pairs_above(matrix: Matrix, threshold: float) -> Pairs:
     """Find most of the pairs of rows whose cosine similarity is at least ``threshold``, and no others.
 
     For matrices of more than some 300,000 rows and thresholds of 0.9 or more; a log line says that it is not exact.
@@ -58,12 +58,6 @@ def approximate_pairs_above(
         Shape (N, D), float32 or float16, unit rows.
     threshold : float
         From -1 to 1, compared as float32.
-    probes : int
-        Cells that each row belongs to; more of them find more pairs, and take longer.
-    seed : int
-        Of the random choice of the centres; the same seed gives the same pairs.
-    sieve : Sieve, optional
-        Multiplies.
 
     Returns
     -------
@@ -78,13 +72,12 @@ def approximate_pairs_above(
     require_matrix(matrix, "matrix")
     require_finite(matrix)
     error = NUMPY_SIEVE.error(matrix.shape[1])
-    centres = _centres(matrix, seed)
-    cells = _cells(matrix, centres, probes, sieve)
+    cells = _cells(matrix, _centres(matrix), _PAIR_PROBES)
     _log.info("pairs of %d rows are looked for in %d cells: not exact, some may be missed", len(matrix), len(cells))
     columns = narrow(matrix, threshold, error, tried=max(cells, key=len, default=None))
     wide = matrix if columns is None else columns
-    bound = np.float32(threshold - sieve.error(matrix.shape[1]) - 2 * error)
-    met = in_threads(lambda members: _met(wide, members, bound, sieve), cells)
+    bound = np.float32(threshold - 3 * error)
+    met = in_threads(lambda members: _met(wide, members, bound), cells)
     # A pair that shares several cells counts once.
     codes = np.unique(np.concatenate([np.empty(0, np.int64), *met]))
 
@@ -95,16 +88,7 @@ def approximate_pairs_above(
     return joined(in_threads(scored_from, range(0, len(codes), _SCORED_PAIRS)))
 
 
-def approximate_top_k(
-    queries: Matrix,
-    matrix: Matrix,
-    k: int,
-    *,
-    probes: int = 2,
-    seed: int = 0,
-    sieve: Sieve = NUMPY_SIEVE,
-    run: Run = map,
-) -> tuple[IndexArray, FloatArray]:
+def approximate_top_k(queries: Matrix, matrix: Matrix, k: int, *, run: Run = map) -> tuple[IndexArray, FloatArray]:
     """Find the rows of a matrix that are most similar to each query, among the rows that share a cell with it.
 
     Parameters
@@ -115,12 +99,6 @@ def approximate_top_k(
         Shape (N, D), float32 or float16, unit rows.
     k : int
         Rows wanted for each query.
-    probes : int
-        Cells that each query and each row belongs to; more of them find more, and take longer.
-    seed : int
-        Of the random choice of the centres; the same seed gives the same answer.
-    sieve : Sieve, optional
-        Multiplies queries and rows by the centres.
     run : callable
         Compares the cells: it gets a function and tasks, all of which can be pickled.
 
@@ -132,9 +110,9 @@ def approximate_top_k(
         Shape (Q, k), float32: :func:`~datumaro_clip.similarity.exact_scores`; -inf where there is no row.
     """
     indices, scores = np.full((len(queries), k), -1, np.int64), np.full((len(queries), k), -np.inf, np.float32)
-    centres = _centres(matrix, seed)
-    members = _cells(matrix, centres, probes, sieve)
-    askers = members if queries is matrix else _cells(queries, centres, probes, sieve)
+    centres = _centres(matrix)
+    members = _cells(matrix, centres, _NEIGHBOUR_PROBES)
+    askers = members if queries is matrix else _cells(queries, centres, _NEIGHBOUR_PROBES)
     cells = [cell for cell in zip(askers, members, strict=True) if len(cell[0]) and len(cell[1])]
     tasks = ((queries[rows], matrix[among]) for rows, among in cells)
     for (rows, among), (places, found) in zip(cells, run(partial(_best_of_cell, k), tasks), strict=True):
@@ -157,25 +135,25 @@ def _best_of_both(
     return np.take_along_axis(both, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
 
 
-def _centres(matrix: Matrix, seed: int) -> FloatArray:
-    """Draw the centres: rows at random, in their order."""
+def _centres(matrix: Matrix) -> FloatArray:
+    """Draw the centres: rows at random, the same for the same number of rows, in their order."""
     count = math.ceil(len(matrix) / _ROWS_A_CELL)
-    return as_float32(matrix[np.sort(np.random.default_rng(seed).permutation(len(matrix))[:count])])
+    return as_float32(matrix[np.sort(np.random.default_rng(0).permutation(len(matrix))[:count])])
 
 
-def _cells(matrix: Matrix, centres: FloatArray, probes: int, sieve: Sieve) -> list[IndexArray]:
+def _cells(matrix: Matrix, centres: FloatArray, probes: int) -> list[IndexArray]:
     """Return the rows of each cell, ascending."""
-    nearest = _nearest(matrix, centres, min(probes, len(centres)), sieve)
+    nearest = _nearest(matrix, centres, min(probes, len(centres)))
     order = np.argsort(nearest.ravel(), kind="stable")
     limits = np.searchsorted(nearest.ravel()[order], np.arange(1, len(centres)))
     return [part // nearest.shape[1] for part in np.split(order, limits)]
 
 
-def _nearest(matrix: Matrix, centres: Matrix, probes: int, sieve: Sieve) -> IndexArray:
+def _nearest(matrix: Matrix, centres: Matrix, probes: int) -> IndexArray:
     """Return the centres most similar to each row, (N, probes)."""
 
     def nearest_to(start: int) -> IndexArray:
-        return _peaks(sieve.product(as_float32(matrix[start : start + _NEAREST_ROWS]), centres), probes)
+        return _peaks(numpy_product(matrix[start : start + _NEAREST_ROWS], centres), probes)
 
     blocks = in_threads(nearest_to, range(0, len(matrix), _NEAREST_ROWS))
     return np.concatenate([np.empty((0, probes), np.int64), *blocks])
@@ -190,10 +168,10 @@ def _peaks(scores: FloatArray, count: int) -> IndexArray:
     return peaks
 
 
-def _met(columns: Matrix, members: IndexArray, bound: np.float32, sieve: Sieve) -> IndexArray:
+def _met(columns: Matrix, members: IndexArray, bound: np.float32) -> IndexArray:
     """Return the codes of the pairs of a cell that may be above the threshold: left row times N, plus right row."""
     rows = columns[members]
     parts = [range(start, start + _CELL_ROWS) for start in range(0, len(rows), _CELL_ROWS)]
-    found = [pair for part in parts for pair in candidates(rows, part, bound, sieve)]
+    found = [pair for part in parts for pair in candidates(rows, part, bound)]
     codes = [members[left] * len(columns) + members[right] for left, right in found]
     return np.concatenate([np.empty(0, np.int64), *codes])

@@ -14,8 +14,8 @@ from datumaro_clip.similarity.scores import (
     FloatArray,
     IndexArray,
     Matrix,
-    Sieve,
     blocks_of,
+    numpy_product,
     require_finite,
     require_matrix,
     scores_at,
@@ -41,7 +41,7 @@ class Pairs(NamedTuple):
     scores: FloatArray
 
 
-def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE) -> Pairs:
+def pairs_above(matrix: Matrix, threshold: float) -> Pairs:
     """Find every pair of rows whose cosine similarity is at least ``threshold``.
 
     Parameters
@@ -50,8 +50,6 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
         Shape (N, D), float32 or float16, unit rows.
     threshold : float
         From -1 to 1, compared as float32.
-    sieve : Sieve, optional
-        Multiplies; changes the time, never the answer.
 
     Returns
     -------
@@ -67,11 +65,11 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     require_finite(matrix)
     error = NUMPY_SIEVE.error(matrix.shape[1])
     columns = narrow(matrix, threshold, error)
-    slack = sieve.error(matrix.shape[1]) + (0 if columns is None else 2 * error)
+    bound = np.float32(threshold - (error if columns is None else 3 * error))
     sieved = matrix if columns is None else columns
 
     def pairs_of(start: int) -> list[Pairs]:
-        found = candidates(sieved, range(start, start + BLOCK_ROWS), np.float32(threshold - slack), sieve)
+        found = candidates(sieved, range(start, start + BLOCK_ROWS), bound)
         return [scored(matrix, left, right, np.float32(threshold)) for left, right in found]
 
     found = joined(list(chain.from_iterable(in_threads(pairs_of, range(0, len(matrix), BLOCK_ROWS)))))
@@ -79,13 +77,11 @@ def pairs_above(matrix: Matrix, threshold: float, *, sieve: Sieve = NUMPY_SIEVE)
     return Pairs(found.left[order], found.right[order], found.scores[order])
 
 
-def candidates(
-    columns: Matrix, part: range, bound: np.float32, sieve: Sieve
-) -> Iterator[tuple[IndexArray, IndexArray]]:
+def candidates(columns: Matrix, part: range, bound: np.float32) -> Iterator[tuple[IndexArray, IndexArray]]:
     """Yield the pairs (left, right) whose dot products reach the bound: left in a part of the rows, right after it."""
     block = columns[part.start : part.stop]
     for offset, other in blocks_of(columns[part.start :], len(part)):
-        passing = np.flatnonzero(sieve.product(block, other) >= bound)
+        passing = np.flatnonzero(numpy_product(block, other) >= bound)
         left, right = np.divmod(passing, len(other))
         upper = left < right + offset
         yield left[upper] + part.start, right[upper] + part.start + offset
