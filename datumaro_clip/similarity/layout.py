@@ -144,8 +144,7 @@ def _principal_plane(vectors: MatrixLike) -> npt.NDArray[np.float64]:
     plane = plane * np.sign(plane[np.abs(plane).argmax(axis=0), [0, 1]])
     blocks = [np.asarray(vectors[at : at + _BLOCK], np.float64) - mean for at in range(0, count, _BLOCK)]
     projected = np.concatenate([block @ plane for block in blocks])
-    scaled: npt.NDArray[np.float64] = projected * (10 / max(float(np.abs(projected).max()), 1e-12))
-    return scaled
+    return projected * (10 / max(float(np.abs(projected).max()), 1e-12))
 
 
 def _optimised(points: npt.NDArray[np.float64], edges: Edges, rng: np.random.Generator) -> npt.NDArray[np.float64]:

@@ -53,8 +53,7 @@ def narrow(matrix: Matrix, threshold: float, error: float, tried: IndexArray | N
 def _principal_axes(rows: FloatArray) -> FloatArray:
     """Return orthonormal columns (D, D), sorted by how much of the rows' squared length they hold."""
     _, axes = np.linalg.eigh((rows.T @ rows).astype(np.float64))
-    ordered: FloatArray = axes[:, ::-1].astype(np.float32)
-    return ordered
+    return axes[:, ::-1].astype(np.float32)
 
 
 def _cheapest_width(sample: FloatArray, axes: FloatArray, threshold: float, error: float) -> int | None:

@@ -56,8 +56,7 @@ class SelectedRows:
 
     def __getitem__(self, rows: slice | IndexArray, /) -> Matrix:
         """See :class:`LazyMatrix`."""
-        selected: Matrix = self._matrix[self._rows[rows]]
-        return selected
+        return self._matrix[self._rows[rows]]
 
 
 #: Far above the length of a unit row: only rows that are wrong or not finite are longer.

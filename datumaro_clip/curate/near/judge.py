@@ -255,8 +255,7 @@ def _sharpened(aim: FloatArray, laid: FloatArray, inside: Inside) -> FloatArray:
 
 def _left(difference: FloatArray, steps: FloatArray | None, inside: Inside) -> FloatArray:
     """Return the part of a difference that rounding does not explain, inside."""
-    left: FloatArray = (difference if steps is None else _beyond_rounding(difference, steps)) * inside
-    return left
+    return (difference if steps is None else _beyond_rounding(difference, steps)) * inside
 
 
 _FREQUENCIES, _SAMPLES = np.mgrid[:_BLOCK, :_BLOCK]

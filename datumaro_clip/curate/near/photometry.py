@@ -102,8 +102,7 @@ def _clipped_means(noise: float) -> Levels:
     low, high = (0 - _LEVELS) / noise, (1 - _LEVELS) / noise
     below, under = _normal(low), _normal(high)
     density = np.exp(-(low**2) / 2) - np.exp(-(high**2) / 2)
-    mean: Levels = _LEVELS * (under - below) + noise * density / math.sqrt(2 * math.pi) + 1 - under
-    return mean
+    return _LEVELS * (under - below) + noise * density / math.sqrt(2 * math.pi) + 1 - under
 
 
 def _normal(values: Levels) -> Levels:

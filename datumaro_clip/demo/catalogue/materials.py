@@ -61,8 +61,7 @@ def mix(one: RGB, other: RGB, share: float) -> RGB:
 
 def _triangle(x: Field) -> Field:
     """Triangle wave of period 1, from 0 at whole numbers to 0.5 between them."""
-    wave: Field = np.abs(x - np.round(x))
-    return wave
+    return np.abs(x - np.round(x))
 
 
 def _edge(depth: Field, softness: float) -> Field:
