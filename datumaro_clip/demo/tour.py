@@ -110,7 +110,7 @@ def _run(command: str, directory: Path) -> None:
     """Run one of our commands, and print its output without timestamps, log levels and Datumaro's own lines."""
     program, *arguments = shlex.split(command)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    with subprocess.Popen(
+    process = subprocess.run(
         [str(Path(sys.executable).parent / program), *arguments],
         cwd=directory,
         env={**os.environ, "PATH": path},
@@ -118,9 +118,9 @@ def _run(command: str, directory: Path) -> None:
         encoding="utf-8",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-    ) as process:
-        assert process.stdout is not None
-        lines = [_told(line.rstrip()) for line in process.stdout]
+        check=False,
+    )
+    lines = map(_told, process.stdout.split("\n"))
     print(*(f"    {line}" for line in lines if line), sep="\n", flush=True)
     if process.returncode:
         raise DemoError(f"the command ended with status {process.returncode}: {command}")
@@ -128,6 +128,7 @@ def _run(command: str, directory: Path) -> None:
 
 def _told(line: str) -> str:
     """Strip the time and level from a line of the log; return "" for a line that is not shown."""
+    line = line.rstrip()
     for level in (" INFO: ", " WARNING: ", " ERROR: "):
         line = line.partition(level)[2] or line
     return "" if line.startswith(_UNTOLD) else line

@@ -50,7 +50,8 @@ class Network:
         self.model = read_graph(path)
         self._fix_input(path, size)
         self.shapes: Mapping[str, Shape] = {
-            _name(port, index): _dimensions(port.get_partial_shape()) for index, port in enumerate(self.model.outputs)
+            min(port.get_names(), default=f"output {index}"): _dimensions(port.get_partial_shape())
+            for index, port in enumerate(self.model.outputs)
         }
 
     def _fix_input(self, path: Path, size: tuple[int, int] | None) -> None:
@@ -103,7 +104,7 @@ class OpenVINODetector(Detector):
             compiled = core().compile_model(self._network.model, self.device, options)
         except RuntimeError as exc:
             raise InferenceError(f"{self.device} cannot run the detector {self.name}: {gist(exc)}") from exc
-        self._queue = RequestQueue(compiled, _copies, len(self._network.shapes))
+        self._queue = RequestQueue(compiled, _copied, len(self._network.shapes))
 
     def submit(self, pixel_values: FloatArray, least: float) -> Future[Detections]:
         """Start looking at a picture; block while all requests are busy."""
@@ -141,14 +142,9 @@ def require_head(network: Network, kind: str | None, labels: int, where: str) ->
     return head
 
 
-def _copies(outputs: Outputs) -> list[FloatArray]:
+def _copied(outputs: Outputs) -> list[FloatArray]:
     """Copy the outputs, which the next picture overwrites."""
     return [np.array(output, np.float32) for output in outputs]
-
-
-def _name(port: Any, index: int) -> str:
-    """Return an output's name; its number if it has none."""
-    return min(port.get_names(), default=f"output {index}")
 
 
 def _dimensions(shape: Any) -> tuple[int | None, ...]:

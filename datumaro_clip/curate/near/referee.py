@@ -167,7 +167,9 @@ class Comparer:
         self._features = kept("features", features)
         self._mirrored_features = kept("mirrored", lambda picture: features(mirror(picture)))
         pictures: LRUCache[int, Picture] = LRUCache(_PICTURE_BYTES, attrgetter("nbytes"))
-        self._picture = cached(pictures, lambda index, request: index, Lock())(_read)
+        self._picture = cached(pictures, lambda index, request: index, Lock())(
+            lambda index, request: read_picture(request.fetch())
+        )
 
     def __reduce__(self) -> tuple[type[Comparer], tuple[Thumbnails, IntArray, float]]:
         return type(self), (self._thumbnails, self._by_vector, self._leeway)
@@ -252,11 +254,6 @@ class Comparer:
             return otherwise
         first, second = self._thumbnails[one], self._thumbnails[other]
         return compare(first, second, align(first, second, start))
-
-
-def _read(index: int, request: ImageRequest) -> Picture:
-    """Read the picture of a number."""
-    return read_picture(request.fetch())
 
 
 def _sorted(pair: Pair) -> Pair:
