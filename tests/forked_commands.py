@@ -26,7 +26,7 @@ _IMPORTED = (
     "datumaro_clip.cli",
     "datumaro_clip.host.embed",
     "datumaro_clip.host.formats",
-    "datumaro_clip.host.tables",
+    "datumaro_clip.host.tables.writing",
     "datumaro_clip.host.transform",
     "datumaro_clip.store.hdf5",
 )

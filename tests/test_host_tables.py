@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from pyarrow import parquet
 
-from datumaro_clip.host.tables import ClipTableBase
+from datumaro_clip.host.tables.reading import ClipTableBase
 from datumaro_clip.tables.delimited import write_delimited
 from datumaro_clip.tables.files import open_table
 from datumaro_clip.tables.json_rows import write_json

@@ -83,11 +83,9 @@ def _of_segments(reader: StoreReader, attribute: str) -> list[str]:
 
 def describe(record: Record) -> str:
     """Return a line with an item's key, its vector's norm and shape, and the number of its captions and objects."""
-    parts = f"{len(record.captions)} captions, {len(record.objects)} objects"
-    if record.embedding is None:
-        return f"{record.key}  no vector, {parts}"
-    norm = float(np.linalg.norm(record.embedding))
-    return f"{record.key}  norm {norm:.4f}, shape {record.embedding.shape}, {parts}"
+    told = _described(record)
+    vector = "no vector" if told["norm"] is None else f"norm {told['norm']:.4f}, shape {tuple(told['shape'])}"
+    return f"{record.key}  {vector}, {told['captions']} captions, {told['objects']} objects"
 
 
 def _described(record: Record) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class ClipEmbed(DeclaredTransform):
         if values.store is None or self._stored:
             yield None
             return
-        header = describe_dataset(categories, source.infos(), source.media_type())
+        header = describe_dataset(source, categories)
         if not values.recompute and not isinstance(source, Transform):
             refuse_another_size(Path(values.store), len(source), values.on_error)
         with create_store(values.store, values.store_format, header, overwrite=values.recompute, repeat=True) as writer:

@@ -196,14 +196,8 @@ class StoreExporter(Exporter):
         kind = store_kind(self.NAME)
         if self._compression not in (None, *kind.compressions):
             raise OptionError(f"--compression must be one of {', '.join(kind.compressions)}; got {self._compression!r}")
-        source = self._extractor
-        return describe_dataset(
-            source.categories(),
-            source.infos(),
-            source.media_type(),
-            dtype=self._dtype or "float32",
-            compression=self._compression or "none",
-        )
+        compression = self._compression or "none"
+        return describe_dataset(self._extractor, dtype=self._dtype or "float32", compression=compression)
 
 
 class Confidence(IntEnum):

@@ -33,12 +33,12 @@ PLUGINS = (
     PluginSpec(f"{_HOST}.embed.ClipEmbed", "clip_embed", "Transform"),
     PluginSpec(f"{_HOST}.labels.ClipLabels", "clip_labels", "Transform"),
     PluginSpec(f"{_HOST}.normalize.ClipNormalize", "clip_normalize", "Transform"),
-    PluginSpec(f"{_HOST}.tables.ClipTableBase", "clip_table", "DatasetBase"),
-    PluginSpec(f"{_HOST}.tables.ClipTableExporter", "clip_table", "Exporter"),
-    PluginSpec(f"{_HOST}.tables.ClipTableImporter", "clip_table", "Importer", _TABLE_ENDINGS),
-    PluginSpec(f"{_HOST}.tables.ClipWebdatasetBase", "clip_webdataset", "DatasetBase"),
-    PluginSpec(f"{_HOST}.tables.ClipWebdatasetExporter", "clip_webdataset", "Exporter"),
-    PluginSpec(f"{_HOST}.tables.ClipWebdatasetImporter", "clip_webdataset", "Importer", (".tar",)),
+    PluginSpec(f"{_HOST}.tables.reading.ClipTableBase", "clip_table", "DatasetBase"),
+    PluginSpec(f"{_HOST}.tables.writing.ClipTableExporter", "clip_table", "Exporter"),
+    PluginSpec(f"{_HOST}.tables.reading.ClipTableImporter", "clip_table", "Importer", _TABLE_ENDINGS),
+    PluginSpec(f"{_HOST}.tables.reading.ClipWebdatasetBase", "clip_webdataset", "DatasetBase"),
+    PluginSpec(f"{_HOST}.tables.writing.ClipWebdatasetExporter", "clip_webdataset", "Exporter"),
+    PluginSpec(f"{_HOST}.tables.reading.ClipWebdatasetImporter", "clip_webdataset", "Importer", (".tar",)),
 )
 
 

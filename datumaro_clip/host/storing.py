@@ -215,7 +215,7 @@ def embed_to_store(
         tell_no_items(count)
         refuse_another_size(path, count, options.on_error)
         categories = with_detected_labels(dataset.categories(), objects)
-        header = describe_dataset(categories, dataset.infos(), dataset.media_type(), dtype=dtype)
+        header = describe_dataset(dataset, categories, dtype=dtype)
         with create_store(path, kind, header, repeat=True) as writer:
             storer = ItemStorer(writer, categories, save_media)
             store_embedded(storer, chosen, Embedder(options, categories, model, objects), count)
@@ -283,7 +283,7 @@ def add_to_store(
 
 def _fitted(dataset: Dataset, reader: StoreReader) -> tuple[Dataset, Header]:
     """Give a dataset's labels the store's numbers; return it, and the store's header with the labels that it lacked."""
-    new = describe_dataset(dataset.categories(), dataset.infos(), dataset.media_type())
+    new = describe_dataset(dataset)
     if new.media_type != reader.header.media_type:
         raise StoreWriteError(
             f"{reader.path} holds media of the type {reader.header.media_type}, the dataset is of {new.media_type}"

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from datumaro.components.annotation import AnnotationType, Categories
-from datumaro.components.dataset_base import DatasetItem
+from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.media import MediaElement, MediaType
 
 from datumaro_clip.errors import StoreCorruptError, StoreFormatError, StoreWriteError
@@ -135,14 +134,17 @@ def attach_vectors(item: DatasetItem, record: Record, space: VectorSpace | None,
 
 
 def describe_dataset(
-    categories: Mapping[AnnotationType, Categories],
-    infos: Mapping[str, Any],
-    media_type: type[MediaElement],
-    *,
-    dtype: str = "float32",
-    compression: str = "none",
+    source: IDataset, categories: Any = None, *, dtype: str = "float32", compression: str = "none"
 ) -> Header:
     """Return the header of a store for a dataset; its vectors are declared when they come.
+
+    Parameters
+    ----------
+    source : IDataset
+    categories : mapping, optional
+        Categories to be written instead of the dataset's own.
+    dtype, compression : str
+        How vectors are kept.
 
     Raises
     ------
@@ -153,9 +155,9 @@ def describe_dataset(
         return Header(
             dtype=dtype,
             compression=compression,
-            media_type=media_type._type.name.lower(),
-            categories=encode_categories(categories),
-            infos=encode_value(dict(infos)),
+            media_type=source.media_type()._type.name.lower(),
+            categories=encode_categories(source.categories() if categories is None else categories),
+            infos=encode_value(dict(source.infos())),
         )
     except CodecError as exc:
         raise StoreWriteError(f"the dataset cannot be stored: its categories or infos hold {exc}") from exc
