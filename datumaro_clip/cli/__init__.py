@@ -76,7 +76,7 @@ def make_parser(configured: Collection[str] = tuple(COMMANDS)) -> argparse.Argum
             command = import_module(f"{__name__}.{name}")
             command.configure(subparser)
             subparser.set_defaults(run=command.run)
-        # What stands before the command counts where nothing stands after it.
+        # An option before the command counts, unless one stands behind it.
         _add_loudness(subparser, argparse.SUPPRESS)
     return parser
 
@@ -111,7 +111,7 @@ def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     wanted = [word for word in words if word in COMMANDS][:1]
     try:
-        if wanted != ["doctor"] and find_configuration():  # It tells what is wrong with the file that others refuse.
+        if wanted != ["doctor"] and find_configuration():  # It reports a wrong file itself.
             # Here, since it loads what many commands do without.
             from datumaro_clip.host.configured import use_configured_model
 

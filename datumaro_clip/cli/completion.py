@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
 
     parser = make_parser()
     _complete_paths(parser)
-    # A program of ours as it is, its tabs too; nothing in it is of a file.
+    # As it is, tabs included: the script holds no text of files.
     print(shtab.complete(parser, args.shell))
     return 0
 

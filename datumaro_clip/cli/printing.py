@@ -69,6 +69,6 @@ def run_while_read(run: Callable[[], int]) -> int:
             # Here rather than when the interpreter ends; argparse leaves with SystemExit after printing help.
             sys.stdout.flush()
     except BrokenPipeError:
-        # What is still in the buffer would fail once more.
+        # Else what is left in the buffer would fail once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,1 +1,1 @@
-"""Where this package meets Datumaro; the only floor that imports it."""
+"""Adapts the package to Datumaro, which no room below imports."""

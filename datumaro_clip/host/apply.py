@@ -25,7 +25,7 @@ MERGED = "merged"
 
 
 class DecidedItems:
-    """A dataset's items as decisions leave them.
+    """Applies the decisions of a log to a dataset's items.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _tagged(held: Any, decided: Sequence[Decision]) -> list[str] | None:
 
 
 class Replay(Transform):
-    """Items as a log of decisions leaves them."""
+    """Applies the decisions of a log to the items of a dataset."""
 
     def __init__(self, extractor: IDataset, log: DecisionLog) -> None:
         super().__init__(extractor)
@@ -164,7 +164,7 @@ class Replay(Transform):
 def replay(
     log: DecisionLog, pathspec: str, output: Path, form: str | None, *, save_media: bool = False
 ) -> tuple[int, Losses]:
-    """Write the dataset as the decisions leave it.
+    """Apply decisions to a dataset, and write it.
 
     Parameters
     ----------

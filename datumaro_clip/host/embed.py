@@ -95,7 +95,7 @@ class ClipEmbed(DeclaredTransform):
 
     @contextmanager
     def _storer(self) -> Iterator[ItemStorer | None]:
-        """Open the store, which appears when the block ends, and is not written again; None where there is none."""
+        """Open the store, if one is to be written; it appears when the block ends, and is written once only."""
         values, source, categories = self.values, self._extractor, self.categories()
         if values.store is None or self._stored:
             yield None

@@ -1,4 +1,4 @@
-"""``datum export``: the command that Datumaro dropped, over ``datum convert``, which does its work."""
+"""``datum export``, a command that Datumaro has dropped; ``datum convert`` does its work."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build_parser(parser_ctor: Callable[..., Any] = argparse.ArgumentParser) -> A
 
 
 def export_command(args: argparse.Namespace) -> int:
-    """Run the command through ``datum convert``; the exit status is its own."""
+    """Run the command through ``datum convert``, and return its exit status."""
     from datumaro.cli.commands.convert import convert_command
     from datumaro.cli.util.errors import CliException
 

@@ -122,7 +122,7 @@ def losses_of(dataset: Dataset, format: str, options: Mapping[str, Any]) -> Loss
     sent = Counter(kind for item in samples for kind in _kinds(item))
     try:
         found = Counter(kind for item in _written_and_read(dataset, samples, format, options) for kind in _kinds(item))
-    except Exception as exc:  # Of whatever plugin writes or reads the format.
+    except Exception as exc:  # The plugins that write and read the format may raise anything.
         return Losses(format, problem=f"a few items in it cannot be read again ({in_one_line(exc)})")
     lost: Counter[Kind] = Counter()
     for (kind, name), count in counts.items():

@@ -1,4 +1,4 @@
-"""Writes Datumaro's items and their vectors to stores: to new ones, or what a store lacks or has otherwise."""
+"""Writes Datumaro's items and their vectors to new stores, and new and changed items to existing ones."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class ItemStorer:
         notice_counts(log, self._encoder.media.counts, _LOSSES, _UNREAD)
 
     def _declare(self, provenance: Provenance, key: ItemKey) -> None:
-        """Tell the store what computes the vectors of this write, which is the provenance of the first."""
+        """Tell the store, at the first vector of this write, what computed it; refuse a vector of another space."""
         space = self._writer.header.space
         if space not in (None, provenance.space):
             raise SpaceMismatchError(
@@ -239,7 +239,7 @@ def add_to_store(
     objects: Objects | None = None,
     save_media: bool | None = None,
 ) -> Additions:
-    """Add to a store what it lacks of a dataset, and replace what it has otherwise; the rest stays as it is.
+    """Add a dataset's new items to a store, and replace those that have changed; the others stay as they are.
 
     An item has changed if its annotations, attributes or medium have, as the store would keep them: with
     ``save_media`` pictures are compared by their bytes, else by where they are. Labels are matched by name.
@@ -303,7 +303,7 @@ def _fitted(dataset: Dataset, reader: StoreReader) -> tuple[Dataset, Header]:
 
 
 def _changed(dataset: Dataset, reader: StoreReader, encoder: ItemEncoder, done: Additions) -> Iterator[DatasetItem]:
-    """Find the items that the store lacks or has otherwise; say on each when it was added, and count all."""
+    """Find the new and changed items; note on each when it was added, and count all."""
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     for item in dataset:
         key = key_of(item)

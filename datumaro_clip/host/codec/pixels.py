@@ -1,4 +1,4 @@
-"""What pictures are made of, and arrays as files from which the very same arrays are read."""
+"""Pixels of pictures: where they are, how to read them, and how to write arrays that are read back unchanged."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class NpyFile:
     path: str
 
     def __call__(self) -> npt.NDArray[Any]:
-        """The array; mapped first, so that a header cannot ask for more memory than the file has bytes."""
+        """Read the array; it is mapped first, so that a header cannot ask for more memory than the file has bytes."""
         return np.array(np.load(self.path, mmap_mode="r", allow_pickle=False))
 
 
 def exact_png(data: npt.NDArray[Any]) -> bytes | None:
-    """A PNG from which Datumaro reads the very same array; None if there is none."""
+    """Return a PNG from which Datumaro reads the very same array; None if there is none."""
     if data.dtype != np.uint8 or data.ndim not in (2, 3) or not data.size or data.shape[2:] not in ((), (3,), (4,)):
         return None
     png = encode_image(data, ".png")
@@ -34,26 +34,26 @@ def exact_png(data: npt.NDArray[Any]) -> bytes | None:
 
 
 def npy(data: npt.NDArray[Any]) -> bytes:
-    """A NumPy file."""
+    """Return the bytes of a NumPy file."""
     file = io.BytesIO()
     np.save(file, data, allow_pickle=False)
     return file.getvalue()
 
 
 def path_of(image: Image) -> str | None:
-    """Where a picture's file is, if it has one."""
+    """Return the path of a picture's file, if it has one."""
     data = getattr(image, "_data", None)
     path: str | None = data.path if isinstance(data, NpyFile) else getattr(image, "path", None)
     return path
 
 
 def dotted(extension: str | None) -> str | None:
-    """An extension as files have it, where the user may have left out the dot."""
+    """Return an extension with its dot, which the user may have left out."""
     return extension if extension is None or extension.startswith(".") else f".{extension}"
 
 
 def decoded_anew(image: Image) -> Any:
-    """Datumaro's array, uint8; our decoder's of a picture of more bits, of which Datumaro keeps the lower 8."""
+    """Return Datumaro's array, uint8; of a picture of 16 bits our decoder's, since Datumaro keeps the lower 8."""
     if isinstance(image, RoIImage | VideoFrame):
         return image.data
     source = path_of(image) or raw(image)
@@ -65,6 +65,6 @@ def decoded_anew(image: Image) -> Any:
 
 
 def raw(image: Image) -> Any:
-    """What a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
+    """Return what a picture in memory was made of: encoded bytes, or the array before Datumaro makes it uint8."""
     data = getattr(image, "_data", None)
     return data() if callable(data) else data

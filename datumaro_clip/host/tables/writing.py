@@ -249,7 +249,7 @@ class ItemPicture:
                 data = None if pixels is None else bytes(encode_image(np.asarray(pixels), self.ending))
             except ImageError:
                 raise
-            except Exception as exc:  # Datumaro's decoders and encoders raise what they like.
+            except Exception as exc:  # Datumaro's decoders and encoders may raise anything.
                 raise ImageError("unreadable", f"{self._media!r} cannot be written as {self.ending}: {exc}") from exc
         if data is None:
             raise ImageError("missing", f"{self._media!r} holds no data")
