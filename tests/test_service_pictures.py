@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from served import client_of, colours_store, picture
 from starlette.testclient import TestClient
 
 from datumaro_clip.service import Settings
+from datumaro_clip.service.pictures import Picture
+from datumaro_clip.service.thumbnails import SIZES, Thumbnails
 from datumaro_clip.store import Header, Record, create_store
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.testing.fake_encoder import COLOURS
@@ -106,6 +109,20 @@ def test_a_thumbnail_is_made_once(client: TestClient, monkeypatch: pytest.Monkey
     first = client.get("/thumbnails/colours/train/red?size=64")
     monkeypatch.setattr("datumaro_clip.service.thumbnails.make", None)
     assert client.get("/thumbnails/colours/train/red?size=64").content == first.content
+
+
+def test_the_oldest_thumbnails_are_removed_when_they_are_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATUMARO_CLIP_CACHE", str(tmp_path))
+    monkeypatch.setattr("datumaro_clip.service.thumbnails._LOOK_EVERY", 4)
+    (tmp_path / "r.png").write_bytes(RED)
+    thumbnails, picture = Thumbnails(), Picture("r.png", tmp_path / "r.png")
+    made = [thumbnails.path(picture, size) for size in SIZES[:3]]
+    for age, path in enumerate(made):
+        os.utime(path, (age, age))
+    kept = made[2].stat().st_size
+    monkeypatch.setattr("datumaro_clip.service.thumbnails.MOST_BYTES", 2.5 * kept)
+    made.append(thumbnails.path(picture, SIZES[3]))
+    assert [path.exists() for path in made] == [False, False, True, True]
 
 
 @pytest.mark.parametrize(

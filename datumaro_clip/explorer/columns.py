@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -81,9 +81,8 @@ def columns_of(snapshot: Snapshot, points: Points | None, regions: Regions) -> I
             yield Column(name, "number", [], [numbers.astype(np.float32)])
     if not np.isnan(facts.numbers["added"]).all():
         yield Column("added", "date", [], [facts.numbers["added"]])
-    annotated = Words(np.arange(len(snapshot)), facts.annotated.astype(np.int64), ("no", "yes"))
     if len(np.unique(facts.annotated)) > 1:
-        yield _single("annotated", annotated, len(snapshot))
+        yield Column("annotated", "category", ["no", "yes"], [facts.annotated.astype(np.uint16)])
     if len(regions.names) > 1:
         names = {name: code for code, name in enumerate(dict.fromkeys(regions.names))}
         codes = np.array([names[name] for name in regions.names])[regions.owners]
@@ -156,27 +155,21 @@ def _several(name: str, words: Words, count: int) -> Column:
 
 def _attributes(words: Words, count: int) -> Iterator[Column]:
     """Yield a column for each attribute that is worth filtering by: of numbers, or else of categories."""
-    values = [word.partition("=") for word in words.words]
-    for name, distinct in sorted(Counter(name for name, _, _ in values).items()):
-        codes = [code for code, (own, _, _) in enumerate(values) if own == name]
-        told = [json.loads(values[code][2]) for code in codes]
-        is_own = np.isin(words.codes, codes)
-        if distinct < 2 or name.startswith("clip_"):
+    codes_of: dict[str, list[int]] = defaultdict(list)
+    for code, word in enumerate(words.words):
+        codes_of[word.partition("=")[0]].append(code)
+    for name, codes in sorted(codes_of.items()):
+        values = [json.loads(words.words[code].partition("=")[2]) for code in codes]
+        if len(codes) < 2 or name.startswith("clip_"):
             continue
-        if distinct == count and all(isinstance(value, int | str) for value in told):
+        if len(codes) == count and all(isinstance(value, int | str) for value in values):
             continue  # an identifier: nobody filters by it
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in told):
+        is_own = np.isin(words.codes, codes)
+        items, own_codes = words.items[is_own], np.searchsorted(codes, words.codes[is_own])
+        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
             column = np.full(count, np.nan, np.float32)
-            number = np.full(len(words.words), np.nan, np.float32)
-            number[codes] = told
-            column[words.items[is_own]] = number[words.codes[is_own]]
+            column[items] = np.array(values, np.float32)[own_codes]
             yield Column(f"attribute:{name}", "number", [], [column])
-        elif distinct <= _MOST_VALUES:
-            place = np.zeros(len(words.words), np.int64)
-            place[codes] = np.arange(len(codes))
-            own = Words(words.items[is_own], place[words.codes[is_own]], tuple(map(_shown, told)))
-            yield _single(f"attribute:{name}", own, count)
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+        elif len(codes) <= _MOST_VALUES:
+            texts = tuple(value if isinstance(value, str) else json.dumps(value) for value in values)
+            yield _single(f"attribute:{name}", Words(items, own_codes, texts), count)

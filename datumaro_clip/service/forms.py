@@ -44,39 +44,17 @@ class Form(Generic[M]):
         return self.files[0]
 
 
-_FIELDS: dict[str, dict[str, Any]] = {
-    "top_k": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 10, "description": "most hits"},
-    "target": {
-        "type": "string",
-        "enum": ["pictures", "captions", "objects"],
-        "default": "pictures",
-        "description": "what to compare with the query",
-    },
-    "caption": {
-        "type": "array",
-        "items": {"type": "string", "maxLength": 2000},
-        "maxItems": 20,
-        "description": "a caption of the picture; may be repeated",
-    },
-    "tags": {"type": "string", "maxLength": 2000, "description": "tags, separated by commas"},
-    "subset": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 200,
-        "default": "ingested",
-        "description": "subset of the new item",
-    },
-    "store": {"type": "string", "description": "store to add it to; the first if omitted"},
-    "vectors": {"type": "boolean", "default": False, "description": "also return the vectors"},
-}
+def form_body(model: type[BaseModel], *, many: bool = False) -> dict[str, Any]:
+    """Return OpenAPI's description of a form: a picture, or ``many``, in the part ``file``, and the model's own fields.
 
-
-def form_schema(*fields: str, many: bool = False) -> dict[str, Any]:
-    """Return OpenAPI's description of a form: a picture, or ``many``, in the part ``file``, and some fields."""
+    Fields that a model inherits can be sent, too, but are not described.
+    """
     file = {"type": "string", "format": "binary", "description": "a JPEG, PNG, WebP, BMP, GIF or TIFF picture"}
     whole = {"type": "array", "items": file, "minItems": 1} if many else file
-    properties = {"file": whole, **{name: _FIELDS[name] for name in fields}}
-    return {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    described = model.model_json_schema().get("properties", {})
+    properties = {"file": whole, **{name: described[name] for name in described if name in model.__annotations__}}
+    schema = {"type": "object", "required": ["file"], "properties": properties, "additionalProperties": False}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}
 
 
 async def read_form(request: Request, model: type[M], most_files: int = 1) -> Form[M]:

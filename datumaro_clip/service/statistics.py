@@ -40,13 +40,8 @@ def statistics(snapshot: Snapshot) -> dict[str, Any]:
         "dtype": reader.header.dtype,
         "format": reader.kind.name,
         "segments": [
-            {
-                "name": s.entry.name,
-                "items": s.entry.live,
-                "removed": len(s.entry.removed),
-                "precision": s.entry.precision,
-            }
-            for s in reader.segments
+            {"name": e.name, "items": e.live, "removed": len(e.removed), "precision": e.precision}
+            for e in (segment.entry for segment in reader.segments)
         ],
     }
 

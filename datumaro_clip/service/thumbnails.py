@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -17,7 +16,7 @@ from datumaro_clip.system.files import atomic_write, cache_root
 
 SIZES = (64, 128, 256, 512, 1024)
 _QUALITY = 85
-#: Most bytes of thumbnails that are kept; beyond them the oldest are removed, down to nine tenths.
+#: A check removes the oldest thumbnails beyond nine tenths of these bytes.
 MOST_BYTES = 2 << 30
 # Thumbnails made between two checks of their size.
 _LOOK_EVERY = 1000
@@ -53,19 +52,17 @@ class Thumbnails:
     def _prune(self) -> None:
         """Remove the oldest thumbnails, once in a while."""
         self._made += 1
-        if self._made % _LOOK_EVERY or not self._lock.acquire(blocking=False):
+        if self._made % _LOOK_EVERY:
             return
-        try:
+        with self._lock:
             files = [(entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self._root.glob("*/*.jpg")]
             total = sum(size for _, size, _ in files)
             for _, size, path in sorted(files):
                 if total <= 0.9 * MOST_BYTES:
                     break
                 with suppress(OSError):
-                    os.unlink(path)
+                    path.unlink()
                 total -= size
-        finally:
-            self._lock.release()
 
 
 def make(picture: Picture, size: int) -> bytes:

@@ -9,12 +9,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 
 from datumaro_clip.service.analysis import DetectedObject
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.filters import Name
-from datumaro_clip.service.forms import Form, form_schema, read_form
+from datumaro_clip.service.forms import Form, form_body, read_form
 from datumaro_clip.service.ingest import IngestResult, Submission
 from datumaro_clip.service.names import ImageId
 from datumaro_clip.service.presenting import Json, Presenter, object_json
@@ -22,18 +23,18 @@ from datumaro_clip.service.problems import RequestError, as_problem, documented
 from datumaro_clip.service.schemas import Analysis, IngestAnswer, IngestFailure
 from datumaro_clip.service.serving import Service
 
-_FIELDS = ("caption", "tags", "subset", "store", "vectors")
-
 
 class IngestForm(BaseModel):
     """The fields of a form beside its pictures."""
 
     model_config = ConfigDict(extra="forbid")
-    caption: list[Annotated[str, Field(max_length=2000)]] = Field(default=[], max_length=20)
-    tags: str = Field(default="", max_length=2000)
-    subset: str = Field(default="ingested", max_length=200, min_length=1)
-    store: Name | None = None
-    vectors: bool = False
+    caption: list[Annotated[str, Field(max_length=2000)]] = Field(
+        default=[], max_length=20, description="a caption of the picture; may be repeated"
+    )
+    tags: str = Field(default="", max_length=2000, description="tags, separated by commas")
+    subset: str = Field(default="ingested", max_length=200, min_length=1, description="subset of the new item")
+    store: Name | SkipJsonSchema[None] = Field(default=None, description="store to add it to; the first if omitted")
+    vectors: bool = Field(default=False, description="also return the vectors")
 
 
 class NoFields(BaseModel):
@@ -56,7 +57,7 @@ def routes(service: Service) -> APIRouter:
         "/ingest/image",
         response_model=IngestAnswer,
         responses=documented(404),
-        openapi_extra=_body(*_FIELDS),
+        openapi_extra={"requestBody": form_body(IngestForm)},
         summary="Add a picture; the answer comes once it is stored and searchable",
     )
     async def ingest_image(request: Request) -> Response:
@@ -69,7 +70,7 @@ def routes(service: Service) -> APIRouter:
         "/ingest/batch",
         response_model=list[IngestAnswer | IngestFailure],
         responses=documented(404),
-        openapi_extra=_body(*_FIELDS, many=True),
+        openapi_extra={"requestBody": form_body(IngestForm, many=True)},
         summary="Add several pictures; each has its own answer",
     )
     async def ingest_batch(request: Request) -> Response:
@@ -96,7 +97,7 @@ def routes(service: Service) -> APIRouter:
         "/analyze",
         response_model=Analysis,
         responses=documented(),
-        openapi_extra=_body(),
+        openapi_extra={"requestBody": form_body(NoFields)},
         summary="Detect and embed a picture without storing it",
     )
     async def analyze(request: Request) -> Response:
@@ -146,8 +147,3 @@ def _objects(objects: Sequence[DetectedObject]) -> list[Json]:
         {**object_json(index, each.corners, each.class_name, each.confidence), "vector": each.vector}
         for index, each in enumerate(objects)
     ]
-
-
-def _body(*fields: str, many: bool = False) -> Json:
-    schema = form_schema(*fields, many=many)
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}

@@ -19,7 +19,7 @@ from datumaro_clip.service.problems import documented
 from datumaro_clip.service.serving import Service
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.service.statistics import statistics
-from datumaro_clip.store import ArchiveMember, Record
+from datumaro_clip.store import ArchiveMember
 from datumaro_clip.system.files import sha256_file
 
 ItemPath = Annotated[str, Path(max_length=4000, description="an image_id, or the item's own id")]
@@ -87,6 +87,7 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
     space = snapshot.reader.header.space
     scores = {caption.annotation_index: caption.score for caption in stored.captions}
     captions = {str(caption.annotation_index): caption.vector for caption in stored.captions}
+    objects = {found.annotation_index: found.vector for found in stored.objects}
     answer = service.presenter(request).item(snapshot, row, described)
     return {
         **answer,
@@ -95,7 +96,15 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
         "captions": [
             {"annotation": c.annotation, "text": c.text, "score": scores.get(c.annotation)} for c in described.captions
         ],
-        "objects": _objects(described, stored, with_vectors),
+        "objects": [
+            {
+                **box_json(each),
+                "attributes": plain(dict(each.attributes)),
+                "has_vector": each.annotation in objects,
+                **({"vector": objects.get(each.annotation)} if with_vectors else {}),
+            }
+            for each in described.objects
+        ],
         "attributes": plain(dict(described.attributes)),
         "tags": list(described.tags),
         "added": iso(described.added),
@@ -107,18 +116,6 @@ def _audit(service: Service, request: Request, snapshot: Snapshot, row: int, wit
         "decisions": [as_record(one) for one in service.decisions_about(snapshot, row)],
         **({"vectors": {"picture": stored.embedding, "captions": captions}} if with_vectors else {}),
     }
-
-
-def _objects(described: Described, stored: Record, with_vectors: bool) -> list[Json]:
-    vectors = {found.annotation_index: found.vector for found in stored.objects}
-    objects = []
-    for each in described.objects:
-        entry = {**box_json(each), "attributes": plain(dict(each.attributes))}
-        entry["has_vector"] = each.annotation in vectors
-        if with_vectors:
-            entry["vector"] = vectors.get(each.annotation)
-        objects.append(entry)
-    return objects
 
 
 def _source(service: Service, snapshot: Snapshot, described: Described) -> dict[str, Any]:

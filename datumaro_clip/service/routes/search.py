@@ -10,7 +10,7 @@ from starlette.responses import Response
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.described import describe
 from datumaro_clip.service.filters import Name
-from datumaro_clip.service.forms import form_schema, read_form, refusals
+from datumaro_clip.service.forms import form_body, read_form, refusals
 from datumaro_clip.service.pictures import NotServedError
 from datumaro_clip.service.problems import RequestError, documented
 from datumaro_clip.service.schemas import (
@@ -132,14 +132,9 @@ def routes(service: Service) -> APIRouter:
 class SimilarForm(Wanted):
     """The fields of a form beside the picture."""
 
-    target: TargetName = "pictures"
     top_k: Count = 10
+    target: TargetName = "pictures"
 
 
-_SIMILAR_BODY = {
-    "required": True,
-    "content": {
-        "application/json": {"schema": SimilarRequest.model_json_schema(ref_template="#/components/schemas/{model}")},
-        "multipart/form-data": {"schema": form_schema("top_k", "target")},
-    },
-}
+_JSON = {"schema": SimilarRequest.model_json_schema(ref_template="#/components/schemas/{model}")}
+_SIMILAR_BODY = {"required": True, "content": {"application/json": _JSON, **form_body(SimilarForm)["content"]}}
