@@ -36,26 +36,29 @@ Value = Name | Truth | Annotated[int, Field(strict=True)] | Number
 Certainty = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
 
 
-class DateRange(BaseModel):
-    """When items were added: at ``from`` or later, and before ``to``; a time without a zone is UTC."""
+class Strict(BaseModel):
+    """A model that refuses fields it does not know."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class DateRange(Strict):
+    """When items were added: at ``from`` or later, and before ``to``; a time without a zone is UTC."""
+
     start: Time | None = Field(default=None, alias="from", examples=["2026-01-01T00:00:00Z"])
     end: Time | None = Field(default=None, alias="to", examples=["2026-07-01T00:00:00Z"])
 
 
-class NumberRange(BaseModel):
+class NumberRange(Strict):
     """At ``from`` or above, and below ``to``."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
     start: Number | None = Field(default=None, alias="from")
     end: Number | None = Field(default=None, alias="to")
 
 
-class Filters(BaseModel):
+class Filters(Strict):
     """Conditions on items: those of several fields must all hold, values of one list are alternatives."""
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
     yolo_classes: Names = Field(default=[], description="items with an object or label of one of these classes")
     min_confidence: Certainty | None = Field(
         default=None,

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.responses import Response
 
 from datumaro_clip.service.analysis import DetectedObject
 from datumaro_clip.service.answers import JSONAnswer
-from datumaro_clip.service.filters import Name
+from datumaro_clip.service.filters import Name, Strict
 from datumaro_clip.service.forms import Form, form_body, read_form
 from datumaro_clip.service.ingest import IngestResult, Submission
 from datumaro_clip.service.names import ImageId
@@ -24,10 +24,9 @@ from datumaro_clip.service.schemas import Analysis, IngestAnswer, IngestFailure
 from datumaro_clip.service.serving import Service
 
 
-class IngestForm(BaseModel):
+class IngestForm(Strict):
     """The fields of a form beside its pictures."""
 
-    model_config = ConfigDict(extra="forbid")
     caption: list[Annotated[str, Field(max_length=2000)]] = Field(
         default=[], max_length=20, description="a caption of the picture; may be repeated"
     )
@@ -37,10 +36,8 @@ class IngestForm(BaseModel):
     vectors: bool = Field(default=False, description="also return the vectors")
 
 
-class NoFields(BaseModel):
+class NoFields(Strict):
     """A form with nothing beside its picture."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 def routes(service: Service) -> APIRouter:
