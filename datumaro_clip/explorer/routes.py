@@ -18,7 +18,7 @@ from datumaro_clip.explorer.journal import DECISIONS
 from datumaro_clip.explorer.page import page_file
 from datumaro_clip.explorer.runs import Run
 from datumaro_clip.explorer.shapes import masks, polygons
-from datumaro_clip.explorer.workbench import OutdatedError, StoreView, Workbench
+from datumaro_clip.explorer.workbench import StoreView, Workbench, outdated
 from datumaro_clip.index import OBJECTS
 from datumaro_clip.service.answers import JSONAnswer
 from datumaro_clip.service.described import Described
@@ -131,10 +131,7 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         return benches[service.collection.named(store).name]
 
     def at(store: str | None, version: str) -> StoreView:
-        try:
-            return bench(store).at(version)
-        except OutdatedError as exc:
-            raise RequestError(409, str(exc), kind="outdated") from exc
+        return bench(store).at(version)
 
     @router.get("")
     async def explore(request: Request, store: Store = None) -> Response:
@@ -217,17 +214,13 @@ def routes(service: Service, *, sources: Mapping[str, str] | None = None, report
         vector = await service.embedding.picture(form.only_file())
         return Response(await service.pool.run(at(store, version).scores, vector), media_type=BINARY)
 
-    @router.get("/api/tools")
-    async def tools() -> Response:
-        return JSONAnswer([tool_named(name).describe() for name in MODULES])
-
     @router.post("/api/tools/{name}")
     async def run_tool(name: str, asked: ToolRun, store: Store = None) -> Response:
         if name not in MODULES:
             raise RequestError(404, f"there is no tool {name}; there are {', '.join(MODULES)}", param="name")
         view = at(store, asked.version)
         if asked.version != bench(store).served.snapshot.version:
-            raise RequestError(409, "the store has changed since this page was loaded: reload it", kind="outdated")
+            raise outdated()
         rows = None if asked.rows is None else [_row(view, row) for row in asked.rows]
         run = await service.pool.run(bench(store).runs.start, name, asked.options, rows)
         return JSONAnswer({"job": run.id})

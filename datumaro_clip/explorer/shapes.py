@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from datumaro_clip.images.run_lengths import run_lengths
 from datumaro_clip.service.described import Described, class_of
+from datumaro_clip.similarity.scores import IndexArray
 
 # No picture has a mask of more pixels.
 _MOST_PIXELS = 1 << 28
@@ -35,51 +35,41 @@ def masks(told: Described, class_names: Sequence[str]) -> list[Json]:
     """
     found = []
     for annotation in told.annotations:
-        read = {"Mask": _pixels, "RleMask": _counts}.get(str(annotation.get("type")))
         try:
-            mask = read(annotation) if read else None
-        except (ValueError, TypeError):  # No base64, or no dtype.
+            mask = _mask(annotation)
+        except (ValueError, TypeError, OverflowError):  # No base64, no dtype, or a run of more than 64 bits.
             mask = None
-        if mask is not None and min(mask[0]) > 0 and mask[1].sum() == mask[0][0] * mask[0][1]:
-            name = class_of(annotation, class_names) or ""
-            found.append({"size": list(mask[0]), "runs": mask[1].tolist(), "class_name": name})
+        if mask is not None:
+            height, width, runs = mask
+            if min(height, width) > 0 and runs.sum() == height * width:
+                name = class_of(annotation, class_names) or ""
+                found.append({"size": [height, width], "runs": runs.tolist(), "class_name": name})
     return found
 
 
-_Mask = tuple[tuple[int, int], npt.NDArray[np.int64]]
-
-
-def _pixels(annotation: Mapping[str, Any]) -> _Mask | None:
-    """Read a ``Mask``: run lengths, or an array whose pixels are in where they are not zero."""
-    image = annotation.get("image")
-    match image:
-        case {"$": "rle", "size": [int(height), int(width)], "v": str(counts)}:
+def _mask(annotation: Mapping[str, Any]) -> tuple[int, int, IndexArray] | None:
+    """Read the height, width and run lengths of a mask; None of any other annotation, and of a damaged mask."""
+    match annotation:
+        case {"type": "Mask", "image": {"$": "rle", "size": [int(height), int(width)], "v": str(counts)}}:
             runs = run_lengths(counts)
-        case {"$": "array", "dtype": str(dtype), "shape": [int(height), int(width)], "v": str(data)}:
-            runs = _runs_of(dtype, (height, width), data)
+        case {"type": "Mask", "image": {"$": "array", "dtype": str(dtype), "shape": [int(height), int(width)], "v": v}}:
+            runs = _runs_of(dtype, (height, width), v)
+        case {"type": "RleMask", "rle": {"size": [int(height), int(width)] | {"v": [int(height), int(width)]}} as rle}:
+            match rle.get("counts"):
+                case [*plain]:
+                    is_valid = all(isinstance(run, int) and run >= 0 for run in plain)
+                    runs = np.array(plain, np.int64) if is_valid else None
+                case {"$": "bytes", "v": data}:
+                    runs = run_lengths(base64.b64decode(data).decode("latin-1"))
+                case text:
+                    runs = run_lengths(str(text))
         case _:
             return None
-    return None if runs is None else ((height, width), runs)
+    return None if runs is None else (height, width, runs)
 
 
-def _counts(annotation: Mapping[str, Any]) -> _Mask | None:
-    """Read an ``RleMask``: compressed run lengths as text or bytes, or plain ones."""
-    match annotation.get("rle"):
-        case {"size": [int(height), int(width)] | {"v": [int(height), int(width)]}, "counts": counts}:
-            pass
-        case _:
-            return None
-    if isinstance(counts, Mapping) and counts.get("$") == "bytes":
-        counts = base64.b64decode(str(counts.get("v"))).decode("latin-1")
-    if isinstance(counts, list):
-        is_plain = all(isinstance(run, int) and run >= 0 for run in counts)
-        runs = np.array(counts, np.int64) if is_plain else None
-    else:
-        runs = run_lengths(str(counts))
-    return None if runs is None else ((height, width), runs)
-
-
-def _runs_of(dtype: str, shape: tuple[int, int], data: str) -> npt.NDArray[np.int64] | None:
+def _runs_of(dtype: str, shape: tuple[int, int], data: str) -> IndexArray | None:
+    """Return the run lengths of an array whose pixels are in where they are not zero."""
     kind = np.dtype(dtype)
     content = base64.b64decode(data)
     pixels = shape[0] * shape[1]

@@ -26,6 +26,7 @@ from datumaro_clip.index import OBJECTS, PICTURES
 from datumaro_clip.index.columns import Words, object_columns
 from datumaro_clip.service.answers import dumps
 from datumaro_clip.service.collection import ServedStore
+from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.similarity.layout import Points
 from datumaro_clip.store.manifest import find_kind
@@ -46,8 +47,9 @@ _KEPT_OF_PROPOSALS = ("action", "reason", "score", "threshold", "detail", "text"
 Json = dict[str, Any]
 
 
-class OutdatedError(OptionError):
-    """The page shows a version of the store that is no longer kept."""
+def outdated() -> RequestError:
+    """Return a 409 for a page that shows an old version of the store."""
+    return RequestError(409, "the store has changed since this page was loaded: reload it", kind="outdated")
 
 
 class ObjectMap(NamedTuple):
@@ -231,14 +233,14 @@ class Workbench:
 
         Raises
         ------
-        OutdatedError
-            If it is no longer kept.
+        RequestError
+            409, if it is no longer kept.
         """
         if version in self._held:
             return self._held[version]
         if version == self.served.snapshot.version:
             return self.current()
-        raise OutdatedError("the store has changed since this page was loaded: reload it")
+        raise outdated()
 
     def take_report(self, report: Path) -> None:
         """Let the proposals of a tool's report be reviewed.
