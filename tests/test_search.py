@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,8 @@ def test_the_command_finds_by_item(store_path: Path, capsys: pytest.CaptureFixtu
     lines = run(capsys, store_path, "--item", "red@val", "-k", 2)
     assert lines[0] == "1.0000  red  test"
     assert len(lines) == 2
+    told = [json.loads(line) for line in run(capsys, store_path, "--item", "red@val", "-k", 2, "--json")]
+    assert [(hit["rank"], hit["subset"]) for hit in told] == [(0, "test"), (1, "train")]
     with pytest.raises(OptionError, match="red@test"):
         run(capsys, store_path, "--item", "red")
     with pytest.raises(OptionError, match="0 items"):

@@ -152,7 +152,8 @@ def _hits(store: StoreReader, args: argparse.Namespace) -> Sequence[Hit]:
         )
     where = (lambda key: key.subset in subsets) if subsets else None
     [found] = index.search(query, args.k + (own is not None), where=where, min_score=args.min_score)
-    return [hit for hit in found if hit.key != own][: args.k]
+    others = [hit for hit in found if hit.key != own][: args.k]
+    return [replace(hit, rank=rank) for rank, hit in enumerate(others)]
 
 
 def _find_item(store: StoreReader, text: str) -> ItemKey:
