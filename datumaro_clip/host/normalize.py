@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,17 +70,15 @@ class ClipNormalize(DeclaredTransform):
     def __iter__(self) -> Iterator[DatasetItem]:
         counts: Counter[str] = Counter()
         problems: list[str] = []
-        with ExitStack() as stack:
-            path = self.values.report
-            report = stack.enter_context(write_delimited(Path(path), _COLUMNS, ",")) if path else None
+        path = self.values.report
+        with write_delimited(Path(path), _COLUMNS, ",") if path else nullcontext() as report:
             for item in self._extractor:
                 new, changes, wrong = self._alike(item)
                 counts.update(f"{change.kind} {change.rule}" for change in changes)
                 problems += [f"{key_of(item)}: {problem}" for problem in wrong]
                 if report is not None:
                     for change in changes:
-                        told = {"id": item.id, "subset": item.subset, **change._asdict()}
-                        report(told)
+                        report({"id": item.id, "subset": item.subset, **change._asdict()})
                 yield item if self.values.dry_run else new
         _tell(counts, problems, is_dry=self.values.dry_run)
 
