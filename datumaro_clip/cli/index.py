@@ -25,29 +25,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     for name, (action, help_text) in _ACTIONS.items():
         subparser = actions.add_parser(name, help=help_text, description=help_text)
-        subparser.add_argument("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
-        subparser.add_argument("--engine", default="exact", help=_ENGINE)
-        subparser.add_argument(
-            "--cache", type=Path, metavar="DIR", help="where the index is (default: in the cache directory)"
-        )
-        subparser.add_argument(
-            "--time-limit", type=float, metavar="S", help="most seconds that a server may take (default: 30)"
-        )
         subparser.set_defaults(action=action, overwrite=False)
+        add = subparser.add_argument
+        add("store", type=Path, help="directory of a clip_hdf5 or clip_mmap store")
+        add("--engine", default="exact", help=_ENGINE)
+        add("--cache", type=Path, metavar="DIR", help="where the index is (default: in the cache directory)")
+        add("--time-limit", type=float, metavar="S", help="most seconds that a server may take (default: 30)")
         if name in ("create", "push"):
-            subparser.add_argument(
+            add(
                 "--ef-construction",
                 type=at_least(8),
                 metavar="N",
                 help="candidates considered when the graph is built: more find more and take longer (default: 128; "
                 "OpenSearch: 512)",
             )
-    create = actions.choices["create"]
-    create.add_argument("--overwrite", action="store_true", help="empty an index that is there")
-    create.add_argument("--shards", type=at_least(1), metavar="N", help="shards of an OpenSearch index (default: 2)")
-    create.add_argument(
-        "--replicas", type=at_least(0), metavar="N", help="of OpenSearch (default: 1; 0 on a single node)"
-    )
+    add = actions.choices["create"].add_argument
+    add("--overwrite", action="store_true", help="empty an index that is there")
+    add("--shards", type=at_least(1), metavar="N", help="shards of an OpenSearch index (default: 2)")
+    add("--replicas", type=at_least(0), metavar="N", help="of OpenSearch (default: 1; 0 on a single node)")
 
 
 def run(args: argparse.Namespace) -> int:

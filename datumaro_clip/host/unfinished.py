@@ -37,7 +37,7 @@ def take_up(arguments: Sequence[str], run: Callable[[list[str]], int]) -> int:
     if output is None or "--overwrite" in arguments:
         return run(list(arguments))
     marker = _Marker(output, arguments)
-    was_killed = marker.says_so
+    was_killed = marker.was_killed
     if _is_filled(output) and not was_killed:
         return run(list(arguments))
     with marker.around() as ended:
@@ -59,7 +59,7 @@ def filling(output: Path, arguments: Mapping[str, object]) -> Iterator[None]:
     """
     told = {name: value for name, value in sorted(arguments.items()) if not callable(value)}
     marker = _Marker(output, [f"{name}={value}" for name, value in told.items()])
-    if marker.says_so:
+    if marker.was_killed:
         shutil.rmtree(output)
     elif _is_filled(output):
         yield
@@ -82,7 +82,7 @@ class _Marker:
         self._command = hashlib.sha256("\0".join([os.getcwd(), *command]).encode(errors="surrogateescape")).hexdigest()
 
     @property
-    def says_so(self) -> bool:
+    def was_killed(self) -> bool:
         """Whether the very same command was killed while it filled the directory."""
         try:
             return _is_filled(self._output) and self._path.read_text(errors="replace") == self._command
