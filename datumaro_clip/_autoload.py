@@ -115,9 +115,9 @@ def _plugins() -> "list[Any]":
 
 
 def _commands() -> "list[Any]":
-    from datumaro_clip.host import export_command
+    from datumaro_clip.host import datum_commands
 
-    return [("export", export_command, export_command.HELP)]
+    return [("export", datum_commands, datum_commands.HELP)]
 
 
 def _register_late(module: "Any") -> None:
@@ -158,7 +158,7 @@ def _extend_with_formats(command: str) -> "Callable[[Any], None]":
     """Let a command that writes in the source's format take another by ``-f``."""
 
     def extend(module: "Any") -> None:
-        from datumaro_clip.host.output_format import add_format, choose_format
+        from datumaro_clip.host.datum_commands import add_format, choose_format
 
         setattr(module, command, choose_format(module, getattr(module, command)))
         module.build_parser = add_format(module.build_parser)
