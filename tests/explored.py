@@ -7,14 +7,23 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import httpx
+import uvicorn
 from commands import BIN
 from datumaro.components.dataset import Dataset
+from served import wait_until_ready
 from servers import free_ports
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
+from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.model.loading import load_model
+from datumaro_clip.service import Settings, create_app
+from datumaro_clip.service.running import listen
 from datumaro_clip.vectors import ItemKey
 
 #: In the catalogue that is explored.
@@ -52,10 +61,35 @@ class Served:
         self.process.wait()
 
 
+class Hosted:
+    """The same page served by a thread of this process, which starts in a tenth of the time."""
+
+    def __init__(self, folder: Path, decisions: str = "store-decisions", sources: Sequence[str] = ("store",)) -> None:
+        settings = Settings(decisions=folder / decisions, media_root=(folder / "catalogue",), port=0)
+        listening = listen(settings)
+        self.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        app = create_app({name: folder / name for name in sources}, tiny(), settings)
+        self.server = uvicorn.Server(uvicorn.Config(app, log_config=None))
+        self.thread = Thread(target=self.server.run, args=([listening],))
+        self.thread.start()
+        with httpx.Client(base_url=self.address, trust_env=False) as client:
+            wait_until_ready(client)
+
+    def kill(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+
+
+@cache
+def tiny() -> Encoder:
+    """The bundled model, loaded once."""
+    return load_model("tiny")
+
+
 class Page:
     """A tab, with what must never happen in one: a script's error, a request to anywhere else."""
 
-    def __init__(self, browser: Any, served: Served, path: str = "/explore", **options: Any) -> None:
+    def __init__(self, browser: Any, served: Served | Hosted, path: str = "/explore", **options: Any) -> None:
         self.served, self.errors = served, []
         self.context = browser.new_context(
             **{"viewport": {"width": 1280, "height": 860}, "locale": "en-GB", "accept_downloads": True, **options}

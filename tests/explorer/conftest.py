@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from browsers import opened_browser
 from datumaro.components.dataset import Dataset
-from explored import ITEMS, Page, Served
+from explored import ITEMS, Hosted, Page
 
 from datumaro_clip.demo.catalogue import write_catalogue
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn catalogue and its store."""
     folder = tmp_path_factory.mktemp("explored")
@@ -28,17 +28,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def served(made: Path) -> Iterator[Served]:
+def served(made: Path) -> Iterator[Hosted]:
     shutil.rmtree(made / "store-decisions", ignore_errors=True)
-    found = Served(made)
+    found = Hosted(made)
     yield found
     found.kill()
 
 
 @pytest.fixture(scope="module")
-def shown(made: Path) -> Iterator[Served]:
+def shown(made: Path) -> Iterator[Hosted]:
     """For what decides nothing."""
-    found = Served(made, "shown-decisions")
+    found = Hosted(made, "shown-decisions")
     yield found
     found.kill()
 
@@ -50,7 +50,7 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def page(browser: Any, served: Served) -> Iterator[Page]:
+def page(browser: Any, served: Hosted) -> Iterator[Page]:
     found = Page(browser, served)
     found.tab.wait_for_selector(".tile img")
     yield found

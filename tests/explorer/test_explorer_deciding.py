@@ -13,6 +13,7 @@ from commands import BIN
 from datumaro.components.dataset import Dataset
 from explored import ITEMS, Page, Served, keys_of, propose
 
+from datumaro_clip.cli import main
 from datumaro_clip.curate.decisions import Decision, DecisionLog, read_decisions, read_exceptions, write_decisions
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
@@ -89,12 +90,8 @@ def test_duplicates_are_judged_and_applied_exactly(page: Page, made: Path):
     assert {key.id for key in read_exceptions(folder / "except.txt")} == {*refused, other, stays}
     applied = made / "applied"
     shutil.rmtree(applied, ignore_errors=True)
-    subprocess.run(
-        [BIN / "datum-clip", "decisions", "apply", folder / "decisions.jsonl", "store:clip_mmap", "-o", applied],
-        cwd=made,
-        check=True,
-        capture_output=True,
-    )
+    source = f"{made / 'store'}:clip_mmap"
+    assert main(["decisions", "apply", str(folder / "decisions.jsonl"), source, "-o", str(applied)]) == 0
     before = {(item.id, item.subset) for item in Dataset.import_from(str(made / "store"), "clip_mmap")}
     after = {(item.id, item.subset) for item in Dataset.import_from(str(applied), "clip_mmap")}
     assert {id for id, _ in before - after} == {proposed, goes}
@@ -236,18 +233,22 @@ def test_a_decision_that_takes_its_time_is_said_to_be_written(page: Page):
     sync_api.expect(page.tab.get_by_text("Writing …")).to_have_count(0)
 
 
-def test_no_click_is_lost_when_the_service_is_killed(page: Page):
+def test_no_click_is_lost_when_the_service_is_killed(browser: Any, made: Path):
+    served = Served(made, "killed-decisions")
+    page = Page(browser, served)
     page.tab.locator(".tile").first.click()
     page.tab.keyboard.press("x")
     decided(page, 1)
-    page.served.kill()
+    served.kill()
     page.tab.fill("#search", "a lamp")
     page.tab.get_by_text("The service does not answer").wait_for()
     assert page.tab.input_value("#search") == "a lamp"
-    page.served.start()
+    served.start()
     page.tab.wait_for_selector(".tile .score", timeout=60_000)
     page.tab.reload()
     decided(page, 1)
+    page.close()
+    served.kill()
 
 
 def test_the_second_of_two_tabs_is_told_and_overwrites_nothing(page: Page, browser: Any):

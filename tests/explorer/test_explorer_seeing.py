@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from browsers import axe_findings
 from datumaro.components.dataset import Dataset
-from explored import Page, Served, keys_of, propose
+from explored import Hosted, Page, keys_of, propose
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, write_decisions
-from datumaro_clip.explorer.map import MAPPED_AT_ONCE
-from datumaro_clip.model.loading import load_model
-from datumaro_clip.store import Header, create_store
-from datumaro_clip.vectors import ItemKey, unit_rows
+from datumaro_clip.explorer import map as map_module
+from datumaro_clip.vectors import ItemKey
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, to drive a browser")
 pytest.importorskip("fastapi", reason="needs the extra 'serve'")
@@ -26,14 +24,13 @@ def first_tiles(page: Page, count: int) -> list[str]:
     return [tiles.nth(place).get_attribute("aria-label") or "" for place in range(count)]
 
 
-def test_a_store_too_large_to_be_mapped_at_once_says_how(browser: Any, tmp_path: Path):
+def test_a_store_too_large_to_be_mapped_at_once_says_how(
+    browser: Any, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """An empty canvas is black, and covers the words."""
-    tiny = load_model("tiny").space
-    vectors = np.random.default_rng(0).standard_normal((MAPPED_AT_ONCE + 1, tiny.dimension), dtype=np.float32)
-    with create_store(tmp_path / "store", "clip_mmap", Header(space=tiny)) as writer:
-        writer.add_rows([ItemKey(str(number), "train") for number in range(len(vectors))], unit_rows(vectors))
-    (tmp_path / "catalogue").mkdir()
-    served = Served(tmp_path)
+    monkeypatch.setattr(map_module, "MAPPED_AT_ONCE", 1)
+    shutil.copytree(made / "store", tmp_path / "store")
+    served = Hosted(tmp_path)
     try:
         page = Page(browser, served)
         page.tab.get_by_text("datum-clip map").wait_for()
@@ -43,7 +40,7 @@ def test_a_store_too_large_to_be_mapped_at_once_says_how(browser: Any, tmp_path:
         served.kill()
 
 
-def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any, shown: Served):
+def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any, shown: Hosted):
     page = Page(browser, shown)
     page.tab.fill("#search", "une grande lampe torche")
     page.tab.wait_for_selector(".tile .score")
@@ -58,7 +55,7 @@ def test_a_text_in_french_finds_its_pictures_and_is_in_the_address(browser: Any,
     page.close()
 
 
-def test_a_dropped_picture_finds_itself(browser: Any, shown: Served, made: Path):
+def test_a_dropped_picture_finds_itself(browser: Any, shown: Hosted, made: Path):
     page = Page(browser, shown)
     page.tab.wait_for_selector(".tile img")
     store = {item.id: item for item in Dataset.import_from(str(made / "catalogue"), "coco")}
@@ -75,7 +72,7 @@ def test_two_stores_are_compared_and_switched_between(browser: Any, made: Path):
     keys = {f"{key.id}@{key.subset}" for key in keys_of(made / "store")[::2]}
     part = Dataset.import_from(str(made / "store"), "clip_mmap")
     part.select(lambda item: f"{item.id}@{item.subset}" in keys).export(str(made / "part"), "clip_mmap")
-    served = Served(made, "compared", ("store", "part"))
+    served = Hosted(made, "compared", ("store", "part"))
     try:
         page = Page(browser, served, "/explore?room=compare")
         page.tab.get_by_label("Compare with").select_option("part")
@@ -91,7 +88,7 @@ def test_two_stores_are_compared_and_switched_between(browser: Any, made: Path):
 
 
 @pytest.mark.parametrize("way", ["Slider", "Blink", "Difference"])
-def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path, way: str):
+def test_a_pair_is_compared_in_each_way(browser: Any, shown: Hosted, made: Path, way: str):
     keys = keys_of(made / "store")[:2]
     path = propose(made / "shown-decisions", [keys])
     page = Page(browser, shown, "/explore?room=duplicates")
@@ -114,7 +111,7 @@ def test_a_pair_is_compared_in_each_way(browser: Any, shown: Served, made: Path,
     path.unlink()
 
 
-def test_a_pair_of_which_one_picture_is_gone_says_so(browser: Any, shown: Served, made: Path):
+def test_a_pair_of_which_one_picture_is_gone_says_so(browser: Any, shown: Hosted, made: Path):
     """An image without an address is a broken one, and asks the service for a page that is not there."""
     items = Dataset.import_from(str(made / "catalogue"), "coco")
     gone = next(ItemKey(item.id, item.subset) for item in items if not (item.media and item.media.has_data))
@@ -131,7 +128,7 @@ def test_a_pair_of_which_one_picture_is_gone_says_so(browser: Any, shown: Served
     path.unlink()
 
 
-def test_a_picture_without_a_place_has_no_ring_on_the_map(browser: Any, shown: Served, made: Path):
+def test_a_picture_without_a_place_has_no_ring_on_the_map(browser: Any, shown: Hosted, made: Path):
     items = Dataset.import_from(str(made / "catalogue"), "coco")
     gone = next(item for item in items if not (item.media and item.media.has_data))
     page = Page(browser, shown)
@@ -144,7 +141,7 @@ def test_a_picture_without_a_place_has_no_ring_on_the_map(browser: Any, shown: S
     page.close()
 
 
-def test_what_is_only_similar_is_neither_a_leak_nor_a_conflict(browser: Any, shown: Served, made: Path):
+def test_what_is_only_similar_is_neither_a_leak_nor_a_conflict(browser: Any, shown: Hosted, made: Path):
     keys = keys_of(made / "store")
     pair = [next(key for key in keys if key.subset == subset) for subset in ("train", "val")]
     path = propose(made / "shown-decisions", [pair], "semantic_duplicate")
@@ -161,7 +158,7 @@ def test_what_is_only_similar_is_neither_a_leak_nor_a_conflict(browser: Any, sho
 
 
 def test_the_group_that_is_judged_is_in_view_in_a_long_list_and_the_last_is_reached(
-    browser: Any, shown: Served, made: Path
+    browser: Any, shown: Hosted, made: Path
 ):
     keys = keys_of(made / "store")
     path = propose(made / "shown-decisions", [keys[at : at + 2] for at in range(0, 80, 2)])
@@ -179,7 +176,7 @@ def test_the_group_that_is_judged_is_in_view_in_a_long_list_and_the_last_is_reac
 
 
 @pytest.mark.parametrize("room", ["duplicates", "review"])
-def test_a_room_does_not_say_that_nothing_waits_before_it_knows(browser: Any, shown: Served, room: str):
+def test_a_room_does_not_say_that_nothing_waits_before_it_knows(browser: Any, shown: Hosted, room: str):
     page = Page(browser, shown)
     held: list[Any] = []
     page.tab.route("**/explore/api/proposals?**", lambda route: held.append(route))
@@ -192,7 +189,7 @@ def test_a_room_does_not_say_that_nothing_waits_before_it_knows(browser: Any, sh
 
 
 @pytest.mark.parametrize("room", ["duplicates", "review"])
-def test_the_bar_at_the_foot_of_a_phone_covers_no_button(browser: Any, shown: Served, made: Path, room: str):
+def test_the_bar_at_the_foot_of_a_phone_covers_no_button(browser: Any, shown: Hosted, made: Path, room: str):
     keys, folder = keys_of(made / "store"), made / "shown-decisions"
     paths = [propose(folder, [keys[:3]]), folder / "proposals-clip_outliers.jsonl"]
     told = tuple(Decision(key, "drop", "outlier") for key in keys[3:9])
@@ -206,7 +203,7 @@ def test_the_bar_at_the_foot_of_a_phone_covers_no_button(browser: Any, shown: Se
         path.unlink()
 
 
-def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served):
+def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Hosted):
     page = Page(browser, shown)
     page.tab.locator(".topLeft select").first.select_option("objects")
     page.tab.get_by_text("objects ·").wait_for()
@@ -231,7 +228,7 @@ def test_a_map_of_objects_shows_each_in_its_picture(browser: Any, shown: Served)
     page.close()
 
 
-def test_a_picture_is_seen_large_and_the_next_by_an_arrow(browser: Any, shown: Served):
+def test_a_picture_is_seen_large_and_the_next_by_an_arrow(browser: Any, shown: Hosted):
     page = Page(browser, shown)
     page.tab.wait_for_selector(".tile img")
     first, second = (name.split(",")[0] for name in first_tiles(page, 2))
@@ -248,7 +245,7 @@ def test_a_picture_is_seen_large_and_the_next_by_an_arrow(browser: Any, shown: S
     page.close()
 
 
-def test_statistics_say_how_subsets_overlap_and_what_a_part_covers(browser: Any, shown: Served):
+def test_statistics_say_how_subsets_overlap_and_what_a_part_covers(browser: Any, shown: Hosted):
     page = Page(browser, shown)
     page.tab.locator(".facet input[type=checkbox]").first.check()
     page.tab.get_by_role("button", name="Statistics").click()
@@ -259,13 +256,13 @@ def test_statistics_say_how_subsets_overlap_and_what_a_part_covers(browser: Any,
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("room", ["explore", "duplicates", "review", "statistics", "compare"])
-def test_no_room_is_wider_than_a_phone(browser: Any, shown: Served, room: str, scheme: str):
+def test_no_room_is_wider_than_a_phone(browser: Any, shown: Hosted, room: str, scheme: str):
     found = Page(browser, shown, f"/explore?room={room}", viewport={"width": 390, "height": 800}, color_scheme=scheme)
     assert found.tab.evaluate("document.documentElement.scrollWidth") <= 390
     found.close()
 
 
-def test_the_map_follows_the_system_into_the_dark(browser: Any, shown: Served):
+def test_the_map_follows_the_system_into_the_dark(browser: Any, shown: Hosted):
     page = Page(browser, shown, color_scheme="light", bypass_csp=True)
     page.tab.wait_for_selector(".tile img")
     red = "document.querySelector('.map canvas').getContext('2d').getImageData(0, 0, 1, 1).data[0]"
@@ -275,7 +272,7 @@ def test_the_map_follows_the_system_into_the_dark(browser: Any, shown: Served):
     page.close()
 
 
-def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, shown: Served):
+def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, shown: Hosted):
     page = Page(browser, shown, reduced_motion="reduce")
     moved = "getComputedStyle(document.querySelector('.rooms button')).transitionDuration"
     assert page.tab.evaluate(moved) == "0s"
@@ -287,7 +284,7 @@ def test_nothing_moves_by_itself_where_less_motion_is_asked_for(browser: Any, sh
     [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 800}}],
     ids=["light", "dark", "phone"],
 )
-def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, screen: dict[str, Any]):
+def test_axe_finds_nothing_in_any_room(browser: Any, shown: Hosted, screen: dict[str, Any]):
     page = Page(browser, shown, bypass_csp=True, **screen)
     page.tab.wait_for_selector(".tile img")
 
@@ -310,7 +307,7 @@ def test_axe_finds_nothing_in_any_room(browser: Any, shown: Served, screen: dict
     page.close()
 
 
-def test_the_page_speaks_french(browser: Any, shown: Served):
+def test_the_page_speaks_french(browser: Any, shown: Hosted):
     found = Page(browser, shown, locale="fr-FR")
     found.tab.get_by_role("button", name="Explorer").wait_for()
     found.tab.get_by_placeholder("Chercher par texte, ou déposer une image").wait_for()
