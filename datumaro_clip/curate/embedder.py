@@ -34,7 +34,7 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class ItemEmbedding(Generic[_Item]):
-    """An item with what is known of its vectors.
+    """An item with its vectors.
 
     Attributes
     ----------
@@ -43,13 +43,13 @@ class ItemEmbedding(Generic[_Item]):
     embedding : Embedding or None
         None for an item without a picture, or with one that could not be embedded.
     captions : tuple of CaptionVector
-        Vectors of the item's texts, where they were asked for.
+        Vectors of the item's texts, where they are wanted.
     error : ImageError or None
         Why a picture could not be embedded.
     objects : tuple of ItemBox
-        The item's objects with their vectors, where those were asked for; without the ones that could not be embedded.
+        The item's objects that have vectors, where they are wanted.
     detected : tuple of ItemBox or None
-        What a detector found in the picture, with vectors where they could be had; None where it did not look at it.
+        The detected objects, with vectors where they could be computed; None where no detector looked at the picture.
     """
 
     item: _Item
@@ -95,15 +95,15 @@ def answered(
 
 
 class Embedder:
-    """Items in, items with their vectors out, in order.
+    """Adds vectors to items, in order.
 
     Parameters
     ----------
     options : EmbeddingOptions
     model : RunModel, optional
-        The run's model, where it has other work too; else a new one.
+        The run's model, if it is used elsewhere too; else a new one.
     objects : Objects, optional
-        Whose vectors are wanted beside the pictures'.
+        The objects to embed too.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Embedder:
         self.model = model or RunModel(options)
 
     def run(self, items: Iterable[Item], total: int | None = None) -> Iterator[ItemEmbedding[Item]]:
-        """The items in their order, each with its vectors; lazily, a few batches ahead at most.
+        """Yield the items in order, each with its vectors; lazily, a few batches ahead at most.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class Embedder:
         return ItemEmbedding(item, embedding, error=error, objects=able, detected=detected)
 
     def _object(self, item: Item, box: ItemBox, result: EmbedResult, of_picture: ImageError | None) -> ItemBox:
-        """An object with its vector; without one, and counted, where there is none."""
+        """Add the vector to an object; without one, count why."""
         if result.vector is not None:
             self.model.summary.objects[result.source] += 1
             if result.source == "kept":
@@ -239,13 +239,13 @@ class Embedder:
 def embed_columns(
     items: Sequence[Item], classes: Sequence[str], wanted: str, model: RunModel, protected: frozenset[str] = frozenset()
 ) -> tuple[Columns, dict[ItemKey, str]]:
-    """A dataset in columns, with the vectors that a tool wants.
+    """Make the columns of a dataset, with the vectors that a tool wants.
 
     Parameters
     ----------
     items : sequence of Item
     classes : sequence of str
-        Names of the classes that the dataset knows.
+        Names of the dataset's classes.
     wanted : str
         ``none``; ``pictures``; pictures and their ``captions``, or their ``labels`` through the prompt; or labelled
         ``boxes``, cut out of the pictures as they are stored, each with its label through the prompt.
@@ -255,9 +255,9 @@ def embed_columns(
     Returns
     -------
     columns : Columns
-        With ``on_error="skip"`` without the items of which nothing could be embedded.
+        With ``on_error="skip"``, without the items of which nothing could be embedded.
     failed : dict
-        Those items, and the reason of each.
+        The reason of each of those items.
     """
     bare = Columns(items, classes, np.empty((0, 0), np.float32), np.empty(0, np.int64), model, protected=protected)
     if wanted == "none":
@@ -297,7 +297,7 @@ def embed_all(
 
 
 def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Item]]:
-    """One entry a labelled box of a picture: the crop's vector, and its label's prompt as its only text."""
+    """Embed each labelled box: the crop as the picture, and its label's prompt as the only text."""
     boxes = [
         (item, box) for item in items if item.picture is not None for box in item.boxes if isinstance(box.label, str)
     ]
@@ -333,7 +333,7 @@ def _scored(image: Embedding | None, annotation: int, vector: FloatArray) -> Cap
 
 
 def named(error: ImageError | None, item: Item, box: ItemBox | None = None) -> ImageError:
-    """A picture's error, or an object's, with the item that has it in its message."""
+    """Name the item in the message of a picture's error, or of an object's."""
     reason, text = (error.reason, str(error)) if error else ("unreadable", "no vector was computed")
     which = "" if box is None or box.annotation < 0 else f", annotation {box.annotation}"
     return ImageError(reason, f"item '{item.key.id}' (subset '{item.key.subset}'){which}: {text}")

@@ -1,4 +1,4 @@
-"""Whether ids, labels, captions, boxes, media and vectors of a dataset agree with one another."""
+"""Check that ids, labels, captions, boxes, media and vectors of a dataset are sound and consistent."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from datumaro_clip.curate.objects import CROP_OPTIONS, CropOptions
 from datumaro_clip.curate.options import Flag, Option, Several, Text
 from datumaro_clip.embedding.keys import content_digest, source_digest
 from datumaro_clip.errors import ImageError, InvalidVectorError
-from datumaro_clip.images import Box, decode
+from datumaro_clip.images import decode
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, FloatArray, ItemKey, VectorSpace, is_unit_rows
 
 ERROR, WARNING, INFO = "error", "warning", "info"
@@ -53,29 +53,24 @@ _BOX_SLACK = 1.0
 
 
 class Fault(NamedTuple):
-    """One thing that does not agree: its kind (a key of ``SEVERITIES``), the item, and a sentence."""
+    """A fault: its kind (a key of ``SEVERITIES``), the item, and a sentence."""
 
     kind: str
     key: ItemKey
     message: str
 
-    @property
-    def severity(self) -> str:
-        """``error``, ``warning`` or ``info``."""
-        return SEVERITIES[self.kind]
-
 
 class Look(NamedTuple):
-    """What decoding a picture showed.
+    """The facts about a picture.
 
     Attributes
     ----------
     size : tuple of int or None
         Width and height in pixels.
     error : tuple of str or None
-        A reason and a sentence why it cannot be decoded.
+        The reason why it cannot be decoded, and a sentence.
     digest : bytes or None
-        Of its content, where objects carry vectors of it.
+        Of its content, where objects carry vectors.
     """
 
     size: tuple[int, int] | None = None
@@ -100,26 +95,26 @@ def find_faults(
     look: Callable[[Item], Look] = look_at,
     crop: CropOptions | None = None,
 ) -> list[Fault]:
-    """Everything that does not agree, item by item, then what only the whole dataset shows.
+    """Find all faults: of each item, then those that only the whole dataset shows.
 
     Parameters
     ----------
     items : iterable of Item
-        Taken one by one; little is kept of each.
+        Read one by one; little is kept of each.
     class_count : int
         Number of the dataset's classes.
     subsets : iterable of str, optional
         Names that subsets may have; any where omitted.
     look : callable
-        What is known of an item's picture.
+        Looks at an item's picture.
     crop : CropOptions, optional
-        What objects' vectors were cut out with.
+        The options with which objects' vectors were made.
     """
     known = None if subsets is None else frozenset(subsets)
     found: list[Fault] = []
     seen: Counter[ItemKey] = Counter()
     vectors: list[tuple[ItemKey, bool, VectorSpace | None]] = []
-    of_objects: list[tuple[ItemKey, int, VectorSpace]] = []
+    of_objects: list[tuple[ItemKey, int, VectorSpace | None]] = []
     crop = crop or CropOptions()
     captioned, bare = 0, []
     for item in items:
@@ -128,8 +123,7 @@ def find_faults(
         found += _of_item(item, seen_picture, vector, class_count, known)
         for box in item.boxes:
             found += _of_object(item.key, box, seen_picture, crop)
-            _, box_space = _stored_vector(box.carried)
-            of_objects += [] if box_space is None else [(item.key, box.annotation, box_space)]
+            of_objects.append((item.key, box.annotation, _stored_vector(box.carried)[1]))
         seen[item.key] += 1
         captioned += bool(item.captions)
         bare += [] if item.captions else [item.key]
@@ -165,16 +159,17 @@ def _of_item(
         where = f"annotation {each.annotation}, box ({x:g}, {y:g}, {width:g}, {height:g})"
         if not np.isfinite(each.box).all() or width <= 0 or height <= 0:
             yield Fault("EmptyBox", key, f"{where} has no area")
-        elif look.size is not None and not _is_inside(each.box, *look.size):
-            yield Fault(
-                "BoxOutsidePicture", key, f"{where} reaches outside the picture of {look.size[0]}x{look.size[1]}"
-            )
+        elif look.size is not None:
+            right, bottom = (side + _BOX_SLACK for side in look.size)
+            if min(x, y) < -_BOX_SLACK or x + width > right or y + height > bottom:
+                size = "x".join(map(str, look.size))
+                yield Fault("BoxOutsidePicture", key, f"{where} reaches outside the picture of {size}")
     if vector is not None:
         yield from _of_vector(key, vector, "clip_embedding")
 
 
 def _of_object(key: ItemKey, box: ItemBox, look: Look, crop: CropOptions) -> Iterator[Fault]:
-    """What is wrong with an object's score, detector and vector."""
+    """Find faults of an object's score, detector and vector."""
     which = f"annotation {box.annotation}"
     if box.confidence is not None and not 0 <= box.confidence <= 1:
         yield Fault("BadConfidence", key, f"{which} has the score {box.confidence:g}, wanted one from 0 to 1")
@@ -187,7 +182,7 @@ def _of_object(key: ItemKey, box: ItemBox, look: Look, crop: CropOptions) -> Ite
     try:
         embedding = box.embedding
     except InvalidVectorError:
-        return  # said above
+        return  # a fault of the vector, found above
     if embedding is not None and embedding.bbox != tuple(np.asarray(box.bbox, np.float32).tolist()):
         yield Fault("VectorOfAnotherBox", key, f"the vector of {which} was computed of the box {embedding.bbox}")
     elif embedding is not None and embedding.source and look.digest is not None:
@@ -204,39 +199,33 @@ def _of_vector(key: ItemKey, vector: FloatArray, name: str) -> Iterator[Fault]:
         yield Fault("VectorNotUnitLength", key, f"{name} has length {float(np.linalg.norm(vector)):.4g}, wanted 1")
 
 
-def _is_inside(box: Box, width: int, height: int) -> bool:
-    x, y, w, h = box
-    return min(x, y) >= -_BOX_SLACK and x + w <= width + _BOX_SLACK and y + h <= height + _BOX_SLACK
-
-
 def _stored_vector(value: Any) -> tuple[FloatArray | None, VectorSpace | None]:
-    """A vector as an attribute has it, unit vector or not, and the space that it claims to be of."""
+    """Read the vector in an attribute, of unit length or not, and its space."""
     if value is None or isinstance(value, Embedding):
         return (None, None) if value is None else (value.vector, value.vector_space)
     said = value if isinstance(value, dict) else {}
     try:
         vector = np.asarray(said.get("vector") if said else value, dtype=np.float32).ravel()
-    except (TypeError, ValueError):  # What is no vector is a fault, too: it has no finite values.
+    except (TypeError, ValueError):  # Reported as a vector that is not finite.
         vector = np.array([np.nan], np.float32)
     return vector, VectorSpace(str(said.get("space", "unknown")), len(vector), str(said.get("model", "")))
 
 
 def _across_vectors(
-    found: list[tuple[ItemKey, bool, VectorSpace | None]], of_objects: list[tuple[ItemKey, int, VectorSpace]]
+    found: list[tuple[ItemKey, bool, VectorSpace | None]], of_objects: list[tuple[ItemKey, int, VectorSpace | None]]
 ) -> Iterator[Fault]:
-    """Items without a vector where others have one; vectors that are not of the most frequent space."""
+    """Find items without a vector where others have one, and vectors that are not of the most frequent space."""
     spaces = Counter(space for *_, space in (*found, *of_objects) if space is not None)
     if not spaces:
         return
     usual = spaces.most_common(1)[0][0]
-    have = any(space is not None for _, _, space in found)
+    have = any(space is not None for *_, space in found)
     for key, has_picture, space in found:
         if space is None and has_picture and have:
             yield Fault("MissingVector", key, "others have a clip_embedding, this item has none")
-        elif space is not None and space != usual:
+        elif space not in (None, usual):
             yield Fault("MixedVectorSpaces", key, f"its vector is of {space}, most are of {usual}")
     for key, annotation, space in of_objects:
-        if space != usual:
-            yield Fault(
-                "MixedVectorSpaces", key, f"the vector of annotation {annotation} is of {space}, most of {usual}"
-            )
+        if space not in (None, usual):
+            which = f"the vector of annotation {annotation}"
+            yield Fault("MixedVectorSpaces", key, f"{which} is of {space}, most of {usual}")

@@ -1,4 +1,4 @@
-"""An item of a dataset, whoever holds it: what curation, search and reports work on."""
+"""A dataset's item, independent of its source: what curation, search and reports work on."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class ItemLabel(NamedTuple):
     Attributes
     ----------
     name : str or int
-        The class's name; a number, where the dataset has no class of that number.
+        The class's name; or its number, where the dataset has no such class.
     annotation : int
         Index of the annotation.
     is_of_picture : bool
-        Whether it is about the whole picture; False for the label of a box, a mask or another shape.
+        Whether it labels the whole picture; False for the label of a box, a mask or another shape.
     """
 
     name: str | int
@@ -43,7 +43,7 @@ class ItemLabel(NamedTuple):
 
 
 class ItemBox(NamedTuple):
-    """An object in the picture: its bounding box, and what else is known of where it is.
+    """An object in the picture: its bounding box, outline or mask, and its label.
 
     Attributes
     ----------
@@ -58,17 +58,17 @@ class ItemBox(NamedTuple):
     angle : float
         Degrees by which the box is rotated about its centre, clockwise as the picture is seen.
     outline : tuple of tuple of float
-        Polygons (x1, y1, x2, y2, …) in pixels, where the object's are known.
+        The object's polygons (x1, y1, x2, y2, …) in pixels, if any.
     mask : callable, optional
-        Gives the object's mask (H, W), where it has one.
+        Returns the object's mask (H, W), if it has one.
     carried : object
-        The vector that the annotation carries, as it has it; see :attr:`embedding`.
+        The vector in the annotation's attribute, unchecked; see :attr:`embedding`.
     corners : tuple of float or None
-        ``(x1, y1, x2, y2)`` of the upright box around it, as the annotation has them; None: those of ``box``.
+        ``(x1, y1, x2, y2)`` of the upright box around it in the annotation; None for those of ``box``.
     found_by : str
-        Fingerprint of the detector that made the box, as long as it is as the detector made it; else empty.
+        Fingerprint of the detector that made the box, if the box was not changed since; else empty.
     detector : object
-        What the annotation says of the detector that made it, whatever that is.
+        The annotation's attribute about its detector, unchecked.
     """
 
     box: Box
@@ -87,12 +87,12 @@ class ItemBox(NamedTuple):
     def embedding(self) -> ObjectEmbedding | None:
         """The vector that the annotation carries, None where it has none.
 
-        A text counts as none: it is what formats that write all attributes as text, such as ``voc``, leave of a vector.
+        A text counts as none: formats that write all attributes as text, such as ``voc``, make one of a vector.
 
         Raises
         ------
         InvalidVectorError
-            If it carries something else.
+            If the attribute is something else.
         """
         return carried_object(self.carried, self.annotation)
 
@@ -105,30 +105,29 @@ class ItemBox(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """An item of a dataset, made in one place from whatever holds it.
+    """An item of a dataset.
 
     Attributes
     ----------
     key : ItemKey
         Id and subset.
     picture : ImageRequest, callable or None
-        How to get the picture: a request, or a function that makes one and is called when the picture's turn comes.
-        None for an item without a picture.
+        A request for the picture, or a function that makes one when the picture is needed; None for an item without a
+        picture.
     labels : tuple of ItemLabel
-        Of the picture and of everything in it, boxes included, in the order of the annotations.
+        Labels of the picture and of its boxes and shapes, in the order of the annotations.
     captions : tuple of ItemCaption
     boxes : tuple of ItemBox
     attributes : mapping
-        As the dataset has them; a vector that the item carries is under ``clip_embedding``.
+        The dataset's attributes; a vector that the item carries is ``clip_embedding``.
     media : str
         Path or URL of the picture; empty where it has none.
     annotation_count : int
         How many annotations the item has, of all kinds.
     size : tuple of int or None
-        (width, height) of the picture in pixels, as the dataset says, which its boxes are within; None where it says
-        nothing.
+        (width, height) of the picture in pixels, as in the dataset; boxes are within it. None where it is unknown.
     origin : object
-        What the item was made from, for whoever made it.
+        The object that the item was made from, for its maker.
     """
 
     key: ItemKey
@@ -155,7 +154,7 @@ class Item:
         embedding: Embedding | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> Item:
-        """Make an item of plain values.
+        """Make an item from plain values.
 
         Parameters
         ----------
@@ -209,21 +208,21 @@ class Item:
         return carried_embedding(self.key, self.attributes)
 
     def request(self, box: Box | None = None) -> ImageRequest:
-        """Ask for the picture, or for a box of it; where there is none, the answer is an :class:`ImageError`."""
+        """Request the picture, or a box of it; without a picture, fetching raises :class:`ImageError`."""
         if self.picture is None:
             return ImageRequest.failing(ImageError("no_image", f"item '{self.key}' has no picture"))
         whole = self.picture() if callable(self.picture) else self.picture
         return whole if box is None else ImageRequest(whole.image, box)
 
     def class_counts(self) -> Counter[str]:
-        """How many of the item's labels name each class, by which its class is known.
+        """Count the item's labels by class.
 
-        The label of an item is the one class that this counts. Its hard cases:
+        The label of an item is the one class that is counted. Hard cases:
 
-        - Several classes are named, as in most pictures with boxes: the item has no label. Where each item must belong
-          somewhere, as in a stratum, it belongs to the class that is named most often, of several the dataset's first.
-        - Only boxes or other shapes are labelled: their classes count like those of the picture.
-        - A number that no class has names none.
+        - Several classes are counted, as in most pictures with boxes: the item has no label. Where each item must
+          belong somewhere, as in a stratum, it belongs to the most frequent class, of several the dataset's first.
+        - Labels of boxes and other shapes count like those of the picture.
+        - A number without a class is not counted.
         """
         return Counter(label.name for label in self.labels if isinstance(label.name, str))
 
@@ -234,17 +233,17 @@ class Item:
         return next(iter(counts)) if len(counts) == 1 else None
 
     def label_of(self, annotation: int) -> str | None:
-        """The class that an annotation names, None where it names none."""
+        """Return the class of an annotation, None where it has none."""
         found = (label.name for label in self.labels if label.annotation == annotation)
         return next((name for name in found if isinstance(name, str)), None)
 
     def said_by(self, annotation: int) -> str:
-        """What an annotation says: a caption's text, or the name of its class."""
+        """Return the text of an annotation: its caption, or the name of its class."""
         captions = (caption.text for caption in self.captions if caption.annotation == annotation)
         return next(captions, self.label_of(annotation) or "")
 
     def texts(self, kind: str, prompt: str) -> list[ItemCaption]:
-        """The texts of one kind, in the order of the annotations.
+        """Return the texts of one kind, in the order of the annotations.
 
         Parameters
         ----------
@@ -263,7 +262,7 @@ class Item:
 
 
 def carried_embedding(key: ItemKey, attributes: Mapping[str, Any]) -> Embedding | None:
-    """The vector in an item's attributes, None where there is none; :class:`InvalidVectorError` if it is no vector."""
+    """Read the vector in an item's attributes, None for none; raise :class:`InvalidVectorError` if it is no vector."""
     value = attributes.get(EMBEDDING_ATTRIBUTE)
     try:
         return None if value is None else Embedding.from_attribute(value)
@@ -272,7 +271,7 @@ def carried_embedding(key: ItemKey, attributes: Mapping[str, Any]) -> Embedding 
 
 
 def carried_object(value: Any, annotation: int) -> ObjectEmbedding | None:
-    """The vector in an annotation's attribute; as :attr:`ItemBox.embedding`."""
+    """Read the vector in an annotation's attribute; as :attr:`ItemBox.embedding`."""
     try:
         return None if value is None or isinstance(value, str) else ObjectEmbedding.from_attribute(value)
     except InvalidVectorError as exc:

@@ -1,4 +1,4 @@
-"""The file in which a person says which names mean the same, and how metadata are called."""
+"""The mapping file, in which a person accepts synonymous labels and renames attributes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPES = {"text": str, "int": int, "float": float, "bool": bool}
 
 @dataclass(frozen=True)
 class AttributeRule:
-    """What an attribute is called, and the type of its values: one of ``TYPES``, or None for as they are."""
+    """The new name of an attribute, and the type of its values: one of ``TYPES``, or None to keep them."""
 
     name: str
     target: str
@@ -29,17 +29,17 @@ class AttributeRule:
 
 @dataclass(frozen=True)
 class NameMapping:
-    """What was accepted.
+    """The accepted entries of a mapping file.
 
     Attributes
     ----------
     renames : mapping
-        From a label to what it is called instead; never to a label that is renamed itself.
+        From a label to its new name, which is not renamed itself.
     parents : mapping
-        From a label to the one that it is a kind of.
+        From a label to its parent, of which it is a kind.
     attributes : tuple of AttributeRule
     path, sha256 : str
-        The file, and the digest of its bytes: the record of what was done.
+        The file, and the digest of its bytes.
     """
 
     renames: Mapping[str, str] = field(default_factory=dict)
@@ -49,17 +49,17 @@ class NameMapping:
     sha256: str = ""
 
     def record(self) -> dict[str, str]:
-        """What a dataset remembers of the mapping that was applied to it."""
+        """Return what a dataset records of a mapping that was applied to it."""
         return {"mapping": Path(self.path).name, "sha256": self.sha256}
 
     @property
     def named(self) -> list[str]:
-        """Every label that something is said of."""
+        """All labels that the mapping has an entry for."""
         return list(dict.fromkeys([*self.renames, *self.parents]))
 
 
 def read_mapping(path: str | Path) -> NameMapping:
-    """Read a mapping; only what has ``accept: yes`` counts of the labels.
+    """Read a mapping; of the labels only those with ``accept: yes``.
 
     Raises
     ------
@@ -87,14 +87,14 @@ def read_mapping(path: str | Path) -> NameMapping:
             raise OptionError(f"{path}, label {number}: accept must be yes or no, got {entry['accept']!r}")
         if entry.get("accept") and accepted[relation].setdefault(name, target) != target:
             raise OptionError(f"{path}: {name!r} cannot be both {accepted[relation][name]!r} and {target!r}")
-    rules = tuple(
-        AttributeRule(
-            _text(entry, "from", f"{path}, attribute {number}"), str(entry.get("to", entry["from"])), _type(entry, path)
-        )
-        for number, entry in enumerate(_entries(told, "attributes", path), start=1)
-    )
+    rules = []
+    for number, entry in enumerate(_entries(told, "attributes", path), start=1):
+        name, kind = _text(entry, "from", f"{path}, attribute {number}"), entry.get("type")
+        if kind is not None and kind not in TYPES:
+            raise OptionError(f"{path}: type must be one of {', '.join(TYPES)}, got {kind!r}")
+        rules.append(AttributeRule(name, str(entry.get("to", name)), kind))
     renames = {name: _end(name, accepted[SAME], path) for name in accepted[SAME]}
-    return NameMapping(renames, accepted[PARENT], rules, str(path), hashlib.sha256(data).hexdigest())
+    return NameMapping(renames, accepted[PARENT], tuple(rules), str(path), hashlib.sha256(data).hexdigest())
 
 
 def _entries(told: Mapping[str, Any], section: str, path: str | Path) -> list[dict[str, Any]]:
@@ -111,15 +111,8 @@ def _text(entry: Mapping[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _type(entry: Mapping[str, Any], path: str | Path) -> str | None:
-    kind = entry.get("type")
-    if kind is not None and kind not in TYPES:
-        raise OptionError(f"{path}: type must be one of {', '.join(TYPES)}, got {kind!r}")
-    return kind
-
-
 def _end(name: str, renames: Mapping[str, str], path: str | Path) -> str:
-    """Where a chain of renames ends."""
+    """Follow a chain of renames to its end."""
     seen = [name]
     while (target := renames.get(seen[-1])) is not None:
         if target in seen:
@@ -129,12 +122,8 @@ def _end(name: str, renames: Mapping[str, str], path: str | Path) -> str:
 
 
 def write_mapping(path: Path, labels: Sequence[Mapping[str, Any]], comment: str) -> None:
-    """Write proposals for a person to accept; each has ``from``, ``to``, ``relation``, ``evidence``."""
-    told = {
-        "format": FORMAT,
-        "version": VERSION,
-        "labels": [{**entry, "accept": False} for entry in labels],
-        "attributes": [],
-    }
+    """Write proposals for a person to accept, each with ``from``, ``to``, ``relation`` and ``evidence``."""
+    entries = [{**entry, "accept": False} for entry in labels]
+    told = {"format": FORMAT, "version": VERSION, "labels": entries, "attributes": []}
     text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120).replace("accept: false", "accept: no")
     write_text(path, "".join(f"# {line}\n" for line in comment.splitlines()) + text)

@@ -1,4 +1,4 @@
-"""Captions, labels and attributes of several formats made alike, by rules that say what they change."""
+"""Normalize captions, labels and attributes of several formats by rules, and report each change."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from datumaro_clip.curate.mapping import TYPES, AttributeRule
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": "..."})
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
-#: What changes the text of a caption, in the order in which it is done.
+#: Rules that change the text of a caption, in the order in which they apply.
 TEXT_RULES: Mapping[str, Callable[[str], str]] = {
     "unescape": html.unescape,
     "nfc": lambda text: unicodedata.normalize("NFC", text),
     "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
     "quotes": lambda text: text.translate(_QUOTES),
 }
-#: What leaves captions out.
+#: Rules that remove captions.
 LEAVING_RULES = ("empty", "repeated")
 CLEAN = ("nfc", "unescape", "spaces", "empty", "repeated")
 CAPTION_RULES = ("clean", *TEXT_RULES, *LEAVING_RULES)
@@ -33,7 +33,7 @@ LABEL_CASES: Mapping[str, Callable[[str], str]] = {
 
 
 class Change(NamedTuple):
-    """One thing that became another: what kind of thing, the rule, and its text before and after (None: left out)."""
+    """A change: what was changed, the rule, and the text before and after (None: removed)."""
 
     kind: str
     rule: str
@@ -42,7 +42,7 @@ class Change(NamedTuple):
 
 
 def clean_captions(texts: Sequence[str], rules: Sequence[str]) -> tuple[list[str | None], list[Change]]:
-    """What captions of one item become, None for those that are left out, and each change.
+    """Clean the captions of one item; return them, None for removed ones, and each change.
 
     Parameters
     ----------
@@ -73,9 +73,9 @@ def clean_captions(texts: Sequence[str], rules: Sequence[str]) -> tuple[list[str
 def alike_attributes(
     attributes: Mapping[str, Any], rules: Sequence[AttributeRule]
 ) -> tuple[dict[str, Any], list[Change], list[str]]:
-    """Attributes renamed and of their types, each change, and a sentence for each value that could not be.
+    """Rename and convert attributes; return them, each change, and a sentence for each problem.
 
-    A name that is taken already is not taken again: the attribute stays as it is, and is told.
+    An attribute whose new name is already taken stays as it is, which is a problem.
     """
     told = dict(attributes)
     changes, problems = [], []
@@ -99,7 +99,7 @@ def alike_attributes(
 
 
 def _typed(value: Any, kind: str | None) -> tuple[Any, bool]:
-    """A value of a type, and whether it could be; where not, it is as it was."""
+    """Convert a value to a type; return it, or the value as it was, and whether it could be converted."""
     if kind is None or value is None:
         return value, True
     try:

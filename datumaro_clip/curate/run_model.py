@@ -34,7 +34,7 @@ class RunModel:
     ----------
     options : EmbeddingOptions
     summary : EmbeddingSummary
-        What has happened so far.
+        The counts so far.
     """
 
     def __init__(self, options: EmbeddingOptions) -> None:
@@ -64,12 +64,12 @@ class RunModel:
 
     @property
     def fingerprint(self) -> str | None:
-        """The vector space of this run; None as long as nothing needed one."""
+        """The vector space of this run; None until it is known."""
         return None if self._space is None else self._space.fingerprint
 
     @property
     def device(self) -> str:
-        """Where this run computes; ``unknown`` as long as nothing needed a model."""
+        """The device of this run; ``unknown`` until a model is loaded."""
         return "unknown" if self._encoder is None else self._encoder.provenance.device
 
     @property
@@ -80,15 +80,15 @@ class RunModel:
         return self._cache
 
     def flush(self) -> None:
-        """Keep in the cache what this run computed."""
+        """Write to the cache what this run computed."""
         if self._cache is not None:
             self._cache.flush()
 
     def fix_space(self, items: Iterable[Item]) -> None:
         """Set the space of the run: that of the model that was named, else of the vectors among the items.
 
-        Items before the first that carries a vector then get theirs from the same model; where items come one by one
-        and are not a sequence, the first one decides.
+        So items before the first that carries a vector are embedded by the same model. Where items are not a sequence,
+        the first item decides.
         """
         if self.options.model is not None:
             self._space = self.encoder.space
@@ -138,23 +138,23 @@ class RunModel:
         return embed_parts(requests, self.encoder, **self._how)
 
     def text_vectors(self, texts: Sequence[str]) -> FloatArray:
-        """One unit row a text, (T, D), float32; texts that are cut are counted in the summary."""
+        """Embed texts, (T, D) float32 unit rows; the summary counts those that are cut."""
         return embed_texts(texts, self.encoder, cache=self.cache, on_cut=self.summary.count_cut)
 
     def picture_vector(self, image: ImageLike) -> FloatArray:
-        """The unit vector (D,) of a picture, float32; :class:`ImageError` if it cannot be decoded."""
+        """Embed a picture, (D,) float32 of unit length; raise :class:`ImageError` if it cannot be decoded."""
         (result,) = self.embed([ImageRequest(image)])
         if result.vector is None:
             raise result.error or ImageError("unreadable", "no vector was computed")
         return result.vector
 
     def embedding_of(self, vector: FloatArray) -> Embedding:
-        """A vector that this run computed, with the space and the precision that it is of."""
+        """Add the space and the precision to a vector that this run computed."""
         provenance = self.encoder.provenance
         return Embedding(vector, provenance.space.fingerprint, provenance.space.model, provenance.precision)
 
     def object_embedding_of(self, result: EmbedResult, box: ItemBox) -> ObjectEmbedding:
-        """An object's vector that this run has, with what it is of."""
+        """Add the space, the precision, the box and the origin to an object's vector."""
         assert result.vector is not None
         whole = self.embedding_of(result.vector)
         return ObjectEmbedding(whole.vector, whole.space, whole.model, whole.precision, box.bbox, result.origin)

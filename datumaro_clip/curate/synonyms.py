@@ -1,4 +1,4 @@
-"""Which labels of several sources may mean the same, and what speaks for it; nothing is decided here."""
+"""Propose labels of several sources that may mean the same, with the evidence; a person decides."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from datumaro_clip.curate.mapping import PARENT, SAME
 from datumaro_clip.images import Box
 from datumaro_clip.vectors import FloatArray
 
-#: From which intersection over union two boxes are one thing's.
+#: Least intersection over union of two boxes of one object.
 COINCIDENT = 0.7
-# Of the boxes that coincide with any of the other source's, the share that must be the other name's.
+# Least share, among the boxes that coincide with one of the other source, of those with the other name.
 _AGREE = 0.6
 _CONTAINED = 0.8
 _FEWEST_BOXES = 2
-# Boxes from which they speak against names that are only spelt alike.
+# Fewest boxes that refute names that are only spelt alike.
 _ENOUGH_TO_DENY = 5
 _SPELT_ALIKE = 0.85
 
 
 class LabelledBox(NamedTuple):
-    """A thing in a picture: its box, (x, y, width, height) in pixels, and its label."""
+    """An object in a picture: its box, (x, y, width, height) in pixels, and its label."""
 
     box: Box
     label: str
@@ -36,16 +36,16 @@ class LabelledBox(NamedTuple):
 
 @dataclass(frozen=True)
 class LabelSource:
-    """What one dataset says.
+    """The labels and boxes of one dataset.
 
     Attributes
     ----------
     name : str
     labels : tuple of str
     pictures : mapping
-        Its boxes by the digest of their picture.
+        Boxes by the digest of their picture.
     prototypes : mapping
-        Unit vectors (D,) of labels: the mean of the crops that have them.
+        Unit vectors (D,) of labels: the mean of their crops.
     """
 
     name: str
@@ -56,12 +56,12 @@ class LabelSource:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Two names that may mean the same, or of which one may be a kind of the other.
+    """Two names that may mean the same, or one of which may be a kind of the other.
 
     Attributes
     ----------
     name, target : str
-        What would be renamed, to what; or the kind and its parent.
+        The name to rename, and the new name; or the kind, and its parent.
     relation : str
         ``same`` or ``parent``.
     sources : mapping
@@ -79,17 +79,17 @@ class Proposal:
     evidence: Mapping[str, Any]
 
     def entry(self) -> dict[str, Any]:
-        """As the mapping file has it."""
+        """Return the proposal as an entry of the mapping file."""
         sources = {name: list(found) for name, found in self.sources.items()}
         told = {"from": self.name, "to": self.target, "relation": self.relation}
         return {**told, "sources": sources, "evidence": dict(self.evidence)}
 
 
 def propose(sources: Sequence[LabelSource], names: Mapping[str, FloatArray] | None = None) -> list[Proposal]:
-    """Pairs of names that something speaks for, those that most speaks for first.
+    """Propose pairs of names, those with most evidence first.
 
-    Two names of one source are never the same: it tells them apart. Boxes weigh most: where enough of them coincide
-    with other names', likeness of letters says nothing.
+    Two names of one source are never the same. Boxes count most: where enough of them coincide with boxes of other
+    names, similar spelling is no evidence.
 
     Parameters
     ----------
@@ -118,10 +118,19 @@ def _weight(evidence: Mapping[str, Any]) -> float:
 
 
 class _Coincidences(NamedTuple):
-    """Boxes of two names that are one thing's, each name's boxes that are one with any of another source's."""
+    """Numbers of coinciding boxes, and of the pictures that two sources share.
+
+    Attributes
+    ----------
+    pairs : collections.Counter
+        By the names of both boxes.
+    met : collections.Counter
+        By the name of one box, and each name that the other box's source has.
+    pictures : int
+    """
 
     pairs: Counter[tuple[str, str]]
-    met: Counter[tuple[str, str]]  # by name, and name that the other source must have
+    met: Counter[tuple[str, str]]
     pictures: int
 
 
@@ -142,7 +151,7 @@ def _coincidences(sources: Sequence[LabelSource]) -> _Coincidences:
 def matched(
     left: Sequence[LabelledBox], right: Sequence[LabelledBox], least: float = COINCIDENT, *, same_label: bool = False
 ) -> Iterator[tuple[LabelledBox, LabelledBox]]:
-    """Pairs of boxes that are one thing's, each in one pair at most, the most alike first."""
+    """Pair the boxes of one object, each box once at most, the most similar first."""
     overlaps = sorted(
         (
             (-overlap, i, j)
@@ -160,7 +169,7 @@ def matched(
 
 
 def iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes (x, y, width, height)."""
+    """Compute the intersection over union of two boxes (x, y, width, height)."""
     width = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
     height = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
     if width <= 0 or height <= 0:
@@ -177,7 +186,7 @@ def _judged(
     names: Mapping[str, FloatArray],
     prototypes: Mapping[str, FloatArray],
 ) -> Proposal | None:
-    """What two names are to one another, if anything speaks for it."""
+    """Propose the relation of two names; None without evidence."""
     spelling = 1.0 if plain(one) == plain(other) else SequenceMatcher(None, plain(one), plain(other)).ratio()
     evidence: dict[str, Any] = {"spelling": round(spelling, 2)}
     count = boxes.pairs[one, other] + boxes.pairs[other, one]
@@ -206,7 +215,7 @@ def _judged(
 
 
 def _same(one: str, other: str, sources: Mapping[str, Sequence[str]], evidence: Mapping[str, Any]) -> Proposal:
-    """The name that more sources have stays; of two, that of the first source."""
+    """Keep the name that more sources have; of two, that of the first source."""
     stays, goes = (other, one) if len(sources[other]) > len(sources[one]) else (one, other)
     return Proposal(goes, stays, SAME, sources, evidence)
 
@@ -214,7 +223,7 @@ def _same(one: str, other: str, sources: Mapping[str, Sequence[str]], evidence: 
 def _nearest_by_name(
     one: str, other: str, owners: Mapping[str, Sequence[str]], names: Mapping[str, FloatArray]
 ) -> bool:
-    """Whether each is the other's nearest among the names that the other's sources have."""
+    """Whether each name is the other's nearest among the names of its sources."""
 
     def nearest(name: str, among: str) -> str | None:
         rivals = [label for label in names if set(owners[label]) & set(owners[among])]
@@ -225,12 +234,12 @@ def _nearest_by_name(
 
 
 def plain(name: str) -> str:
-    """A name without case, blanks, marks and the ending of a plural."""
+    """Reduce a name to its letters, without case and the ending of a plural."""
     letters = re.sub(r"[\W_]+", "", name.casefold())
     return re.sub(r"(?<=[^s])s$", "", letters)
 
 
 def mean_direction(vectors: FloatArray) -> FloatArray:
-    """The unit vector (D,) of the mean of unit rows (N, D)."""
+    """Return the unit vector (D,) of the mean of unit rows (N, D)."""
     mean: FloatArray = vectors.mean(axis=0)
     return mean / max(float(np.linalg.norm(mean)), 1e-12)

@@ -42,8 +42,6 @@ _SHOWN = 5
 _latest: list[DecisionLog] = []
 
 #: Items; paths of pictures; or vectors, (N, D).
-Pictures: TypeAlias = Mapping[ItemKey, Callable[[], ImageLike]]
-
 Data: TypeAlias = Iterable[Item | str | os.PathLike[str]] | npt.NDArray[Any]
 
 
@@ -58,12 +56,12 @@ class DuplicateGroup:
     members : tuple of Decision
         The others, each with its reason, score and detail.
     pictures : mapping
-        What gives the items' pictures, for a notebook.
+        Functions that read the items' pictures, for a notebook.
     """
 
     keeper: ItemKey
     members: tuple[Decision, ...]
-    pictures: Pictures = field(default_factory=dict, compare=False)
+    pictures: Mapping[ItemKey, Callable[[], ImageLike]] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         reasons = Counter(one.reason for one in self.members)
@@ -74,27 +72,28 @@ class DuplicateGroup:
         return gallery(repr(self), self.tiles(), 1 + len(self.members))
 
     def tiles(self) -> Iterator[Tile]:
-        """The item that stays and the others, as a notebook shows them."""
+        """Yield the item that stays and the others, as a notebook shows them."""
         yield Tile(self.keeper.id, "stays", self.pictures.get(self.keeper))
         yield from (one.tile(self.pictures.get(one.key)) for one in self.members)
 
 
 class DuplicateGroups(list[DuplicateGroup]):
-    """Groups of items that repeat one another: a list that notebooks show with pictures."""
+    """Groups of duplicates: a list that notebooks show with pictures."""
 
     def __repr__(self) -> str:
-        copies = sum(len(group.members) for group in self)
         shown = "".join(f"\n  {group!r}" for group in self[:_SHOWN])
         more = f"\n  … and {len(self) - _SHOWN} more" if len(self) > _SHOWN else ""
-        return f"{len(self)} groups of duplicates, {copies} copies{':' if self else ''}{shown}{more}"
+        return f"{self._title()}{':' if self else ''}{shown}{more}"
 
     def _repr_html_(self) -> str:
-        copies = sum(len(group.members) for group in self)
-        told = f"{len(self)} groups of duplicates, {copies} copies"
-        return gallery(told, (tile for group in self for tile in group.tiles()), len(self) + copies)
+        pictures = sum(1 + len(group.members) for group in self)
+        return gallery(self._title(), (tile for group in self for tile in group.tiles()), pictures)
+
+    def _title(self) -> str:
+        return f"{len(self)} groups of duplicates, {sum(len(group.members) for group in self)} copies"
 
     def to_pandas(self) -> Any:
-        """The copies as a ``pandas.DataFrame``, one a row; ``representative`` names the item that stays.
+        """Return the copies as a ``pandas.DataFrame``, one a row; ``representative`` names the item that stays.
 
         Raises
         ------
@@ -106,7 +105,7 @@ class DuplicateGroups(list[DuplicateGroup]):
 
 
 def clean(data: Data, **options: Any) -> DecisionLog:
-    """Find broken, tiny, oddly shaped and blank pictures, and captions that say nothing; see ``clip_clean``."""
+    """Find broken, tiny, oddly shaped and blank pictures, and captions of no use; see ``clip_clean``."""
     return _decided("clip_clean", data, options)
 
 
@@ -142,7 +141,7 @@ def align(data: Data, *, texts: npt.ArrayLike | None = None, **options: Any) -> 
 
 
 def sample(data: Data, **options: Any) -> DecisionLog:
-    """Choose a part that does the work of the whole; see ``clip_sample``.
+    """Choose a part that represents the whole; see ``clip_sample``.
 
     Examples
     --------
@@ -156,7 +155,7 @@ def sample(data: Data, **options: Any) -> DecisionLog:
 def classify(data: Data, labels: Sequence[str] = (), **options: Any) -> DecisionLog:
     """Label each picture with the class whose prompts it resembles most; see ``clip_classify``.
 
-    Vectors need ``model=``: the one that they are of.
+    With vectors as ``data``, ``model=`` must name their model.
     """
     return _decided("clip_classify", data, {"labels": labels, **options})
 
@@ -168,8 +167,7 @@ def outliers(data: Data, *, labels: Sequence[str] | None = None, **options: Any)
     ----------
     data : iterable of Item, or numpy.ndarray
     labels : sequence of str, optional
-        With vectors as ``data``: each item's label, N of them; with ``no_texts=True``, or with ``model=``, the model
-        that the vectors are of.
+        With vectors as ``data``: each item's label, N of them; also needs ``no_texts=True``, or the vectors' ``model=``.
     **options
         Of ``clip_outliers``.
     """
@@ -235,7 +233,7 @@ def decide_and_report(
         made = decide(tool, values, items, classes, crew)
     except BaseException:
         if values.report:
-            with suppress(OSError):  # What was made to see whether it can be; something in it stays.
+            with suppress(OSError):  # The folder was made to see whether it can be; with files in it, it stays.
                 Path(values.report).rmdir()
         raise
     _latest[:] = [made]
@@ -246,9 +244,9 @@ def decide_and_report(
 
 
 def last_decisions() -> DecisionLog | None:
-    """What the tool decided that ran last in this process, as after ``dataset.transform("clip_dedup")``.
+    """Return the decisions of the last tool in this process, as after ``dataset.transform("clip_dedup")``.
 
-    Datumaro runs a transform when items are asked for first, as by ``len(dataset)``; None before any tool ran.
+    Datumaro runs a transform when items are first read, as by ``len(dataset)``; None before any tool ran.
     """
     return _latest[0] if _latest else None
 
@@ -261,7 +259,7 @@ def _decided(name: str, data: Data, options: dict[str, Any]) -> DecisionLog:
 
 
 def _items(data: Data, options: dict[str, Any]) -> tuple[list[Item], dict[str, Any]]:
-    """The items that data stand for; of vectors, in the space of the model that the options name."""
+    """Make items of data; vectors belong to the space of the model that the options name."""
     if not isinstance(data, np.ndarray):
         if isinstance(data, str | os.PathLike):
             raise OptionError(f"wanted a list of items or of paths, got the one path {os.fspath(data)!r}")
@@ -277,7 +275,7 @@ def _items(data: Data, options: dict[str, Any]) -> tuple[list[Item], dict[str, A
 
 
 def _alike(data: npt.NDArray[Any], threshold: float) -> DuplicateGroups:
-    """Stars of vectors that are similar enough, the first of each standing for the others."""
+    """Group similar vectors around the first one of each group, which represents it."""
     if problem := Cosine().problem(threshold):
         raise OptionError(f"--threshold {problem}, got {threshold!r}")
     rows = unit_rows(data)

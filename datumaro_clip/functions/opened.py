@@ -1,4 +1,4 @@
-"""A store opened for a person: its vectors, its pictures, and what in it resembles a query."""
+"""A store in Python: its vectors, its pictures, and searches."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SHOWN = 10
 
 
 class Hits(list[Hit]):
-    """What a query found, most similar first: a list that notebooks show with pictures.
+    """The hits of a query, most similar first: a list that notebooks show with pictures.
 
     Parameters
     ----------
     hits : iterable of Hit
     picture : callable
-        Gives what gives the picture of an item; None for an item without one.
+        Returns a function that reads an item's picture; None for an item without one.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Hits(list[Hit]):
         return gallery(f"{len(self)} hits", tiles, len(self))
 
     def to_pandas(self) -> Any:
-        """The hits as a ``pandas.DataFrame`` with ``rank``, ``id``, ``subset`` and ``score``.
+        """Return the hits as a ``pandas.DataFrame`` with ``rank``, ``id``, ``subset`` and ``score``.
 
         Raises
         ------
@@ -61,15 +61,15 @@ class Hits(list[Hit]):
 
 
 class Store(StoreReader):
-    """An embedding store that can be asked for its vectors and for what resembles a query."""
+    """An embedding store with its vectors, its pictures and a search."""
 
     def vectors(self) -> tuple[list[ItemKey], FloatArray]:
-        """The items that have a vector, and their vectors.
+        """Return the items that have a vector, and their vectors.
 
         Returns
         -------
         keys : list of ItemKey
-            N of them, in the store's order.
+            N items, in the store's order.
         vectors : numpy.ndarray
             Shape (N, D), float32, unit rows.
         """
@@ -98,7 +98,7 @@ class Store(StoreReader):
         min_score : float, optional
             Only hits of at least this cosine similarity.
         model : path, str or Encoder, optional
-            What the store's vectors are of, where the store does not name it; for many texts, load it once.
+            The model of the store's vectors, where the store does not name it; for many texts, load it once.
 
         Raises
         ------
@@ -109,26 +109,25 @@ class Store(StoreReader):
         """
         require_subsets(self, [] if subset is None else [subset])
         index = SearchIndex.from_store(self)
-        own = query if isinstance(query, ItemKey) else None
+        where = None
+        if isinstance(query, ItemKey) or subset is not None:
 
-        def may_be_found(key: ItemKey) -> bool:
-            return key != own and subset in (None, key.subset)
+            def where(key: ItemKey) -> bool:
+                return key != query and subset in (None, key.subset)
 
-        where = None if own is None and subset is None else may_be_found
-        [found] = index.search(self._vector(query, model, index), k, where=where, min_score=min_score)
-        return Hits(found, self.picture)
-
-    def _vector(self, query: Any, model: str | os.PathLike[str] | Encoder | None, index: SearchIndex) -> FloatArray:
         if isinstance(query, ItemKey):
-            return item_vector(self, query)
-        if isinstance(query, np.ndarray) and query.ndim == 1:
+            vector = item_vector(self, query)
+        elif isinstance(query, np.ndarray) and query.ndim == 1:
+            vector = query
             if len(query) != index.space.dimension:
                 raise InvalidVectorError(f"wanted a vector ({index.space.dimension},), got shape {query.shape}")
-            return query
-        return encode_query(query, index.space, model)
+        else:
+            vector = encode_query(query, index.space, model)
+        [found] = index.search(vector, k, where=where, min_score=min_score)
+        return Hits(found, self.picture)
 
     def picture(self, key: ItemKey) -> Callable[[], ImageLike] | None:
-        """What gives an item's picture: the store's own, or the file that it was embedded from; None where none is."""
+        """Return a function that reads an item's picture, from the store or from its file; None where there is none."""
         row = self.find(key)
         media = {} if row is None else self.record(row).payload.get("media") or {}
         if media.get("type") != "image" or not {"archive", "file", "path"} & media.keys():
@@ -141,7 +140,7 @@ class Store(StoreReader):
 
 
 def _picture(root: Path, media: Mapping[str, Any]) -> ImageLike:
-    """The picture that a record names; :class:`ImageError` where there is none that can be read."""
+    """Read the picture that a record names; raise :class:`ImageError` where it cannot be read."""
     try:
         if "archive" in media:
             return ArchiveMember.parse(media["archive"])()

@@ -1,4 +1,4 @@
-"""What a report shows: which decisions, in which order, and what pictures of what size they need."""
+"""Plan a report: the decisions that it shows, their order, and the sizes of their pictures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from datumaro_clip.vectors import ItemKey
 
 
 class Subject(NamedTuple):
-    """What a picture is of: an item, one of its annotations, or a place in its picture.
+    """The subject of a picture: an item, one of its annotations, or a place in its picture.
 
     Attributes
     ----------
     key : ItemKey
     occurrence : int
-        Which of several items of that key, from 0 on.
+        The number of the item among those of its key, from 0 on.
     part : int, tuple or None
         Index of an annotation; a place ``(x, y, w, h)`` in pixels; None for the item itself.
     """
@@ -33,24 +33,24 @@ class Subject(NamedTuple):
 # Bytes of all pictures together, and of one; with base64 and 10,000 decisions, a page stays below 25 MB.
 _ALL_PICTURES = 14_000_000
 _ONE_PICTURE = 24_000
-# How many times as many bytes a picture gets that something is the matter with.
+# A picture of a finding gets so many times the bytes of others.
 _STRIKING = 4
-# Reasons that say that nothing is the matter.
+# Actions and reasons of items without a finding.
 _QUIET = frozenset({("keep", ""), ("keep", "aligned"), ("keep", "no_text"), ("drop", "no_hit"), ("drop", "not_picked")})
-# Reasons that say that an item is what the user asked for.
+# Reasons of items that the user asked for.
 _SOUGHT = frozenset({"hit", "picked"})
 _WEIGHTS = ("drop", "move", "mark", "label", "tag", "untag", "keep")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a page shows of a log.
+    """The decisions of a log that a page shows.
 
     Attributes
     ----------
     log : DecisionLog
     shown : tuple of int
-        Which of its decisions, the most telling first.
+        Indices of decisions, the most important first.
     """
 
     log: DecisionLog
@@ -58,24 +58,24 @@ class Plan:
 
     @property
     def left_out(self) -> int:
-        """How many decisions the page does not show."""
+        """Number of decisions that the page does not show."""
         return len(self.log.decisions) - len(self.shown)
 
     @cached_property
     def decisions(self) -> list[Decision]:
-        """The decisions that are shown, in their order."""
+        """The shown decisions, in order."""
         return [self.log.decisions[n] for n in self.shown]
 
     @property
     def selects(self) -> bool:
-        """Whether the tool chose what to keep, so that all else was not asked for rather than dropped."""
+        """Whether the tool chose items to keep, so that the others count as not chosen, rather than as dropped."""
         return self.log.transform == "search" or (
             self.log.transform in MODULES and tool_named(self.log.transform).selects
         )
 
     @property
     def found_nothing(self) -> str:
-        """What to say where nothing was found; empty where something was."""
+        """The sentence of a run without findings; empty with findings."""
         if any(one.reason in _SOUGHT for one in self.log.decisions):
             return ""
         if not self.selects and any(one.action != "keep" for one in self.log.decisions):
@@ -83,7 +83,7 @@ class Plan:
         return tool_named(self.log.transform).nothing if self.log.transform in MODULES else "nothing was found"
 
     def pictures(self) -> dict[Subject, int]:
-        """The subjects that need a picture, each with the bytes that it may have."""
+        """Return the subjects that need a picture, with the most bytes of each."""
         weights: dict[Subject, int] = {}
         for one in self.decisions:
             weight = 1 if _is_quiet(one) else _STRIKING
@@ -94,26 +94,26 @@ class Plan:
 
 
 def subject_of(one: Decision) -> Subject:
-    """What the picture of a decision shows."""
+    """Return the subject of a decision's picture."""
     return Subject(one.key, one.occurrence or 0, one.annotation)
 
 
 def places(one: Decision) -> tuple[Subject, ...]:
-    """The place at which an item's picture differs from another's, in both; nothing where none is told."""
+    """Return the places where the pictures of two look-alikes differ, one in each; nothing for other decisions."""
     if one.places is None or one.resembles is None:
         return ()
     return Subject(one.key, one.occurrence or 0, one.places[0]), Subject(one.resembles, 0, one.places[1])
 
 
 def plan_report(log: DecisionLog, limit: int | None = None) -> Plan:
-    """Choose the decisions to show, ``limit`` at most: what was sought, groups, what changes most, all others."""
+    """Choose at most ``limit`` decisions: chosen items first, then groups, then findings, then the others."""
     sizes = Counter(one.group for one in log.decisions if one.group is not None)
     order = sorted(range(len(log.decisions)), key=lambda n: _rank(log.decisions[n], sizes))
     return Plan(log, tuple(order[:limit]))
 
 
 def _rank(one: Decision, sizes: Mapping[int, int]) -> tuple[int, float, str, float]:
-    """Sorts first what is to be seen first; a group's members together, behind the one that stays."""
+    """Return a sort key; members of a group come together, behind the one that stays."""
     if one.reason in _SOUGHT:
         return 0, one.rank or 0, "", 0
     if one.group is not None:

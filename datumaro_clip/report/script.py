@@ -1,4 +1,4 @@
-"""The page's modules as one script: a file opened from a disk can import none, and a policy names one hash."""
+"""Join the page's modules into one script: a page opened from a disk cannot import any, and its policy names one hash."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _LISTED = re.compile(r"export\s*\{([^}]*)\};?\s*$")
 
 
 def join_modules(entry: Path) -> str:
-    """A module and all that it imports as one script, each in a function of its own.
+    """Join a module and all that it imports into one script, each in a function of its own.
 
     Parameters
     ----------
     entry : Path
-        Modules that it reaches declare what they export where it is defined, or list it at their end; what they
-        import are single names, or a whole module, from relative paths; none changes an export later.
+        The modules mark exports where they are defined, or list them at the end; they import names or whole modules
+        from relative paths, and do not change exports later.
 
     Returns
     -------
     str
-        The script; each module stands once, behind those that it imports.
+        The script; each module comes once, after those that it imports.
     """
     numbers: dict[Path, int] = {}
     parts: list[str] = []
@@ -46,7 +46,7 @@ def _imported(found: re.Match[str], number: int) -> str:
 
 
 def _returning(source: str) -> str:
-    """The body of a function that runs a module and returns its exports by name."""
+    """Make the body of a function that runs a module and returns its exports by name."""
     names = [next(filter(None, found.groups())) for found in _DECLARED.finditer(source)]
     source = _DECLARED.sub("", source)
     if listed := _LISTED.search(source):

@@ -18,20 +18,20 @@ from datumaro_clip.vectors import ItemKey
 def thumbnails_of(
     items: Iterable[Item], wanted: Mapping[Subject, int]
 ) -> tuple[dict[Subject, bytes], dict[Subject, str]]:
-    """Small WebP pictures of what is wanted, an object's box drawn on its picture, a place enlarged.
+    """Make small WebP pictures of subjects, with an object's box drawn, or a place enlarged.
 
     Parameters
     ----------
     items : iterable of Item
     wanted : mapping
-        The bytes that a picture may have, by what it is of.
+        The most bytes of a picture, by its subject.
 
     Returns
     -------
     pictures : dict
-        By what they are of.
+        By subject.
     failures : dict
-        Why there is none, in a sentence.
+        A sentence why there is none, by subject.
     """
     parts: dict[tuple[ItemKey, int], list[Subject]] = defaultdict(list)
     for subject in wanted:
@@ -53,7 +53,7 @@ def thumbnails_of(
     pictures: dict[Subject, bytes] = {}
     failures: dict[Subject, str] = {}
     with workers() as pool:
-        # A picture is asked for when its turn comes: a video is read in order by one reader.
+        # Pictures are requested in order: a video has one reader.
         for item, made in zip(asked, pool.map(look, ((item, item.request()) for item in asked)), strict=True):
             if isinstance(made, str):
                 failures |= dict.fromkeys(asked[item], made)
@@ -66,9 +66,9 @@ def _small_pictures(
     item: Item, request: ImageRequest, wanted: Mapping[Subject, int]
 ) -> Iterator[tuple[Subject, bytes]]:
     boxes = {box.annotation: box.bbox for box in item.boxes}
-    # A caption has no place of its own: it shows its item's picture, so that a page holds that once.
+    # A caption shows its item's picture, which the page then holds once.
     whole = [subject for subject in wanted if not isinstance(subject.part, tuple) and subject.part not in boxes]
-    # Where a box is drawn or a place is cut out, the picture's own size has to be known.
+    # To draw a box or cut out a place, the picture is decoded at full size.
     picture = decode(request.fetch(), target=LARGEST_SIDE if len(whole) == len(wanted) else None)
     if whole:
         limit = max(wanted[subject] for subject in whole)
