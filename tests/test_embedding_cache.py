@@ -20,7 +20,7 @@ from datumaro_clip.cli import cache as cache_command
 from datumaro_clip.cli.cache import configure
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.embedding import ImageRequest, database
+from datumaro_clip.embedding import ImageRequest, PartsRequest, database
 from datumaro_clip.embedding.cache import VectorCache, cache_directory
 from datumaro_clip.embedding.keys import content_digest, source_digest, text_digest, vector_key
 from datumaro_clip.errors import CacheError, ImageError
@@ -337,15 +337,16 @@ def test_damaged_vectors_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFi
 
 def test_a_run_tells_of_damaged_vectors(encoder: FakeEncoder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At its end, although nobody closes the cache: what a run uses is open until the process ends."""
-    options, request = EmbeddingOptions(model="fake", cache=str(tmp_path)), ImageRequest(np.zeros((8, 8, 3), np.uint8))
+    options = EmbeddingOptions(model="fake", cache=str(tmp_path))
+    request = PartsRequest(ImageRequest(np.zeros((8, 8, 3), np.uint8)))
     first, second = RunModel(options), RunModel(options)
-    assert [found.source for found in first.embed([request])] == ["computed"]
+    assert [found.results[0].source for found in first.embed_parts([request])] == ["computed"]
     first.flush()
     assert caplog.text == ""
     with sqlite3.connect(tmp_path / "vectors.sqlite") as database:
         database.execute("UPDATE vectors SET checksum = 0")
     database.close()
-    assert [found.source for found in second.embed([request])] == ["computed"]
+    assert [found.results[0].source for found in second.embed_parts([request])] == ["computed"]
     second.flush()
     assert "1 damaged vectors" in caplog.text
 

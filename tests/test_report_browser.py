@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from browsers import axe_findings, opened_browser
-from commands import run_command
+from commands import run_forked
 from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, read_decisions, read_exceptions
@@ -124,9 +124,7 @@ def test_two_groups_are_refused_and_the_next_run_obeys(browser: Any, shared: Pat
         for copy in ("", "_aug_1", "_aug_3"):
             shutil.copyfile(shared / "data" / "neardup" / "images" / f"{name}{copy}.jpg", photos / f"{name}{copy}.jpg")
     tool = ["datum", "transform", "-t", "clip_dedup", "-o"]
-    first = run_command(
-        *tool, tmp_path / "one", "photos:image_dir", "--", "--no-vectors", "--report", "r", cwd=tmp_path
-    )
+    first = run_forked(*tool, tmp_path / "one", "photos:image_dir", "--", "--no-vectors", "--report", "r", cwd=tmp_path)
     assert first.returncode == 0, first.stdout
     found = Page(browser, tmp_path / "r" / "report.html")
     assert "datum transform -t clip_dedup" in found.tab.locator("#command").inner_text()
@@ -141,7 +139,7 @@ def test_two_groups_are_refused_and_the_next_run_obeys(browser: Any, shared: Pat
     exceptions = read_exceptions(tmp_path / "except.txt")
     assert {str(one) for one in exceptions} == {f"{name}@default" for name in refused}
     options = ["--no-vectors", "--except", "except.txt", "--report", "r2"]
-    again = run_command(*tool, tmp_path / "two", "photos:image_dir", "--", *options, cwd=tmp_path)
+    again = run_forked(*tool, tmp_path / "two", "photos:image_dir", "--", *options, cwd=tmp_path)
     assert again.returncode == 0, again.stdout
     kept = {item.id for item in Dataset.import_from(str(tmp_path / "two"), "image_dir")}
     before = {item.id for item in Dataset.import_from(str(tmp_path / "one"), "image_dir")}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.errors import OptionError
+from datumaro_clip.curate.options import Option, Whole
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 
 _ROUNDS = 50
+#: The option of a tool that clusters; its help is still to be given.
+clusters_option = partial(
+    Option, "clusters", Whole(at_least=1, metavar="N"), None, unset="about the square root of the items"
+)
 
 
 class Clusters(NamedTuple):
@@ -51,14 +56,7 @@ def spherical_kmeans(vectors: FloatArray, clusters: int, seed: int = 0) -> Clust
     clusters : int
         K from 1 to N; larger values mean N.
     seed : int
-
-    Raises
-    ------
-    OptionError
-        If ``clusters`` is below 1.
     """
-    if clusters < 1:
-        raise OptionError(f"the number of clusters must be at least 1, got {clusters}")
     if len(vectors) == 0:
         return Clusters(np.empty(0, np.int64), vectors[:0], np.empty(0, np.float32))
     centroids = _spread_out(vectors, min(clusters, len(vectors)), np.random.default_rng(seed))

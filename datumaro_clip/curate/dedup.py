@@ -11,6 +11,7 @@ from threading import Lock
 import numpy as np
 
 from datumaro_clip.curate.align import combine
+from datumaro_clip.curate.clusters import clusters_option
 from datumaro_clip.curate.columns import Columns, Verdicts, map_pictures
 from datumaro_clip.curate.duplicates import Candidate, Duplicate, Findings, find_duplicates, pixel_digest
 from datumaro_clip.curate.item import Item
@@ -61,13 +62,7 @@ OPTIONS = (
         "pictures",
         "what must be alike in semantic duplicates",
     ),
-    Option(
-        "clusters",
-        Whole(at_least=1, metavar="N"),
-        None,
-        "clusters of the semantic level",
-        unset="about the square root of the items",
-    ),
+    clusters_option(help="clusters of the semantic level"),
     Option("seed", Whole(at_least=0, metavar="N"), 0, "random seed of the clusters"),
     Option("merge-annotations", Flag(), False, "give the item that stays the labels and captions of its duplicates"),
     Option("approximate", Flag(), False, "faster, incomplete: compare items of the same clusters only"),

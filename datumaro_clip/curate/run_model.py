@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.summary import EmbeddingSummary
 from datumaro_clip.curate.vector_options import EmbeddingOptions
-from datumaro_clip.embedding import (
-    EmbedResult,
-    ImageRequest,
-    PartsRequest,
-    PartsResult,
-    embed_images,
-    embed_parts,
-    embed_texts,
-)
+from datumaro_clip.embedding import EmbedResult, ImageRequest, PartsRequest, PartsResult, embed_parts, embed_texts
 from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.errors import ImageError, InvalidVectorError, SpaceMismatchError
 from datumaro_clip.images import ImageLike
@@ -123,19 +115,17 @@ class RunModel:
         self._require_space(embedding.vector_space, f"{who} carries a vector of")
         return embedding
 
-    @property
-    def _how(self) -> dict[str, Any]:
-        """What the run's options say of how pictures are embedded."""
-        names = ("batch_size", "threads", "exact_decode")
-        return {"cache": self.cache, **{name: getattr(self.options, name) for name in names}}
-
-    def embed(self, requests: Iterable[ImageRequest]) -> Iterator[EmbedResult]:
-        """Embed pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_images`."""
-        return embed_images(requests, self.encoder, **self._how)
-
     def embed_parts(self, requests: Iterable[PartsRequest]) -> Iterator[PartsResult]:
         """Embed parts of pictures as the run's options say; see :func:`datumaro_clip.embedding.embed_parts`."""
-        return embed_parts(requests, self.encoder, **self._how)
+        options = self.options
+        return embed_parts(
+            requests,
+            self.encoder,
+            cache=self.cache,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            exact_decode=options.exact_decode,
+        )
 
     def text_vectors(self, texts: Sequence[str]) -> FloatArray:
         """Embed texts, (T, D) float32 unit rows; the summary counts those that are cut."""
@@ -143,7 +133,8 @@ class RunModel:
 
     def picture_vector(self, image: ImageLike) -> FloatArray:
         """Embed a picture, (D,) float32 of unit length; raise :class:`ImageError` if it cannot be decoded."""
-        (result,) = self.embed([ImageRequest(image)])
+        [found] = self.embed_parts([PartsRequest(ImageRequest(image))])
+        [result] = found.results
         if result.vector is None:
             raise result.error or ImageError("unreadable", "no vector was computed")
         return result.vector

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.clusters import default_clusters, spherical_kmeans
+from datumaro_clip.curate.clusters import clusters_option, default_clusters, spherical_kmeans
 from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
@@ -57,13 +57,7 @@ OPTIONS = (
         (),
         "subsets you already have; they are kept, and k_center adds what they lack",
     ),
-    Option(
-        "clusters",
-        Whole(at_least=1, metavar="N"),
-        None,
-        "number of clusters, for cluster_random",
-        unset="about the square root of the items",
-    ),
+    clusters_option(help="number of clusters, for cluster_random"),
 )
 
 

@@ -167,7 +167,7 @@ def outliers(data: Data, *, labels: Sequence[str] | None = None, **options: Any)
     ----------
     data : iterable of Item, or numpy.ndarray
     labels : sequence of str, optional
-        With vectors as ``data``: each item's label, N of them; also needs ``no_texts=True``, or the vectors' ``model=``.
+        With vectors as ``data``: each item's label, N of them; needs ``no_texts=True``, or the vectors' ``model=``.
     **options
         Of ``clip_outliers``.
     """

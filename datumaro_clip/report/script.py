@@ -1,4 +1,4 @@
-"""Join the page's modules into one script: a page opened from a disk cannot import any, and its policy names one hash."""
+"""Join the page's modules into one script, since a page opened from a disk cannot import any."""
 
 from __future__ import annotations
 
