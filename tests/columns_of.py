@@ -30,12 +30,12 @@ def columns_of(
     answers: dict[str, np.ndarray] | None = None,
     without_vector: Sequence[int] = (),
 ) -> Columns:
-    """N items of which all but ``without_vector`` have a vector; text i belongs to the item ``owner[i]``, or i."""
+    """N items of which all but ``without_vector`` have a vector; text i belongs to ``owner[i]`` (ascending) or i."""
     rows = np.setdiff1d(np.arange(len(vectors) + len(without_vector)), without_vector)
     count = len(vectors) + len(without_vector)
     owner = np.arange(len(vectors)) if owner is None else owner
-    told = [int((owner == place).sum()) for place in range(len(vectors))] if texts is not None else [0] * len(vectors)
-    captions = dict(zip(rows.tolist(), told, strict=True))
+    told = np.bincount(owner, minlength=len(vectors)) if texts is not None else np.zeros(len(vectors), np.int64)
+    captions = dict(zip(rows.tolist(), told.tolist(), strict=True))
     items = [
         Item.of(
             str(row),
@@ -46,7 +46,7 @@ def columns_of(
     ]
     more = {}
     if texts is not None:
-        number = [int((owner[:place] == owner[place]).sum()) for place in range(len(owner))]
+        number = np.arange(len(owner)) - np.searchsorted(owner, owner)
         scores = np.einsum("td,td->t", vectors[owner].astype(np.float64), texts)
-        more["texts"] = Texts(texts, owner, np.array(number, np.int64), scores)
+        more["texts"] = Texts(texts, owner, number, scores)
     return Columns(items, classes, vectors, rows, Answers(answers or {}), **more)

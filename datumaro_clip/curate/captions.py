@@ -9,16 +9,6 @@ from typing import NamedTuple
 
 import ftfy
 
-CAPTION_REASONS = (
-    "empty_caption",
-    "control_characters",
-    "replacement_characters",
-    "mojibake",
-    "garbled_caption",
-    "markup",
-    "short_caption",
-)
-
 # Tags of HTML or XML, with attributes as names or name=value; and entities.
 _ATTRIBUTE = r"""\s+[a-zA-Z_:][\w:.-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'<>]+))?"""
 _ENTITY = r"&(?:[a-zA-Z]{2,8}|#\d{1,6}|#x[0-9a-fA-F]{1,5});"
@@ -50,23 +40,6 @@ class Finding(NamedTuple):
     detail: str
     score: float | None = None
     threshold: float | None = None
-
-
-def judge_caption(text: str, min_words: int = 1, checks: Collection[str] = CAPTION_REASONS) -> Finding | None:
-    """Return the first fault of a caption, in the order of ``CAPTION_REASONS``; None if it has none.
-
-    Parameters
-    ----------
-    text : str
-    min_words : int
-        Fewest words; 1 accepts labels as captions.
-    checks : collection of str
-        Those of ``CAPTION_REASONS`` to look for.
-    """
-    for reason in CAPTION_REASONS:
-        if reason in checks and (found := _CHECKS[reason](text, min_words)):
-            return found
-    return None
 
 
 def _empty(text: str, _: int) -> Finding | None:
@@ -172,3 +145,21 @@ _CHECKS = {
     "markup": _markup,
     "short_caption": _short,
 }
+CAPTION_REASONS = tuple(_CHECKS)
+
+
+def judge_caption(text: str, min_words: int = 1, checks: Collection[str] = CAPTION_REASONS) -> Finding | None:
+    """Return the first fault of a caption, in the order of ``CAPTION_REASONS``; None if it has none.
+
+    Parameters
+    ----------
+    text : str
+    min_words : int
+        Fewest words; 1 accepts labels as captions.
+    checks : collection of str
+        Those of ``CAPTION_REASONS`` to look for.
+    """
+    for reason in CAPTION_REASONS:
+        if reason in checks and (found := _CHECKS[reason](text, min_words)):
+            return found
+    return None

@@ -55,7 +55,9 @@ def propose_labels(columns: Columns, options: Values) -> Verdicts:
     names = _names(options, columns.classes)
     scores = class_scores(columns.vectors, columns.class_vectors(names, options.templates))
     best = scores.argmax(axis=1)
-    probability = softmax(scores)[np.arange(len(best)), best]
+    # The softmax of the best score, whose own weight is 1.
+    weights = np.exp(LOGIT_SCALE * (scores.astype(np.float64) - scores.max(axis=1, keepdims=True)))
+    probability = (1 / weights.sum(axis=1)).astype(np.float32)
     labels, sure = [names[label] for label in best], probability >= options.min_probability
     verdicts.set(columns.rows, reason="unsure", score=probability, threshold=options.min_probability, label=labels)
     verdicts.measured("probability of the proposed class", probability, sure, options.min_probability or None, 1.0)
@@ -96,10 +98,3 @@ def class_scores(vectors: FloatArray, classes: FloatArray) -> FloatArray:
     """Return the cosine similarity of each picture with each class, shape (N, C), float32, to six digits."""
     scores: FloatArray = np.round(vectors.astype(np.float64) @ classes.T.astype(np.float64), 6).astype(np.float32)
     return scores
-
-
-def softmax(scores: FloatArray, scale: float = LOGIT_SCALE) -> FloatArray:
-    """Return the confidence of each class, rows of (N, C) that sum to 1."""
-    weights = np.exp(scale * (scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-1.0)))
-    confidences: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return confidences

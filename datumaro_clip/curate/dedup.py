@@ -92,7 +92,7 @@ def pictures_of(columns: Columns) -> Pictures:
 
     def picture(row: int) -> ImageLike:
         with turn:
-            return columns.items[row].request().fetch()
+            return columns.items[row].fetch()
 
     return picture
 

@@ -81,7 +81,7 @@ class Look(NamedTuple):
 def look_at(item: Item) -> Look:
     """Decode an item's picture."""
     try:
-        image = item.request().fetch()
+        image = item.fetch()
         digest = content_digest(image) if any(box.carried for box in item.boxes) else None
         return Look(decode(image).size, digest=digest)
     except ImageError as exc:

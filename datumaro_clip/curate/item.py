@@ -214,6 +214,10 @@ class Item:
         whole = self.picture() if callable(self.picture) else self.picture
         return whole if box is None else ImageRequest(whole.image, box)
 
+    def fetch(self) -> ImageLike:
+        """Read the picture; raise :class:`ImageError` where there is none, or it cannot be read."""
+        return self.request().fetch()
+
     def class_counts(self) -> Counter[str]:
         """Count the item's labels by class.
 

@@ -127,6 +127,6 @@ class ObjectItems:
 
 def _part(item: Item, region: Region) -> ImageLike:
     """Cut a part out of an item's picture, (H, W, 3) uint8."""
-    with decoded(item.request().fetch()) as picture:
+    with decoded(item.fetch()) as picture:
         require_size(picture, item.size)
         return np.asarray(Cutter(picture)(region))

@@ -29,7 +29,6 @@ from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError, with_cure
-from datumaro_clip.images import ImageLike
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.system.notices import notice
 from datumaro_clip.system.terminal import is_notebook
@@ -169,7 +168,7 @@ def decide(
         tuple(decisions),
         tuple(verdicts.notes),
         tuple(verdicts.measures),
-        {item.key: partial(_picture, item) for item in items if item.picture is not None},
+        {item.key: item.fetch for item in items if item.picture is not None},
     )
     _log_summary(made)
     if tool.selects and items and not any(one.action == "keep" for one in decisions):
@@ -217,10 +216,6 @@ def _told(values: Values) -> dict[str, Any]:
     told = {name: value.space.model if isinstance(value, Encoder) else value for name, value in told.items()}
     told = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in told.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
-
-
-def _picture(item: Item) -> ImageLike:
-    return item.request().fetch()
 
 
 def _log_summary(made: DecisionLog) -> None:

@@ -324,7 +324,7 @@ def _same_picture(one: Item, other: Item) -> bool:
     if one.picture is None or other.picture is None:
         return True
     try:
-        return content_digest(one.request().fetch()) == content_digest(other.request().fetch())
+        return content_digest(one.fetch()) == content_digest(other.fetch())
     except ImageError:
         return True
 

@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -19,11 +18,10 @@ from typing import Any, NamedTuple
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, as_header, as_record, write_decisions
 from datumaro_clip.curate.item import Item
 from datumaro_clip.report.charts import draw_histogram
-from datumaro_clip.report.plan import Plan, Subject, places, plan_report, subject_of
+from datumaro_clip.report.plan import Plan, Subject, numbered, places, plan_report, subject_of
 from datumaro_clip.report.script import join_modules
 from datumaro_clip.report.thumbnails import thumbnails_of
 from datumaro_clip.system.files import write_text
-from datumaro_clip.vectors import ItemKey
 
 _STATIC = Path(__file__).parent / "static"
 # Findings that are shown at once; the others are folded.
@@ -220,11 +218,7 @@ def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], 
     """Return the data of the script, as JSON that an HTML parser does not take for markup."""
     numbers: dict[bytes, int] = {}
     number = {subject: numbers.setdefault(picture, len(numbers)) for subject, picture in pictures.items()}
-    known: dict[tuple[ItemKey, int], Item] = {}
-    seen: Counter[ItemKey] = Counter()
-    for item in items:
-        known[item.key, seen[item.key]] = item
-        seen[item.key] += 1
+    known = dict(numbered(items))
     cards = [
         _card(one, order, known.get((one.key, one.occurrence or 0)), number, failures)
         for one, order in zip(plan.decisions, plan.shown, strict=True)

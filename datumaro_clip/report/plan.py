@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
 from datumaro_clip.curate.decisions import Decision, DecisionLog, Place
+from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.vectors import ItemKey
 
@@ -103,6 +104,14 @@ def places(one: Decision) -> tuple[Subject, ...]:
     if one.places is None or one.resembles is None:
         return ()
     return Subject(one.key, one.occurrence or 0, one.places[0]), Subject(one.resembles, 0, one.places[1])
+
+
+def numbered(items: Iterable[Item]) -> Iterator[tuple[tuple[ItemKey, int], Item]]:
+    """Yield each item with its key and its number among the items of that key, from 0 on."""
+    seen: Counter[ItemKey] = Counter()
+    for item in items:
+        yield (item.key, seen[item.key]), item
+        seen[item.key] += 1
 
 
 def plan_report(log: DecisionLog, limit: int | None = None) -> Plan:

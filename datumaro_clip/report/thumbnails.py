@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from datumaro_clip.curate.item import Item
@@ -11,7 +11,7 @@ from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
 from datumaro_clip.images.small import LARGEST_SIDE, enlarged, small_picture
-from datumaro_clip.report.plan import Subject
+from datumaro_clip.report.plan import Subject, numbered
 from datumaro_clip.vectors import ItemKey
 
 
@@ -36,12 +36,7 @@ def thumbnails_of(
     parts: dict[tuple[ItemKey, int], list[Subject]] = defaultdict(list)
     for subject in wanted:
         parts[subject.key, subject.occurrence].append(subject)
-    asked: dict[Item, list[Subject]] = {}
-    seen: Counter[ItemKey] = Counter()
-    for item in items:
-        if subjects := parts.get((item.key, seen[item.key])):
-            asked[item] = subjects
-        seen[item.key] += 1
+    asked = {item: subjects for place, item in numbered(items) if (subjects := parts.get(place))}
 
     def look(task: tuple[Item, ImageRequest]) -> dict[Subject, bytes] | str:
         item, request = task
