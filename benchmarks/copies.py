@@ -8,7 +8,6 @@ All pairs go through ``find_near``, thumbnails and the judge together. A full ru
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from benchmarks.duplicates import PHOTOS
+from benchmarks.duplicates import PHOTOS, photo_groups
 from benchmarks.edits import EDITS, edited_photo
 from benchmarks.families import FAMILIES, pairs
 from benchmarks.figures import Figure
@@ -166,12 +165,12 @@ def _photos(every: int) -> Iterator[Figure]:
 
 def _collection() -> Iterator[Figure]:
     """Recall and false pairs of altered copies, with CLIP vectors and without."""
-    with (PHOTOS / "groups.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    files = [PHOTOS / "images" / row["image"] for row in rows]
+    groups = photo_groups()
+    names = list(groups)
+    files = [PHOTOS / "images" / name for name in names]
     pictures = [Image.open(file).convert("RGB") for file in files]
     order = sorted(range(len(files)), key=lambda at: (-pictures[at].width * pictures[at].height, at))
-    true = {pair for pair in combinations(range(len(files)), 2) if rows[pair[0]]["group"] == rows[pair[1]]["group"]}
+    true = {(a, b) for a, b in combinations(range(len(files)), 2) if groups[names[a]] == groups[names[b]]}
     vectors = np.load(PHOTOS / "clip_vectors.npy")
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     thumbnails = [square_thumbnail(picture) for picture in pictures]

@@ -39,10 +39,15 @@ def run(work: Path) -> Iterator[Figure]:
     yield from _among_photos()
 
 
+def photo_groups() -> dict[str, str]:
+    """Return the group of copies of each photo, by its file's name."""
+    with (PHOTOS / "groups.csv").open(newline="") as file:
+        return {row["image"]: row["group"] for row in csv.DictReader(file)}
+
+
 def _among_photos() -> Iterator[Figure]:
     """Recall and precision of pairs of copies, and the time, files to groups, on one processor."""
-    with (PHOTOS / "groups.csv").open(newline="") as file:
-        groups = {row["image"]: row["group"] for row in csv.DictReader(file)}
+    groups = photo_groups()
     true = {pair for pair in combinations(sorted(groups), 2) if groups[pair[0]] == groups[pair[1]]}
     cv2.setNumThreads(1)
     found: dict[str, Pairs] = {}

@@ -13,7 +13,7 @@ from pyarrow import parquet
 from datumaro_clip.errors import TableError
 from datumaro_clip.tables.dataset import TableDataset
 from datumaro_clip.tables.options import TableOptions
-from datumaro_clip.tables.records import Record, Said
+from datumaro_clip.tables.records import ColumnText, Record
 from datumaro_clip.tables.rows import Refused
 
 
@@ -42,8 +42,8 @@ def test_a_row_becomes_a_record_and_text_stays_text(tmp_path: Path):
         "007",
         "val",
         str(tmp_path / "a" / "b.jpg"),
-        (Said("title", "A hat"),),
-        (Said("category", "hats"),),
+        (ColumnText("title", "A hat"),),
+        (ColumnText("category", "hats"),),
         {"id": "007", "price": "1e5", "image": "a/b.jpg"},
         2,
     )

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from datumaro_clip.errors import TableError
 from datumaro_clip.store import ArchiveMember
 from datumaro_clip.tables.dataset import ShardDataset
-from datumaro_clip.tables.records import Record, Said
+from datumaro_clip.tables.records import ColumnText, Record
 from datumaro_clip.tables.rows import Refused
 from datumaro_clip.tables.shards import expand_braces, find_shards, split_name
 
@@ -70,7 +70,7 @@ def test_members_of_one_name_are_a_record(tmp_path: Path):
         "d/a",
         "train",
         first.picture,
-        (Said("txt", "a hat"), Said("caption", "from JSON")),
+        (ColumnText("txt", "a hat"), ColumnText("caption", "from JSON")),
         (),
         {"n": 3, "tags": ["a"]},
         1,
@@ -78,14 +78,14 @@ def test_members_of_one_name_are_a_record(tmp_path: Path):
     assert isinstance(first.picture, ArchiveMember)
     assert (first.picture(), first.picture.archive) == (b"picture", "train-000000.tar")
     first.picture.check()
-    assert (second.id, second.labels, second.line) == ("b", (Said("cls", "7"),), 4)
+    assert (second.id, second.labels, second.line) == ("b", (ColumnText("cls", "7"),), 4)
 
 
 def test_a_text_that_the_json_says_too_is_one_caption(tmp_path: Path):
     """img2dataset writes the caption twice."""
     path = write_tar(tmp_path / "0.tar", {"a.jpg": b"x", "a.txt": "hat", "a.json": '{"caption": "hat"}'})
     [record] = ShardDataset(path)
-    assert record.captions == (Said("caption", "hat"),)
+    assert record.captions == (ColumnText("caption", "hat"),)
 
 
 def test_rows_of_the_parquet_file_beside_it_are_joined_by_key(tmp_path: Path):

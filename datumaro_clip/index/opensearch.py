@@ -303,10 +303,10 @@ class _LaterError(EngineError):
 
 def _reason(error: Any) -> str:
     """Return the server's reason for an error, in one line."""
+    if isinstance(error, list) and error:
+        return _reason(error[0])
     if isinstance(error, dict):
-        inner = error.get("error", error)
-        causes = inner.get("root_cause") or inner.get("failures") or [inner] if isinstance(inner, dict) else [inner]
-        cause = causes[0]
-        reason = cause.get("reason", cause) if isinstance(cause, dict) else cause
-        return str(reason.get("reason", reason) if isinstance(reason, dict) else reason)[:300]
+        for name in ("error", "root_cause", "failures", "reason"):
+            if error.get(name):
+                return _reason(error[name])
     return str(error)[:300]

@@ -114,9 +114,9 @@ class Census:
         The types of each attribute's values, attributes in order of appearance.
     captions, labels : dict
         The columns that they are in, in order of appearance, as keys.
-    homeless : int
+    unplaced : int
         The most captions without a column that a record has.
-    has_homeless_labels : bool
+    has_unplaced_labels : bool
         Whether a record has labels without a column.
     subsets : dict
         In order of appearance, as keys.
@@ -130,8 +130,8 @@ class Census:
     kinds: dict[str, set[type]] = field(default_factory=dict)
     captions: dict[str, None] = field(default_factory=dict)
     labels: dict[str, None] = field(default_factory=dict)
-    homeless: int = 0
-    has_homeless_labels: bool = False
+    unplaced: int = 0
+    has_unplaced_labels: bool = False
     subsets: dict[str, None] = field(default_factory=dict)
     folder: str | None = None
     has_pictures: bool = False
@@ -154,8 +154,8 @@ class Census:
         self._count += 1
         self.captions.update((said.column, None) for said in record.captions if said.column)
         self.labels.update((said.column, None) for said in record.labels if said.column)
-        self.homeless = max(self.homeless, sum(not said.column for said in record.captions))
-        self.has_homeless_labels |= any(not said.column for said in record.labels)
+        self.unplaced = max(self.unplaced, sum(not said.column for said in record.captions))
+        self.has_unplaced_labels |= any(not said.column for said in record.labels)
         if picture is not None:
             self.has_pictures = True
             if picture.path is not None:
@@ -281,12 +281,12 @@ def _captions_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
     free = [column for column in columns if column not in census.captions]
     numbered = (first if number == 1 else f"{first}_{number}" for number in count(1))
     names = (name for name in numbered if name not in columns)
-    return (*columns, *islice(names, max(census.homeless - len(free), 0)))
+    return (*columns, *islice(names, max(census.unplaced - len(free), 0)))
 
 
 def _labels_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
     columns = tuple(dict.fromkeys([*known, *census.labels]))
-    return columns or (("label",) if census.has_homeless_labels else ())
+    return columns or (("label",) if census.has_unplaced_labels else ())
 
 
 def _is_told_by_a_file(subset: str, style: Dialect) -> bool:

@@ -35,7 +35,7 @@ class Blob(NamedTuple):
         return read_blob(*self)
 
 
-class Said(NamedTuple):
+class ColumnText(NamedTuple):
     """A caption or a label, and the column that it is in; the column is empty if it came from no table."""
 
     column: str
@@ -51,7 +51,7 @@ class Record:
     id, subset : str
     picture : str, Blob or ArchiveMember, optional
         The path of a file, which may be missing; or the picture's place in the table or in an archive.
-    captions, labels : tuple of Said
+    captions, labels : tuple of ColumnText
     attributes : mapping
         The row's other columns, and values of caption and label columns that cannot be restored from their texts.
     line : int
@@ -61,8 +61,8 @@ class Record:
     id: str
     subset: str
     picture: str | Blob | ArchiveMember | None = None
-    captions: tuple[Said, ...] = ()
-    labels: tuple[Said, ...] = ()
+    captions: tuple[ColumnText, ...] = ()
+    labels: tuple[ColumnText, ...] = ()
     attributes: Mapping[str, Value] = field(default_factory=dict)
     line: int = 0
 
@@ -180,9 +180,9 @@ class RecordReader:
         is_inside = path.startswith(self._root.rstrip(os.sep) + os.sep)
         return path if is_inside and "\0" not in path else None
 
-    def _texts(self, values: Mapping[str, Value], columns: Sequence[str]) -> Iterable[Said]:
+    def _texts(self, values: Mapping[str, Value], columns: Sequence[str]) -> Iterable[ColumnText]:
         for column in columns:
-            yield from (Said(column, text) for text in self._layout.texts_in(column, values.get(column)))
+            yield from (ColumnText(column, text) for text in self._layout.texts_in(column, values.get(column)))
 
     def _attributes(self, values: Mapping[str, Value]) -> dict[str, Value]:
         layout = self._layout
@@ -233,13 +233,13 @@ def make_row(layout: Layout, record: Record, image: Value = None) -> dict[str, V
     return {column: values[column] for column in layout.columns if column in values}
 
 
-def _say(values: dict[str, Value], said: Sequence[Said], columns: Sequence[str], layout: Layout) -> None:
+def _say(values: dict[str, Value], said: Sequence[ColumnText], columns: Sequence[str], layout: Layout) -> None:
     """Put captions or labels into their columns; those without one into the first empty column, or the last one."""
     by_column: dict[str, list[str]] = {column: [] for column in columns}
-    homeless = []
+    unplaced = []
     for each in said:
-        by_column[each.column].append(each.text) if each.column in by_column else homeless.append(each.text)
-    for text in homeless:
+        by_column[each.column].append(each.text) if each.column in by_column else unplaced.append(each.text)
+    for text in unplaced:
         free = next((column for column, texts in by_column.items() if not texts), columns[-1] if columns else None)
         if free is not None:
             by_column[free].append(text)

@@ -19,7 +19,7 @@ from datumaro_clip.tables.dialects import DIALECTS
 from datumaro_clip.tables.json_rows import write_json
 from datumaro_clip.tables.options import TableOptions, write_settings
 from datumaro_clip.tables.planning import Picture, Plan
-from datumaro_clip.tables.records import DEFAULT_SUBSET, Record, Said, make_row
+from datumaro_clip.tables.records import DEFAULT_SUBSET, ColumnText, Record, make_row
 from datumaro_clip.tables.rows import Value, WriteRow, as_json
 
 # img2dataset's defaults: the last four digits of a key count within a shard.
@@ -86,7 +86,9 @@ class TableExport:
         self._write_settings()
 
     def _write(self, record: Record, picture: Picture | None) -> None:
-        said = tuple(Said(self._plan.renamed.get(each.column, each.column), each.text) for each in record.captions)
+        said = tuple(
+            ColumnText(self._plan.renamed.get(each.column, each.column), each.text) for each in record.captions
+        )
         record = replace(record, captions=said)
         if self._plan.dialect == "img2dataset":
             record = self._keyed(record, picture)

@@ -29,7 +29,7 @@ from datumaro_clip.tables.files import find_tables
 from datumaro_clip.tables.opening import FORMATS
 from datumaro_clip.tables.options import DIALECTS
 from datumaro_clip.tables.planning import Census, Origin, make_plan
-from datumaro_clip.tables.records import Record, Said
+from datumaro_clip.tables.records import ColumnText, Record
 from datumaro_clip.tables.shard_writing import ShardExport
 from datumaro_clip.tables.writing import TableExport
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE
@@ -199,9 +199,9 @@ def record_of(item: DatasetItem, categories: Mapping[Any, Any]) -> tuple[Record,
     for note in item.annotations:
         column = str(note.attributes.get(COLUMN, ""))
         if isinstance(note, Caption):
-            captions.append(Said(column, note.caption))
+            captions.append(ColumnText(column, note.caption))
         elif isinstance(note, Label) and names is not None and 0 <= note.label < len(names):
-            labels.append(Said(column, names[note.label].name))
+            labels.append(ColumnText(column, names[note.label].name))
         else:
             lost["annotations"] += 1
             continue
