@@ -111,7 +111,7 @@ class Plan:
         shards = [
             asdict(shard) | {"first": shard.first._asdict(), "last": shard.last._asdict()} for shard in self.shards
         ]
-        told = {
+        values = {
             "format": FORMAT,
             "version": VERSION,
             "dataset": self.dataset,
@@ -120,7 +120,7 @@ class Plan:
             "options": self.options,
             "shards": shards,
         }
-        return json.dumps(told, indent=1).encode() + b"\n"
+        return json.dumps(values, indent=1).encode() + b"\n"
 
     @classmethod
     def from_json(cls, content: bytes, name: str) -> Plan:
@@ -132,22 +132,22 @@ class Plan:
             If it is no plan, or of a version that this release does not know; the message names the file.
         """
         try:
-            told = json.loads(content)
-            if told["format"] != FORMAT:
+            values = json.loads(content)
+            if values["format"] != FORMAT:
                 raise PlanError(f"{name} is no plan; make one with datum-clip plan make")
-            if told["version"] != VERSION:
+            if values["version"] != VERSION:
                 raise PlanError(
-                    f"{name} is a plan of version {told['version']}, known is {VERSION}; update datumaro-clip"
+                    f"{name} is a plan of version {values['version']}, known is {VERSION}; update datumaro-clip"
                 )
             shards = tuple(
                 Shard(int(one["items"]), ItemKey(**one["first"]), ItemKey(**one["last"]), str(one["keys"]))
-                for one in told["shards"]
+                for one in values["shards"]
             )
-            store = StoreSettings(**told["store"])
-            options = vars(read_options(PLANNED_OPTIONS, told["options"], "the plan"))
+            store = StoreSettings(**values["store"])
+            options = vars(read_options(PLANNED_OPTIONS, values["options"], "the plan"))
             if store.format not in kind_names() or store.dtype not in DTYPES:
                 raise PlanError(f"{name}: there is no store {store.format} of {store.dtype} here")
-            return cls(str(told["dataset"]), str(told["space"]), store, options, shards)
+            return cls(str(values["dataset"]), str(values["space"]), store, options, shards)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
             if isinstance(exc, PlanError):
                 raise

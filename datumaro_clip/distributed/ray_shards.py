@@ -58,8 +58,8 @@ class _Fleet:
     A worker that is lost is replaced. In a cluster that has become smaller, the new one may never start.
     """
 
-    def __init__(self, actor: Any, told: Sequence[Any], count: int) -> None:
-        self._actor, self._told = actor, told
+    def __init__(self, actor: Any, arguments: Sequence[Any], count: int) -> None:
+        self._actor, self._arguments = actor, arguments
         self.idle: list[Any] = []
         self.starting: dict[Any, Any] = {}
         for _ in range(count):
@@ -68,7 +68,7 @@ class _Fleet:
     def add(self) -> None:
         """Start one more."""
         worker = self._actor.remote()
-        self.starting[worker.begin.remote(*self._told)] = worker
+        self.starting[worker.begin.remote(*self._arguments)] = worker
 
     def started(self, ref: Any) -> None:
         """Add a worker that has started to the idle ones, or start another if it has been lost.

@@ -70,8 +70,8 @@ class Record:
     def from_json(cls, content: bytes | None) -> Record | None:
         """Read a record; None if there is no content, or it is no record."""
         try:
-            told: Any = json.loads(content or b"null")
-            record = cls(**{each.name: told[each.name] for each in fields(cls)})
+            values: Any = json.loads(content or b"null")
+            record = cls(**{each.name: values[each.name] for each in fields(cls)})
             texts = (record.state, record.digest, record.worker, record.told, record.error)
             numbers = (record.items, record.seconds, record.beat, *record.sources.values(), *record.failures.values())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

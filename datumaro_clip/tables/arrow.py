@@ -107,8 +107,8 @@ def _opened(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path)
     except ValueError as exc:  # ArrowInvalid is one, and so is the error of a column's name that is no UTF-8.
-        told = str(exc).split(". ")[0].rstrip(".")
-        raise TableError(f"{path} is no Parquet file, or its end is missing: {told}; get it again") from exc
+        problem = str(exc).split(". ")[0].rstrip(".")
+        raise TableError(f"{path} is no Parquet file, or its end is missing: {problem}; get it again") from exc
 
 
 def _is_blob(kind: Any) -> bool:

@@ -212,7 +212,7 @@ class TableDataset:
                 seen += 1
                 survey.absent += not os.path.exists(found.picture)
             survey.columns.update(dict.fromkeys(found.attributes))
-            survey.labels.update((said.text, None) for said in found.labels)
+            survey.labels.update((label.text, None) for label in found.labels)
         values, counts = np.unique(np.frombuffer(ids, np.int64), return_counts=True)
         self._repeated = frozenset(values[counts > 1].tolist())
         self._survey = survey

@@ -70,8 +70,7 @@ def find_tables(path: Path) -> list[tuple[Path, str]]:
 
 def _tables_in(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        told = table_format(path)
-        is_named = told is not None and path.suffix != ".txt" and not path.name.startswith(".")
+        is_named = table_format(path) is not None and path.suffix != ".txt" and not path.name.startswith(".")
         is_table = is_named and path.is_file() and not _NO_TABLE.fullmatch(path.name)
         if is_table and (path.suffix != ".json" or _begins_a_list(path)):
             yield path
@@ -83,11 +82,11 @@ def _begins_a_list(path: Path) -> bool:
 
 
 def _subset_of(table: Path, root: Path) -> str:
-    told = subset_of(table_stem(table))
-    return told if told != DEFAULT_SUBSET or table.parent == root else subset_of(table.parent.name)
+    subset = subset_of(table_stem(table))
+    return subset if subset != DEFAULT_SUBSET or table.parent == root else subset_of(table.parent.name)
 
 
 def subset_of(name: str) -> str:
     """Return the subset that the name of a table or folder stands for."""
-    told = _SHARD.sub("", name)
-    return DEFAULT_SUBSET if _NO_SUBSET.fullmatch(told) else told
+    subset = _SHARD.sub("", name)
+    return DEFAULT_SUBSET if _NO_SUBSET.fullmatch(subset) else subset

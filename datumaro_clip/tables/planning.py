@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from pathlib import Path
@@ -49,9 +49,9 @@ class Origin:
         first = dataset.sources[0]
         layout = settle_layout(tuple(dataset.survey.columns), first.layout.options(), str(dataset.path))
         schema = dump_schema(first.table.schema) if isinstance(first.table, ParquetTable) else None
-        told = table_format(first.table.path) or DIALECTS[first.dialect].formats[0]
+        form = table_format(first.table.path) or DIALECTS[first.dialect].formats[0]
         separator = getattr(first.table, "separator", None)
-        return cls(first.dialect, told, layout, str(Path(first.root).absolute()), separator, schema)
+        return cls(first.dialect, form, layout, str(Path(first.root).absolute()), separator, schema)
 
     def to_info(self) -> dict[str, Any]:
         """Return JSON values, for a dataset's infos."""
@@ -152,10 +152,10 @@ class Census:
         for name in self.id_columns:
             self.id_columns[name] &= name in record.attributes
         self._count += 1
-        self.captions.update((said.column, None) for said in record.captions if said.column)
-        self.labels.update((said.column, None) for said in record.labels if said.column)
-        self.unplaced = max(self.unplaced, sum(not said.column for said in record.captions))
-        self.has_unplaced_labels |= any(not said.column for said in record.labels)
+        self.captions.update((each.column, None) for each in record.captions if each.column)
+        self.labels.update((each.column, None) for each in record.labels if each.column)
+        self.unplaced = max(self.unplaced, sum(not each.column for each in record.captions))
+        self.has_unplaced_labels |= any(not each.column for each in record.labels)
         if picture is not None:
             self.has_pictures = True
             if picture.path is not None:
@@ -217,32 +217,32 @@ def make_plan(
         raise OptionError(f"--dialect must be one of {', '.join(DIALECTS)}; got {name!r}")
     same = origin is not None and origin.dialect == name
     stays = origin is not None and origin.format in style.formats and (same or name == "auto")
-    told = format or (origin.format if origin is not None and stays else style.formats[0])
-    if told not in style.formats:
-        raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {told}")
-    if same and told == "parquet" and origin is not None and origin.schema is not None:
+    form = format or (origin.format if origin is not None and stays else style.formats[0])
+    if form not in style.formats:
+        raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {form}")
+    if same and form == "parquet" and origin is not None and origin.schema is not None:
         is_inline = is_inline or has_blob(load_schema(origin.schema), origin.layout.image)
-    if is_inline and told != "parquet":
+    if is_inline and form != "parquet":
         raise OptionError(
-            f"--inline-media: pictures are kept inside Parquet only, not in {told}; add --table-format parquet"
+            f"--inline-media: pictures are kept inside Parquet only, not in {form}; add --table-format parquet"
         )
     layout, renamed = _same_layout(census, origin) if same and origin else _new_layout(census, style, origin)
     if any(not _is_told_by_a_file(subset, style) for subset in census.subsets) and not layout.subset:
         layout = replace(layout, subset="subset", columns=(*layout.columns, "subset"))
     root = None if saves_media or is_inline else (origin.root if same and origin else census.folder)
     schema = None
-    if told == "parquet":
+    if form == "parquet":
         schema = make_schema(layout.columns, census.kinds, origin.schema if origin else None)
         if is_inline and layout.image:
             schema = with_pictures(schema, layout.image)
-    separator = "\t" if told == "tsv" else (origin.separator if same and origin and origin.separator else ",")
-    return Plan(name, told, layout, renamed, saves_media, is_inline, root, same, separator, schema)
+    separator = "\t" if form == "tsv" else (origin.separator if same and origin and origin.separator else ",")
+    return Plan(name, form, layout, renamed, saves_media, is_inline, root, same, separator, schema)
 
 
 def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:
     """Return the columns of the table that a dataset came from, then those that it has gained since."""
     layout = origin.layout
-    captions = _captions_for(census, layout.captions)
+    captions = _captions_for(census.captions, census.unplaced, layout.captions)
     labels = _labels_for(census, layout.labels)
     image = layout.image or ("image" if census.has_pictures and not layout.template else None)
     extra = (image, *captions, *labels, *census.kinds)
@@ -257,8 +257,8 @@ def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[
     renamed = {}
     if wanted and census.captions and wanted[0] not in census.captions:
         renamed = {next(iter(census.captions)): wanted[0]}
-    said = tuple(renamed.get(name, name) for name in census.captions)
-    captions = _captions_for(replace(census, captions=dict.fromkeys(said)), wanted or said[:1])
+    used = tuple(renamed.get(name, name) for name in census.captions)
+    captions = _captions_for(used, census.unplaced, wanted or used[:1])
     labels = _labels_for(census, options.label_column or ())
     image = None if options.image_template else options.image_column or ("image" if census.has_pictures else None)
     key = options.id_column or next((name for name, is_id in census.id_columns.items() if is_id), "id")
@@ -274,14 +274,14 @@ def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[
     return settle_layout(columns, settled, "the table"), renamed
 
 
-def _captions_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return columns for all captions: those known, those in use, and new ones for captions without a column."""
-    columns = list(dict.fromkeys([*known, *census.captions]))
+def _captions_for(used: Collection[str], unplaced: int, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return columns for all captions: those known, those used, and new ones for captions without a column."""
+    columns = list(dict.fromkeys([*known, *used]))
     first = columns[0] if columns else "caption"
-    free = [column for column in columns if column not in census.captions]
+    free = sum(column not in used for column in columns)
     numbered = (first if number == 1 else f"{first}_{number}" for number in count(1))
     names = (name for name in numbered if name not in columns)
-    return (*columns, *islice(names, max(census.unplaced - len(free), 0)))
+    return (*columns, *islice(names, max(unplaced - free, 0)))
 
 
 def _labels_for(census: Census, known: tuple[str, ...]) -> tuple[str, ...]:

@@ -88,11 +88,11 @@ class RecordReader:
         self._path, self._layout, self._subset = table, layout, subset
         self._root = os.path.abspath(root)
         self._is_blob = layout.image in blobs
-        said = {*layout.captions, *layout.labels, *([layout.subset] if layout.subset else ())}
+        parsed = {*layout.captions, *layout.labels, *([layout.subset] if layout.subset else ())}
         chosen = layout.columns if layout.attributes is None else layout.attributes
         self._keeps_all = layout.attributes is None
-        self._kept = frozenset(chosen) - said - {KEY, PICTURE}
-        self._said = frozenset(said)
+        self._kept = frozenset(chosen) - parsed - {KEY, PICTURE}
+        self._parsed = frozenset(parsed)
 
     def read(self, row: Row, number: int, full_names: frozenset[str] = frozenset()) -> Record | Refused:
         """Return the record of a row, or why it is refused.
@@ -188,7 +188,7 @@ class RecordReader:
         layout = self._layout
         found = {}
         for column, value in values.items():
-            if column in self._said:
+            if column in self._parsed:
                 if column == layout.subset:
                     keep = as_name(value) != value or value in ("", DEFAULT_SUBSET)
                 else:
@@ -222,8 +222,8 @@ def make_row(layout: Layout, record: Record, image: Value = None) -> dict[str, V
     ``image`` is the value of the image column. Captions and labels without a column go to the layout's in order.
     """
     values = dict(record.attributes)
-    _say(values, record.captions, layout.captions, layout)
-    _say(values, record.labels, layout.labels, layout)
+    _put_texts(values, record.captions, layout.captions, layout)
+    _put_texts(values, record.labels, layout.labels, layout)
     if layout.subset and (as_name(values.get(layout.subset)) or DEFAULT_SUBSET) != record.subset:
         values[layout.subset] = record.subset
     if layout.id and as_name(values.get(layout.id)) != record.id:
@@ -233,17 +233,17 @@ def make_row(layout: Layout, record: Record, image: Value = None) -> dict[str, V
     return {column: values[column] for column in layout.columns if column in values}
 
 
-def _say(values: dict[str, Value], said: Sequence[ColumnText], columns: Sequence[str], layout: Layout) -> None:
+def _put_texts(values: dict[str, Value], texts: Sequence[ColumnText], columns: Sequence[str], layout: Layout) -> None:
     """Put captions or labels into their columns; those without one into the first empty column, or the last one."""
     by_column: dict[str, list[str]] = {column: [] for column in columns}
     unplaced = []
-    for each in said:
+    for each in texts:
         by_column[each.column].append(each.text) if each.column in by_column else unplaced.append(each.text)
     for text in unplaced:
-        free = next((column for column, texts in by_column.items() if not texts), columns[-1] if columns else None)
+        free = next((column for column, own in by_column.items() if not own), columns[-1] if columns else None)
         if free is not None:
             by_column[free].append(text)
-    for column, texts in by_column.items():
-        value = layout.with_texts(column, values.get(column), texts)
+    for column, own in by_column.items():
+        value = layout.with_texts(column, values.get(column), own)
         if value is not None or column in values:
             values[column] = value

@@ -80,9 +80,9 @@ def expand_braces(pattern: str) -> list[str]:
 
 def _subset(path: Path, root: Path) -> str:
     """Return the subset that an archive's name without its number stands for, else its folder's name."""
-    told = DEFAULT_SUBSET if path.stem.isdecimal() else subset_of(_NUMBER.sub("", path.stem))
+    subset = DEFAULT_SUBSET if path.stem.isdecimal() else subset_of(_NUMBER.sub("", path.stem))
     inside = path.parent != root and root in path.parents
-    return subset_of(path.parent.name) if told == DEFAULT_SUBSET and inside else told
+    return subset_of(path.parent.name) if subset == DEFAULT_SUBSET and inside else subset
 
 
 def split_name(name: str) -> tuple[str, str] | None:
@@ -153,30 +153,30 @@ class ShardTable:
     def _row(self, file: BinaryIO, line: int, key: str, members: list[Member]) -> Row | Refused:
         """Return a key's row: its picture, and the content of its text members."""
         values: dict[str, Value] = {KEY: key}
-        told: dict[str, Value] = {}
+        from_json: dict[str, Value] = {}
         for member in members:
             if member.field in _READ and member.field not in values:
                 file.seek(member.offset)
                 try:
-                    said = _parsed(member.field, file.read(member.length))
+                    content = _parsed(member.field, file.read(member.length))
                 except UnicodeDecodeError as exc:
                     return Refused(line, "encoding", f"{key}.{member.field}: it is no UTF-8 text: {exc}")
                 except (ValueError, RecursionError) as exc:
                     return Refused(line, "not_json", f"{key}.{member.field}: it is not JSON: {exc}")
-                if member.field == JSON_FIELD and isinstance(said, dict):
-                    told = said
+                if member.field == JSON_FIELD and isinstance(content, dict):
+                    from_json = content
                 else:
-                    values[member.field] = said
+                    values[member.field] = content
         picture = _picture_of(members)
         if picture is None:
             names = ", ".join(f"{key}.{member.field}" for member in members)
             return Refused(line, "no_picture", f"{names}: no picture has this name, up to its first dot")
         values[PICTURE] = ArchiveMember(self._root, self._place, picture.offset, picture.length, picture.name)
-        if isinstance(own := told.get(KEY), str):
+        if isinstance(own := from_json.get(KEY), str):
             values[KEY] = own
-        if TEXT_FIELD in values and values[TEXT_FIELD] == first_caption(told):
+        if TEXT_FIELD in values and values[TEXT_FIELD] == first_caption(from_json):
             del values[TEXT_FIELD]
-        return Row(line, {**told, **values})
+        return Row(line, {**from_json, **values})
 
     def _extra(self, line: int, key: str, members: list[Member]) -> Iterator[Refused]:
         """Yield members that the row has no place for; those whose field is not read are only counted."""

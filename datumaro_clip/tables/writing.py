@@ -86,10 +86,9 @@ class TableExport:
         self._write_settings()
 
     def _write(self, record: Record, picture: Picture | None) -> None:
-        said = tuple(
-            ColumnText(self._plan.renamed.get(each.column, each.column), each.text) for each in record.captions
-        )
-        record = replace(record, captions=said)
+        renamed = self._plan.renamed
+        captions = tuple(ColumnText(renamed.get(each.column, each.column), each.text) for each in record.captions)
+        record = replace(record, captions=captions)
         if self._plan.dialect == "img2dataset":
             record = self._keyed(record, picture)
         table = self._table_of(record)

@@ -296,8 +296,16 @@ class _Fetching:
 
 def _record(task: _Task, error: str, message: str, http_status: int | None = None) -> dict[str, Any]:
     now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    told = {"row": task.row, "url": task.url, "status": "failed" if error else "ok", "tries": task.tries + 1}
-    return {**told, "error": error, "message": message, "http_status": http_status, "fetched_at": now}
+    return {
+        "row": task.row,
+        "url": task.url,
+        "status": "failed" if error else "ok",
+        "tries": task.tries + 1,
+        "error": error,
+        "message": message,
+        "http_status": http_status,
+        "fetched_at": now,
+    }
 
 
 def _write_results(source: Source, directory: Path, journal: Journal, column: str) -> Counter[str]:
