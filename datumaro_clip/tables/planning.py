@@ -215,31 +215,31 @@ def make_plan(
     style = DIALECTS.get(name)
     if style is None:
         raise OptionError(f"--dialect must be one of {', '.join(DIALECTS)}; got {name!r}")
-    same = origin is not None and origin.dialect == name
-    stays = origin is not None and origin.format in style.formats and (same or name == "auto")
-    form = format or (origin.format if origin is not None and stays else style.formats[0])
+    same = origin if origin and origin.dialect == name else None
+    stays = origin and origin.format in style.formats and (same or name == "auto")
+    form = format or (origin.format if origin and stays else style.formats[0])
     if form not in style.formats:
         raise OptionError(f"--table-format: {name} is written as {' or '.join(style.formats)}, not as {form}")
-    if same and form == "parquet" and origin is not None and origin.schema is not None:
-        is_inline = is_inline or has_blob(load_schema(origin.schema), origin.layout.image)
+    if same and form == "parquet" and same.schema is not None:
+        is_inline = is_inline or has_blob(load_schema(same.schema), same.layout.image)
     if is_inline and form != "parquet":
         raise OptionError(
             f"--inline-media: pictures are kept inside Parquet only, not in {form}; add --table-format parquet"
         )
-    layout, renamed = _same_layout(census, origin) if same and origin else _new_layout(census, style, origin)
+    layout, renamed = (_same_layout(census, same), {}) if same else _new_layout(census, style, origin)
     if any(not _is_told_by_a_file(subset, style) for subset in census.subsets) and not layout.subset:
         layout = replace(layout, subset="subset", columns=(*layout.columns, "subset"))
-    root = None if saves_media or is_inline else (origin.root if same and origin else census.folder)
+    root = None if saves_media or is_inline else (same.root if same else census.folder)
     schema = None
     if form == "parquet":
         schema = make_schema(layout.columns, census.kinds, origin.schema if origin else None)
         if is_inline and layout.image:
             schema = with_pictures(schema, layout.image)
-    separator = "\t" if form == "tsv" else (origin.separator if same and origin and origin.separator else ",")
-    return Plan(name, form, layout, renamed, saves_media, is_inline, root, same, separator, schema)
+    separator = "\t" if form == "tsv" else (same and same.separator) or ","
+    return Plan(name, form, layout, renamed, saves_media, is_inline, root, same is not None, separator, schema)
 
 
-def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]]:
+def _same_layout(census: Census, origin: Origin) -> Layout:
     """Return the columns of the table that a dataset came from, then those that it has gained since."""
     layout = origin.layout
     captions = _captions_for(census.captions, census.unplaced, layout.captions)
@@ -247,7 +247,7 @@ def _same_layout(census: Census, origin: Origin) -> tuple[Layout, dict[str, str]
     image = layout.image or ("image" if census.has_pictures and not layout.template else None)
     extra = (image, *captions, *labels, *census.kinds)
     columns = tuple(dict.fromkeys([*layout.columns, *(name for name in extra if name)]))
-    return replace(layout, columns=columns, captions=captions, labels=labels, image=image), {}
+    return replace(layout, columns=columns, captions=captions, labels=labels, image=image)
 
 
 def _new_layout(census: Census, style: Dialect, origin: Origin | None) -> tuple[Layout, dict[str, str]]:

@@ -88,11 +88,7 @@ class RecordReader:
         self._path, self._layout, self._subset = table, layout, subset
         self._root = os.path.abspath(root)
         self._is_blob = layout.image in blobs
-        parsed = {*layout.captions, *layout.labels, *([layout.subset] if layout.subset else ())}
-        chosen = layout.columns if layout.attributes is None else layout.attributes
-        self._keeps_all = layout.attributes is None
-        self._kept = frozenset(chosen) - parsed - {KEY, PICTURE}
-        self._parsed = frozenset(parsed)
+        self._parsed = frozenset([*layout.captions, *layout.labels, *([layout.subset] if layout.subset else ())])
 
     def read(self, row: Row, number: int, full_names: frozenset[str] = frozenset()) -> Record | Refused:
         """Return the record of a row, or why it is refused.
@@ -193,8 +189,10 @@ class RecordReader:
                     keep = as_name(value) != value or value in ("", DEFAULT_SUBSET)
                 else:
                     keep = value is None or layout.with_texts(column, None, layout.texts_in(column, value)) != value
+            elif column in (KEY, PICTURE):
+                keep = False
             else:
-                keep = column in self._kept or (self._keeps_all and column not in layout.columns)
+                keep = layout.attributes is None or column in layout.attributes
             if keep:
                 found[column] = value
         return found
