@@ -22,7 +22,12 @@ from datumaro_clip.model.loading import load_model
 
 def main() -> int:
     """Measure, print, and say by the exit status whether every goal is met."""
-    options = _options()
+    parser = argparse.ArgumentParser(description="Measure tiny on drawn pictures it has not seen.")
+    parser.add_argument("--model", default="tiny", help="the bundled one, or a model directory")
+    parser.add_argument("--precision", default="f32")
+    parser.add_argument("--items", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
     encoder = load_model(options.model, precision=options.precision)
 
     def images(pictures: Sequence[Image.Image]) -> NDArray[np.float32]:
@@ -42,15 +47,6 @@ def report(figures: Mapping[str, float]) -> int:
         verdict = "" if figure >= GOALS[name] else "  MISSED"
         print(f"{name:40} {figure:6.1%}  goal {GOALS[name]:.0%}{verdict}")
     return int(any(figure < GOALS[name] for name, figure in figures.items()))
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Measure tiny on drawn pictures it has not seen.")
-    parser.add_argument("--model", default="tiny", help="the bundled one, or a model directory")
-    parser.add_argument("--precision", default="f32")
-    parser.add_argument("--items", type=int, default=1_000)
-    parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

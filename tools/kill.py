@@ -172,7 +172,11 @@ def require_same(found: dict[str, bytes], wanted: dict[str, bytes]) -> None:
 
 def main() -> int:
     """Kill, print, and sum up."""
-    options = _options()
+    parser = argparse.ArgumentParser(description="Kill commands at random moments; compare their stores.")
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--items", type=int, default=300, help="pictures to draw (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-kill-") as name:
         folder = Path(name)
@@ -197,14 +201,6 @@ def draw(folder: Path, items: int) -> None:
         with create_store(folder / f"shard-{shard}", "clip_mmap", HEADER) as writer:
             for record in records[shard::2]:
                 writer.add(record)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Kill commands at random moments; compare their stores.")
-    parser.add_argument("--kills", type=int, default=30)
-    parser.add_argument("--items", type=int, default=300, help="pictures to draw (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

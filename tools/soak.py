@@ -48,7 +48,10 @@ class Usage(NamedTuple):
 
 def main() -> int:
     """Run rounds until the time is up; print what they leave behind."""
-    options = _options()
+    parser = argparse.ArgumentParser(description="Run mixed commands in one process; fail if it grows.")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--items", type=int, default=100, help="pictures to draw (default: %(default)s)")
+    options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     with tempfile.TemporaryDirectory(prefix="datumaro-clip-soak-") as folder:
         os.chdir(folder)
@@ -100,8 +103,19 @@ def usage_of(process: int | str) -> Usage:
 
 def _round() -> Usage:
     """Run each command once."""
-    for command in COMMANDS:
-        command()
+    for source, cache in (("catalogue:coco", "cache"), ("catalogue:coco", "off"), ("damaged:image_dir", "off")):
+        _run(datum, f"transform -t clip_embed -o out --overwrite {source} -- --model tiny --cache {cache}")
+    for kind in ("clip_hdf5", "clip_mmap"):
+        shutil.rmtree(kind, ignore_errors=True)
+        _run(datum, f"export -i catalogue:coco -f {kind} -o {kind} -- --model tiny --cache cache --texts captions")
+        _append(kind)
+        for words in (f"search {kind} umbrella -k 3", f"verify {kind}"):
+            _run(datum_clip, words)
+    for words in ("cache verify --cache cache", "cache info --cache cache"):
+        _run(datum_clip, words)
+    _run(datum, "transform -t clip_dedup -o out --overwrite catalogue:coco -- --model tiny --cache cache")
+    # A command that fails is to leave nothing behind, either.
+    _run(datum_clip, "verify nowhere", status=1)
     gc.collect()
     return usage_of("self")
 
@@ -130,56 +144,12 @@ def _run(program: Callable[[list[str]], int], words: str, status: int = 0) -> No
         raise SystemExit(f"{words} ended with {got}: {said.getvalue()[-1000:]}")
 
 
-def _embed() -> None:
-    _run(datum, "transform -t clip_embed -o out --overwrite catalogue:coco -- --model tiny --cache cache")
-    _run(datum, "transform -t clip_embed -o out --overwrite catalogue:coco -- --model tiny --cache off")
-
-
-def _embed_damaged() -> None:
-    _run(datum, "transform -t clip_embed -o out --overwrite damaged:image_dir -- --model tiny --cache off")
-
-
-def _export() -> None:
-    for kind in ("clip_hdf5", "clip_mmap"):
-        shutil.rmtree(kind, ignore_errors=True)
-        _run(datum, f"export -i catalogue:coco -f {kind} -o {kind} -- --model tiny --cache cache --texts captions")
-
-
-def _append() -> None:
-    for kind in ("clip_hdf5", "clip_mmap"):
-        dataset = Dataset.import_from(kind, kind)
-        picture = Image.from_numpy(np.asarray(Pictures.new("RGB", (64, 48), "red")))
-        dataset.put(DatasetItem("new", media=picture, annotations=[Caption("a red square")]))
-        dataset.export(kind, kind, model="tiny", cache="cache")
-
-
-def _search() -> None:
-    for kind in ("clip_hdf5", "clip_mmap"):
-        _run(datum_clip, f"search {kind} umbrella -k 3")
-
-
-def _verify() -> None:
-    for words in ("verify clip_hdf5", "verify clip_mmap", "cache verify --cache cache", "cache info --cache cache"):
-        _run(datum_clip, words)
-
-
-def _curate() -> None:
-    _run(datum, "transform -t clip_dedup -o out --overwrite catalogue:coco -- --model tiny --cache cache")
-
-
-def _refuse() -> None:
-    """Commands that fail leave nothing behind either."""
-    _run(datum_clip, "verify nowhere", status=1)
-
-
-COMMANDS = (_embed, _embed_damaged, _export, _append, _search, _verify, _curate, _refuse)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Run mixed commands in one process; fail if it grows.")
-    parser.add_argument("--minutes", type=float, default=20)
-    parser.add_argument("--items", type=int, default=100, help="pictures to draw (default: %(default)s)")
-    return parser.parse_args()
+def _append(kind: str) -> None:
+    """Add a picture to a store."""
+    dataset = Dataset.import_from(kind, kind)
+    picture = Image.from_numpy(np.asarray(Pictures.new("RGB", (64, 48), "red")))
+    dataset.put(DatasetItem("new", media=picture, annotations=[Caption("a red square")]))
+    dataset.export(kind, kind, model="tiny", cache="cache")
 
 
 if __name__ == "__main__":

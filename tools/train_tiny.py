@@ -75,7 +75,14 @@ class Lessons(NamedTuple):
 
 def main() -> None:
     """Draw, learn the tokenizer, train, save."""
-    options = _options()
+    parser = argparse.ArgumentParser(description="Train tiny on drawn catalogues.")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=int, default=24_000)
+    parser.add_argument("--steps", type=int, default=5_600)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--build", type=Path, default=ROOT / "build")
+    options = parser.parse_args()
     torch.manual_seed(options.seed)
     torch.set_num_threads(2)
     pictures = draw_pictures(
@@ -87,17 +94,6 @@ def main() -> None:
     curve = train(model, torch.from_numpy(pictures), lessons, options)
     save(model, tokenizer, curve, options.build / "tiny-checkpoint")
     bundle(options.build / "tiny-checkpoint", BUNDLE)
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Train tiny on drawn catalogues.")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--pictures", type=int, default=24_000)
-    parser.add_argument("--steps", type=int, default=5_600)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--build", type=Path, default=ROOT / "build")
-    return parser.parse_args()
 
 
 def prepare(count: int, seed: int) -> tuple[Tokenizer, Lessons]:

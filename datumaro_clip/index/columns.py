@@ -135,12 +135,12 @@ def write_columns(segments: Sequence[SegmentReader], directory: Path) -> Mapping
     return {**{name: list(known) for name, known in words.items()}, "undated": undated}
 
 
-def read_columns(store: StoreReader, runs: Sequence[tuple[Entry, Sequence[SegmentReader]]]) -> ItemColumns:
-    """Return the columns of a store's live items, from the cache entries of runs of its segments."""
-    live = [np.concatenate([segment.is_live for segment in segments]) for _, segments in runs]
-    starts = np.cumsum([0, *(int(alive.sum()) for alive in live)])
-    numbers = [np.where(alive, start + np.cumsum(alive) - 1, -1) for alive, start in zip(live, starts, strict=False)]
-    parts = [(entry, rows) for (entry, _), rows in zip(runs, numbers, strict=True)]
+def read_columns(store: StoreReader, entries: Sequence[Entry]) -> ItemColumns:
+    """Return the columns of a store's live items, from the cache entries of all its segments, in order."""
+    alive = np.concatenate([np.zeros(0, np.bool_), *(segment.is_live for segment in store.segments)])
+    numbers = np.where(alive, np.cumsum(alive) - 1, -1)
+    limits = np.cumsum([len(entry.arrays["added"]) for entry in entries], dtype=np.int64)
+    parts = list(zip(entries, np.split(numbers, limits), strict=False))
 
     def words(name: str) -> Words:
         pairs = ((entry.arrays[name], entry.notes[name], rows) for entry, rows in parts)

@@ -117,9 +117,7 @@ class Layout:
         """Return the columns by which the items can be filtered."""
         segments = self.store.segments
         runs = [segments[run.start : run.stop] for run in merged_runs([segment.entry.items for segment in segments])]
-        return read_columns(
-            self.store, [(self.entry("columns", run, partial(write_columns, run)), run) for run in runs]
-        )
+        return read_columns(self.store, [self.entry("columns", run, partial(write_columns, run)) for run in runs])
 
     def _parts(self, target: str, run: Run) -> list[tuple[Any, IndexArray | None]]:
         if not self.store.kind.supports_zero_copy:
