@@ -78,11 +78,11 @@ def wait_until(holds: Callable[[], bool], seconds: float = 100) -> None:
         time.sleep(0.01)
 
 
-def test_a_checkpoint_is_downloaded_and_exported_once(
-    hub: Hub, random_clip_checkpoint: Path, random_clip: Path, tmp_path: Path
+def test_a_model_is_downloaded_and_made_a_directory_once(
+    hub: Hub, random_clip_combined: Path, random_clip: Path, tmp_path: Path
 ) -> None:
     """The commit stands in the manifest; nothing but what is needed is downloaded; offline, it is all still there."""
-    hub.files = files_of(random_clip_checkpoint) | {"README.md": b"# small", "tf_model.h5": b"x"}
+    hub.files = files_of(random_clip_combined) | {"README.md": b"# small", "tf_model.h5": b"x"}
     first = ask(hub, tmp_path, REPOSITORY)
     assert first.returncode == 0, first.stderr
     found = json.loads(first.stdout)

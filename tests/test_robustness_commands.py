@@ -16,7 +16,7 @@ from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.store import create_store, open_store
 from datumaro_clip.testing.records import HEADER, files_of
 
-PICTURES = 120
+PICTURES = 60
 
 # ``datum``, telling of each call of a method; a process started in the background inherits that Ctrl-C is ignored.
 TELLING = """

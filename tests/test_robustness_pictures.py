@@ -20,7 +20,7 @@ from datumaro_clip.embedding.cache import VectorCache
 from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.vectors import FloatArray, is_unit_rows
 
-GOOD, BAD = 1000, 500
+GOOD, BAD = 400, 250
 REASONS = {"missing", "unreadable", "truncated", "too_large", "empty", "not_a_file", "permission"}
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 

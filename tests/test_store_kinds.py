@@ -28,21 +28,26 @@ KIND = ToyKind()
 """
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """With a package that offers a kind called ``toy_store``."""
-    site = tmp_path / "site"
-    (site / "toy-1.dist-info").mkdir(parents=True)
+    site = tmp_path_factory.mktemp("site")
+    (site / "toy-1.dist-info").mkdir()
     (site / "toy.py").write_text(TOY)
     (site / "toy-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1\n")
     (site / "toy-1.dist-info/entry_points.txt").write_text("[datumaro_clip.stores]\ntoy_store = toy:KIND\n")
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))}
 
 
-@pytest.fixture
-def toy_store(environment: dict[str, str], tmp_path: Path) -> Path:
-    """A store of that kind, exported by ``datum``."""
-    source, target = stored(tmp_path / "source", "clip_mmap", make_items(3)), tmp_path / "toy_store"
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stored(tmp_path_factory.mktemp("stored") / "source", "clip_mmap", make_items(3))
+
+
+@pytest.fixture(scope="module")
+def toy_store(environment: dict[str, str], source: Path) -> Path:
+    """A store of that kind, exported by ``datum``; not to be changed."""
+    target = source.with_name("toy_store")
     done = run_command(
         "datum", "export", "-i", f"{source}:clip_mmap", "-f", "toy_store", "-o", target,
         "--", "--no-embed", "--save-media", **environment,
@@ -51,7 +56,9 @@ def toy_store(environment: dict[str, str], tmp_path: Path) -> Path:
     return target
 
 
-def test_datum_writes_finds_and_reads_it(toy_store: Path, environment: dict[str, str], tmp_path: Path) -> None:
+def test_datum_writes_finds_and_reads_it(
+    toy_store: Path, source: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
     assert (toy_store / "segment-000001.toy/embeddings.npy").exists()
     assert "toy_store" in run_command("datum", "detect", toy_store, **environment).stdout
     sound = run_command("datum-clip", "verify", toy_store, **environment)
@@ -62,8 +69,8 @@ def test_datum_writes_finds_and_reads_it(toy_store: Path, environment: dict[str,
         **environment,
     )
     assert back.returncode == 0, back.stdout
-    source, found = files_of(tmp_path / "source"), files_of(tmp_path / "back")
-    assert {name for name in source if found.get(name) != source[name]} == set()
+    wanted, found = files_of(source), files_of(tmp_path / "back")
+    assert {name for name in wanted if found.get(name) != wanted[name]} == set()
 
 
 def test_its_help_is_its_own(environment: dict[str, str]) -> None:
