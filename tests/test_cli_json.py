@@ -73,7 +73,8 @@ def test_models(said: Any) -> None:
     assert told["certificate"] is None
 
 
-def test_doctor(said: Any) -> None:
+def test_doctor(said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("datumaro_clip.cli.doctor.EXTRAS", {})
     [told] = said("doctor")
     assert list(told) == ["versions", "devices", "defaults", "models", "export", "caches", "missing"]
     assert told["devices"][0].startswith("CPU")

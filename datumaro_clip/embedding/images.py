@@ -26,6 +26,7 @@ from datumaro_clip.embedding.requests import (
     Preparation,
     Prepared,
     chunks_of,
+    detect,
 )
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.errors import ImageError, InferenceError, OptionError
@@ -148,11 +149,9 @@ def find_objects(
     def look(request: ImageRequest) -> Detections | ImageError:
         try:
             with decoded(request.fetch()) as picture:
-                return find(picture)
+                return detect(find, picture)
         except ImageError as error:
             return error
-        except InferenceError as exc:
-            return ImageError("inference", f"the detector fails on this picture: {exc}")
 
     with closing(Workers(look, requests, threads, 2 * threads)) as found:
         yield from found

@@ -326,10 +326,7 @@ class Preparation:
         """Find objects, and prepare them after the parts that were asked for."""
         request = chunk.picture.request
         assert request.find is not None
-        try:
-            chunk.found = request.find(image)
-        except InferenceError as exc:
-            raise ImageError("inference", f"the detector fails on this picture: {exc}") from exc
+        chunk.found = detect(request.find, image)
         corners = chunk.found.boxes.astype(np.float64)
         sides = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
         regions = [request.region_of((x, y, w, h)) for x, y, w, h in sides.tolist()]
@@ -374,6 +371,14 @@ class Preparation:
                     one.pixels = self._preprocessing(image if part is None else cutter(part))
                 except ImageError as error:
                     one.result = EmbedResult(None, error, "failed")
+
+
+def detect(find: Callable[[Image.Image], Detections], picture: Image.Image) -> Detections:
+    """Call a detector; raise :class:`ImageError` if it fails on the picture."""
+    try:
+        return find(picture)
+    except InferenceError as exc:
+        raise ImageError("inference", f"the detector fails on this picture: {exc}") from exc
 
 
 def _refuse_another_size(chunk: Chunk, image: Image.Image) -> None:
