@@ -187,79 +187,54 @@ def _measured_pace(usual: int) -> Pace:
 
 
 class _Batch:
-    """Parts that are encoded together.
+    """Parts that are encoded together: they are added, then submitted, then their results are collected."""
 
-    Parameters
-    ----------
-    encoder : Encoder
-    keeper : Keeper
-    prepared : list of Prepared
-        Parts with pixels, which are taken from them.
-    when_done : callable
-        Called in any thread once the vectors are there.
-    """
+    def __init__(self, encoder: Encoder, keeper: Keeper) -> None:
+        self._encoder, self._keeper = encoder, keeper
+        self._prepared: list[Prepared] = []
+        self._vectors: Future[FloatArray] | None = None
 
-    def __init__(
-        self, encoder: Encoder, keeper: Keeper, prepared: list[Prepared], when_done: Callable[[], None]
-    ) -> None:
-        self._encoder, self._keeper, self._prepared = encoder, keeper, prepared
-        self._pixels = np.stack([one.pixels for one in prepared if one.pixels is not None])
-        for one in prepared:
+    def __len__(self) -> int:
+        return len(self._prepared)
+
+    def add(self, one: Prepared) -> None:
+        """Add a part that has pixels."""
+        self._prepared.append(one)
+
+    def submit(self, when_done: Callable[[], None]) -> None:
+        """Start encoding, and drop the parts' pixels; ``when_done`` is called in any thread when it has ended."""
+        self._pixels = np.stack([one.pixels for one in self._prepared if one.pixels is not None])
+        for one in self._prepared:
             one.pixels = None
-        self._results: list[EmbedResult] | None = None
-        self._vectors = self._submit(slice(None))
+        self._vectors = self._encode(slice(None))
         self._vectors.add_done_callback(lambda _: when_done())
 
     @property
     def done(self) -> bool:
-        """Whether :attr:`results` needs no waiting for the device."""
-        return self._vectors.done()
+        """Whether :meth:`collect` needs no waiting for the device."""
+        return self._vectors is not None and self._vectors.done()
 
-    @property
-    def results(self) -> list[EmbedResult]:
-        """The parts' results; if the batch fails, each part is tried alone."""
-        # Not functools.cached_property: before Python 3.12, only one batch of the process could wait at a time.
-        if self._results is None:
-            try:
-                pairs = zip(self._prepared, self._vectors.result(), strict=True)
-                self._results = [EmbedResult(vector, None, "computed", one.origin) for one, vector in pairs]
-            except InferenceError:
-                self._results = [self._alone(row, one.origin) for row, one in enumerate(self._prepared)]
-        return self._results
+    def collect(self) -> None:
+        """Wait for the vectors, and set the results of all parts; if the batch fails, try each part alone."""
+        assert self._vectors is not None
+        try:
+            for one, vector in zip(self._prepared, self._vectors.result(), strict=True):
+                one.result = EmbedResult(vector, None, "computed", one.origin)
+        except InferenceError:
+            for row, one in enumerate(self._prepared):
+                one.result = self._alone(row, one.origin)
 
-    def _submit(self, rows: slice) -> Future[FloatArray]:
+    def _encode(self, rows: slice) -> Future[FloatArray]:
         vectors = self._encoder.submit_pixels(self._pixels[rows])
         self._keeper.keep([one.key for one in self._prepared[rows]], vectors)
         return vectors
 
     def _alone(self, row: int, origin: str) -> EmbedResult:
         try:
-            return EmbedResult(self._submit(slice(row, row + 1)).result()[0], None, "computed", origin)
+            return EmbedResult(self._encode(slice(row, row + 1)).result()[0], None, "computed", origin)
         except InferenceError as exc:
             error = ImageError("inference", f"the encoder fails on this picture: {exc}")
             return EmbedResult(None, error, "failed", origin)
-
-
-class _Slot:
-    """A part's place in the order of results, and in its batch if it is in one."""
-
-    def __init__(self, prepared: Prepared) -> None:
-        self.prepared = prepared
-        self.batch: _Batch | None = None
-        self.row = 0
-
-    @property
-    def done(self) -> bool:
-        """Whether :attr:`result` needs no waiting for the device."""
-        return self.prepared.result is not None or (self.batch is not None and self.batch.done)
-
-    @property
-    def result(self) -> EmbedResult:
-        """The part's result."""
-        if self.batch is not None:
-            return self.batch.results[self.row]
-        assert self.prepared.result is not None
-        return self.prepared.result
 
 
 class _Batching:
@@ -277,8 +252,8 @@ class _Batching:
     def __init__(self, encoder: Encoder, keeper: Keeper, pace: Pace) -> None:
         self._encoder, self._keeper, self._pace = encoder, keeper, pace
         self._size = pace.next()
-        self._waiting: deque[_Slot] = deque()
-        self._filling: list[_Slot] = []
+        self._waiting: deque[tuple[Prepared, _Batch]] = deque()
+        self._filling = _Batch(encoder, keeper)
         self._computing: list[_Batch] = []
 
     def run(self, prepared: Workers[Chunk, Chunk]) -> Iterator[PartsResult]:
@@ -287,19 +262,31 @@ class _Batching:
         for chunk in prepared:
             gathering.expect(chunk)
             for one in chunk.prepared:
-                self._add(_Slot(one), prepared.left)
-                while self._waiting and (self._waiting[0].done or self._is_full):
-                    yield from gathering.add(self._waiting.popleft().result)
+                self._add(one, prepared.left)
+                while self._waiting and (self._first_is_done or self._is_full):
+                    yield from gathering.add(self._take_first())
             yield from gathering.complete()
         self._dispatch()
         while self._waiting:
-            yield from gathering.add(self._waiting.popleft().result)
+            yield from gathering.add(self._take_first())
 
-    def _add(self, slot: _Slot, left: int | None) -> None:
+    @property
+    def _first_is_done(self) -> bool:
+        one, batch = self._waiting[0]
+        return one.result is not None or batch.done
+
+    def _take_first(self) -> EmbedResult:
+        one, batch = self._waiting.popleft()
+        if one.result is None:
+            batch.collect()
+        assert one.result is not None
+        return one.result
+
+    def _add(self, one: Prepared, left: int | None) -> None:
         """Add a part that has no result to the filling batch, and submit the batch if it is full."""
-        self._waiting.append(slot)
-        if slot.prepared.pixels is not None:
-            self._filling.append(slot)
+        self._waiting.append((one, self._filling))
+        if one.result is None:
+            self._filling.add(one)
         if len(self._filling) >= self._wanted(left) or self._is_full:
             self._dispatch()
 
@@ -317,15 +304,12 @@ class _Batching:
 
     def _dispatch(self) -> None:
         """Submit the filling batch to the encoder."""
-        slots, self._filling = self._filling, []
-        if not slots:
-            return
-        ended = partial(self._pace.ended, self._size, len(slots))
-        batch = _Batch(self._encoder, self._keeper, [slot.prepared for slot in slots], ended)
-        self._size = self._pace.next()
-        self._computing = [*(other for other in self._computing if not other.done), batch]
-        for row, slot in enumerate(slots):
-            slot.batch, slot.row = batch, row
+        batch = self._filling
+        if len(batch):
+            self._filling = _Batch(self._encoder, self._keeper)
+            batch.submit(partial(self._pace.ended, self._size, len(batch)))
+            self._size = self._pace.next()
+            self._computing = [*(other for other in self._computing if not other.done), batch]
 
 
 @dataclass
