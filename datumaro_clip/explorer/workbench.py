@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -208,7 +208,7 @@ class Workbench:
             self.applied_to.append("--save-media")
         self.journal = Journal(directory)
         self.runs = Runs(served.path, directory, media_roots)
-        self._held: OrderedDict[str, StoreView] = OrderedDict()
+        self._kept: dict[str, StoreView] = {}
         self._lock = Lock()
 
     def current(self) -> StoreView:
@@ -216,17 +216,17 @@ class Workbench:
         snapshot = self.served.snapshot
         # Other requests wait, so that the columns are made once: that takes seconds for 100,000 items.
         with self._lock:
-            if snapshot.version not in self._held:
+            if snapshot.version not in self._kept:
                 view = StoreView(snapshot, places_of(snapshot.index))
                 log.info("%s: %d columns", snapshot.name, len(view.columns.specs))
-                self._held[snapshot.version] = view
-                while len(self._held) > _KEPT_VERSIONS:
-                    self._held.popitem(last=False)
-            return self._held[snapshot.version]
+                self._kept[snapshot.version] = view
+                if len(self._kept) > _KEPT_VERSIONS:
+                    del self._kept[next(iter(self._kept))]
+            return self._kept[snapshot.version]
 
     def has(self, version: str) -> bool:
         """Return whether a version is kept, so that nobody waits for it."""
-        return version in self._held
+        return version in self._kept
 
     def at(self, version: str) -> StoreView:
         """Return a version that a page shows.
@@ -236,11 +236,10 @@ class Workbench:
         RequestError
             409, if it is no longer kept.
         """
-        if version in self._held:
-            return self._held[version]
-        if version == self.served.snapshot.version:
-            return self.current()
-        raise outdated()
+        view = self._kept.get(version)
+        if view is None and version != self.served.snapshot.version:
+            raise outdated()
+        return view or self.current()
 
     def take_report(self, report: Path) -> None:
         """Let the proposals of a tool's report be reviewed.
@@ -261,12 +260,16 @@ class Workbench:
 
     def proposals(self, view: StoreView) -> list[Json]:
         """Return the proposals about the items of a version, without those that only keep an item for no reason."""
-        return [
-            told
-            for tool, one in self.runs.proposals()
-            if one.action != "keep" or one.reason or one.group is not None
-            if (told := _proposal(view.rows, tool, one))
-        ]
+        found = []
+        for tool, one in self.runs.proposals():
+            row = view.rows.get(one.key)
+            if row is None or (one.action == "keep" and not one.reason and one.group is None):
+                continue
+            told = {name: getattr(one, name) for name in (*_KEPT_OF_PROPOSALS, "annotation", "group", "rank")}
+            keeper = None if one.representative is None else view.rows.get(one.representative)
+            told |= {"row": row, "tool": tool, "keeper": keeper}
+            found.append({name: value for name, value in told.items() if value is not None})
+        return found
 
     def decided(self, view: StoreView) -> Json:
         """Return the choices about the items of a version, and the tags that follow from them."""
@@ -306,13 +309,3 @@ class Workbench:
             action, tag, group = change["action"], change.get("tag") or "", change.get("group")
             choices.append(Choice(key, action, annotation, tag, group, kept))
         self.journal.add(choices, version)
-
-
-def _proposal(rows: Mapping[ItemKey, int], tool: str, one: Decision) -> Json | None:
-    row = rows.get(one.key)
-    if row is None:
-        return None
-    keeper = None if one.representative is None else rows.get(one.representative)
-    told = {name: getattr(one, name) for name in (*_KEPT_OF_PROPOSALS, "annotation", "group", "rank")}
-    told |= {"row": row, "tool": tool, "keeper": keeper}
-    return {name: value for name, value in told.items() if value is not None}

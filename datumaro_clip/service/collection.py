@@ -168,7 +168,7 @@ class Collection:
                     failed.pop(name, None)
                 except DatumaroClipError as error:
                     if failed.get(name) != str(error):
-                        log.error("the store %s cannot be taken in; its last state is served: %s", name, error)
+                        log.error("the store %s cannot be reloaded; its last state is served: %s", name, error)
                         self._metrics.reloads.labels("failed").inc()
                     failed[name] = str(error)
 

@@ -70,7 +70,7 @@ class Metrics:
         )
         self.device_busy = counter("device_busy_seconds_total", "Seconds that a part of the model computed", "part")
         self.engine_seconds = histogram("engine_seconds", "Time of a search as the engine itself reports it", "engine")
-        self.reloads = counter("store_reloads_total", "Stores taken in after another process wrote them", "result")
+        self.reloads = counter("store_reloads_total", "Stores reloaded after another process wrote them", "result")
         self._gauges = {
             name: Gauge(_PREFIX + name, help, labels, registry=registry)
             for name, help, labels in (

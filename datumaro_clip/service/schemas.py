@@ -155,7 +155,7 @@ class IngestAnswer(BaseModel):
 
 
 class IngestFailure(BaseModel):
-    """A picture of a batch that was not taken in."""
+    """A picture of a batch that was not stored."""
 
     error: dict[str, Any]
     reasons: list[str] | None = Field(default=None, description="where the policy refuses it")
