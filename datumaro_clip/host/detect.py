@@ -74,11 +74,7 @@ class ClipDetect(DeclaredTransform):
         warned = False
         items = (neutral(item, classes) for item in self._extractor)
         for item, detected in find_in_items(
-            items,
-            self._objects,
-            threads=self.values.threads,
-            on_error=self.values.on_error,
-            total=len(self._extractor),
+            items, self._objects, threads=self.values.threads, on_error=self.values.on_error, total=len(self._extractor)
         ):
             if detected and not warned:
                 log.warning("These formats drop the boxes' score: %s", ", ".join(DROP_SCORE))

@@ -161,9 +161,5 @@ def _kinds(item: DatasetItem) -> Iterator[Kind]:
 def with_items(dataset: Dataset, items: Iterable[DatasetItem]) -> Dataset:
     """Return a dataset with the description of another, and these of its items."""
     return Dataset.from_iterable(
-        items,
-        infos=dataset.infos(),
-        categories=dataset.categories(),
-        media_type=dataset.media_type(),
-        env=dataset.env,
+        items, infos=dataset.infos(), categories=dataset.categories(), media_type=dataset.media_type(), env=dataset.env
     )
