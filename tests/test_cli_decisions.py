@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datumaro.components.dataset import Dataset
+from small_datasets import copies
 
 from datumaro_clip.cli import main
 from datumaro_clip.curate.decisions import read_decisions
 from datumaro_clip.curate.tools import MODULES
-from datumaro_clip.demo.catalogue import write_catalogue
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 
 
 def test_the_decisions_are_those_of_the_transform(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_catalogue(tmp_path / "coco", items=40, seed=5)
+    copies().export(str(tmp_path / "coco"), "coco", save_media=True)
     told = tmp_path / "made.jsonl"
     words = ["decisions", "make", "clip_dedup", f"{tmp_path / 'coco'}:coco", "-o", str(told)]
     assert main([*words, "--no-vectors", "--protect", "val", "--action", "mark"]) == 0
