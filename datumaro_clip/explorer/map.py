@@ -87,12 +87,9 @@ def map_of(snapshot: Snapshot, target: str = PICTURES) -> Points | None:
     except (OSError, ValueError, KeyError) as exc:
         raise CacheError(f"{path} is damaged; remove it, and make the map again with datum-clip map") from exc
     wanted = _names(snapshot, target)
-    order = np.argsort(names)
-    at = order[np.minimum(np.searchsorted(names, wanted, sorter=order), max(len(names) - 1, 0))] if len(names) else None
     found = np.full((len(wanted), 2), np.nan, np.float32)
-    if at is not None:
-        is_known = names[at] == wanted
-        found[is_known] = points[at[is_known]]
+    _, rows, held_rows = np.intersect1d(wanted, names, assume_unique=True, return_indices=True)
+    found[rows] = points[held_rows]
     if np.isnan(found[:, 0]).all():
         return None
     if np.isnan(found[:, 0]).any():

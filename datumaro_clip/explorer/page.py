@@ -31,39 +31,29 @@ def page_file(name: str, asked: Headers) -> Response:
     The page names its files with the digest of the release in front: the content of such an address never changes, so
     a browser asks for it once. It asks for any other name each time, and gets a short answer if nothing has changed.
     """
-    release, _, rest = name.partition("/")
-    is_of_release = release == _release()
-    found = _files().get(rest if is_of_release else name)
-    if found is None:
+    release, files = _files()
+    plain = name.removeprefix(f"{release}/")
+    if plain not in files:
         raise RequestError(404, "there is nothing at this address; the explorer is at /explore")
-    kept = "max-age=31536000, immutable" if is_of_release else "no-cache"
-    headers = {"ETag": found.tag, "Cache-Control": kept, "Content-Security-Policy": _POLICY}
-    return tagged_response(found.content, found.kind, headers, asked)
+    content, tag, kind = files[plain]
+    kept = "no-cache" if plain == name else "max-age=31536000, immutable"
+    headers = {"ETag": tag, "Cache-Control": kept, "Content-Security-Policy": _POLICY}
+    return tagged_response(content, kind, headers, asked)
 
 
 @cache
-def _files() -> dict[str, _File]:
-    found = {}
-    for path in sorted(_STATIC.rglob("*")):
-        if path.suffix in TYPES:
-            content = path.read_bytes()
-            if path.name == "style.css":
-                content = _COLOURS.read_bytes() + content
-            if path.name == "index.html":
-                # The browser fetches all modules at once, not each when the one that imports it has arrived.
-                modules = (module.relative_to(_STATIC).as_posix() for module in sorted(_STATIC.rglob("*.js")))
-                links = (f'<link rel="modulepreload" href="explore/static/{module}" />' for module in modules)
-                content = content.replace(b"</head>", "".join(links).encode() + b"</head>")
-                content = content.replace(b"explore/static/", f"explore/static/{_release()}/".encode())
-            found[path.relative_to(_STATIC).as_posix()] = _File(content, tag_of(content), TYPES[path.suffix])
-    return found
-
-
-@cache
-def _release() -> str:
-    """Return a digest of all files, which differs from another release's."""
-    whole = hashlib.sha256()
-    for path in [_COLOURS, *sorted(_STATIC.rglob("*"))]:
-        if path.suffix in TYPES:
-            whole.update(path.read_bytes())
-    return whole.hexdigest()[:16]
+def _files() -> tuple[str, dict[str, _File]]:
+    """Read all files; return their digest, which differs from another release's, and the files by name."""
+    paths = [path for path in sorted(_STATIC.rglob("*")) if path.suffix in TYPES]
+    contents = {path.relative_to(_STATIC).as_posix(): path.read_bytes() for path in paths}
+    colours = _COLOURS.read_bytes()
+    release = hashlib.sha256(colours + b"".join(contents.values())).hexdigest()[:16]
+    contents["style.css"] = colours + contents["style.css"]
+    # The browser fetches all modules at once, not each when the one that imports it has arrived.
+    modules = (name for name in contents if name.endswith(".js"))
+    links = "".join(f'<link rel="modulepreload" href="explore/static/{name}" />' for name in modules)
+    page = contents["index.html"].replace(b"</head>", links.encode() + b"</head>")
+    contents["index.html"] = page.replace(b"explore/static/", f"explore/static/{release}/".encode())
+    return release, {
+        name: _File(content, tag_of(content), TYPES[Path(name).suffix]) for name, content in contents.items()
+    }
