@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -138,7 +138,7 @@ class Embedding:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy and unpickle through the constructor, so that the vector stays read-only."""
-        return type(self), (self.vector, self.space, self.model, self.precision)
+        return type(self), tuple(getattr(self, each.name) for each in fields(self))
 
     def __repr__(self) -> str:
         return f"Embedding({len(self)} dimensions, {self.model}, {self.precision}, {self.space[:19]})"
@@ -199,9 +199,6 @@ class ObjectEmbedding(Embedding):
 
     def __hash__(self) -> int:
         return hash((super().__hash__(), self.bbox))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.vector, self.space, self.model, self.precision, self.bbox, self.source)
 
 
 def unit_lengths(matrix: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:

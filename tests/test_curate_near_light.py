@@ -59,9 +59,9 @@ def test_a_change_is_found_either_way(gain: float, offset: float, saturation: fl
     """To what the change makes of a picture, and, back, from it: what clipped there is lost for good."""
     before = photo()
     after = (Change(gain, offset, saturation, False).of(np.float32(1 / 255) * before) * 255).round().astype(np.uint8)
-    laid, target = (after, before) if back else (before, after)
-    found = find_change(laid, target, everywhere(before))
-    off = np.abs(found.lit(laid, target).astype(np.float32) - target)
+    warped, target = (after, before) if back else (before, after)
+    found = find_change(warped, target, everywhere(before))
+    off = np.abs(found.lit(warped, target).astype(np.float32) - target)
     assert off.mean() < 1.5
 
 
@@ -81,7 +81,7 @@ def test_levels_too_near_one_another_give_no_change() -> None:
 
 
 def test_white_and_black_may_have_been_anything_beyond() -> None:
-    laid = np.array([[[255, 0, 100]]], np.uint8)
+    warped = np.array([[[255, 0, 100]]], np.uint8)
     target = np.array([[[255, 0, 100]]], np.uint8)
-    assert Change(0.5, 0.2, 1, False).lit(laid, target).round().tolist() == [[[255, 0, 101]]]
-    assert NO_CHANGE.lit(laid, target) is laid
+    assert Change(0.5, 0.2, 1, False).lit(warped, target).round().tolist() == [[[255, 0, 101]]]
+    assert NO_CHANGE.lit(warped, target) is warped

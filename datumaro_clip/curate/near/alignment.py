@@ -79,7 +79,7 @@ def align_halves(one: FloatArray, two: FloatArray, start: Map) -> Map:
     return where
 
 
-def halves_laid_on(second: FloatArray, where: Map) -> FloatArray:
+def warp_half(second: FloatArray, where: Map) -> FloatArray:
     """Warp the second picture of half the size to the first, by a map of the whole thumbnails."""
     return np.asarray(cv2.warpAffine(second, _halved(where), (SIDE // 2, SIDE // 2), flags=_INVERSE))
 
@@ -126,7 +126,7 @@ def ecc(
     return np.asarray(refined, np.float32)
 
 
-def laid_on(second: Thumbnail, where: Map) -> Thumbnail:
+def warp(second: Thumbnail, where: Map) -> Thumbnail:
     """Warp the second picture to the first."""
     return np.asarray(cv2.warpAffine(second, where, (SIDE, SIDE), flags=_INVERSE))
 
@@ -153,8 +153,8 @@ def _likeness(one: FloatArray, two: FloatArray, where: Map) -> float:
     inside = shared_region(where)
     if inside is None:
         return -1.0
-    laid = cv2.warpAffine(two, where, (SIDE, SIDE), flags=_INVERSE)
-    return correlation(one[inside], laid[inside])
+    warped = cv2.warpAffine(two, where, (SIDE, SIDE), flags=_INVERSE)
+    return correlation(one[inside], warped[inside])
 
 
 def _grey(picture: Thumbnail) -> FloatArray:

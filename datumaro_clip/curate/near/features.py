@@ -42,7 +42,7 @@ def features(picture: Thumbnail) -> Features:
     return Features((points / _ENLARGE - 0.5).astype(np.float32), descriptors.astype(np.uint8))
 
 
-def tells(found: Features) -> bool:
+def are_enough(found: Features) -> bool:
     """Whether there are enough features to locate another picture by."""
     return len(found.keypoints) >= _FEWEST_INLIERS
 
@@ -64,7 +64,7 @@ def locate(first: Features, second: Features, mirrored: bool = False) -> Map | N
     numpy.ndarray or None
         Shape (2, 3), float32; None where there is no such map, or no plausible one.
     """
-    if not (tells(first) and tells(second)):
+    if not (are_enough(first) and are_enough(second)):
         return None
     descriptors = first.descriptors.astype(np.float32), second.descriptors.astype(np.float32)
     pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(*descriptors, k=2)

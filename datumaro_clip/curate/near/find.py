@@ -138,7 +138,7 @@ def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = work
         order = sorted(range(count), key=lambda index: roughness(shared[index]))
         _, codes = _grouped(RingNeighbours(shared, pool, Search(pool)), referee, order, none)
         pairs = [divmod(code, count) for code in codes.tolist()]
-        _telling(referee, len(pairs))(pairs)
+        _prefetching(referee, len(pairs))(pairs)
         return [pair for pair in pairs if referee.is_copy(*pair)]
 
 
@@ -158,18 +158,18 @@ def _grouped(
             break
         pairs = np.union1d(pairs, fresh)
         neighbours = neighbour_lists(len(order), np.stack(np.divmod(pairs, len(order)), axis=1))
-        stars = star_groups(order, neighbours, referee.is_copy, _telling(referee, len(pairs)))
+        stars = star_groups(order, neighbours, referee.is_copy, _prefetching(referee, len(pairs)))
         representatives = _adopt(stars, order, neighbours, referee)
     return representatives, pairs
 
 
-def _telling(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
+def _prefetching(referee: Referee, total: int) -> Callable[[Iterable[Pair]], None]:
     """Make a function that compares pairs ahead, and logs the progress."""
     progress = Progress("pairs compared:")
 
     def prefetch(pairs: Iterable[Pair]) -> None:
         referee.prefetch(pairs)
-        progress.tell(referee.compared, total)
+        progress.log(referee.compared, total)
 
     return prefetch
 

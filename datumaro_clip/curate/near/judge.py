@@ -24,10 +24,10 @@ from datumaro_clip.curate.near.overlay import (
     Pixels,
     full_map,
     grey,
-    lay,
     least_squares,
     scale_of,
     subsample,
+    warp_to_target,
 )
 from datumaro_clip.curate.near.rings import Map
 from datumaro_clip.vectors import FloatArray
@@ -127,29 +127,29 @@ def judge(first: Picture, second: Picture, where: Map) -> Difference:
     start = full_map(where, first, second)
     target, above, swapped = first, second, False
     scale = scale_of(start)
-    if scale < _SAME_SCALE or (scale < 1 / _SAME_SCALE and _suits(second) > _suits(first)):
+    if scale < _SAME_SCALE or (scale < 1 / _SAME_SCALE and _target_key(second) > _target_key(first)):
         target, above, swapped = second, first, True
         start = np.asarray(np.linalg.inv(start))
-    overlay = _laid(above.pixels, target.pixels, start)
+    overlay = _overlay(above.pixels, target.pixels, start)
     levels, explained, limit, place = _largest(target, overlay)
     here = _box(place, target, np.eye(3), target)
     there = _box(place, target, overlay.where, above)
     return Difference(levels, explained, limit, (there, here) if swapped else (here, there))
 
 
-def _laid(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Overlay:
+def _overlay(above: Pixels, target: Pixels, start: npt.NDArray[np.float64]) -> Overlay:
     """Warp one picture to the other; the change of light is fitted once, after the first warp."""
     change: list[Change] = []
 
-    def likeness(laid: Pixels, inside: Inside) -> FloatArray:
+    def lightness_of(warped: Pixels, inside: Inside) -> FloatArray:
         if not change:
-            change.append(find_change(laid, target, inside))
-        return grey(change[0].lit(laid, target))
+            change.append(find_change(warped, target, inside))
+        return grey(change[0].lit(warped, target))
 
-    return lay(above, target, start, likeness)
+    return warp_to_target(above, target, start, lightness_of)
 
 
-def _suits(picture: Picture) -> tuple[float, float]:
+def _target_key(picture: Picture) -> tuple[float, float]:
     """Sort key for two pictures of the same scale: the higher one (coarser JPEG encoding, then smoother) is the target.
 
     The mean quantisation step of lightness, 0 where it is not known, and the negative roughness.
@@ -175,32 +175,32 @@ def _largest(target: Picture, overlay: Overlay) -> tuple[float, float, float, tu
     best = 0.0, 1.0, _LEAST_LIMIT, (target.pixels.shape[1] / 2, target.pixels.shape[0] / 2)
     lit = find_change(overlay.pixels, target.pixels, overlay.inside).lit(overlay.pixels, target.pixels)
     jagged = False
-    for number, (aim, laid, inside, shrink) in enumerate(_channels(target.pixels, lit, overlay.inside)):
+    for number, (aim, warped, inside, shrink) in enumerate(_channels(target.pixels, lit, overlay.inside)):
         steps = None
         if target.tables is not None and (number == 0 or target.tables.halved):
             steps = target.tables.colour if number else target.tables.lightness
-        squares = np.minimum(_steepness(aim), _steepness(laid)) * inside
-        explained = _sharpened(aim, laid, inside)
-        left = _left(aim - explained, steps, inside)
+        squares = np.minimum(_steepness(aim), _steepness(warped)) * inside
+        predicted = _sharpened(aim, warped, inside)
+        residual = _residual(aim - predicted, steps, inside)
         if number == 0 and not overlay.on_grid:
             window = (_SCALES[0].side,) * 2
-            noise = _Noise.of(_root(cv2.blur(left * left, window)), _root(cv2.blur(squares, window)), inside)
+            noise = _Noise.of(_root(cv2.blur(residual * residual, window)), _root(cv2.blur(squares, window)), inside)
             jagged = noise.share > _JAGGED
         if jagged:
-            low, high = cv2.erode(explained, _SQUARE), cv2.dilate(explained, _SQUARE)
-            left = _left(aim - np.clip(aim, low, high), steps, inside)
+            low, high = cv2.erode(predicted, _SQUARE), cv2.dilate(predicted, _SQUARE)
+            residual = _residual(aim - np.clip(aim, low, high), steps, inside)
         for scale in _SCALES:
             window = (scale.side, scale.side)
-            size = np.abs(cv2.blur(left, window)) if scale.signed else _root(cv2.blur(left * left, window))
+            size = np.abs(cv2.blur(residual, window)) if scale.signed else _root(cv2.blur(residual * residual, window))
             steepness = _root(cv2.blur(squares, window))
-            ruler = _Noise.of(size, steepness, inside).ruler(steepness, scale.unseen)
-            ratio = size / ruler
+            explained = _Noise.of(size, steepness, inside).explained(steepness, scale.unseen)
+            ratio = size / explained
             limit = _limit(ratio, inside) if overlay.on_grid else _INTERPOLATED_LIMIT
             at = int(ratio.argmax())
             if ratio.flat[at] / limit > best[0] / best[1] / best[2]:
                 y, x = divmod(at, ratio.shape[1])
                 place = (x + 0.5) * shrink - 0.5, (y + 0.5) * shrink - 0.5
-                best = float(size.flat[at]), float(ruler.flat[at]), limit, place
+                best = float(size.flat[at]), float(explained.flat[at]), limit, place
     return best
 
 
@@ -213,7 +213,7 @@ def _limit(ratio: FloatArray, inside: Inside) -> float:
 
 
 def _channels(
-    target: Pixels, laid: Pixels | FloatArray, inside: Inside
+    target: Pixels, warped: Pixels | FloatArray, inside: Inside
 ) -> Iterator[tuple[FloatArray, FloatArray, Inside, int]]:
     """Yield lightness, then both chroma channels at half the size: of the target, of the other; the mask; the scale.
 
@@ -222,7 +222,7 @@ def _channels(
     more = (-target.shape[0] % _EVEN, -target.shape[1] % _EVEN)
     both = [
         cv2.cvtColor(cv2.copyMakeBorder(each, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE), cv2.COLOR_RGB2YCrCb)
-        for each in (target, laid)
+        for each in (target, warped)
     ]
     inside = np.asarray(cv2.copyMakeBorder(inside, 0, more[0], 0, more[1], cv2.BORDER_CONSTANT, value=0))
     half = inside.shape[1] // 2, inside.shape[0] // 2
@@ -236,26 +236,21 @@ def _channels(
             yield aim, found, half_inside, 2
 
 
-def _sharpened(aim: FloatArray, laid: FloatArray, inside: Inside) -> FloatArray:
+def _sharpened(aim: FloatArray, warped: FloatArray, inside: Inside) -> FloatArray:
     """Give a channel of the warped picture the target's sharpness, contrast and brightness, the same everywhere.
 
     The light was matched before. If the contrast is still far off, an edit of a plain area causes it: it is not fitted.
     """
-    blur = cv2.Laplacian(laid, cv2.CV_32F)
-    terms = [np.ones_like(laid), blur, cv2.Laplacian(blur, cv2.CV_32F), laid]
-    weights = least_squares(terms, aim - laid, inside)
+    blur = cv2.Laplacian(warped, cv2.CV_32F)
+    terms = [np.ones_like(warped), blur, cv2.Laplacian(blur, cv2.CV_32F), warped]
+    weights = least_squares(terms, aim - warped, inside)
     if abs(weights[-1]) > _MOST_CONTRAST:
         terms.pop()
-        weights = least_squares(terms, aim - laid, inside)
-    explained: FloatArray = laid.copy()
+        weights = least_squares(terms, aim - warped, inside)
+    predicted: FloatArray = warped.copy()
     for weight, term in zip(weights.tolist(), terms, strict=True):
-        cv2.scaleAdd(term, weight, explained, explained)
-    return explained
-
-
-def _left(difference: FloatArray, steps: FloatArray | None, inside: Inside) -> FloatArray:
-    """Return the part of a difference that rounding does not explain, inside."""
-    return (difference if steps is None else _beyond_rounding(difference, steps)) * inside
+        cv2.scaleAdd(term, weight, predicted, predicted)
+    return predicted
 
 
 _FREQUENCIES, _SAMPLES = np.mgrid[:_BLOCK, :_BLOCK]
@@ -263,16 +258,20 @@ _DCT = (np.cos((2 * _SAMPLES + 1) * _FREQUENCIES * math.pi / 16) / 2).astype(np.
 _DCT[0] /= np.float32(math.sqrt(2))
 
 
-def _beyond_rounding(left: FloatArray, steps: FloatArray) -> FloatArray:
-    """Return the smallest change of the picture that would make a JPEG encoder produce the target.
+def _residual(difference: FloatArray, steps: FloatArray | None, inside: Inside) -> FloatArray:
+    """Return the part of a difference that JPEG encoding of the target does not explain, inside.
 
-    The encoder rounds each DCT coefficient to a whole number of steps: up to half a step of a difference is explained.
+    The encoder rounds each DCT coefficient to a whole number of steps: up to half a step is explained. What remains is
+    the smallest change of the other picture that would make the encoder produce the target.
     """
-    height, width = left.shape
-    blocks = left.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).swapaxes(1, 2)
+    if steps is None:
+        return difference * inside
+    height, width = difference.shape
+    blocks = difference.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).swapaxes(1, 2)
     found = _DCT @ blocks @ _DCT.T
     found -= np.clip(found, -steps / 2, steps / 2)
-    return np.ascontiguousarray((_DCT.T @ found @ _DCT).swapaxes(1, 2).reshape(height, width))
+    residual: FloatArray = (_DCT.T @ found @ _DCT).swapaxes(1, 2).reshape(height, width) * inside
+    return residual
 
 
 def _root(squares: FloatArray) -> FloatArray:
@@ -319,8 +318,8 @@ class _Noise(NamedTuple):
         more = np.maximum(sizes[edges] - flat, 0)
         return cls(flat, float(np.quantile(more / steep[edges], 0.95)), float(np.quantile(more, 0.95)))
 
-    def ruler(self, steepness: FloatArray, unseen: float) -> FloatArray:
+    def explained(self, steepness: FloatArray, unseen: float) -> FloatArray:
         """Return what is explained at each place (H, W), and ``unseen`` levels, which nobody would see, on top."""
-        ruler: FloatArray = np.minimum(np.float32(min(self.share, _MOST_MISFIT)) * steepness, np.float32(self.most))
-        ruler += np.float32(self.flat + unseen)
-        return ruler
+        explained: FloatArray = np.minimum(np.float32(min(self.share, _MOST_MISFIT)) * steepness, np.float32(self.most))
+        explained += np.float32(self.flat + unseen)
+        return explained

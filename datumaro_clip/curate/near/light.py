@@ -43,28 +43,28 @@ class Change(NamedTuple):
             picture = (picture - offset) / gain
         return np.asarray(np.clip(picture, 0, 1), np.float32)
 
-    def lit(self, laid: Pixels, target: Pixels) -> Pixels | FloatArray:
+    def lit(self, warped: Pixels, target: Pixels) -> Pixels | FloatArray:
         """Return the warped picture in the target's light: floats from 0 to 255; itself where nothing changes.
 
         Pixels that are clipped to white or black take the target's value where that lies beyond: theirs is lost.
         """
         if self == NO_CHANGE:
-            return laid
-        lit: FloatArray = self.of(_UNIT * laid.astype(np.float32)) * np.float32(255)
-        np.copyto(lit, np.maximum(lit, target), where=laid >= _LIGHT)
-        np.copyto(lit, np.minimum(lit, target), where=laid <= _DARK)
+            return warped
+        lit: FloatArray = self.of(_UNIT * warped.astype(np.float32)) * np.float32(255)
+        np.copyto(lit, np.maximum(lit, target), where=warped >= _LIGHT)
+        np.copyto(lit, np.minimum(lit, target), where=warped <= _DARK)
         return lit
 
 
 NO_CHANGE = Change(1.0, 0.0, 1.0, False)
 
 
-def find_change(laid: Pixels, target: Pixels, inside: Inside) -> Change:
+def find_change(warped: Pixels, target: Pixels, inside: Inside) -> Change:
     """Find the change of light, or the inverse of one, that brings the warped picture closest to the target.
 
     Parameters
     ----------
-    laid, target : numpy.ndarray
+    warped, target : numpy.ndarray
         Shape (H, W, 3), uint8 RGB: the warped picture, and the one it was warped to.
     inside : numpy.ndarray
         Shape (H, W), uint8: 1 where both show something.
@@ -72,8 +72,8 @@ def find_change(laid: Pixels, target: Pixels, inside: Inside) -> Change:
     thin, shown = subsample(inside, _PLACES)
     if shown.sum() < _FEWEST:
         return NO_CHANGE
-    one, two = (_UNIT * each[thin][shown].astype(np.float32) for each in (laid, target))
-    soft_one, soft_two = (_UNIT * cv2.blur(each, (3, 3))[thin][shown].astype(np.float32) for each in (laid, target))
+    one, two = (_UNIT * each[thin][shown].astype(np.float32) for each in (warped, target))
+    soft_one, soft_two = (_UNIT * cv2.blur(each, (3, 3))[thin][shown].astype(np.float32) for each in (warped, target))
     changes = [NO_CHANGE, *_by_medians(one, two, False), *_by_medians(two, one, True)]
     for back, light in enumerate((fit_light(soft_one, soft_two), fit_light(soft_two, soft_one))):
         changes.append(Change(light.gain, light.offset, light.saturation, bool(back)))

@@ -148,7 +148,9 @@ def scale_of(where: Matrix) -> float:
     return math.sqrt(abs(float(np.linalg.det(where[:2, :2]))))
 
 
-def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels, Inside], FloatArray]) -> Overlay:
+def warp_to_target(
+    above: Pixels, target: Pixels, start: Matrix, lightness_of: Callable[[Pixels, Inside], FloatArray]
+) -> Overlay:
     """Warp a picture to another one, refining a map that is nearly right.
 
     Two ways are tried, and the better one is kept: resizing the whole frame, where the map is close to that, and an
@@ -160,7 +162,7 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
         Shapes (h, w, 3) and (H, W, 3), uint8 RGB.
     start : numpy.ndarray
         Shape (3, 3): from pixels of the target to pixels above.
-    likeness : callable
+    lightness_of : callable
         From the warped pixels, and the mask of where they show something, to their lightness (H, W), float32, in the
         target's light.
     """
@@ -169,26 +171,26 @@ def lay(above: Pixels, target: Pixels, start: Matrix, likeness: Callable[[Pixels
     found = []
     off = math.inf
     if whole is not None:
-        laid = resized(_turned(above, whole), target)
+        warped = resized(_turned(above, whole), target)
         everywhere = np.ones(target.shape[:2], np.uint8)
-        lit = likeness(laid, everywhere)
+        lit = lightness_of(warped, everywhere)
         start = np.linalg.inv(_frame(above.shape)) @ whole @ _frame(target.shape)
         _, off = _correction(lit, lightness, everywhere)
-        found.append((float(cv2.absdiff(lit, lightness).mean()), Overlay(laid, everywhere, True, start)))
+        found.append((float(cv2.absdiff(lit, lightness).mean()), Overlay(warped, everywhere, True, start)))
     if off > _PLACED:
         where = _refined(above, target, start) if off > _PLACED_ROUGHLY else start
         for _ in range(_ROUNDS):
-            laid, inside = _warped(above, where, target.shape)
-            step, off = _correction(likeness(laid, inside), lightness, inside)
+            warped, inside = _warped(above, where, target.shape)
+            step, off = _correction(lightness_of(warped, inside), lightness, inside)
             if off < _PLACED:
                 break
             where = where @ step
         where, on_grid = _on_grid(where, target.shape)
-        laid, inside = _warped(above, where, target.shape)
+        warped, inside = _warped(above, where, target.shape)
         inside = _pixels(cv2.erode(inside, np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0))
         if inside.any():
-            error = cv2.mean(cv2.absdiff(likeness(laid, inside), lightness), inside)[0]
-            found.append((_WORTHWHILE * error, Overlay(laid, inside, on_grid, where)))
+            error = cv2.mean(cv2.absdiff(lightness_of(warped, inside), lightness), inside)[0]
+            found.append((_WORTHWHILE * error, Overlay(warped, inside, on_grid, where)))
     return min(found, key=lambda each: each[0])[1] if found else Overlay(target, inside, False, start)
 
 
@@ -221,8 +223,8 @@ def least_squares(terms: list[FloatArray], wanted: FloatArray, inside: Inside) -
     for _ in range(3):
         some = table[fits]
         weights = np.linalg.solve(some.T @ some + 1e-6 * len(aim) * np.eye(len(terms)), some.T @ aim[fits])
-        left = np.abs(aim - table @ weights)
-        fits = left <= max(3 * float(np.median(left)), 1.0)
+        residual = np.abs(aim - table @ weights)
+        fits = residual <= max(3 * float(np.median(residual)), 1.0)
     return np.asarray(weights / scales)
 
 
@@ -324,8 +326,8 @@ def _warped(above: Pixels, where: Matrix, shape: tuple[int, ...]) -> tuple[Pixel
     frame = np.zeros(small.shape[:2], np.uint8)
     frame[2:-2, 2:-2] = 1
     inverse = cv2.WARP_INVERSE_MAP
-    laid = cv2.warpAffine(small, where[:2], size, flags=cv2.INTER_CUBIC | inverse, borderMode=cv2.BORDER_REPLICATE)
-    return _pixels(laid), _pixels(cv2.warpAffine(frame, where[:2], size, flags=cv2.INTER_NEAREST | inverse))
+    warped = cv2.warpAffine(small, where[:2], size, flags=cv2.INTER_CUBIC | inverse, borderMode=cv2.BORDER_REPLICATE)
+    return _pixels(warped), _pixels(cv2.warpAffine(frame, where[:2], size, flags=cv2.INTER_NEAREST | inverse))
 
 
 def _refined(above: Pixels, target: Pixels, start: Matrix) -> Matrix:
@@ -344,12 +346,12 @@ def _refined(above: Pixels, target: Pixels, start: Matrix) -> Matrix:
     return refined
 
 
-def _correction(laid: FloatArray, target: FloatArray, inside: Inside) -> tuple[Matrix, float]:
+def _correction(warped: FloatArray, target: FloatArray, inside: Inside) -> tuple[Matrix, float]:
     """Find the affine map that aligns the warped picture with the target; also by how many pixels it moves a corner.
 
     One Gauss-Newton step (Lucas & Kanade, 1981) that also fits contrast and brightness.
     """
-    soft, aim = (cv2.GaussianBlur(each, (0, 0), 1.0) for each in (laid, target))
+    soft, aim = (cv2.GaussianBlur(each, (0, 0), 1.0) for each in (warped, target))
     across, down = slopes(soft)
     height, width = soft.shape
     x = (np.arange(width, dtype=np.float32) / width - 0.5)[None, :]

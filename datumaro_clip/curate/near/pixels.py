@@ -13,10 +13,10 @@ from datumaro_clip.curate.near.alignment import (
     best_alignment,
     correlation,
     half_grey,
-    halves_laid_on,
-    laid_on,
     shared_region,
     slopes,
+    warp,
+    warp_half,
 )
 from datumaro_clip.curate.near.photometry import ALL_NOISES, WITHOUT_NOISE, channel_mean, fit_light
 from datumaro_clip.curate.near.rings import SIDE, Map, Orientation, Thumbnail, frame_map
@@ -106,12 +106,12 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     inside = shared_region(where)
     if inside is None:
         return NO_MATCH
-    one, two = _soft(first), _soft(laid_on(second, where))
+    one, two = _soft(first), _soft(warp(second, where))
     grey_one, grey_two = channel_mean(one), channel_mean(two)
     whole = correlation(grey_one[inside], grey_two[inside])
     if whole < _LEAST_CORRELATION:
         return NO_MATCH
-    shown = _Shown(inside)
+    shown = _SharedRegion(inside)
     detail = _windowed_correlation(grey_one, grey_two, shown)
     if detail < _LEAST_DETAIL:
         return NO_MATCH
@@ -122,8 +122,8 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
         source, target, light = (one, two, forth) if forth.error <= back.error else (two, one, back)
         predicted = target.copy()
         predicted[inside] = light.predicted
-        left = target - predicted
-        smooth = shown.mean_near(left, 2.0)
+        residual = target - predicted
+        smooth = shown.mean_near(residual, 2.0)
         peak = _peak(smooth, channel_mean(predicted)[..., None], shown)
         if peak > largest:
             return NO_MATCH
@@ -133,10 +133,10 @@ def compare(first: Thumbnail, second: Thumbnail, where: Map) -> PixelMatch:
     return PixelMatch(
         correlation=whole,
         detail=detail,
-        evidence=_evidence(target, left, silhouette, shown),
+        evidence=_evidence(target, residual, silhouette, shown),
         peak=peak,
         colour_peak=_peak(_colour(smooth), _colour(predicted), shown),
-        grain=float((left - smooth)[inside].std()),
+        grain=float((residual - smooth)[inside].std()),
         light=light.change,
         plainness=float(sum(cores) / max(inside.sum(), 1)),
         unmoved=float((np.abs(one - two)[inside].max(axis=1) < _SAME).mean()),
@@ -164,8 +164,8 @@ def _half_detail(one: FloatArray, two: FloatArray, where: Map) -> float:
     inside = shared_region(where)
     if inside is None:
         return -1.0
-    shown = _Shown(np.ascontiguousarray(inside[::2, ::2]))
-    return _windowed_correlation(one, halves_laid_on(two, where), shown, 2.0)
+    shown = _SharedRegion(np.ascontiguousarray(inside[::2, ::2]))
+    return _windowed_correlation(one, warp_half(two, where), shown, 2.0)
 
 
 def exchanged(found: PixelMatch) -> PixelMatch:
@@ -181,7 +181,7 @@ def _soft(picture: Thumbnail) -> FloatArray:
     return soft
 
 
-class _Shown:
+class _SharedRegion:
     """The region that both pictures of a pair show, and weighted means over it."""
 
     def __init__(self, inside: Mask) -> None:
@@ -207,7 +207,7 @@ class _Shown:
         return self._planes[reach, channels]
 
 
-def _windowed_correlation(one: FloatArray, two: FloatArray, shown: _Shown, reach: float = 4.0) -> float:
+def _windowed_correlation(one: FloatArray, two: FloatArray, shown: _SharedRegion, reach: float = 4.0) -> float:
     """Return the mean correlation in windows of about ten pixels, weighted by the larger contrast, up to a cap."""
     planes = cv2.merge([one, two, one * one, two * two, one * two])
     mean_one, mean_two, square_one, square_two, product = cv2.split(shown.mean_near(planes, reach))
@@ -223,7 +223,7 @@ def _colour(picture: FloatArray) -> FloatArray:
     return colour
 
 
-def _peak(smooth: FloatArray, picture: FloatArray, shown: _Shown) -> float:
+def _peak(smooth: FloatArray, picture: FloatArray, shown: _SharedRegion) -> float:
     """Return the largest difference, less what a shift by a third of a pixel makes at the picture's edges."""
     both = (slopes(np.ascontiguousarray(channel)) for channel in np.moveaxis(picture, -1, 0))
     steepness = [shown.mean_near(np.hypot(*each) * shown.core, 2.0) ** 2 for each in both]
@@ -238,10 +238,10 @@ def _silhouette(picture: FloatArray, inside: Mask) -> tuple[Mask, Mask]:
     return (grey > level) & inside, (grey <= level) & inside
 
 
-def _evidence(target: FloatArray, left: FloatArray, parts: tuple[Mask, Mask], shown: _Shown) -> float:
+def _evidence(target: FloatArray, residual: FloatArray, parts: tuple[Mask, Mask], shown: _SharedRegion) -> float:
     """Return 1 less the ratio of two errors: of the prediction, and of a silhouette filled with two colours."""
     light, dark = (target[part].mean(axis=0) if part.any() else _BLACK for part in parts)
     by_silhouette = target - np.where(parts[0][..., None], light, dark)
     without = (shown.mean_near(by_silhouette, 1.5)[shown.inside] ** 2).sum()
-    with_likeness = (shown.mean_near(left, 1.5)[shown.inside] ** 2).sum()
+    with_likeness = (shown.mean_near(residual, 1.5)[shown.inside] ** 2).sum()
     return float(1 - with_likeness / (without + 1e-6))

@@ -90,26 +90,26 @@ class RingNeighbours:
             descriptors = self._described[:, view]
             search.estimate("descriptors", descriptors, self._whole, found, _RING_SIMILARITY, found.shape[1])
 
-    def pairs(self, standing: _Mask) -> IntArray:
+    def pairs(self, active: _Mask) -> IntArray:
         """Return the codes of the proposed pairs among some pictures.
 
         Parameters
         ----------
-        standing : numpy.ndarray
+        active : numpy.ndarray
             Shape (N,), bool: the pictures that still represent a group or themselves.
         """
-        found = [self._pairs_by(view, standing) for view in range(len(VIEWS))]
+        found = [self._pairs_by(view, active) for view in range(len(VIEWS))]
         return np.unique(np.concatenate(found))
 
-    def _pairs_by(self, view: int, standing: _Mask) -> IntArray:
+    def _pairs_by(self, view: int, active: _Mask) -> IntArray:
         nearest, wanted = self._nearest[view], _neighbours(view)
-        there = standing[nearest] & (nearest >= 0) & standing[:, None]
+        there = active[nearest] & (nearest >= 0) & active[:, None]
         first = there & (np.cumsum(there, axis=1) <= wanted)
         # Search again for the pictures whose lists were full, and have too few neighbours left.
-        short = standing & (nearest[:, -1] >= 0) & (there.sum(axis=1) < wanted)
+        short = active & (nearest[:, -1] >= 0) & (there.sum(axis=1) < wanted)
         first[short] = False
         again = np.flatnonzero(short)
-        fresh = self._similar(view, again, 0, np.flatnonzero(standing))
+        fresh = self._similar(view, again, 0, np.flatnonzero(active))
         return np.union1d(self._codes(self._all, nearest, first), self._codes(again, fresh, fresh >= 0))
 
     def _similar(
@@ -146,7 +146,7 @@ def _described(thumbnails: Thumbnails, pool: Pool) -> FloatArray:
     starts = range(0, len(thumbnails), _PICTURES_A_TASK)
     for start, found in zip(starts, pool.map(partial(_describe_some, thumbnails), starts), strict=True):
         rows[start : start + len(found)] = found
-        progress.tell(start + len(found), len(thumbnails))
+        progress.log(start + len(found), len(thumbnails))
     return rows
 
 

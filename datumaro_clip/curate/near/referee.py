@@ -16,7 +16,7 @@ from cachetools.keys import hashkey
 
 from datumaro_clip.curate.groups import IntArray
 from datumaro_clip.curate.near.alignment import align, smoothest_first
-from datumaro_clip.curate.near.features import features, locate, mirror, tells
+from datumaro_clip.curate.near.features import are_enough, features, locate, mirror
 from datumaro_clip.curate.near.judge import UNKNOWN, Difference, judge
 from datumaro_clip.curate.near.overlay import Picture, read_picture
 from datumaro_clip.curate.near.pixels import NO_MATCH, PixelMatch, compare, exchanged, match
@@ -245,7 +245,7 @@ class Comparer:
     def _by_features(self, one: int, other: int, otherwise: PixelMatch) -> PixelMatch:
         """Compare by the map that features find to the other picture, or to its mirror image."""
         here = self._features(one)
-        if not tells(here):
+        if not are_enough(here):
             return otherwise
         start = locate(here, self._features(other))
         if start is None:

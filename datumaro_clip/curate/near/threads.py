@@ -85,7 +85,7 @@ class Progress:
         self._what = what
         self._next = time.monotonic() + _FIRST
 
-    def tell(self, done: int, total: int) -> None:
+    def log(self, done: int, total: int) -> None:
         """Log a line, unless one was logged a moment ago."""
         now = time.monotonic()
         if now >= self._next:
