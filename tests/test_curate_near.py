@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from threading import Lock
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pytest
@@ -184,6 +186,33 @@ def test_thumbnails_come_back_from_their_file():
         assert np.array_equal(file.block(0, 9), np.stack([square_thumbnail(scene(seed)) for seed in (1, 2)]))
         with pytest.raises(IndexError):
             file[2]
+
+
+class ReadByOne:
+    """A file that notices if a thread reads before another one has read at the place that it sought."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._busy = file, Lock()
+
+    def seek(self, place: int) -> None:
+        assert self._busy.acquire(blocking=False)
+        self._file.seek(place)
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._busy.release()
+        return data
+
+
+def test_threads_read_thumbnails_of_one_file_at_once():
+    thumbnails = [np.full((96, 96, 3), level, np.uint8) for level in range(8)]
+    with ThumbnailFile() as file, ThreadPoolExecutor(8) as pool:
+        for thumbnail in thumbnails:
+            file.append(thumbnail)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(file, "_file", ReadByOne(file._file))
+            found = list(pool.map(lambda index: int(file[index].max()), [*range(8)] * 200))
+    assert found == [*range(8)] * 200
 
 
 def _pair_counts(found: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:

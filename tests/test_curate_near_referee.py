@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 
 import numpy as np
 import pytest
@@ -36,22 +34,6 @@ def pictures() -> list[Thumbnail]:
     return [square_thumbnail(each) for each in found]
 
 
-class ReadByOne(Sequence[Thumbnail]):
-    """Thumbnails that cannot be read by two at once, as those of a file."""
-
-    def __init__(self, thumbnails: list[Thumbnail]) -> None:
-        self._thumbnails, self._busy = thumbnails, Lock()
-
-    def __len__(self) -> int:
-        return len(self._thumbnails)
-
-    def __getitem__(self, index: int) -> Thumbnail:
-        assert self._busy.acquire(blocking=False)
-        found = self._thumbnails[index].copy()
-        self._busy.release()
-        return found
-
-
 @pytest.mark.parametrize("threads", [1, 7])
 @pytest.mark.parametrize("with_vectors", [True, False])
 def test_groups_do_not_depend_on_the_number_of_threads(
@@ -60,7 +42,7 @@ def test_groups_do_not_depend_on_the_number_of_threads(
     vectors = unit_rows(np.random.default_rng(0).normal(1, 0.2, (12, 16))) if with_vectors else None
     expected = find_near(pictures(), range(12), vectors)
     monkeypatch.setattr(near_threads, "available_processors", lambda: threads)
-    found = find_near(ReadByOne(pictures()), range(12), vectors)
+    found = find_near(pictures(), range(12), vectors)
     assert found.representatives.tolist() == expected.representatives.tolist() == [0] * 4 + [4] * 4 + [8] * 4
     assert found.matches == expected.matches
     assert found.compared == expected.compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ def square_thumbnail(picture: Image.Image) -> Thumbnail:
 
 
 class ThumbnailFile:
-    """Thumbnails by number, in an unnamed temporary file of 27 KiB each.
+    """Thumbnails by number, in an unnamed temporary file of 27 KiB each; several threads may read them.
 
     A hundred thousand take 2.6 GiB of disk; the operating system caches them in spare memory.
     """
@@ -32,6 +33,7 @@ class ThumbnailFile:
         with scratch_errors():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         self._count = 0
+        self._position = Lock()
 
     def __len__(self) -> int:
         return self._count
@@ -52,9 +54,11 @@ class ThumbnailFile:
 
     def block(self, start: int, end: int) -> npt.NDArray[np.uint8]:
         """Read consecutive thumbnails, (n, 96, 96, 3); fewer at the end of the file."""
-        self._file.seek(start * _BYTES)
         wanted = (min(end, self._count) - start) * _BYTES
-        return np.frombuffer(self._file.read(wanted), dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
+        with self._position:
+            self._file.seek(start * _BYTES)
+            data = self._file.read(wanted)
+        return np.frombuffer(data, dtype=np.uint8).reshape(-1, SIDE, SIDE, 3)
 
     def __enter__(self) -> ThumbnailFile:
         return self

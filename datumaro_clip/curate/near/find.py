@@ -15,7 +15,7 @@ from datumaro_clip.curate.near.proposals import RingNeighbours, by_vector, codes
 from datumaro_clip.curate.near.referee import Pair, Pictures, Referee
 from datumaro_clip.curate.near.rings import Thumbnails
 from datumaro_clip.curate.near.rules import ALONE, CONFIRMED, is_copy
-from datumaro_clip.curate.near.threads import Crew, OneAtATime, Progress, workers
+from datumaro_clip.curate.near.threads import Crew, Progress, workers
 from datumaro_clip.curate.nearest import Search
 from datumaro_clip.errors import OptionError
 from datumaro_clip.vectors import FloatArray
@@ -80,7 +80,7 @@ def find_near(
     Parameters
     ----------
     thumbnails : sequence
-        N thumbnails (96, 96, 3), uint8 RGB.
+        N thumbnails (96, 96, 3), uint8 RGB; read by several threads at once.
     order : sequence of int
         A permutation of the N; those to keep come first.
     vectors : numpy.ndarray, optional
@@ -106,11 +106,10 @@ def find_near(
     if len(thumbnails) < 2:
         return NearGroups(np.arange(len(thumbnails), dtype=np.int64), {}, 0, {})
     with crew() as pool:
-        shared = OneAtATime(thumbnails)
         search = Search(pool, approximate)
         proposed = by_vector(vectors, rows, threshold, len(thumbnails), search)
-        referee = Referee(shared, proposed, pool, pictures)
-        representatives, _ = _grouped(RingNeighbours(shared, pool, search), referee, order, proposed)
+        referee = Referee(thumbnails, proposed, pool, pictures)
+        representatives, _ = _grouped(RingNeighbours(thumbnails, pool, search), referee, order, proposed)
     return NearGroups(representatives, referee.matches, referee.compared, referee.differences, search.recall)
 
 
@@ -133,10 +132,10 @@ def find_copies(thumbnails: Thumbnails, pictures: Pictures, *, crew: Crew = work
     if count < 2:
         return []
     with crew() as pool:
-        shared, none = OneAtATime(thumbnails), np.empty(0, np.int64)
-        referee = Referee(shared, none, pool, pictures)
-        order = sorted(range(count), key=lambda index: roughness(shared[index]))
-        _, codes = _grouped(RingNeighbours(shared, pool, Search(pool)), referee, order, none)
+        none = np.empty(0, np.int64)
+        referee = Referee(thumbnails, none, pool, pictures)
+        order = sorted(range(count), key=lambda index: roughness(thumbnails[index]))
+        _, codes = _grouped(RingNeighbours(thumbnails, pool, Search(pool)), referee, order, none)
         pairs = [divmod(code, count) for code in codes.tolist()]
         _prefetching(referee, len(pairs))(pairs)
         return [pair for pair in pairs if referee.is_copy(*pair)]

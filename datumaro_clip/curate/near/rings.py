@@ -31,7 +31,7 @@ Map = npt.NDArray[Any]
 
 
 class Thumbnails(Protocol):
-    """Thumbnails (96, 96, 3) by number."""
+    """Thumbnails (96, 96, 3) by number, which several threads may read at once."""
 
     def __len__(self) -> int: ...
 

@@ -6,13 +6,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from threading import Lock
 from typing import Protocol, TypeAlias, TypeVar
 
 from threadpoolctl import threadpool_limits
 
 from datumaro_clip.curate.near.alignment import one_thread
-from datumaro_clip.curate.near.rings import Thumbnail, Thumbnails
 from datumaro_clip.embedding.workers import Workers
 from datumaro_clip.system.machine import available_processors
 
@@ -58,24 +56,6 @@ def workers() -> Iterator[Pool]:
     """
     with threadpool_limits(1, user_api="blas"), one_thread():
         yield _Threads()
-
-
-class OneAtATime:
-    """Lets one thread at a time read thumbnails, as a file with one position needs."""
-
-    def __init__(self, thumbnails: Thumbnails) -> None:
-        self._thumbnails = thumbnails
-        self._lock = Lock()
-
-    def __reduce__(self) -> tuple[type[OneAtATime], tuple[Thumbnails]]:
-        return type(self), (self._thumbnails,)
-
-    def __len__(self) -> int:
-        return len(self._thumbnails)
-
-    def __getitem__(self, index: int) -> Thumbnail:
-        with self._lock:
-            return self._thumbnails[index]
 
 
 class Progress:
