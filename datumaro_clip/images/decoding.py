@@ -67,12 +67,11 @@ def decoded(image: ImageLike, *, target: int | None = None, box: Box | None = No
     with ExitStack() as stack:
         try:
             try:
-                with ExitStack() as own:
-                    rgb = _rgb(image, target if box is None else None, own)
-                    stack.push(own.pop_all())
+                rgb = _rgb(image, target if box is None else None, stack)
             except ValueError as exc:
                 if _LONG_TEXT not in str(exc):
                     raise
+                stack.close()
                 rgb = _rgb(_without_texts(image), None, stack)
             rgb = rgb if box is None else rgb.crop(edges_of(box, rgb.size))
         except ImageError as exc:

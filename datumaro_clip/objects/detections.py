@@ -34,14 +34,10 @@ class Detections:
     classes: IndexArray
 
     @classmethod
-    def none(cls) -> Detections:
-        """No boxes."""
-        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
-
-    @classmethod
     def together(cls, parts: Iterable[Detections]) -> Detections:
         """Concatenate the boxes of several."""
-        found = [cls.none(), *parts]
+        none = cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
+        found = [none, *parts]
         return cls(
             np.concatenate([each.boxes for each in found]),
             np.concatenate([each.scores for each in found]),

@@ -191,20 +191,18 @@ class _SharedRegion:
         self._planes: dict[tuple[float, int], tuple[FloatArray, FloatArray]] = {}
 
     def mean_near(self, values: FloatArray, reach: float) -> FloatArray:
-        """Gaussian means, of one channel (H, W) or of several (H, W, C)."""
-        weights, total = self._weighing(reach, 1 if values.ndim == 2 else values.shape[2])
-        means: FloatArray = cv2.GaussianBlur(values * weights, (0, 0), reach)
-        means /= total
-        return means
-
-    def _weighing(self, reach: float, channels: int) -> tuple[FloatArray, FloatArray]:
-        """Weights and their Gaussian means, repeated for each channel: broadcasting takes far longer."""
+        """Return Gaussian means over the region, of one channel (H, W) or of several (H, W, C)."""
+        channels = 1 if values.ndim == 2 else values.shape[2]
         if (reach, channels) not in self._planes:
+            # Planes are repeated for each channel: broadcasting takes far longer.
             planes = self.weights, np.maximum(cv2.GaussianBlur(self.weights, (0, 0), reach), 0.3)
             self._planes[reach, 1] = planes
             if channels > 1:
                 self._planes[reach, channels] = cv2.merge([planes[0]] * channels), cv2.merge([planes[1]] * channels)
-        return self._planes[reach, channels]
+        weights, total = self._planes[reach, channels]
+        means: FloatArray = cv2.GaussianBlur(values * weights, (0, 0), reach)
+        means /= total
+        return means
 
 
 def _windowed_correlation(one: FloatArray, two: FloatArray, shown: _SharedRegion, reach: float = 4.0) -> float:
