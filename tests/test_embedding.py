@@ -1,4 +1,4 @@
-"""The pipeline: one right result a request, in order, whatever happens to the others."""
+"""The pipeline gives each request its right result, in order, whatever happens to the others."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_one_result_a_request_in_order(count: int, threads: int) -> None:
 @settings(max_examples=20)
 @given(kinds=st.lists(st.sampled_from("gbrc"), max_size=60), batch_size=st.integers(1, 9))
 def test_every_mixture_comes_back_as_it_went_in(kinds: list[str], batch_size: int) -> None:
-    """A law: good, bad, failing and called pictures keep their places and do not touch one another."""
+    """Good, bad, failing and called pictures keep their places and do not affect one another."""
     encoder = FakeEncoder(fail_on=RED)
     makers: dict[str, Callable[[int], ImageRequest]] = {
         "g": lambda index: ImageRequest(picture(index)),
@@ -160,7 +160,7 @@ def test_requests_are_taken_only_a_few_batches_ahead() -> None:
 
 
 def test_a_slow_first_batch_does_not_let_results_pile_up() -> None:
-    """Failures behind a picture that is being computed are held without bound."""
+    """Without a bound, failures pile up behind a picture that is being computed."""
     taken = 0
     stuck: Future[FloatArray] = Future()
     encoder = FakeEncoder()
@@ -246,7 +246,7 @@ def test_a_changed_file_and_another_box_are_computed_anew(tmp_path: Path) -> Non
 
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The vector of the new content stays under the old content's key."""
+    """The vector of the new content would be cached under the old content's key."""
     from datumaro_clip.embedding import requests
 
     path, encoder = tmp_path / "a.png", FakeEncoder()
@@ -348,7 +348,7 @@ def test_batches_of_no_text_are_refused(batch_size: int) -> None:
 
 
 def test_boxes_of_one_picture_that_is_not_loaded_yet(tmp_path: Path) -> None:
-    """Pillow reads a file wrong that two threads load at once."""
+    """Pillow reads a file wrongly if two threads load it at once."""
     pixels = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     boxes = [(0, 0, 20 + size, 30) for size in range(16)]

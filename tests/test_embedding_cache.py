@@ -1,4 +1,4 @@
-"""The vector cache: right keys, bounded size, several processes, damage that costs no more than what it hit."""
+"""The vector cache: right keys, bounded size, several processes, and damage that affects only what it hit."""
 
 from __future__ import annotations
 
@@ -106,12 +106,12 @@ PNG = b"\x89PNG" + bytes(20)
     ],
 )
 def test_digests_of_pictures_stay_as_they_are(picture: bytes | np.ndarray, digest: str) -> None:
-    """They lead to what users' caches hold; those that may be deep are told from those before 16 bits were scaled."""
+    """Users' caches hold vectors under them; digests of deep pictures changed when 16 bits were first scaled."""
     assert content_digest(picture).hex()[:16] == digest
 
 
 def test_keys_and_digests_of_parts_stay_as_they_are() -> None:
-    """Other keys would have everything in users' caches and stores computed again."""
+    """With other keys, everything in users' caches and stores would be computed again."""
     provenance, part = Provenance(VectorSpace("sha256:1", 4), "f32", "CPU"), Region((0, 0, 5, 5))
     content = content_digest(b"\xff\xd8\xff")
     keys = [vector_key(content, provenance), vector_key(content, provenance, exact_decode=True)]

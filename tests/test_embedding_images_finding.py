@@ -1,4 +1,4 @@
-"""Objects are looked for in many pictures at once, a few ahead, in order; what fails is that picture's result."""
+"""Objects are found in many pictures at once, a few ahead, in order; an error is its picture's result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datumaro_clip.objects.detections import Detections
 
 
 def shade(picture: Image.Image) -> Detections:
-    """One box, as long as the picture is light; of black ones none can be had."""
+    """Find one box, as wide as the picture is light; fail on a black picture."""
     level = picture.convert("L").getpixel((0, 0))
     if not level:
         raise InferenceError("out of memory")

@@ -1,4 +1,4 @@
-"""One way from a picture to a vector: whoever asks gets the same bits."""
+"""Every way from a picture to a vector gives the same bits."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_no_pictures_are_an_empty_matrix() -> None:
 
 
 def test_a_picture_that_fails_leaves_a_row_that_is_no_vector(tmp_path: Path) -> None:
-    """A row of zeros, or one less, would be taken for another picture's vector."""
+    """With a row of zeros, or a row less, a picture would get another picture's vector."""
     good = Image.new("RGB", (9, 9), (200, 10, 10))
     vectors, errors = embed([good, tmp_path / "gone.jpg", b"", good], FakeEncoder(), cache="off")
     assert {row: error.reason for row, error in errors.items()} == {1: "missing", 2: "empty"}

@@ -1,4 +1,4 @@
-"""The size of a batch: fixed, or what turns out to be fastest."""
+"""The size of a batch is fixed, or the one that proves fastest."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Clock:
 
 
 def sizes_of(pace: Pace, clock: Clock, seconds: dict[int, float], batches: int) -> list[int]:
-    """The sizes that a run has whose batches take so long."""
+    """Return the sizes of a run's batches, given the seconds that a batch of each size takes."""
     sizes = []
     for _ in range(batches):
         sizes.append(pace.next())

@@ -1,4 +1,4 @@
-"""Embedding parts of pictures: decoded once, in order, each vector that of its own part."""
+"""Parts of pictures: decoded once, in order, each with the vector of its own part."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def boxes(count: int, seed: int = 0, side: int = 64) -> list[Region]:
 
 
 def own_vectors(pixels: np.ndarray, parts: list[Region | None]) -> FloatArray:
-    """What the encoder says of each part alone."""
+    """Embed each part alone."""
     whole = Image.fromarray(pixels)
     return FakeEncoder().embed_images([whole if part is None else part.cut_from(whole) for part in parts])
 
@@ -60,7 +60,7 @@ def test_a_picture_is_decoded_once_for_all_its_parts(tmp_path: Path, monkeypatch
 
 
 def counted(function, calls: list[object]):
-    """The function, with its calls noted."""
+    """Wrap the function, to note its calls."""
     return lambda *args, **kwargs: calls.append(args) or function(*args, **kwargs)
 
 
@@ -135,7 +135,7 @@ def test_decoded_pictures_are_let_go_before_many_others_are_decoded():
 
 
 def finder(count: int):
-    """Finds so many boxes in every picture."""
+    """Make a detector that finds so many boxes in every picture."""
 
     def find(picture: Image.Image) -> Detections:
         corners = np.arange(count, dtype=np.float32)[:, None] + np.array([0, 0, 8, 8], np.float32)
@@ -157,7 +157,7 @@ def test_objects_that_are_found_are_embedded_behind_what_was_asked_for(count: in
 
 
 def test_objects_are_found_in_a_picture_of_another_size_than_its_boxes_are_about():
-    """What was found is where it was found; only what was asked for may lie elsewhere."""
+    """Found objects are right in any picture; only the boxes that were asked for depend on its size."""
     request = PartsRequest(ImageRequest(noise(1)), boxes(2), finder(3), size=(64, 32))
     [found] = embed_parts([request], FakeEncoder())
     assert [part.source for part in found.results] == ["failed"] * 2 + ["computed"] * 3
@@ -183,7 +183,7 @@ edits = st.lists(st.tuples(st.sampled_from(["picture", "box", "margin", "undo"])
 @settings(max_examples=40)
 @given(edits)
 def test_a_vector_is_reused_if_and_only_if_picture_and_box_are_the_same(tmp_path_factory, changes):
-    """Over any edits: what the cache gives is what computing anew gives, and only of what was seen before."""
+    """After any edits, the cache gives the vector that computing gives, and only for what was seen before."""
     state = {"picture": 0, "box": 0, "margin": 0}
     seen: set[tuple[int, ...]] = set()
     origins: dict[tuple[int, ...], str] = {}

@@ -1,4 +1,4 @@
-"""What every encoder inherits, and the example of the documentation."""
+"""The methods that every encoder inherits, and the example in the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands about models, as a person types them."""
+"""The commands about models, as users type them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_model_at_hand_is_known_by_its_name_and_by_its_space(capsys: pytest.Ca
 def test_an_export_is_refused_with_the_next_precision_unless_its_loss_is_accepted(
     random_clip: Path, dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without --require the default is required; here it is one that nothing meets."""
+    """Without --require the default applies; here it is one that nothing meets."""
     monkeypatch.setattr("datumaro_clip.cli.model.DEFAULT_REQUIREMENT", "mean_cosine>=0.99,mean_cosine>1.5")
     out = tmp_path / "out"
     command = ["model", "export", str(random_clip), "-o", str(out), "--calibrate", dataset, "--precision"]

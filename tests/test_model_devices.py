@@ -1,4 +1,4 @@
-"""Devices and precisions, on machines that have more of them than this one."""
+"""Devices and precisions, on simulated machines with more devices than this one."""
 
 from __future__ import annotations
 

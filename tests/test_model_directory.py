@@ -1,4 +1,4 @@
-"""A manifest is checked before anything that it names is touched."""
+"""A manifest is checked before any file that it names is opened."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
 
 
 def asking(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> dict[str, Any]:
-    """What starts a process that resolves a model, whose hub is the stand-in."""
+    """Return the arguments to start a process that resolves a model from the stand-in."""
     environment = {
         **os.environ,
         "HF_ENDPOINT": hub.url,
@@ -71,7 +71,7 @@ def ask(hub: Hub, home: Path, name: str, *options: str, **variables: str) -> sub
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 100) -> None:
-    """Until the process has come to where the test wants it; fails if it never does."""
+    """Wait until a condition holds; fail if it never does."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
@@ -138,7 +138,7 @@ def test_a_killed_download_is_taken_up_by_the_next_process(hub: Hub, random_clip
 
 
 def test_weights_beside_an_onnx_graph_that_had_not_arrived_are_asked_for_again(hub: Hub, tmp_path: Path) -> None:
-    """The graph alone looks like a whole model, and would be found unreadable for ever."""
+    """The graph alone looks like a whole model, and could never be read."""
     names = ("config.json", "preprocessor_config.json", "tokenizer.json", "onnx/text_model.onnx")
     hub.files = dict.fromkeys(names, b"{}") | {
         "onnx/vision_model.onnx": b"\n\x08location\x12\x16vision_model.onnx_data",

@@ -1,4 +1,4 @@
-"""A download is complete when all files are there that it takes to make a model of it."""
+"""A download is complete when it has all files that a model is made of."""
 
 from __future__ import annotations
 

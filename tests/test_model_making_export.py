@@ -1,4 +1,4 @@
-"""What is exported computes what the checkpoint computed, however it was exported."""
+"""An export computes what the checkpoint computes, however it was exported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fingerprint says whether two vectors may be compared: neither more nor less."""
+"""A fingerprint is equal if and only if two vectors may be compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figures of a certificate, on vectors whose figures can be worked out by hand."""
+"""The figures of a certificate, on vectors whose figures can be computed by hand."""
 
 from __future__ import annotations
 

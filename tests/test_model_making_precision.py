@@ -1,4 +1,4 @@
-"""Other precisions of one model: the same space, byte for byte again, judged before they are kept."""
+"""Other precisions of a model are of the same space, reproducible byte for byte, and certified before they are kept."""
 
 from __future__ import annotations
 

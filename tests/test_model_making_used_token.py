@@ -1,4 +1,4 @@
-"""The last layer works for the one token that is used, and the answers stay the same."""
+"""The last layer computes only the one token that is used, and the answers stay the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def layer(tokens: Any) -> Any:
 
 
 def attention(tokens: Any) -> Any:
-    """Tokens that know of one another."""
+    """Tokens that depend on one another."""
     return ops.matmul(ops.softmax(ops.matmul(tokens, tokens, False, True), -1), tokens, False, False)
 
 
@@ -60,7 +60,7 @@ def answers(model: Any) -> np.ndarray:
 
 
 def widest(model: Any) -> int:
-    """How many tokens the layer works for; -1 where that is open."""
+    """Return how many tokens the layer computes; -1 if that is dynamic."""
     [gelu] = [node for node in model.get_ordered_ops() if node.get_type_name() == "Gelu"]
     tokens = gelu.output(0).get_partial_shape()[1]
     return int(tokens.get_length()) if tokens.is_static else -1

@@ -1,4 +1,4 @@
-"""From what a person calls a model to a directory on this machine: route by route, and each refusal."""
+"""From a model's name to its directory on this machine: each route, and each refusal."""
 
 from __future__ import annotations
 

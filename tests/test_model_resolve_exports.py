@@ -1,4 +1,4 @@
-"""The cache of exports: only what is finished counts, and nothing of another's is removed."""
+"""The cache of exports: only finished exports count, and no other process's files are removed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_newest_export_comes_first(root: Path) -> None:
 
 
 def test_what_another_process_has_not_finished_is_no_model(root: Path) -> None:
-    """All its files are there, and only the rename is not: it vanishes under whoever takes it."""
+    """All its files are there, but it has not been renamed: it would vanish while it is used."""
     with atomic_directory(root / "x") as unfinished:
         make(unfinished)
         source = {"kind": "hub", "id": "someone/small", "revision": "0123"}

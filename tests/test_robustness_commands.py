@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(folder: Path, told: str, words: str) -> subprocess.Popen[str]:
-    """Start ``datum``; a line on its standard output tells of each call of a method, ``module:class:method``."""
+    """Start ``datum``; it prints a line for each call of the method ``module:class:method``."""
     command = [sys.executable, "-c", TELLING, told, *words.split()]
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -66,7 +66,7 @@ EXPORT = "export -i in:image_dir -f {} -o {} -- --model tiny --save-media --batc
     [(EMBEDDING, EMBED.format("out", "cache-1")), (STORING, EXPORT.format("clip_hdf5", "store", "cache-2"))],
 )
 def test_ctrl_c_says_how_to_go_on(folder: Path, told: str, words: str) -> None:
-    """While pictures are embedded, and while a store is written; nothing half-made stays."""
+    """While pictures are embedded, and while a store is written; no partial output stays."""
     with start(folder, told, words) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "called\n"
@@ -83,7 +83,7 @@ def test_ctrl_c_says_how_to_go_on(folder: Path, told: str, words: str) -> None:
 
 @pytest.mark.parametrize(("kind", "told"), [("clip_hdf5", EMBEDDING), ("clip_mmap", STORING)])
 def test_a_killed_export_is_repeated_by_the_same_command(folder: Path, kind: str, told: str) -> None:
-    """Killed as it embeds, or as it stores: the same command then makes the very store, byte for byte."""
+    """Killed while it embeds or writes, the same command then makes the same store, byte for byte."""
     undisturbed, words = f"{kind}-undisturbed", EXPORT.format(kind, kind, f"{kind}-cache")
     with start(folder, told, words) as process:
         assert process.stdout is not None

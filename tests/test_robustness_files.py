@@ -1,4 +1,4 @@
-"""Damaged and hostile stores, manifests, caches and model directories: the true contents or a clear error, no more."""
+"""Damaged and hostile stores, manifests, caches and model directories give the true contents or a clear error."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COUNTS = {
 @pytest.mark.skipif(sys.platform != "linux", reason="not on this machine: needs limits of memory")
 @pytest.mark.parametrize("subject", COUNTS)
 def test_damaged_and_hostile_files(subject: str, tmp_path: Path) -> None:
-    """In a process of its own: a crash of a library, code that is executed, or memory that runs out, ends it."""
+    """In a process of its own, which a crash of a library, executed code or lack of memory would end."""
     command = [sys.executable, str(SCRIPT), "--one", subject, str(tmp_path), str(COUNTS[subject]), "1"]
     done = subprocess.run(command, capture_output=True, timeout=300, check=False)
     said = done.stdout.decode(errors="replace")
@@ -46,7 +46,7 @@ needs_links = pytest.mark.skipif(sys.platform == "win32", reason="not on this ma
 @needs_links
 @pytest.mark.parametrize("link", ["media", "media/below"])
 def test_links_lead_nothing_out_of_a_store(tmp_path: Path, link: str) -> None:
-    """A store from elsewhere, whose media folder is a link: nothing there is read, added, or removed as left over."""
+    """If a store's media folder is a link, nothing behind it is read, added or removed."""
     outside, root = tmp_path / "outside", tmp_path / "store"
     outside.mkdir()
     (outside / "a.jpg").write_bytes(b"another's")

@@ -1,4 +1,4 @@
-"""Killed or interrupted at any moment, the next run starts from what was done."""
+"""After a run was killed or interrupted at any moment, the next run goes on from there."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_what_was_computed_before_a_kill_is_not_computed_again(tmp_path: Path) -
 
 
 class LateFuture(Future[FloatArray]):
-    """Wakes who waits for it long before it calls back, as a future may."""
+    """Wakes waiting threads long before it calls back, as a future may."""
 
     def add_done_callback(self, fn: Callable[[Future[FloatArray]], object]) -> None:
         self.call_back = fn

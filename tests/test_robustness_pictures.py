@@ -1,4 +1,4 @@
-"""Mutated pictures among good ones: none hangs, none crashes, none touches another, each is counted with its reason."""
+"""Mutated pictures among good ones cause no hang or crash, affect no other picture, and have a reason."""
 
 from __future__ import annotations
 

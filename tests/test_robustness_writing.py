@@ -1,4 +1,4 @@
-"""Writes that cannot be finished, are killed, or are made twice: the old store or the new, and a clear error."""
+"""Writes that fail, are killed, or are repeated leave the old store or the new one, and a clear error."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RECORDS = make_records(8)
 
 
 def write(path: Path, kind: str, records: int, header: Header = HEADER) -> dict[str, bytes]:
-    """Write a store over what is there; its files."""
+    """Write a store over what is there, and return its files."""
     with create_store(path, kind, header, overwrite=True) as writer:
         for record in make_records(records):
             writer.add(record)
@@ -65,7 +65,7 @@ except StoreWriteError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="not on this machine: needs file size limits")
 @pytest.mark.parametrize("limit", [0, 100, 3000, 100_000])
 def test_a_full_disk_leaves_the_old_store(store: Path, limit: int) -> None:
-    """Wherever the space runs out: one sentence, every old byte in its place, and room enough makes it work again."""
+    """Wherever the space runs out: a clear message, the old files unchanged, and success once there is room."""
     before = files_of(store)
     command = [sys.executable, "-c", LIMITED, store, str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -107,7 +107,7 @@ EXPORT = "datumaro.cli.__main__ export --overwrite -i in:image_dir -o kept -f"
 def test_a_command_on_a_full_disk_says_so_and_can_be_repeated(
     tmp_path: Path, limit: int, command: str, message: str
 ) -> None:
-    """One sentence, exit status 1, nothing in the way of the same command once there is room."""
+    """A clear message, exit status 1, and the same command succeeds once there is room."""
     (tmp_path / "in").mkdir()
     for number in range(40):
         Image.effect_noise((48, 48), number + 1).convert("RGB").save(tmp_path / f"in/{number}.png")
@@ -181,7 +181,7 @@ def test_a_killed_write_leaves_the_old_store_or_the_new(kind: str, tmp_path: Pat
 @forks
 @pytest.mark.parametrize("kind", kind_names())
 def test_a_killed_first_write_is_repeated_byte_for_byte(kind: str, tmp_path: Path) -> None:
-    """What a killed run left changes nothing of what the next run writes."""
+    """The files that a killed run left do not change what the next run writes."""
     assert killed_write(tmp_path / "fresh", kind, 10**6) == 0
     for after in (3, 9, 15):
         assert killed_write(tmp_path / "store", kind, after) == -signal.SIGKILL
@@ -197,7 +197,7 @@ def test_a_store_deleted_while_it_is_read_is_read_to_its_end(store: Path) -> Non
 
 
 def test_a_file_in_the_way_is_a_write_error(tmp_path: Path) -> None:
-    """The output is a file; or below one."""
+    """The output is a file, or below a file."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file/below"):
         with pytest.raises(StoreWriteError, match="cannot write"):
@@ -217,7 +217,7 @@ def test_an_unwritable_directory_is_a_write_error(store: Path) -> None:
 
 
 def test_a_second_commit_does_nothing(store: Path) -> None:
-    """The block's end commits what was committed in it, once."""
+    """The end of the block does not commit a second time."""
     with append_to_store(store) as writer:
         writer.add(RECORDS[7])
         writer.commit()
@@ -247,7 +247,7 @@ def test_an_error_after_a_commit_undoes_nothing(store: Path) -> None:
 
 @pytest.mark.parametrize("kind", kind_names())
 def test_writing_the_same_again_changes_nothing(tmp_path: Path, kind: str) -> None:
-    """A command that was killed after its store was written, and is run again, writes that very store."""
+    """A command that was killed after writing its store writes the same store when it is run again."""
     once = write(tmp_path, kind, 6)
     assert write(tmp_path, kind, 6) == once
     others = write(tmp_path, kind, 5), write(tmp_path, kind, 5, Header(HEADER.space, infos={"by": "them"}))
@@ -267,7 +267,7 @@ def test_writing_the_same_again_mends_what_is_damaged(store: Path) -> None:
 
 
 def test_a_clock_turned_back_changes_neither_store_nor_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing stored depends on the time, and what goes first from a full cache is what was used first."""
+    """Stored bytes do not depend on the time, and a full cache still removes the least recently used."""
     past: Iterator[float] = itertools.count(10**9, -1000)
     monkeypatch.setattr("time.time", lambda: float(next(past)))
     assert write(tmp_path / "one", "clip_mmap", 6) == write(tmp_path / "two", "clip_mmap", 6)

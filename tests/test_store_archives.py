@@ -1,4 +1,4 @@
-"""Files that stay in a tar archive: read where they lie, refused by a reason where they do not."""
+"""Files inside tar archives are read in place, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_member_is_read_where_it_lies(members: dict[str, ArchiveMember]) -> No
 
 
 def test_another_member_in_its_place_is_noticed(members: dict[str, ArchiveMember]) -> None:
-    """By its name, its length, or there being no member."""
+    """Its name or its length differs, or there is no member."""
     first, last = members["a.jpg"], members["./b.jpg"]
     for wrong in (replace(first, offset=last.offset, length=last.length), replace(first, length=3)):
         with pytest.raises(ImageError, match="is there instead; import the archive again"):
@@ -48,7 +48,7 @@ def test_another_member_in_its_place_is_noticed(members: dict[str, ArchiveMember
 
 @pytest.mark.parametrize("reason", ["missing", "not_a_file", "truncated"])
 def test_an_archive_that_cannot_be_read_has_its_reason(reason: str, members: dict[str, ArchiveMember]) -> None:
-    """A pipe is not waited for, nor is memory taken for bytes that are not there."""
+    """A pipe would block for ever, and a false length would allocate memory."""
     member = replace(members["a.jpg"], length=1 << 40) if reason == "truncated" else members["a.jpg"]
     if reason != "truncated":
         os.unlink(member.path)

@@ -59,7 +59,7 @@ def test_tags_are_a_list_or_a_text_with_commas(value: object, tags: list[str]) -
 
 @given(TEXTS, st.lists(TEXTS, max_size=6))
 def test_many_ids_make_the_lines_that_each_makes(subset: str, ids: list[str]) -> None:
-    """An id that looks like the end of a record splits it in two."""
+    """An id that looks like the end of a record would split the record in two."""
     keys = [ItemKey(id, subset) for id in ids]
     lines = to_lines(subset, ids)
     assert lines == b"".join(to_line(key, {}) for key in keys)
@@ -68,7 +68,7 @@ def test_many_ids_make_the_lines_that_each_makes(subset: str, ids: list[str]) ->
 
 @pytest.mark.parametrize("id", ['x"},{', 'x",', "x\\", '","', ""])
 def test_an_id_that_ends_like_a_record_stays_one_id(id: str) -> None:
-    """The closing quote after it makes the bytes between two records."""
+    """With the closing quote after it, the id ends in the bytes that separate two records."""
     lines = to_lines("train", [id, "b"])
     assert [from_line(line)[0].id for line in lines.splitlines()] == [id, "b"]
 
@@ -88,7 +88,7 @@ def test_runs_are_the_keys_in_their_order(keys: list[ItemKey]) -> None:
 
 
 def test_vectors_of_parts_are_told_apart_as_things_that_hold_arrays_must_be() -> None:
-    """By what they are, and not by arrays whose comparison is an array."""
+    """They compare by identity, because comparing their arrays gives arrays."""
     one, other = (CaptionVector(0, np.ones(2, np.float32)) for _ in range(2))
     assert one in {one}
     assert one != other

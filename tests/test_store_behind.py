@@ -1,4 +1,4 @@
-"""Syncing while more is being written: nothing is lost unsaid, and no thread is left."""
+"""Syncing in the background: errors are reported, and no thread is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPACE = VectorSpace("name:test", 8)
 
 @pytest.fixture(params=["clip_hdf5", "clip_mmap"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A store of one item, and a disk that is told of every block."""
+    """A store of one item; from now on, every block is synced."""
     path = tmp_path / "store"
     write(path, request.param, 1)
     monkeypatch.setattr(module, "_BYTES", 1)
@@ -48,7 +48,7 @@ def test_what_was_synced_on_the_way_is_the_same_store(store: Path) -> None:
 
 
 def test_a_sync_that_fails_on_the_way_fails_the_write(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system tells of a lost page once; a store that does not listen is damaged and says nothing."""
+    """The system reports a lost page only once; ignoring that report leaves a damaged store."""
     kind, sync = kind_of(store), os.fsync
 
     def fail_off_the_main_threads(descriptor: int) -> None:

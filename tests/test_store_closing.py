@@ -1,4 +1,4 @@
-"""What is closed lets go of its files; what was read from it stays."""
+"""Closing a store closes its files; arrays read from it stay valid."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def held(path: Path) -> int:
-    """Maps and open files of this process below a directory, but for the writer's lock."""
+    """List this process's maps and open files below a directory, except the writer's lock."""
     maps = Path("/proc/self/maps").read_text().splitlines()
     links = [str(link.resolve()) for link in Path("/proc/self/fd").iterdir()]
     return sum(f"{path}/segment" in name for name in [*maps, *links])
@@ -57,7 +57,7 @@ def test_what_was_read_outlives_the_store(store: Path) -> None:
 
 
 def test_a_closed_store_says_that_it_is_closed(store: Path) -> None:
-    """Neither rows of nothing, nor an advice to restore what is sound."""
+    """It must neither return no rows nor advise to restore a sound store."""
     with open_store(store) as reader:
         read_in_every_way(reader)
     for read in (reader.matrix, lambda: reader.record(0), reader.stored_rows, reader.check):
@@ -68,7 +68,7 @@ def test_a_closed_store_says_that_it_is_closed(store: Path) -> None:
 @needs_proc
 @pytest.mark.parametrize("end", [StoreWriter.commit, StoreWriter.abort])
 def test_nothing_is_cleared_that_is_still_open(store: Path, end: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not every system removes a file that is open, be it by the writer itself."""
+    """Some systems do not remove open files, even if the writer itself has them open."""
     writer = append_to_store(store)
     writer.add(RECORDS[0])
     seen = []

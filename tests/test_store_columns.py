@@ -55,7 +55,7 @@ def test_a_checksum_is_zlibs(content: bytes, dtype: str) -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 4097, BLOCK_BYTES - 1, BLOCK_BYTES])
 def test_a_checksum_is_zlibs_whatever_the_length(size: int) -> None:
-    """Fast CRC takes long, middling and last bytes by different ways, and minds where they begin."""
+    """A fast CRC treats long runs, short runs and last bytes differently, and depends on their alignment."""
     content = np.random.default_rng(size).integers(0, 256, size + 3, dtype=np.uint8)
     for start in range(4):
         assert checksum(content[start : start + size]) == zlib.crc32(content[start : start + size].tobytes())
@@ -64,7 +64,7 @@ def test_a_checksum_is_zlibs_whatever_the_length(size: int) -> None:
 @settings(max_examples=30)
 @given(st.lists(st.integers(0, 40), max_size=4))
 def test_blocks_are_the_same_however_rows_come(cuts: list[int]) -> None:
-    """Rows that fill a block go past the writer's own block: none may overtake another."""
+    """Rows that fill a block are not copied to the writer's block, and must not overtake those in it."""
     parts = np.split(ROWS, sorted(cuts))
     column, sink = written(parts)
     np.testing.assert_array_equal(np.concatenate(sink.blocks), ROWS)
@@ -126,7 +126,7 @@ def test_a_block_that_cannot_be_read_is_named_whatever_hdf5_raises(error: type[E
 
 
 def test_a_block_is_checked_when_it_is_first_read_and_not_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else reading a store in an order by chance costs its checksums again and again."""
+    """Otherwise, reading rows in random order computes the same checksums again and again."""
     spec = written([ROWS])[0].spec
     checked: list[int] = []
     monkeypatch.setattr(columns, "checksum", lambda block: checked.append(len(block)) or zlib.crc32(block.tobytes()))
@@ -142,7 +142,7 @@ def test_a_block_is_checked_when_it_is_first_read_and_not_again(monkeypatch: pyt
 @pytest.mark.parametrize("dtype", ["<f2", "<f4"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, 0.9, 1.01, 6e4])
 def test_only_finite_unit_rows_pass(dtype: str, value: Any) -> None:
-    """One bad row among good ones, wherever it is, and whose it is."""
+    """One bad row among good ones is found at any place, and its item is named."""
     keys = [ItemKey(str(row), "train") for row in range(1000)]
     require_unit_rows([], np.empty((0, 8), dtype))
     for row in (0, 500, 999):

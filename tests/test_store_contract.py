@@ -52,7 +52,7 @@ def test_an_unknown_kind_is_refused() -> None:
 
 
 def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
-    """Two manifests in one directory would leave it open which store it is."""
+    """With two manifests in one directory, it would be unclear which store it is."""
     TestMmap().write(tmp_path / "store", make_records(1))
     with pytest.raises(StoreWriteError, match="clip_mmap store already"):
         create_store(tmp_path / "store", "clip_hdf5", HEADER, overwrite=True)
@@ -62,7 +62,7 @@ def test_one_kind_does_not_replace_the_other(tmp_path: Path) -> None:
 
 
 def test_a_store_that_was_adopted_in_part_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What went wrong half-way leaves the write without an end but to be given up."""
+    """After an error half-way, the write can only be aborted."""
 
     def full(self: MediaFolder, store: Path, *, link: bool) -> dict[str, str]:
         raise OSError(28, "No space left on device")

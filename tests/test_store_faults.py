@@ -1,4 +1,4 @@
-"""Damaged, foreign, hostile and interrupted stores: a clear error or the true contents, never anything else."""
+"""Damaged, foreign, hostile and interrupted stores give a clear error or the true contents."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def read_all(path: Path) -> list[Record]:
 
 
 def rewrite(path: Path, kind: str, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a manifest as an attacker would: with a digest that is right."""
+    """Change a manifest as an attacker would, and correct its digest."""
     import hashlib
 
     file = manifest_path(path, kind)
@@ -67,7 +67,7 @@ def kind_of(path: Path) -> str:
 
 
 def test_a_flipped_byte_never_changes_what_is_read(store: Path) -> None:
-    """Anywhere in any file: an error of this package, or contents that are the true ones all the same."""
+    """At any place in any file, it gives an error of this package or the true contents."""
     rng = np.random.default_rng(0)
     refused = 0
     for name, content in files_of(store).items():
@@ -155,7 +155,7 @@ def test_a_foreign_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
 
 
 def test_swapped_segments_are_found(store: Path) -> None:
-    """Two sound files under each other's names are not a sound store."""
+    """Two sound files with their names swapped are not a sound store."""
     one, two = (next(store.glob(f"segment-00000{n}*")) for n in (1, 2))
     one.rename(store / "aside")
     two.rename(one)
@@ -178,7 +178,7 @@ def test_swapped_columns_of_equal_size_are_found(tmp_path: Path) -> None:
 
 
 def test_hostile_manifests_are_refused(store: Path) -> None:
-    """Right digests do not make absurd sizes, climbing names or strange columns acceptable."""
+    """Even with right digests, absurd sizes, names outside the store and unknown columns are refused."""
     kind = kind_of(store)
     content = manifest_path(store, kind).read_bytes()
 
@@ -227,7 +227,7 @@ def test_hostile_manifests_are_refused(store: Path) -> None:
 
 
 def test_offsets_that_point_outside_are_found(tmp_path: Path) -> None:
-    """A file that lies, with a checksum that agrees, still reads nothing outside."""
+    """A file with false offsets and a right checksum must not make the reader read outside it."""
     with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
         writer.add(RECORDS[0])
     offsets = np.array([0, 2**63], "<u8")
@@ -241,7 +241,7 @@ def test_offsets_that_point_outside_are_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rows", [[-1, 0, 1], [0, 1, 3], [0, 0, 1], [1, 0, 2]])
 def test_vectors_of_items_that_are_not_there_are_found(rows: list[int], tmp_path: Path) -> None:
-    """With a checksum that agrees: below the first item, behind the last, of one item twice, out of order."""
+    """With right checksums: rows before the first item, after the last, repeated, or out of order."""
     sound = [record for record in RECORDS if record.embedding is not None][:3]
     with create_store(tmp_path / "s", "clip_mmap", HEADER) as writer:
         for record in sound:
@@ -293,7 +293,7 @@ def test_hdf5_that_refers_elsewhere_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_killed", [False, True])
 def test_a_file_that_another_program_has_open_is_not_called_damaged(is_killed: bool, tmp_path: Path) -> None:
-    """A notebook that looks into a store in mode "a" locks it; so does one that died with it open."""
+    """A notebook that opens a store in mode "a" locks it, even after it was killed."""
     with create_store(tmp_path / "store", "clip_hdf5", HEADER) as writer:
         writer.add(RECORDS[0])
     code = "import h5py, sys; file = h5py.File(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
@@ -315,7 +315,7 @@ def test_a_file_that_another_program_has_open_is_not_called_damaged(is_killed: b
 @pytest.mark.parametrize("name", ["embeddings", "captions", "objects", "items"])
 @pytest.mark.parametrize("by", [-1, 1])
 def test_a_forged_count_is_found_on_opening(name: str, by: int, store: Path) -> None:
-    """More would be memory that nobody wrote, fewer would hide rows; whether rows were removed or not."""
+    """A larger count would read unwritten memory, a smaller one would hide rows, with and without removed rows."""
 
     def forge(body: dict[str, Any]) -> None:
         body[name] += by
@@ -338,7 +338,7 @@ def test_a_column_that_is_missing_is_found_on_opening(column: str, store: Path) 
 
 
 def test_verify_counts_the_subsets(store: Path) -> None:
-    """Their sum may be right; which is which takes reading the keys."""
+    """If their sum is right, only reading the keys finds the error."""
 
     def forge(body: dict[str, Any]) -> None:
         subsets = body["subsets"]
@@ -351,7 +351,7 @@ def test_verify_counts_the_subsets(store: Path) -> None:
 
 @pytest.mark.parametrize("kind", kind_names())
 def test_verify_finds_two_items_of_one_key(kind: str, tmp_path: Path) -> None:
-    """A replaced item that is there again is the second of its key; all counts fit."""
+    """A removed row that is restored repeats a key, although all counts fit."""
     one, other = Record(RECORDS[0].key), Record(RECORDS[1].key)
     with create_store(tmp_path / "store", kind, HEADER) as writer:
         writer.add(one)

@@ -1,4 +1,4 @@
-"""Each version of the format, pinned: golden stores, and a reader made from the format's page alone."""
+"""Golden stores pin each version of the format; a reader written from the format's page alone reads them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STORES = pytest.mark.parametrize("store", [GOLDEN / f"version-{v}" / kind for v 
 
 
 def wanted_of(store: Path) -> list[Record]:
-    """What a golden store holds; version 1 knew no objects."""
+    """Return the records of a golden store; version 1 had no objects."""
     found = [RECORDS[0], RECORDS[2], *RECORDS[3:]]
     return found if store.parent.name != "version-1" else [replace(record, objects=()) for record in found]
 
@@ -54,7 +54,7 @@ def write_golden(path: Path, kind: str) -> None:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """As the page says: format, version, digest, then the rest."""
+    """Read it as the page says: format, version, digest, then the rest."""
     first, _, rest = path.read_bytes().partition(b"\n")
     head = json.loads(first[:-1] + b"}")
     assert (head["format"], head["format_version"]) == (path.stem, 1 if "version-1" in path.parts else LATEST)
@@ -100,7 +100,7 @@ def independent_reader(
 
 
 def object_of(segment: dict[str, Any], columns: dict[str, np.ndarray], i: int) -> tuple[Any, ...]:
-    """All that the page says of one object vector, and the vector."""
+    """Read one object's columns as the page describes them, and its vector."""
     confidence, source = columns["object_confidence"][i], columns["object_source"][i]
     return (
         columns["object_annotation"][i],
@@ -115,7 +115,7 @@ def object_of(segment: dict[str, Any], columns: dict[str, np.ndarray], i: int) -
 
 @STORES
 def test_the_format_page_suffices_to_write_a_reader(store: Path) -> None:
-    """What h5py or NumPy alone find is what was stored."""
+    """A reader with only h5py or NumPy finds what was stored."""
     found = list(independent_reader(store, store.name))
     assert len(found) == len(wanted_of(store))
     for (record, vector, captions, objects), wanted in zip(found, wanted_of(store), strict=True):
@@ -156,7 +156,7 @@ def test_this_release_reads_every_version(store: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_store_of_version_1_is_added_to(kind: str, tmp_path: Path) -> None:
-    """What it holds stays, byte for byte; its manifest is then of the latest version."""
+    """Its segments stay, byte for byte; its manifest is then of the latest version."""
     path = shutil.copytree(GOLDEN / "version-1" / kind, tmp_path / "store")
     before = files_of(path)
     with append_to_store(path) as writer:

@@ -1,4 +1,4 @@
-"""Rows are found by hash wherever they are, however many share one."""
+"""Rows are found by their hashes, at any place, even if several share one."""
 
 from __future__ import annotations
 

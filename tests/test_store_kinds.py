@@ -1,4 +1,4 @@
-"""A kind of store that another package brings: everything that ours can do, by an entry point alone."""
+"""A kind of store of another package does everything that ours do, by an entry point alone."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KIND = ToyKind()
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """With a package that offers a kind called ``toy_store``."""
+    """Environment variables with a package that offers a kind called ``toy_store``."""
     site = tmp_path_factory.mktemp("site")
     (site / "toy-1.dist-info").mkdir()
     (site / "toy.py").write_text(TOY)
@@ -87,7 +87,7 @@ def test_a_directory_of_other_json_holds_no_store(content: bytes, tmp_path: Path
 
 
 def test_without_its_package_nothing_of_it_is_touched(toy_store: Path) -> None:
-    """Neither read as something else, nor taken for leftovers by a kind that is installed."""
+    """An installed kind must neither read it nor remove its files as leftovers."""
     before = files_of(toy_store)
     for begin in (open_store, append_to_store, lambda path: create_store(path, "clip_mmap", HEADER, overwrite=True)):
         with pytest.raises(StoreFormatError, match=r"toy_store\.json, of a kind of store that is not installed"):

@@ -1,4 +1,4 @@
-"""Whose a directory is: what something else put there is never removed, and what a write left for nothing is."""
+"""A write never removes files of something else, and always removes the leftovers of killed writes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_store_among_other_files_leaves_them_alone(tmp_path: Path, kind: str) 
 
 
 def test_a_first_write_that_failed_leaves_nothing_that_is_ours(tmp_path: Path, kind: str) -> None:
-    """Otherwise what is put there afterwards would be taken for it."""
+    """Otherwise files put there later would be taken for the store's."""
     root = put(tmp_path, "notes.txt")
     with pytest.raises(ZeroDivisionError):
         fail_to_write(root, kind)
@@ -80,7 +80,7 @@ def test_what_cannot_be_begun_leaves_no_directory(tmp_path: Path, kind: str) -> 
 
 
 def test_what_a_killed_first_write_left_is_ours(tmp_path: Path, kind: str) -> None:
-    """Its lock says so, also after a second write that fails: the third clears what the first left."""
+    """The lock's file marks them as ours, even after a second write fails: the third removes them."""
     for name in (LOCK_NAME, "segment-000001/items.jsonl", "segment-000002.h5", "media/old.jpg", ".media.1-2.tmp"):
         put(tmp_path, name)
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Media find a place in a store, whatever is there already."""
+"""Media get a name in a store, whatever files are there already."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_file_is_kept_once_and_one_of_the_store_itself_stays_where_it_is(tmp_p
 
 
 def test_adopted_media_that_must_be_called_otherwise_are_told(tmp_path: Path) -> None:
-    """The same content under the same name is one file; what is in the way of a directory makes names flat."""
+    """Equal contents with one name are one file; a file in place of a directory makes names flat."""
     ours, theirs = (tmp_path / name for name in ("ours", "theirs"))
     for root, contents_of in ((ours, {"same": b"s", "a": b"1", "dir": b"d"}), (theirs, {"same": b"s", "a": b"2"})):
         root.mkdir()

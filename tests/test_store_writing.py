@@ -1,4 +1,4 @@
-"""Rows that go wrong, and the threads that write them."""
+"""Bad rows are refused, and threads write rows in order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_row_that_is_wider_than_a_block_has_a_block_of_its_own(tmp_path: Path,
 @pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_the_callers_rows_are_read_before_it_goes_on(tmp_path: Path, kind: str, dtype: str) -> None:
-    """Rows that are not copied must be on their way before the caller fills its array anew."""
+    """Rows that are not copied must be written before the caller fills its array again."""
     with create_store(tmp_path / "s", kind, HEADER) as writer:
         rows = ROWS.astype(dtype)
         for subset in ("train", "val"):
@@ -60,7 +60,7 @@ def test_the_callers_rows_are_read_before_it_goes_on(tmp_path: Path, kind: str, 
 @pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("bad", [0, 20_000, 25_599])
 def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: int) -> None:
-    """Not even where the caller let the error go by."""
+    """Not even if the caller ignores the error."""
     with create_store(tmp_path / "s", kind, HEADER) as writer:
         writer.add_rows(keys(3), ROWS[:3])
     before, rows = files_of(tmp_path / "s"), ROWS.copy()
@@ -78,7 +78,7 @@ def test_a_write_that_failed_is_never_committed(tmp_path: Path, kind: str, bad: 
 @pytest.mark.parametrize("kind", kind_names())
 @pytest.mark.parametrize("is_caption", [False, True])
 def test_a_bad_vector_is_refused_at_once_and_spoils_nothing(tmp_path: Path, kind: str, is_caption: bool) -> None:
-    """Not a thousand items later, when nobody knows whose it was; who drops the item may go on."""
+    """It is refused when it is added, not a thousand items later; the write can go on without it."""
     good, *_ = ROWS
     vectors = (good, CaptionVector(0, 2 * good)) if is_caption else (2 * good, CaptionVector(0, good))
     with create_store(tmp_path / "s", kind, HEADER) as writer:
@@ -91,7 +91,7 @@ def test_a_bad_vector_is_refused_at_once_and_spoils_nothing(tmp_path: Path, kind
 
 
 def test_hdf5_calls_back_in_its_own_thread_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C is raised in the main thread: inside a call of HDF5's it would crash the process."""
+    """Ctrl-C raises in the main thread; inside a call of HDF5 it would crash the process."""
     threads = set()
 
     class Watched(module._GuardedFile):

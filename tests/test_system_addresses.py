@@ -1,4 +1,4 @@
-"""Which addresses are connected to: none that are not public, whatever they are written as."""
+"""Only public addresses may be connected to, however they are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder that tests and documentation use in place of a model."""
+"""The encoder that tests and documentation use instead of a model."""
 
 from __future__ import annotations
 

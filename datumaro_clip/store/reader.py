@@ -62,7 +62,6 @@ class StoreReader:
         self.path = path
         manifest, self.segments = _open_segments(path)
         self.kind = store_kind(manifest.kind)
-        self.manifest = manifest
         self.header: Header = manifest.header
         self.subsets = dict(manifest.subsets)
         self.embedding_count = manifest.embeddings

@@ -138,7 +138,7 @@ class StoreContract:
                 writer.remove(records[2].key)
 
     def test_columns_come_without_the_items(self, tmp_path: Path) -> None:
-        """What an index needs: keys and payloads of a segment, which rows are live, objects, and when to look again."""
+        """An index reads keys, payloads, live rows and objects of a segment, and notices later writes."""
         records = make_records(30)
         path = self.write(tmp_path / "store", records)
         with open_store(path) as reader:
@@ -178,7 +178,7 @@ class StoreContract:
                 reader.record(30)
 
     def test_items_of_one_hash_are_told_apart(self, tmp_path: Path) -> None:
-        """CRC-32 is the same of both ids: found, replaced and removed is the one that is asked for."""
+        """Of two ids with equal CRC-32, the one that is asked for is found, replaced and removed."""
         one, other = (ItemKey(id, "train") for id in ("plumless", "buckeroo"))
         assert key_hash(one) == key_hash(other)
         path = self.write(tmp_path / "store", [Record(ItemKey("first", "train")), Record(one)])
@@ -200,7 +200,7 @@ class StoreContract:
         assert files_of(first) == files_of(second)
 
     def test_changes_cost_a_segment_and_spare_the_others(self, tmp_path: Path) -> None:
-        """Adding, replacing and removing leave the bytes that were there alone, and are all seen."""
+        """Adding, replacing and removing change no stored file but the manifest, and readers see them all."""
         records = make_records(12)
         path = self.write(tmp_path / "store", records)
         before = files_of(path)
@@ -232,7 +232,7 @@ class StoreContract:
             _assert_holds(reader, records[:1])
 
     def test_an_open_reader_keeps_its_store(self, tmp_path: Path) -> None:
-        """Appending to, emptying and overwriting a store disturb nobody who reads it."""
+        """Appending to, emptying and overwriting a store do not affect an open reader."""
         records = make_records(9)
         path = self.write(tmp_path / "store", records)
         with open_store(path) as reader:
@@ -324,7 +324,7 @@ class StoreContract:
         ],
     )
     def test_what_is_no_object_is_refused(self, tmp_path: Path, wrong: dict[str, Any]) -> None:
-        """Boxes turned inside out, confidences that are no share, digests that are none."""
+        """Impossible boxes, confidences, digests, annotations and vectors never get into a store."""
         sound = ObjectVector(0, vectors_of(make_records(1))[0], (0, 0, 1, 1))
         with pytest.raises(InvalidVectorError, match=r"a@train|length"):
             self.write(tmp_path / "store", [Record(ItemKey("a", "train"), objects=(replace(sound, **wrong),))])
@@ -377,7 +377,7 @@ class StoreContract:
                 _assert_holds(reader, [*records[1:5], *records[6:8], again, records[9]])
 
     def test_items_of_one_key_are_refused_or_one_stays(self, tmp_path: Path) -> None:
-        """In several stores; which of them stays is for the user to say."""
+        """An item that is in several stores is refused, unless the user says which one stays."""
         records = make_records(8)
         changed = replace(records[3], payload={"changed": True})
         paths = [self.write(tmp_path / "a", records[:5]), self.write(tmp_path / "b", [changed, *records[5:]])]
@@ -391,7 +391,7 @@ class StoreContract:
                 _assert_holds(reader, wanted)
 
     def test_media_of_one_name_both_stay(self, tmp_path: Path) -> None:
-        """Equal ones are one file; of different ones, the records that mean the second say its new name."""
+        """Equal media are one file; if different media have one name, records get the second's new name."""
         paths = []
         for n, content in enumerate((b"one", b"two", b"one")):
             with create_store(tmp_path / str(n), self.kind, HEADER) as writer:

@@ -14,8 +14,8 @@ from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.directory import PREPROCESSOR, TOKENIZER, read_json
 from datumaro_clip.texts import TextSettings
 
-#: Our name of a model's family, by ``model_type`` of its transformers configuration.
-FAMILIES = {"clip": "clip", "siglip": "siglip"}
+#: Supported families, as the ``model_type`` of their transformers configurations.
+FAMILIES = ("clip", "siglip")
 
 # Defaults of transformers (CLIPTextConfig, CLIPVisionConfig, SiglipTextConfig, SiglipVisionConfig) for settings that
 # change vectors although the weights are equal.
@@ -73,10 +73,10 @@ def read_assets(directory: Path) -> Assets:
         If a file is missing or unreadable, or the model's family is not supported.
     """
     config = read_json(directory / "config.json")
-    kind = config.get("model_type", "")
-    if (family := FAMILIES.get(kind)) is None:
-        supported = f"of type {kind!r}; supported are {', '.join(sorted(FAMILIES))}, and OpenCLIP checkpoints"
-        raise ModelFormatError(f"{directory} holds a model {_UNSUPPORTED.get(kind, supported)}")
+    family = config.get("model_type", "")
+    if family not in FAMILIES:
+        supported = f"of type {family!r}; supported are {', '.join(FAMILIES)}, and OpenCLIP checkpoints"
+        raise ModelFormatError(f"{directory} holds a model {_UNSUPPORTED.get(family, supported)}")
     tokenizer = read_tokenizer(directory)
     return Assets(
         family=family,
