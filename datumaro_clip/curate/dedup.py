@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -75,7 +75,7 @@ def drop_duplicates(columns: Columns, options: Values) -> Verdicts:
     with ThumbnailFile() as thumbnails:
         candidates, shown = describe(columns, thumbnails, "near" in options.levels)
         found = find_duplicates(candidates, thumbnails, shown, options, pictures_of(columns), columns.crew)
-    verdicts = _told(columns, found)
+    verdicts = _verdicts(columns, found)
     for what, (met, total) in found.recall.items():
         share = f", {met / total:.2%}" if total else ""
         verdicts.notes.append(
@@ -148,7 +148,7 @@ def _read(near: bool, request: ImageRequest) -> _Picture:
     return _Picture(digests, picture.width * picture.height, square_thumbnail(picture) if near else None)
 
 
-def _told(columns: Columns, found: Findings) -> Verdicts:
+def _verdicts(columns: Columns, found: Findings) -> Verdicts:
     verdicts = Verdicts(columns.keys)
     duplicates = found.duplicates
     standing = {each.representative for each in duplicates.values()}
@@ -249,21 +249,13 @@ def conflicts(group: Sequence[Item]) -> str:
     Members without any label, or any box, say nothing. Of boxes the numbers of each label count; their places move
     with the picture's edges.
     """
-    found = []
-    for name, told in (("labels", _labels), ("boxes", _boxes)):
-        versions = {said for item in group if (said := ", ".join(told(item)))}
-        if len(versions) > 1:
-            found.append(f"{name} differ: {' / '.join(sorted(versions))}")
-    return "; ".join(found)
-
-
-def _labels(item: Item) -> list[str]:
-    return sorted({str(label.name) for label in item.labels if label.is_of_picture})
-
-
-def _boxes(item: Item) -> Iterator[str]:
-    labels = [str(box.label) for box in item.boxes if box.label is not None]
-    return (f"{labels.count(label)} {label}" for label in sorted(set(labels)))
+    labels, boxes = set(), set()
+    for item in group:
+        labels.add(", ".join(sorted({str(label.name) for label in item.labels if label.is_of_picture})))
+        counts = Counter(str(box.label) for box in item.boxes if box.label is not None)
+        boxes.add(", ".join(f"{count} {label}" for label, count in sorted(counts.items())))
+    named = (("labels", labels - {""}), ("boxes", boxes - {""}))
+    return "; ".join(f"{name} differ: {' / '.join(sorted(each))}" for name, each in named if len(each) > 1)
 
 
 def _wanted(values: Values) -> str:

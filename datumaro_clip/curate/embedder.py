@@ -158,7 +158,7 @@ class Embedder:
                 yield self._made(item, carried, boxes, found)
 
     def _asked(self, item: Item) -> tuple[tuple[Item, Embedding | None, list[ItemBox]], PartsRequest | None]:
-        """The item, the vector that it carries, its objects that are large enough; and what to embed, if anything."""
+        """Return the item, its carried vector and its large objects; and a request, if there is anything to embed."""
         carried, wanted = self.model.kept(item), self.objects
         if item.picture is None:
             return (item, carried, []), None
@@ -328,7 +328,7 @@ def _boxes(items: Sequence[Item], model: RunModel) -> Iterator[ItemEmbedding[Ite
 
 
 def _scored(image: Embedding | None, annotation: int, vector: FloatArray) -> CaptionVector:
-    """A text's vector with its cosine similarity with the picture."""
+    """Add to a text's vector its cosine similarity with the picture."""
     return CaptionVector(annotation, vector, None if image is None else float(image.vector @ vector))
 
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 MOVE = "subset:"
 _FAILED = "failed_"
 # Options that do not change decisions: where things are, and how fast a run is.
-_UNTOLD = ("report", "report_items", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
+_NOT_RECORDED = ("report", "report_items", "except_file", "excepted", "cache", "batch_size", "streams", "threads")
 
 
 def _action_problem(text: str) -> str | None:
@@ -163,7 +163,7 @@ def decide(
     ]
     made = DecisionLog(
         tool.name,
-        _told(values),
+        _recorded(values),
         model.fingerprint,
         tuple(decisions),
         tuple(verdicts.notes),
@@ -210,12 +210,17 @@ def _acted(decision: Decision, action: str) -> Decision:
     return replace(decision, action="mark", attributes=marks)
 
 
-def _told(values: Values) -> dict[str, Any]:
+def _recorded(values: Values) -> dict[str, Any]:
     """Return the options that decided, as JSON values; an encoder by its model's name, a path as text."""
-    told = {name: value for name, value in vars(values).items() if name not in _UNTOLD}
-    told = {name: value.space.model if isinstance(value, Encoder) else value for name, value in told.items()}
-    told = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in told.items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}
+    recorded = {}
+    for name, value in vars(values).items():
+        if isinstance(value, Encoder):
+            value = value.space.model
+        elif isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if name not in _NOT_RECORDED:
+            recorded[name] = list(value) if isinstance(value, tuple) else value
+    return recorded
 
 
 def _log_summary(made: DecisionLog) -> None:

@@ -17,7 +17,7 @@ NAMED_FAILURES = 3
 
 
 def level_of_failure(number: int) -> int:
-    """The log level at which a run's first, second, … failure is named."""
+    """Return the log level of a run's first, second, … failure."""
     return logging.WARNING if number <= NAMED_FAILURES else logging.DEBUG
 
 
@@ -95,6 +95,6 @@ class EmbeddingSummary:
 
 
 def _counted(failures: Counter[str], more: str = "") -> str:
-    """The number of failures, then the number of each reason."""
+    """Write the number of failures, then the number of each reason."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(failures.items()))
     return f"{failures.total()} ({reasons}{more})" if reasons else str(failures.total())

@@ -169,7 +169,10 @@ class Evaluation:
         samples, raw = one.training.samples, self.raw
         fewer = 1 - samples / raw.samples
         amount = f"{samples:,} examples" + (f" ({fewer:.0%} fewer)" if fewer >= 0.005 else "")
-        against_raw, random = _told(one.linear.against_raw.accuracy), _told(one.linear.against_random.accuracy)
+        against_raw, random = (
+            _change(one.linear.against_raw.accuracy),
+            _change(one.linear.against_random.accuracy),
+        )
         whole = f"{raw.accuracy:.3f} on all {raw.samples:,} raw ones"
         drawn = f"{one.random.accuracy:.3f} on as many drawn at random"
         effect, compared = {
@@ -195,14 +198,14 @@ class Evaluation:
         """Say what else should be known of a curated set, a sentence each."""
         verdict, check = one.linear.verdict, one.check.verdict
         against = one.check.against_raw.accuracy, one.check.against_random.accuracy
-        told = f"{_told(against[0])} beside raw, {_told(against[1])} beside random"
+        told = f"{_change(against[0])} beside raw, {_change(against[1])} beside random"
         says = "says so too" if verdict == check else f"says '{check}' where the linear one says '{verdict}'"
         found = [f"The non-linear probe {says}: {told}."]
         top, balanced = one.linear.against_random
         if top.value * balanced.value < 0 and not balanced.low <= 0 <= balanced.high:
             more = "less" if balanced.value < 0 else "more"
             found.append(
-                f"Over classes it is the other way round: {more} balanced accuracy than random, {_told(balanced)}."
+                f"Over classes it is the other way round: {more} balanced accuracy than random, {_change(balanced)}."
             )
         return found
 
@@ -275,20 +278,19 @@ def conclude(
     raw, trials = sources[0], [*outcome.raw, outcome.checked_raw]
     for one in outcome.comparisons:
         trials += [*one.curated, *one.random, one.checked, one.checked_random]
-    # Named tuples are equal by value, and trials are the same only where they are the same object.
-    scores = dict(zip(map(id, trials), score([each.hits for each in trials], labels, groups), strict=True))
+    scores = dict(zip(trials, score([each.hits for each in trials], labels, groups), strict=True))
 
     def training(source: Source, parts: Sequence[Trials]) -> TrainingSet:
         points = []
         for each in parts:
-            accuracy, balanced = scores[id(each)]
+            accuracy, balanced = scores[each]
             points.append(Point(each.share, each.samples, accuracy.estimate(), balanced.estimate()))
         found = class_accuracies(parts[-1].hits, labels, len(classes)).tolist()
         by_class = tuple(None if np.isnan(each) else each for each in found)
         return TrainingSet(*source, tuple(points), by_class)
 
     def judged(curated: Trials, raw: Trials, random: Trials) -> Judgement:
-        mine, others = scores[id(curated)], (scores[id(raw)], scores[id(random)])
+        mine, others = scores[curated], (scores[raw], scores[random])
         return Judgement(*(Difference.of(mine, other) for other in others))
 
     def compared(source: Source, found: Comparison) -> Curated:
@@ -309,7 +311,7 @@ def conclude(
     )
 
 
-def _told(difference: Estimate) -> str:
+def _change(difference: Estimate) -> str:
     """Write a difference with its sign, and its interval."""
     return f"{signed(difference.value)}, 95 % from {signed(difference.low)} to {signed(difference.high)}"
 

@@ -146,16 +146,16 @@ class _Run:
         values, classes = self._values, self._classes()
         sets = [self._labelled(each.items, classes) for each in (self._raw, *self._curated)]
         pool, rows = self._pooled(sets[0], sets[1:])
-        features, vectors, told = self._vectors(pool, rows, sets)
+        features, vectors, has_vector = self._vectors(pool, rows, sets)
         # Copies share a group; items with equal vectors too, since no probe tells them apart.
         keys: list[list[Hashable]] = [
             [group] for group in copy_groups(pool, near=values.copies == "near")[rows].tolist()
         ]
-        for row in np.flatnonzero(told).tolist():
+        for row in np.flatnonzero(has_vector).tolist():
             keys[row].append(hashlib.blake2b(vectors[row].tobytes(), digest_size=16).digest())
         labels = np.concatenate([each.labels for each in sets])
         examples = Examples(vectors, labels, equal_groups(range(len(keys)), keys))
-        is_test, parts, sources = self._split(sets, examples, told)
+        is_test, parts, sources = self._split(sets, examples, has_vector)
         test, (raw, *curated) = examples.at(is_test), [examples.at(part) for part in parts]
         with progress(count_trainings(curated, raw, values.sizes, values.seeds), "probe", "Training") as bar:
             outcome = run_trials(
@@ -176,22 +176,22 @@ class _Run:
         return found, tested
 
     def _split(
-        self, sets: Sequence[_Prepared], examples: Examples, told: BoolArray
+        self, sets: Sequence[_Prepared], examples: Examples, has_vector: BoolArray
     ) -> tuple[BoolArray, list[IntArray], list[Source]]:
         """Return which examples are the test set, (N,), the rows of each training set, and its source."""
         starts = np.cumsum([0, *(len(each.items) for each in sets)])
         parts = [np.arange(one, other) for one, other in pairwise(starts)]
         is_test = np.zeros(len(examples), np.bool_)
-        is_test[parts[0]] = self._is_test(sets[0].items, examples.groups[parts[0]]) & told[parts[0]]
+        is_test[parts[0]] = self._is_test(sets[0].items, examples.groups[parts[0]]) & has_vector[parts[0]]
         if not is_test.any():
             raise OptionError(f"--test {self._values.test}: none of its items has the target and a vector")
         leaks = np.isin(examples.groups, examples.groups[is_test])
         training, sources = [], []
         for dataset, each, part in zip((self._raw, *self._curated), sets, parts, strict=True):
-            training.append(part[(told & ~leaks)[part]])
-            left = each.left_out + Counter({"no vector": int((~told[part]).sum())})
+            training.append(part[(has_vector & ~leaks)[part]])
+            left = each.left_out + Counter({"no vector": int((~has_vector[part]).sum())})
             reason = "copy of a test item" if dataset is self._raw else "test item, or copy of one"
-            left += Counter({reason: int((told & leaks & ~is_test)[part].sum())})
+            left += Counter({reason: int((has_vector & leaks & ~is_test)[part].sum())})
             sources.append(Source(dataset.name, dataset.source, dict(left)))
             if not len(training[-1]):
                 reasons = ", ".join(f"{reason} {count}" for reason, count in left.items()) or "it is empty"
@@ -263,10 +263,10 @@ class _Run:
                 features = "pictures"
         if features != "pictures":
             blocks.append(self._text_block(items))
-        told = np.any([has for _, has in blocks], axis=0)
+        has_vector = np.any([has for _, has in blocks], axis=0)
         # Both sides get the same weight, however far their vectors are apart; a missing side counts as the average.
         sides = [_even(vectors, has, len(raw)) for vectors, has in blocks]
-        return features, np.concatenate(sides, axis=1), told
+        return features, np.concatenate(sides, axis=1), has_vector
 
     def _text_block(self, items: Sequence[Item]) -> tuple[FloatArray, BoolArray]:
         """Return the mean direction of each item's captions."""
@@ -286,31 +286,31 @@ class _Run:
 
     def _is_test(self, items: Sequence[Item], groups: IntArray) -> BoolArray:
         """Return which of the raw items are the test set, as ``--test`` says: a subset, a file, or a share."""
-        told = str(self._values.test)
+        named = str(self._values.test)
         subsets = {item.key.subset for item in items}
-        if told in subsets:
-            return np.array([item.key.subset == told for item in items], np.bool_)
-        if (path := Path(told)).is_file():
+        if named in subsets:
+            return np.array([item.key.subset == named for item in items], np.bool_)
+        if (path := Path(named)).is_file():
             wanted = read_exceptions(path)
             found = np.array([item.key in wanted for item in items], np.bool_)
             if not found.any():
                 raise OptionError(f"{path} names no item of the dataset; a line is id@subset")
             return found
         try:
-            share = float(told)
+            share = float(named)
         except ValueError:
             share = 0.0
         if not 0 < share < 1:
             names = ", ".join(sorted(subsets))
-            raise OptionError(f"--test wants a share between 0 and 1, a file, or a subset ({names}); got {told!r}")
+            raise OptionError(f"--test wants a share between 0 and 1, a file, or a subset ({names}); got {named!r}")
         return split_groups(groups, share)
 
 
-def _target(told: str) -> Callable[[Item], str | None]:
+def _target(target: str) -> Callable[[Item], str | None]:
     """Return a function that reads the class of an item; None for an item without one."""
-    if told == "label":
+    if target == "label":
         return lambda item: item.label
-    name = told.removeprefix(_ATTRIBUTE)
+    name = target.removeprefix(_ATTRIBUTE)
 
     def read(item: Item) -> str | None:
         value: Any = item.attributes.get(name)

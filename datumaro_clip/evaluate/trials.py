@@ -43,7 +43,8 @@ class Examples:
         return Examples(self.vectors[rows], self.labels[rows], self.groups[rows])
 
 
-class Trials(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Trials:
     """Results of probes that were trained on parts of one size.
 
     Attributes
