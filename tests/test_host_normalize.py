@@ -45,6 +45,7 @@ def test_a_rule_changes_what_it_says(rule: str, before: str, after: str | None):
 
 def test_of_equal_captions_the_first_stays():
     assert clean_captions(["a", " a", "b"], ["clean"])[0] == ["a", None, "b"]
+    assert clean_captions([" ", " "], ["repeated"])[0] == [" ", None]
 
 
 @pytest.mark.parametrize(

@@ -20,10 +20,9 @@ TEXT_RULES: Mapping[str, Callable[[str], str]] = {
     "spaces": lambda text: re.sub(r"\s+", " ", text).strip(),
     "quotes": lambda text: text.translate(_QUOTES),
 }
-#: Rules that remove captions.
-LEAVING_RULES = ("empty", "repeated")
 CLEAN = ("nfc", "unescape", "spaces", "empty", "repeated")
-CAPTION_RULES = ("clean", *TEXT_RULES, *LEAVING_RULES)
+#: All rules for captions; ``empty`` and ``repeated`` remove some.
+CAPTION_RULES = ("clean", *TEXT_RULES, "empty", "repeated")
 LABEL_CASES: Mapping[str, Callable[[str], str]] = {
     "keep": lambda name: name,
     "lower": str.lower,
@@ -59,14 +58,11 @@ def clean_captions(texts: Sequence[str], rules: Sequence[str]) -> tuple[list[str
             if name in wanted and (new := rule(now)) != now:
                 changes.append(Change("caption", name, now, new))
                 now = new
-        if "empty" in wanted and not now.strip():
-            changes.append(Change("caption", "empty", now, None))
-            kept.append(None)
-        elif "repeated" in wanted and now in kept:
-            changes.append(Change("caption", "repeated", now, None))
-            kept.append(None)
-        else:
-            kept.append(now)
+        faults = {"empty": not now.strip(), "repeated": now in kept}
+        removed = next((name for name, is_found in faults.items() if is_found and name in wanted), None)
+        if removed is not None:
+            changes.append(Change("caption", removed, now, None))
+        kept.append(None if removed else now)
     return kept, changes
 
 

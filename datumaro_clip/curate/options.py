@@ -337,8 +337,8 @@ class _Renamed(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if option_string not in (None, self.option_strings[0]):
-            parser_warning = f"{option_string} is now called {self.option_strings[0]}"
-            logging.getLogger(__name__).warning("%s; the old name goes with the next release", parser_warning)
+            told = f"{option_string} is now called {self.option_strings[0]}; the old name goes with the next release"
+            logging.getLogger(__name__).warning("%s", told)
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
 
 

@@ -17,7 +17,6 @@ from datumaro_clip.texts import DEFAULT_PROMPT
 
 log = logging.getLogger(__name__)
 
-ON_ERROR = ("keep", "skip", "fail")
 TEXTS = ("none", "captions", "labels")
 
 
@@ -68,7 +67,7 @@ VECTOR_OPTIONS = (
     _count("batch-size", help="pictures per batch", unset="auto, by measurement"),
     _count("streams", help="batches computed at the same time", unset="auto"),
     _count("threads", help="threads that read and decode", unset="auto, one per processor"),
-    _option("on-error", Choice(names=ON_ERROR), "keep", "what to do with an item whose picture fails"),
+    _option("on-error", Choice(names=("keep", "skip", "fail")), "keep", "what to do with an item whose picture fails"),
     _option(
         "cache",
         Cache(metavar="DIR|off"),
