@@ -128,8 +128,8 @@ def test_wrong_labels_are_doubted_and_the_right_one_is_proposed(with_texts: bool
     given = truth.copy()
     wrong = np.array([3, 50, 90, 130, 199])
     given[wrong] = (given[wrong] + 2) % 5
-    texts = class_scores(vectors, centres) if with_texts else None
-    found = doubt_labels(vectors, given, texts, 5)
+    fits = fit_labels(class_scores(vectors, centres), given) if with_texts else None
+    found = doubt_labels(vectors, given, fits, 5)
     assert np.flatnonzero(found.doubts >= 0.5).tolist() == wrong.tolist()
     assert (found.proposed[wrong] == truth[wrong]).all()
 
@@ -139,7 +139,7 @@ def test_texts_that_side_with_the_label_silence_the_neighbours():
     given = truth.copy()
     given[3] = 2
     texts = np.eye(5, dtype=np.float32)[given]
-    assert not (doubt_labels(vectors, given, texts, 5).doubts > 0.01).any()
+    assert not (doubt_labels(vectors, given, fit_labels(texts, given), 5).doubts > 0.01).any()
 
 
 def test_neighbours_that_side_with_the_label_silence_the_texts():
@@ -147,7 +147,7 @@ def test_neighbours_that_side_with_the_label_silence_the_texts():
     texts = class_scores(vectors, centres)
     texts[3] = texts[150]
     assert fit_labels(texts, truth).contradicted[3] > 0.9
-    assert not (doubt_labels(vectors, truth, texts, 5).doubts >= 0.5).any()
+    assert not (doubt_labels(vectors, truth, fit_labels(texts, truth), 5).doubts >= 0.5).any()
 
 
 def test_what_fits_no_class_is_told_from_what_is_labelled_wrongly():

@@ -87,18 +87,18 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
     """Find the labelled pictures (rows of the vectors) whose label is wrong, or that fit none of their texts."""
     names, rows = columns.classes, columns.rows[judged]
     labels, vectors = columns.label[rows], columns.vectors[judged]
-    by_class = None
+    by_class, fits = None, None
     if not options.no_texts:
         classes = columns.class_vectors(names, DEFAULT_TEMPLATES)
         by_class = class_scores(vectors, classes)
+        fits = fit_labels(by_class, labels)
     place = np.full(len(columns.vectors), -1)
     place[judged] = np.arange(len(judged))
     said = np.flatnonzero(place[columns.texts.owner] >= 0)
     captions, owner = columns.texts.vectors[said], place[columns.texts.owner[said]]
 
     foreign: set[int] = set()
-    if by_class is not None:
-        fits = fit_labels(by_class, labels)
+    if by_class is not None and fits is not None:
         for n, limit, other in _foreign(vectors, fits, by_class, captions, owner):
             foreign.add(n)
             if options.what != "labels":
@@ -108,9 +108,9 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
     wrong: set[int] = set()
     if options.what != "pictures":
         with columns.crew() as pool:
-            found = doubt_labels(vectors, labels, by_class, len(names), pool)
+            found = doubt_labels(vectors, labels, fits, len(names), pool)
         doubts, proposed = found.doubts, found.proposed
-        if by_class is not None and len(owner):
+        if fits is not None and len(owner):
             leanings = caption_leanings(class_scores(captions, classes), owner, labels, proposed)
             doubts = np.where(leanings > _DEFENDED, 0, doubts)
         wrong = set(np.flatnonzero(doubts >= options.min_doubt).tolist()) - foreign
@@ -126,7 +126,7 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
             detail=f"labelled {given}, more likely {better}",
             attributes={"clip_label": better},
         )
-    if by_class is not None:
+    if fits is not None:
         told_of = wrong if options.what == "labels" else wrong | foreign
         belongs = ~np.isin(np.arange(len(rows)), sorted(told_of))
         verdicts.measured("cosine similarity with the own label", fits.own, belongs, fits.fence, 1.0)
@@ -330,7 +330,7 @@ class LabelDoubts(NamedTuple):
 def doubt_labels(
     vectors: FloatArray,
     labels: IntArray,
-    texts: FloatArray | None,
+    fits: LabelFits | None,
     count: int,
     pool: Pool = IN_TURN,
 ) -> LabelDoubts:
@@ -339,11 +339,11 @@ def doubt_labels(
     Parameters
     ----------
     vectors : numpy.ndarray
-        Shape (N, D), float32 unit rows; N >= 20 where there are texts.
+        Shape (N, D), float32 unit rows.
     labels : numpy.ndarray
         Shape (N,), int64: given label of each, from 0 to ``count`` - 1.
-    texts : numpy.ndarray or None
-        Shape (N, C): cosine similarity with each class; with None, the neighbours alone decide.
+    fits : LabelFits or None
+        By the text encoder, as :func:`fit_labels` returns them; with None, the neighbours alone decide.
     count : int
         C, the number of classes.
     pool : Pool
@@ -352,8 +352,7 @@ def doubt_labels(
     rows = np.arange(len(vectors))
     votes = neighbour_votes(vectors, labels, count, pool)
     own = votes[rows, labels]
-    if texts is not None:
-        fits = fit_labels(texts, labels)
+    if fits is not None:
         return LabelDoubts((fits.contradicted * (1 - own)).round(6).astype(np.float32), fits.rival)
     votes[rows, labels] = -1.0
     proposed = votes.argmax(axis=1).astype(np.int64)
