@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -166,11 +166,12 @@ def _served(store: Path, pictures: Path) -> Iterator[str]:
         process.wait()
 
 
-class _Drawn:
-    """A drawn catalogue, its store, and where its pictures lie on a map."""
+class _Drawn(NamedTuple):
+    """The records and header of a drawn catalogue's store, and the places of its pictures on a map."""
 
-    def __init__(self, records: list[Record], header: Any, places: Points) -> None:
-        self.records, self.header, self.places = records, header, places
+    records: list[Record]
+    header: Any
+    places: Points
 
 
 def _drawn(work: Path) -> _Drawn:

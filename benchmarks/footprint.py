@@ -86,20 +86,8 @@ def _detector() -> Path:
     folder = cache_root() / "bench" / "detector"
     if not folder.is_dir():
         source = SHARED / "models" / "yolox_nano"
-        names = str(source / "coco_names.json")
-        main(
-            [
-                "detector",
-                "add",
-                str(source / "yolox_nano.onnx"),
-                "--kind",
-                "yolox",
-                "--labels",
-                names,
-                "-o",
-                str(folder),
-            ]
-        )
+        options = ["--kind", "yolox", "--labels", str(source / "coco_names.json"), "-o", str(folder)]
+        main(["detector", "add", str(source / "yolox_nano.onnx"), *options])
     return folder
 
 

@@ -121,17 +121,9 @@ def _throughput(work: Path, client: httpx.Client, cpu: Callable[[], float]) -> I
     )
     for clients in (1, 8, 64):
         before = cpu()
-        command = [
-            "wrk",
-            "-t1",
-            f"-c{clients}",
-            "-d10s",
-            "--latency",
-            "-s",
-            script,
-            str(client.base_url.join("/search")),
-        ]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        url = client.base_url.join("/search")
+        command = f"wrk -t1 -c{clients} -d10s --latency -s".split()
+        told = subprocess.run([*command, script, str(url)], capture_output=True, text=True, check=True).stdout
         assert "Non-2xx" not in told, told
         [rate], [count] = (re.findall(p, told) for p in (r"Requests/sec:\s+([\d.]+)", r"(\d+) requests in"))
         yield Figure("service", f"searches a second, {clients} clients", float(rate), "/s")

@@ -169,12 +169,7 @@ def special_ids(tokenizer_json: Path) -> dict[str, int]:
 
     tokenizer = Tokenizer.from_file(str(tokenizer_json))
     start, end = (tokenizer.token_to_id(token) for token in (START, END))
-    return {
-        "vocab_size": tokenizer.get_vocab_size(),
-        "bos_token_id": start,
-        "eos_token_id": end,
-        "pad_token_id": end,
-    }
+    return {"vocab_size": tokenizer.get_vocab_size(), "bos_token_id": start, "eos_token_id": end, "pad_token_id": end}
 
 
 def tokenizer_config(family: str) -> dict[str, Any]:

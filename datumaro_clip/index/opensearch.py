@@ -166,9 +166,7 @@ class OpenSearchRemote:
         self._patiently(lambda: self._client.indices.refresh(index=self._index))
         self._patiently(
             lambda: self._client.delete_by_query(
-                index=self._index,
-                body={"query": others},
-                params={"conflicts": "proceed", "refresh": "true", **_LONG},
+                index=self._index, body={"query": others}, params={"conflicts": "proceed", "refresh": "true", **_LONG}
             )
         )
         self._patiently(self._expunge)

@@ -102,11 +102,7 @@ class UsearchEngine(ExactEngine):
     def _write(self, columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
         dimension = columns[0].spec.shape[1]
         graph = self._index(
-            ndim=dimension,
-            metric="ip",
-            dtype="f16",
-            connectivity=self._connectivity,
-            expansion_add=self._expansion_add,
+            ndim=dimension, metric="ip", dtype="f16", connectivity=self._connectivity, expansion_add=self._expansion_add
         )
         for start, block in blocks_of(columns, _ADDED_ROWS):
             rows = np.arange(start, start + len(block))

@@ -299,8 +299,5 @@ def shard_options(columns: Sequence[str]) -> TableOptions:
     text = [TEXT_FIELD] if TEXT_FIELD in columns else []
     numbers = [LABEL_FIELD] if LABEL_FIELD in columns and not labels else []
     return TableOptions(
-        image_column=PICTURE,
-        id_column=KEY,
-        caption_column=(*text, *captions),
-        label_column=(*labels, *numbers),
+        image_column=PICTURE, id_column=KEY, caption_column=(*text, *captions), label_column=(*labels, *numbers)
     )
