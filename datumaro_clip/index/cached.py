@@ -20,6 +20,8 @@ from datumaro_clip.store.columns import checksum
 from datumaro_clip.system.files import atomic_directory, cache_root, safe_file_name
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+#: Writes ``NAME.npy`` files into a directory, and may return notes as JSON values.
+WriteArrays = Callable[[Path], Mapping[str, Any] | None]
 
 # Part of every key: entries that another version wrote are not found, and get removed.
 _VERSION = 2
@@ -101,9 +103,7 @@ class ArrayCache:
             finally:
                 lock.release()
 
-    def entry(
-        self, kind: str, digests: Sequence[str], write: Callable[[Path], Mapping[str, Any]]
-    ) -> tuple[Entry, bool]:
+    def entry(self, kind: str, digests: Sequence[str], write: WriteArrays) -> tuple[Entry, bool]:
         """Return the entry of some segments, and whether it was made now. The caller must hold the lock.
 
         Parameters
@@ -113,7 +113,7 @@ class ArrayCache:
         digests : sequence of str
             The segments' digests, in order.
         write : callable
-            Writes ``NAME.npy`` files into a directory, and returns notes as JSON values.
+            See :data:`WriteArrays`.
         """
         text = json.dumps([_VERSION, kind, *digests])
         path = self.root / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
@@ -124,7 +124,7 @@ class ArrayCache:
         with _errors(path), atomic_directory(path) as directory:
             notes = write(directory)
             arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(directory.glob("*.npy"))}
-            content = {"crc32": {name: _checksum(array) for name, array in arrays.items()}, "notes": dict(notes)}
+            content = {"crc32": {name: _checksum(array) for name, array in arrays.items()}, "notes": dict(notes or {})}
             (directory / _ENTRY).write_text(json.dumps(content))
         made = _opened(path)
         if made is None:

@@ -5,18 +5,18 @@ Bounds of the scores, computed from the codes, rule out nearly all rows; exact s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from datumaro_clip.index.codes import CodedQueries, Codes, bounds, centre_of, encode, encode_queries
 from datumaro_clip.index.columns import Mask
 from datumaro_clip.index.filters import Filter
-from datumaro_clip.index.layout import Layout, blocks_of
+from datumaro_clip.index.layout import Layout, column_blocks
 from datumaro_clip.index.rows import Found, VectorRows, rescored
 from datumaro_clip.index.snapshot import TARGETS, Searcher, Snapshot
 from datumaro_clip.similarity.scores import FloatArray, IndexArray, Matrix
@@ -84,7 +84,7 @@ def coded_pieces(layout: Layout, target: str) -> list[Piece]:
     return pieces
 
 
-def _write_codes(columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
+def _write_codes(columns: Sequence[Column], directory: Path) -> None:
     """Write the codes of some columns, including those of removed items; reading a column checks its blocks."""
     rows, dimension = sum(map(len, columns)), columns[0].spec.shape[1]
     kinds = {"codes": ("|i1", (rows, dimension)), **dict.fromkeys(("scale", "error", "length"), ("<f4", (rows,)))}
@@ -97,13 +97,12 @@ def _write_codes(columns: Sequence[Column], directory: Path) -> Mapping[str, Any
     sample = [largest.read(start, min(start + _CENTRE_ROWS, len(largest))) for start in starts]
     centre = centre_of(np.concatenate(sample))
     np.save(directory / "centre.npy", centre)
-    for start, block in blocks_of(columns, _CODED_ROWS):
+    for start, block in column_blocks(columns, _CODED_ROWS):
         coded = encode(block, centre)
         for name, array in arrays.items():
             array[start : start + len(block)] = getattr(coded, name)
     for array in arrays.values():
         array.flush()
-    return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from datumaro_clip.index.cached import ArrayCache, Entry
+from datumaro_clip.index.cached import ArrayCache, Entry, WriteArrays
 from datumaro_clip.index.columns import ItemColumns, read_columns, write_columns
 from datumaro_clip.index.rows import VectorRows
 from datumaro_clip.index.snapshot import GROUPS
@@ -98,7 +98,7 @@ class Layout:
         runs = [Run(self.store.segments[run.start : run.stop], group) for run in merged_runs(sizes)]
         return [run for run in runs if run.columns]
 
-    def entry(self, kind: str, segments: Sequence[SegmentReader], write: Callable[[Path], Mapping[str, Any]]) -> Entry:
+    def entry(self, kind: str, segments: Sequence[SegmentReader], write: WriteArrays) -> Entry:
         """Return what ``write`` makes of some segments, from the cache if it is there; see :meth:`ArrayCache.entry`."""
         entry, is_new = self._cache.entry(kind, [segment.entry.digest for segment in segments], write)
         self.built += is_new
@@ -131,7 +131,7 @@ class Layout:
         return [(array, run.live[limits[i] : limits[i + 1]] - starts[i]) for i, array in enumerate(arrays)]
 
 
-def blocks_of(columns: Sequence[Column], rows: int) -> Iterator[tuple[int, Matrix]]:
+def column_blocks(columns: Sequence[Column], rows: int) -> Iterator[tuple[int, Matrix]]:
     """Read columns in blocks of at most so many rows; yield each with the number of its first row."""
     first = 0
     for column in columns:
@@ -141,11 +141,10 @@ def blocks_of(columns: Sequence[Column], rows: int) -> Iterator[tuple[int, Matri
             first += len(block)
 
 
-def _copy_vectors(columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
+def _copy_vectors(columns: Sequence[Column], directory: Path) -> None:
     rows, dimension = sum(map(len, columns)), columns[0].spec.shape[1]
     dtype = np.dtype(columns[0].spec.dtype)
     vectors = np.lib.format.open_memmap(directory / "vectors.npy", "w+", dtype, (rows, dimension))
-    for start, block in blocks_of(columns, columns[0].spec.block_rows):
+    for start, block in column_blocks(columns, columns[0].spec.block_rows):
         vectors[start : start + len(block)] = block
     vectors.flush()
-    return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from datumaro_clip.errors import MissingDependencyError, OptionError
 from datumaro_clip.index.columns import Mask
 from datumaro_clip.index.exact import ExactEngine, ExactSearcher, Piece, best_rows, coded_pieces
 from datumaro_clip.index.filters import Filter
-from datumaro_clip.index.layout import LARGE_ROWS, Layout, blocks_of
+from datumaro_clip.index.layout import LARGE_ROWS, Layout, column_blocks
 from datumaro_clip.index.rows import Found, best_of
 from datumaro_clip.index.snapshot import TARGETS, Searcher
 from datumaro_clip.similarity.scores import IndexArray, Matrix
@@ -99,12 +99,12 @@ class UsearchEngine(ExactEngine):
         small = [piece for piece in pieces if len(piece.codes) < self._least_rows]
         return _UsearchSearcher(pieces, layout.vectors(target), small, graphs)
 
-    def _write(self, columns: Sequence[Column], directory: Path) -> Mapping[str, Any]:
+    def _write(self, columns: Sequence[Column], directory: Path) -> None:
         dimension = columns[0].spec.shape[1]
         graph = self._index(
             ndim=dimension, metric="ip", dtype="f16", connectivity=self._connectivity, expansion_add=self._expansion_add
         )
-        for start, block in blocks_of(columns, _ADDED_ROWS):
+        for start, block in column_blocks(columns, _ADDED_ROWS):
             rows = np.arange(start, start + len(block))
             graph.add(rows, np.ascontiguousarray(block, np.float16), threads=available_processors())
         unreached = _unreached(graph)
@@ -115,7 +115,6 @@ class UsearchEngine(ExactEngine):
             unreached = _unreached(graph)
         np.save(directory / "unreached.npy", unreached)
         np.save(directory / "graph.npy", np.frombuffer(graph.save(), np.uint8))
-        return {}
 
 
 def _unreached(graph: Any) -> IndexArray:
