@@ -1,4 +1,4 @@
-"""Pictures that differ in one small place, drawn: what people keep in datasets of documents, inspection and cameras.
+"""Drawn pictures that differ in one small place, as in datasets of documents, of inspection and of cameras.
 
 Each family draws a picture from a seed, and the same picture with one thing changed.
 """

@@ -92,7 +92,7 @@ def _centres(graph: Graph, boxes: str) -> tuple[str, str]:
 
 
 def _rows(graph: Graph, columns: list[str], count: int, output: str = "output") -> dict[str, list[int]]:
-    """Three rows that say something, and as many empty ones as make ``count``."""
+    """Add nodes for three rows with content, and empty ones up to ``count`` rows."""
     rows = graph("Concat", *columns, axis=2)
     width = 5 + len(LABELS)
     graph("Concat", rows, np.zeros((1, count - 3, width)).tolist(), output=output, axis=1)

@@ -35,14 +35,14 @@ LANGUAGE_NAMES = {"en": "English", "fr": "French"}
 
 
 class Exam(NamedTuple):
-    """Things with distinct captions, and their vectors."""
+    """Items with distinct captions, and their vectors."""
 
     specs: list[ItemSpec]
     images: Vectors
 
 
 def examine(embed_images: EmbedImages, embed_texts: EmbedTexts, items: int, seed: int) -> dict[str, float]:
-    """Every figure of ``GOALS``, between 0 and 1, over ``items`` pictures for each of the two exams."""
+    """Measure every figure of ``GOALS``, between 0 and 1, with ``items`` pictures for each of the two exams."""
     usual = _exam(embed_images, items, f"exam/{seed}", lambda attributes: True)
     unseen = _exam(embed_images, items, f"unseen/{seed}", held_out)
     figures = {}
@@ -56,14 +56,14 @@ def examine(embed_images: EmbedImages, embed_texts: EmbedTexts, items: int, seed
 
 
 def _exam(embed: EmbedImages, items: int, seed: str, fits: Callable[[Mapping[str, str]], bool]) -> Exam:
-    """``items`` things that fit, or as many as there are, no two with the same full caption."""
+    """Draw at most ``items`` items that fit, no two with the same full caption, and embed them."""
     specs = list(islice(_specs(random.Random(seed), fits), items))
     blocks = [embed([_picture(spec) for spec in specs[i : i + 50]]) for i in range(0, len(specs), 50)]
     return Exam(specs, np.concatenate(blocks))
 
 
 def _specs(rng: random.Random, fits: Callable[[Mapping[str, str]], bool]) -> Iterator[ItemSpec]:
-    """Every thing once, in random order; the audience does not count, since most captions are silent about it."""
+    """Yield every item once, in random order, whatever its audience, which most captions do not mention."""
     told = [name for name in ATTRIBUTES if name != "audience"]
     things = list(product(*(ATTRIBUTES[name] for name in told)))
     for values in rng.sample(things, len(things)):
@@ -80,14 +80,14 @@ def _picture(spec: ItemSpec) -> Image.Image:
 
 
 def _recall_at_1(exam: Exam, language: str, embed_texts: EmbedTexts) -> float:
-    """Share of full captions whose nearest picture is their own."""
+    """Return the share of full captions whose nearest picture is their own."""
     rng = random.Random(f"captions/{language}")
     texts = embed_texts([describe(spec.attributes, language, rng) for spec in exam.specs])
     return float(np.mean((texts @ exam.images.T).argmax(axis=1) == np.arange(len(texts))))
 
 
 def _zero_shot(exam: Exam, attribute: str, language: str, embed_texts: EmbedTexts) -> float:
-    """Share of pictures whose nearest prompt, "a mug", "a blue object", ..., names the right value."""
+    """Return the share of pictures whose nearest prompt, "a mug", "a blue object", ..., names the right value."""
     values = ATTRIBUTES[attribute]
     prompts = embed_texts([describe({attribute: value}, language) for value in values])
     right = [values.index(getattr(spec, attribute)) for spec in exam.specs]

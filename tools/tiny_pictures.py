@@ -23,19 +23,19 @@ FULL_SHARE = 0.6
 
 
 def held_out(attributes: Mapping[str, str]) -> bool:
-    """True for the tenth of all kind×colour×pattern combinations that training never sees."""
+    """Return whether training never sees a combination of kind, colour and pattern; that is a tenth of them."""
     kind, colour, pattern = (ATTRIBUTES[name].index(attributes[name]) for name in ("kind", "colour", "pattern"))
     return (kind + 3 * colour + 7 * pattern) % 10 == 0
 
 
 def codes_of(attributes: Mapping[str, str]) -> list[int]:
-    """Position of each attribute's value, -1 for an attribute that is not spoken of."""
+    """Return the index of each attribute's value; -1 for an attribute that is not mentioned."""
     told = {name: value for name, value in attributes.items() if value != "anyone"}
     return [ATTRIBUTES[name].index(told[name]) if name in told else -1 for name in ATTRIBUTES]
 
 
 def training_spec(seed: int, index: int) -> ItemSpec:
-    """The ``index``-th thing that training sees, never of a held-out combination."""
+    """Return the ``index``-th item of the training set; held-out combinations are left out."""
     rng = random.Random(f"train/{seed}/{index}")
     attributes = next(chosen for chosen in iter(lambda: sample_attributes(rng), None) if not held_out(chosen))
     return sample_spec(rng, attributes)
@@ -58,12 +58,12 @@ def draw_pictures(path: Path, count: int, seed: int, processes: int = 2) -> NDAr
 
 
 def _draw_chunk(start: int, seed: int) -> NDArray[np.uint8]:
-    """The pictures from ``start`` on: uint8 (CHUNK, RESIZED_SIDE, RESIZED_SIDE, 3)."""
+    """Draw the pictures from ``start`` on: uint8 (CHUNK, RESIZED_SIDE, RESIZED_SIDE, 3)."""
     return np.stack([_draw(training_spec(seed, index)) for index in range(start, start + CHUNK)])
 
 
 def _draw(spec: ItemSpec) -> NDArray[np.uint8]:
-    """One picture as the image processor would hand it over, a little larger."""
+    """Draw a picture as the image processor would prepare it, a little larger."""
     rng = random.Random(spec.seed)
     long, short = round(160 * rng.uniform(1, 1.33)), 160
     picture = draw_item(spec, (long, short) if rng.random() < 0.5 else (short, long))
@@ -73,14 +73,14 @@ def _draw(spec: ItemSpec) -> NDArray[np.uint8]:
 
 
 def sayings(attributes: Mapping[str, str], rng: random.Random, count: int) -> Iterator[tuple[str, list[int]]]:
-    """``count`` captions of one thing, both languages in turn, with the codes of what each speaks of."""
+    """Yield ``count`` captions of an item, in alternating languages, each with the codes of what it mentions."""
     for language in islice(_alternating(rng), count):
         told = attributes if rng.random() < FULL_SHARE else some_of(attributes, rng)
         yield describe(told, language, rng), codes_of(told)
 
 
 def _alternating(rng: random.Random) -> Iterator[str]:
-    """The languages in turn, beginning with either."""
+    """Yield the languages in turn, beginning with either."""
     start = rng.randrange(len(LANGUAGES))
     while True:
         yield LANGUAGES[start % len(LANGUAGES)]

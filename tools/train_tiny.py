@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def prepare(count: int, seed: int) -> tuple[Tokenizer, Lessons]:
-    """The tokenizer, and ``CAPTIONS_EACH`` captions for each of ``count`` pictures, tokenised."""
+    """Return the tokenizer, and ``CAPTIONS_EACH`` tokenised captions for each of ``count`` pictures."""
     shown, texts, told = [], [], []
     for index in range(count):
         attributes = training_spec(seed, index).attributes
@@ -114,7 +114,7 @@ def prepare(count: int, seed: int) -> tuple[Tokenizer, Lessons]:
 
 
 def _prompts(tokenizer: Tokenizer, seed: int) -> NDArray[np.int16]:
-    """``Lessons.prompts``; the languages take turns."""
+    """Return ``Lessons.prompts``, in alternating languages."""
     rng = random.Random(f"prompts/{seed}")
     variants = [
         [describe({name: value}, language, rng) for name in PROMPTED for value in ATTRIBUTES[name]]
@@ -129,9 +129,9 @@ def _prompts(tokenizer: Tokenizer, seed: int) -> NDArray[np.int16]:
 def train(
     model: CLIPModel, pictures: torch.Tensor, lessons: Lessons, options: argparse.Namespace
 ) -> list[tuple[int, float]]:
-    """Teach ``model``; the loss, averaged over each ``REPORT_EVERY`` steps.
+    """Train ``model``; return the loss, averaged over each ``REPORT_EVERY`` steps.
 
-    The state is kept as it goes: an interrupted training goes on from there, to the same end.
+    The state is saved on the way: an interrupted training goes on from there, and ends with the same weights.
     """
     optimiser = torch.optim.AdamW(_weight_groups(model), betas=(0.9, 0.98))
     chance = torch.Generator().manual_seed(options.seed)
@@ -152,7 +152,7 @@ def train(
 def _resume(
     path: Path, model: CLIPModel, optimiser: torch.optim.Optimizer, chance: torch.Generator
 ) -> list[tuple[int, float]]:
-    """Take up an interrupted training, if there is one; its loss curve so far."""
+    """Restore an interrupted training, if there is one; return its loss curve so far."""
     if not path.exists():
         return []
     state = torch.load(path, weights_only=True)
@@ -169,7 +169,7 @@ def _keep(
     chance: torch.Generator,
     curve: list[tuple[int, float]],
 ) -> None:
-    """Write down where the training stands."""
+    """Save the state of the training."""
     state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "chance": chance.get_state()}
     torch.save(state | {"curve": curve}, path.with_suffix(".part"))
     path.with_suffix(".part").replace(path)
@@ -183,7 +183,7 @@ def _step(
     chosen: torch.Tensor,
     chance: torch.Generator,
 ) -> float:
-    """One step on the ``chosen`` pictures, each with one of its captions; the loss."""
+    """Take a step on the ``chosen`` pictures, each with one of its captions; return the loss."""
     one = torch.randint(CAPTIONS_EACH, (len(chosen),), generator=chance).numpy()
     rows = chosen.numpy()
     shown, told = torch.from_numpy(lessons.shown[rows]), torch.from_numpy(lessons.told[rows, one])
@@ -201,14 +201,14 @@ def _step(
 
 
 def _side_by_side(captions: NDArray[np.int16], prompts: NDArray[np.int16]) -> torch.Tensor:
-    """Captions and prompts as one batch, int64, padded alike."""
+    """Return captions and prompts as one batch, int64, padded to one length."""
     width = max(captions.shape[1], prompts.shape[1])
     padded = [np.pad(one, ((0, 0), (0, width - one.shape[1])), constant_values=1) for one in (captions, prompts)]
     return torch.from_numpy(np.concatenate(padded).astype(np.int64))
 
 
 def embed(model: CLIPModel, pixel_values: torch.Tensor, input_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Unit rows of the pictures and of the texts, float32."""
+    """Return unit rows of the pictures and of the texts, float32."""
     longest = int((input_ids != 1).sum(dim=1).max()) + 1
     with torch.autocast("cpu", torch.bfloat16):
         seen = model.visual_projection(model.vision_model(pixel_values=pixel_values).pooler_output)
@@ -217,19 +217,19 @@ def embed(model: CLIPModel, pixel_values: torch.Tensor, input_ids: torch.Tensor)
 
 
 def _weight_groups(model: CLIPModel) -> list[dict[str, object]]:
-    """Weight decay for matrices only."""
+    """Return parameter groups with weight decay for matrices only."""
     matrices = [weight for weight in model.parameters() if weight.ndim > 1]
     others = [weight for weight in model.parameters() if weight.ndim <= 1]
     return [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
 
 
 def _rate(step: int, steps: int) -> float:
-    """Linear warm-up over 100 steps, level, and a linear way down to nothing over the last 30 %."""
+    """Return the learning rate's factor: linear warm-up over 100 steps, constant, linear decay over the last 30%."""
     return min(1.0, step / 100, (steps - step + 1) / (0.3 * steps))
 
 
 def save(model: CLIPModel, tokenizer: Tokenizer, curve: list[tuple[int, float]], directory: Path) -> None:
-    """Write the checkpoint; its weights are rounded to what half precision can hold, so that f16 loses nothing."""
+    """Write the checkpoint, with weights rounded to half precision, so that f16 loses nothing."""
     directory.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         for weight in model.parameters():
@@ -248,7 +248,7 @@ def save(model: CLIPModel, tokenizer: Tokenizer, curve: list[tuple[int, float]],
 
 
 def bundle(checkpoint: Path, out: Path) -> None:
-    """Export the checkpoint to a model directory of half-precision weights, in the place of the one that is there."""
+    """Export the checkpoint to the model directory, with half-precision weights; replaces the old one."""
     with TemporaryDirectory(prefix="tiny-") as folder:
         export_checkpoint(checkpoint, Path(folder) / "f32", Origin("tiny", "trained", note=NOTE))
         shutil.rmtree(out, ignore_errors=True)
