@@ -122,15 +122,15 @@ class TableExport:
     def _place(self, record: Record, picture: Picture | None, table: Path) -> Value:
         """Put the picture in its place, and return the value of the image column."""
         plan = self._plan
-        had = record.attributes.get(plan.layout.image) if plan.layout.image else None
-        known = had if isinstance(had, str) else None
+        old = record.attributes.get(plan.layout.image) if plan.layout.image else None
+        known = old if isinstance(old, str) else None
         if picture is None:
-            return had
+            return old
         if plan.is_inline:
             path = known or f"{safe_file_name(record.id)}{picture.ending}"
-            return self._inside(picture, path, had)
+            return self._inline(picture, path, old)
         if not plan.saves_media:
-            return known if known is not None and plan.keeps_names else self._outside(picture)
+            return known if known is not None and plan.keeps_names else self._reference(picture)
         usable = known if known and _may_be_named(known, picture) else None
         name = self._template_name(record, table) or usable or self._new_name(record, picture)
         target = self._target(table, name)
@@ -168,7 +168,8 @@ class TableExport:
             raise TableError(f"item '{record.id}': {name!r}, as --image-template makes it, leaves the directory")
         return name
 
-    def _inside(self, picture: Picture, path: str, had: Value) -> Value:
+    def _inline(self, picture: Picture, path: str, old: Value) -> Value:
+        """Return a cell with the encoded picture."""
         try:
             data = picture.read()
         except ImageError as exc:
@@ -177,10 +178,11 @@ class TableExport:
         kind = self._plan.schema.field(self._plan.layout.image).type
         if kind.num_fields == 0:
             return data
-        rest = had if isinstance(had, dict) else {PICTURE_FIELDS[1]: path}
+        rest = old if isinstance(old, dict) else {PICTURE_FIELDS[1]: path}
         return {**rest, PICTURE_FIELDS[0]: data}
 
-    def _outside(self, picture: Picture) -> str | None:
+    def _reference(self, picture: Picture) -> str | None:
+        """Return the path of a picture that is not copied."""
         if picture.path is None or self._plan.root is None:
             self.counts["unsaved"] += 1
             return None
