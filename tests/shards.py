@@ -10,15 +10,16 @@ from datumaro.components.dataset import Dataset
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.curate.objects import EMBEDDED_OPTIONS
 from datumaro_clip.curate.options import read_options
-from datumaro_clip.distributed.making import MadePlan, make_plan
-from datumaro_clip.distributed.plan import PLANNED_OPTIONS, StoreSettings
+from datumaro_clip.distributed.making import make_plan
+from datumaro_clip.distributed.plan import PLANNED_OPTIONS, Plan, StoreSettings
 from datumaro_clip.host.transform import transform_of
 from datumaro_clip.store import open_store
+from datumaro_clip.vectors import ItemKey
 
 SINGLE = {"model": "tiny", "precision": "f32", "texts": "captions", "objects": True, "cache": "off"}
 
 
-def planned(spec: str, shards: int, **options: object) -> MadePlan:
+def planned(spec: str, shards: int, **options: object) -> tuple[Plan, list[ItemKey]]:
     """A plan with objects and captions; f32 on the CPU."""
     given = {"model": "tiny", "precision": "f32", "device": "CPU", "texts": "captions", "objects": True, **options}
     values = vars(read_options(PLANNED_OPTIONS, given, "the plan"))

@@ -143,7 +143,7 @@ def test_a_plan_behind_a_url_gives_the_store_of_one_machine(
     bucket: str, shop: Path, shop_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = f"{bucket}/{tmp_path.name}/plan.json"
-    write_plan(planned(f"{shop}:coco", 3), url)
+    write_plan(*planned(f"{shop}:coco", 3), url)
     assert main(["plan", "run", url, "--shard", "1", "--cache", "off"]) == 0
     assert main(["plan", "run", url, "--cache", "off"]) == 0
     assert main(["plan", "status", url]) == 0

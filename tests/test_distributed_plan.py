@@ -43,7 +43,7 @@ def make(shop: Path, tmp_path: Path) -> Callable[..., str]:
 
     def written(shards: int, **options: object) -> str:
         path = str(tmp_path / "plan.json")
-        write_plan(planned(f"{shop}:coco", shards, **options), path)
+        write_plan(*planned(f"{shop}:coco", shards, **options), path)
         return path
 
     return written

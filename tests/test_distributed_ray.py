@@ -38,7 +38,7 @@ def test_shards_whose_workers_are_killed_come_again(
     shop: Path, shop_store: Path, ray_cluster: RayCluster, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{shop}:coco", 7), path)
+    write_plan(*planned(f"{shop}:coco", 7), path)
     work = read_plan(path)
     words = [str(BIN / "datum-clip"), "plan", "run", "plan.json", "--ray", ray_cluster.address, "--workers", "2"]
     env = {**os.environ, **ray_cluster.env, "DATUMARO_CLIP_CACHE": str(tmp_path / "cache")}
@@ -68,7 +68,7 @@ def test_a_shard_that_always_loses_its_worker_fails_and_the_others_are_made(
     Workers that cannot read the plan end the command: others could not either.
     """
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{shop}:coco", 3, objects=False, texts="none"), path)
+    write_plan(*planned(f"{shop}:coco", 3, objects=False, texts="none"), path)
     deadly = f"""
 import os
 from dataclasses import replace
@@ -161,7 +161,7 @@ print("died", died.exists())
 
 def test_no_cluster_is_told_in_one_line(shop: Path, ray_cluster: RayCluster, tmp_path: Path) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{shop}:coco", 3), path)
+    write_plan(*planned(f"{shop}:coco", 3), path)
     done = run_command("datum-clip", "plan", "run", path, "--ray", "nonsense://x", **ray_cluster.env)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith("datum-clip: no Ray cluster at nonsense://x: ")

@@ -39,7 +39,7 @@ def test_a_task_makes_its_shard_and_done_ones_get_no_task(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = str(tmp_path / "plan.json")
-    write_plan(planned(f"{shop}:coco", 3, texts="none", objects=False), path)
+    write_plan(*planned(f"{shop}:coco", 3, texts="none", objects=False), path)
     work = read_plan(path)
     ShardRunner(work, {"cache": "off"}).run(1)
     assert main(["plan", "run", path, "--slurm", "--threads", "2"]) == 0

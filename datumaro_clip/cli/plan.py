@@ -89,9 +89,8 @@ def _make(args: argparse.Namespace) -> int:
     given = {option.python_name: getattr(args, option.python_name) for option in PLANNED_OPTIONS}
     require_explicit(given)
     options = vars(read_options(PLANNED_OPTIONS, given, "the plan"))
-    made = make_plan(args.dataset, options, StoreSettings(args.format, args.dtype, args.save_media), args.shards)
-    write_plan(made, args.output)
-    plan = made.plan
+    plan, keys = make_plan(args.dataset, options, StoreSettings(args.format, args.dtype, args.save_media), args.shards)
+    write_plan(plan, keys, args.output)
     sizes = sorted({shard.items for shard in plan.shards})
     say(f"{args.output}: {plan.items} items in {len(plan.shards)} shards of {' or '.join(map(str, sizes))}")
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from datumaro_clip.distributed.records import SILENT_SECONDS, Record, worker_name
 from datumaro_clip.distributed.runner import ShardRunner
@@ -14,14 +13,6 @@ from datumaro_clip.errors import DatumaroClipError, with_cure
 _POLL_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
-
-
-class _Seen(NamedTuple):
-    """Another worker's latest record of a shard, and when it was first seen, by this machine's clock."""
-
-    worker: str
-    beat: int
-    since: float
 
 
 def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, Record], None]) -> list[int]:
@@ -44,7 +35,8 @@ def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, R
         The shards that failed here.
     """
     waiting, failed = list(numbers), []
-    seen: dict[int, _Seen] = {}
+    # Of each shard another worker's latest update, and when it was first seen, by this machine's clock.
+    seen: dict[int, tuple[tuple[str, int], float]] = {}
     while waiting:
         left = []
         for number in waiting:
@@ -64,7 +56,7 @@ def run_open(runner: ShardRunner, numbers: Iterable[int], tell: Callable[[int, R
     return failed
 
 
-def _take(runner: ShardRunner, number: int, seen: dict[int, _Seen]) -> bool:
+def _take(runner: ShardRunner, number: int, seen: dict[int, tuple[tuple[str, int], float]]) -> bool:
     """Begin an attempt at a shard, unless another worker is alive that works on it."""
     work = runner.work
     mine = Record("running", work.plan.digest(number), worker_name())
@@ -72,11 +64,12 @@ def _take(runner: ShardRunner, number: int, seen: dict[int, _Seen]) -> bool:
         return True
     other = work.attempt(number)
     if other is not None and other.state == "running" and not other.is_dead:
-        word = seen.get(number)
-        if word is None or (word.worker, word.beat) != (other.worker, other.beat):
-            seen[number] = _Seen(other.worker, other.beat, time.monotonic())
+        update = (other.worker, other.beat)
+        latest, since = seen.get(number, (None, 0.0))
+        if update != latest:
+            seen[number] = (update, time.monotonic())
             return False
-        if time.monotonic() - word.since < SILENT_SECONDS:
+        if time.monotonic() - since < SILENT_SECONDS:
             return False
         log.warning("shard %d: nothing was heard of %s for a minute; it is begun again", number, other.worker)
     work.write(number, mine)

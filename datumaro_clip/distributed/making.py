@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datumaro_clip.curate.objects import as_objects_need
 from datumaro_clip.distributed.places import split_place
@@ -21,14 +21,7 @@ from datumaro_clip.store import Merged, merge_stores
 from datumaro_clip.vectors import ItemKey
 
 
-class MadePlan(NamedTuple):
-    """A plan, and the keys of all its items in their order."""
-
-    plan: Plan
-    keys: list[ItemKey]
-
-
-def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> MadePlan:
+def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count: int) -> tuple[Plan, list[ItemKey]]:
     """Cut a dataset into shards.
 
     Parameters
@@ -40,6 +33,11 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
     store : StoreSettings
     count : int
         The number of shards; no more than items are made.
+
+    Returns
+    -------
+    Plan, list of ItemKey
+        The plan, and the keys of all items in their order.
 
     Raises
     ------
@@ -58,16 +56,16 @@ def make_plan(spec: str, options: Mapping[str, Any], store: StoreSettings, count
     space = load_model(options["model"], local_files_only=options["local_files_only"]).space
     resolved = str(Path(place).resolve())
     dataset = f"{resolved}:{name}" if name else resolved
-    return MadePlan(Plan(dataset, space.fingerprint, store, options, cut(keys, count)), keys)
+    return Plan(dataset, space.fingerprint, store, options, cut(keys, count)), keys
 
 
-def write_plan(made: MadePlan, address: str) -> None:
+def write_plan(plan: Plan, keys: Iterable[ItemKey], address: str) -> None:
     """Write the keys of a plan's shards into their folder, then the plan's file."""
     place, name = split_place(address)
-    shards, keys = place.below(_folder(name)), iter(made.keys)
-    for number, shard in enumerate(made.plan.shards):
-        shards.write(PlannedWork(made.plan, shards, address).keys_name(number), keys_file(islice(keys, shard.items)))
-    place.write(name, made.plan.to_json())
+    work, rest = PlannedWork(plan, place.below(_folder(name)), address), iter(keys)
+    for number, shard in enumerate(plan.shards):
+        work.place.write(work.keys_name(number), keys_file(islice(rest, shard.items)))
+    place.write(name, plan.to_json())
 
 
 def _folder(name: str) -> str:
