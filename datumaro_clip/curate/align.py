@@ -281,11 +281,11 @@ def combine_margins(found: Margins, item: IntArray, how: str) -> Margins:
         As :func:`combine` takes it.
     """
     counts = np.bincount(item)
-    told = np.flatnonzero(counts)
+    owners = np.flatnonzero(counts)
     own, expected, *strangers = (
-        combine(values, item, len(counts), how)[told] for values in (found.own, found.expected, *found.strangers)
+        combine(values, item, len(counts), how)[owners] for values in (found.own, found.expected, *found.strangers)
     )
-    by_number = _explained(np.mean(strangers, axis=0) - expected, np.log(counts[told]))
+    by_number = _explained(np.mean(strangers, axis=0) - expected, np.log(counts[owners]))
     return Margins(own, np.stack(strangers), expected + by_number)
 
 

@@ -63,8 +63,8 @@ def propose_labels(columns: Columns, options: Values) -> Verdicts:
     verdicts.measured("probability of the proposed class", probability, sure, options.min_probability or None, 1.0)
     verdicts.set(columns.rows[sure], reason="classified", action="label" if options.action == "drop" else "mark")
     if options.action != "drop":
-        told = [{"clip_label": labels[n], "clip_confidence": probability[n]} for n in np.flatnonzero(sure)]
-        verdicts.set(columns.rows[sure], attributes=told)
+        marks = [{"clip_label": labels[n], "clip_confidence": probability[n]} for n in np.flatnonzero(sure)]
+        verdicts.set(columns.rows[sure], attributes=marks)
     return verdicts
 
 

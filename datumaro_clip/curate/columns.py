@@ -217,9 +217,9 @@ class Verdicts:
         for row, key in enumerate(self.keys):
             item = {name: column[row] for name, column in self._columns.items()}
             for each in (item, *self._parts.get(row, ())):
-                told = {name: plain(value) for name, value in each.items() if value is not None}
-                for name in {"representative", "resembles"} & told.keys():
-                    told[name] = self.keys[told[name]]
-                made.append(Decision(key, **told, occurrence=seen[key] or None))
+                fields = {name: plain(value) for name, value in each.items() if value is not None}
+                for name in {"representative", "resembles"} & fields.keys():
+                    fields[name] = self.keys[fields[name]]
+                made.append(Decision(key, **fields, occurrence=seen[key] or None))
             seen[key] += 1
         return made

@@ -175,13 +175,13 @@ class DecisionLog:
 
     def __repr__(self) -> str:
         items = len({decision.key for decision in self.decisions})
-        told = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
-        return f"DecisionLog({self.transform}: {items} items; {told or 'nothing to decide'})"
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self.counts().items()))
+        return f"DecisionLog({self.transform}: {items} items; {counts or 'nothing to decide'})"
 
     def _repr_html_(self) -> str:
         """Show all decisions but ``keep``, with pictures, in a notebook."""
-        told = [one for one in self.decisions if one.action != "keep"] or list(self.decisions)
-        return gallery(repr(self), (one.tile(self.pictures.get(one.key)) for one in told), len(told))
+        shown = [one for one in self.decisions if one.action != "keep"] or list(self.decisions)
+        return gallery(repr(self), (one.tile(self.pictures.get(one.key)) for one in shown), len(shown))
 
     def to_pandas(self) -> Any:
         """Return the decisions as a ``pandas.DataFrame``, one a row, with the fields of ``decisions.jsonl`` as columns.
@@ -235,8 +235,8 @@ def read_decisions(path: str | os.PathLike[str]) -> DecisionLog:
     for name, kind in _HEADER.items():
         if not isinstance(header.get(name, kind[0]()), kind):
             raise DecisionError(f"{where}: {name} of its header is {header[name]!r:.80}; {_WANTED}")
-    if (told := header.get("decisions")) != len(lines) - 1:
-        raise DecisionError(f"{where} holds {len(lines) - 1} of {told} decisions: it was cut off; {_WANTED}")
+    if (count := header.get("decisions")) != len(lines) - 1:
+        raise DecisionError(f"{where} holds {len(lines) - 1} of {count} decisions: it was cut off; {_WANTED}")
     decisions = tuple(_decode(where, number, line) for number, line in lines[1:])
     notes = tuple(map(str, header.get("notes", ())))
     return DecisionLog(str(header.get("transform")), header.get("options", {}), header.get("space"), decisions, notes)

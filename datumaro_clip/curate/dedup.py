@@ -204,7 +204,7 @@ def _beside_random(columns: Columns, found: Findings) -> list[str]:
     if found.control is None:
         return []
     gone = {row for row, each in found.duplicates.items() if each.level == "semantic"}
-    told = (
+    similarity = (
         f"semantic: what goes is {found.control.chosen:.3f} similar to what stays, on average; as many drawn at "
         f"random would be {found.control.random:.3f}"
     )
@@ -213,11 +213,11 @@ def _beside_random(columns: Columns, found: Findings) -> list[str]:
     before, after = Counter(label for label, _ in labels), Counter(label for label, goes in labels if not goes)
     shares = {label: after[label] / count for label, count in before.items() if label and count >= _FEWEST}
     if len(shares) < 2:
-        return [told]
+        return [similarity]
     least = min(shares, key=lambda label: shares[label])
     kept = 1 - len(gone) / len(stood)
     by_class = f"semantic: of {kept:.0%} that stay, {least} keeps {shares[least]:.0%} of {before[least]:,}"
-    return [told, f"{by_class}, the fewest of all classes; at random, each would keep about {kept:.0%}"]
+    return [similarity, f"{by_class}, the fewest of all classes; at random, each would keep about {kept:.0%}"]
 
 
 def _sentence(each: Duplicate) -> str:

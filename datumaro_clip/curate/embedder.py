@@ -275,14 +275,14 @@ def embed_columns(
     if not have:
         return replace(bare, items=items), failed
     rows = np.array([place[id(each.item)] for each, _ in have], np.int64)
-    told = [(owner, text) for owner, (each, _) in enumerate(have) for text in each.captions]
+    owned_texts = [(owner, text) for owner, (each, _) in enumerate(have) for text in each.captions]
     texts = NO_TEXTS
-    if told:
+    if owned_texts:
         texts = Texts(
-            np.stack([text.vector for _, text in told]),
-            np.array([owner for owner, _ in told], np.int64),
-            np.array([text.annotation_index for _, text in told], np.int64),
-            np.array([text.score for _, text in told], np.float64),
+            np.stack([text.vector for _, text in owned_texts]),
+            np.array([owner for owner, _ in owned_texts], np.int64),
+            np.array([text.annotation_index for _, text in owned_texts], np.int64),
+            np.array([text.score for _, text in owned_texts], np.float64),
         )
     return replace(bare, items=items, vectors=np.stack([row for _, row in have]), rows=rows, texts=texts), failed
 

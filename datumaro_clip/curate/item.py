@@ -193,8 +193,8 @@ class Item:
     def __repr__(self) -> str:
         picture = "no picture" if self.picture is None else repr(self.media) if self.media else "a picture"
         held = {"labels": self.labels, "captions": self.captions, "boxes": self.boxes}
-        told = [f"{name} {len(each)}" for name, each in held.items() if each]
-        return f"Item({', '.join([repr(str(self.key)), picture, *told])})"
+        counts = [f"{name} {len(each)}" for name, each in held.items() if each]
+        return f"Item({', '.join([repr(str(self.key)), picture, *counts])})"
 
     @property
     def embedding(self) -> Embedding | None:

@@ -68,17 +68,17 @@ def read_mapping(path: str | Path) -> NameMapping:
     """
     try:
         data = Path(path).read_bytes()
-        told = yaml.safe_load(data)
+        content = yaml.safe_load(data)
     except OSError as exc:
         raise OptionError(f"--mapping {with_cure(exc)}") from exc
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
         raise OptionError(f"--mapping {path} is no YAML: {' '.join(str(exc).split())}") from exc
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise OptionError(f"--mapping {path} is no mapping; 'datum-clip labels propose' writes one")
-    if told.get("version") != VERSION:
-        raise OptionError(f"--mapping {path} has version {told.get('version')}; upgrade datumaro-clip")
+    if content.get("version") != VERSION:
+        raise OptionError(f"--mapping {path} has version {content.get('version')}; upgrade datumaro-clip")
     accepted: dict[str, dict[str, str]] = {SAME: {}, PARENT: {}}
-    for number, entry in enumerate(_entries(told, "labels", path), start=1):
+    for number, entry in enumerate(_entries(content, "labels", path), start=1):
         name, target = (_text(entry, key, f"{path}, label {number}") for key in ("from", "to"))
         relation = entry.get("relation", SAME)
         if relation not in accepted:
@@ -88,7 +88,7 @@ def read_mapping(path: str | Path) -> NameMapping:
         if entry.get("accept") and accepted[relation].setdefault(name, target) != target:
             raise OptionError(f"{path}: {name!r} cannot be both {accepted[relation][name]!r} and {target!r}")
     rules = []
-    for number, entry in enumerate(_entries(told, "attributes", path), start=1):
+    for number, entry in enumerate(_entries(content, "attributes", path), start=1):
         name, kind = _text(entry, "from", f"{path}, attribute {number}"), entry.get("type")
         if kind is not None and kind not in TYPES:
             raise OptionError(f"{path}: type must be one of {', '.join(TYPES)}, got {kind!r}")
@@ -97,8 +97,8 @@ def read_mapping(path: str | Path) -> NameMapping:
     return NameMapping(renames, accepted[PARENT], tuple(rules), str(path), hashlib.sha256(data).hexdigest())
 
 
-def _entries(told: Mapping[str, Any], section: str, path: str | Path) -> list[dict[str, Any]]:
-    entries = told.get(section) or []
+def _entries(content: Mapping[str, Any], section: str, path: str | Path) -> list[dict[str, Any]]:
+    entries = content.get(section) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise OptionError(f"{path}: {section} must be a list of entries with from and to")
     return entries
@@ -124,6 +124,6 @@ def _end(name: str, renames: Mapping[str, str], path: str | Path) -> str:
 def write_mapping(path: Path, labels: Sequence[Mapping[str, Any]], comment: str) -> None:
     """Write proposals for a person to accept, each with ``from``, ``to``, ``relation`` and ``evidence``."""
     entries = [{**entry, "accept": False} for entry in labels]
-    told = {"format": FORMAT, "version": VERSION, "labels": entries, "attributes": []}
-    text = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120).replace("accept: false", "accept: no")
+    data = {"format": FORMAT, "version": VERSION, "labels": entries, "attributes": []}
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120).replace("accept: false", "accept: no")
     write_text(path, "".join(f"# {line}\n" for line in comment.splitlines()) + text)

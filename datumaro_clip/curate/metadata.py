@@ -73,13 +73,13 @@ def alike_attributes(
 
     An attribute whose new name is already taken stays as it is, which is a problem.
     """
-    told = dict(attributes)
+    renamed = dict(attributes)
     changes, problems = [], []
     for rule in rules:
-        if rule.name not in told:
+        if rule.name not in renamed:
             continue
-        value = told[rule.name]
-        if rule.target != rule.name and rule.target in told:
+        value = renamed[rule.name]
+        if rule.target != rule.name and rule.target in renamed:
             problems.append(f"{rule.name}: there is a {rule.target} already")
             continue
         new, is_typed = _typed(value, rule.type)
@@ -87,11 +87,11 @@ def alike_attributes(
             problems.append(f"{rule.name}: {value!r} is no {rule.type}")
         if rule.target != rule.name:
             changes.append(Change("attribute", "name", rule.name, rule.target))
-            del told[rule.name]
+            del renamed[rule.name]
         if is_typed and (type(new), new) != (type(value), value):
             changes.append(Change("attribute", f"type {rule.type}", repr(value), repr(new)))
-        told[rule.target] = new
-    return told, changes, problems
+        renamed[rule.target] = new
+    return renamed, changes, problems
 
 
 def _typed(value: Any, kind: str | None) -> tuple[Any, bool]:

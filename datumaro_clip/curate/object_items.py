@@ -79,7 +79,7 @@ class ObjectItems:
                 parts.append(part)
         return cls(parts, made, bare)
 
-    def told(self, decisions: Iterable[Decision], *, selects: bool) -> list[Decision]:
+    def as_annotations(self, decisions: Iterable[Decision], *, selects: bool) -> list[Decision]:
         """Convert decisions about these items to decisions about annotations of the items they were made of.
 
         Parameters
@@ -91,13 +91,13 @@ class ObjectItems:
             annotations, and chosen objects get attributes.
         """
         if not selects:
-            return [self._told(one) for one in decisions]
+            return [self._as_annotation(one) for one in decisions]
         found: list[Decision] = []
         for _, group in groupby(decisions, key=lambda one: id(self.parents[one.key][0])):
             found += self._selected(list(group))
         return [*found, *(Decision(item.key, "drop", "no_object") for item in self.bare)]
 
-    def _told(self, one: Decision) -> Decision:
+    def _as_annotation(self, one: Decision) -> Decision:
         """Convert one decision; an object that has a label keeps it, whatever class is proposed."""
         item, box = self.parents[one.key]
         other = None if one.representative is None else self.parents[one.representative][0].key
@@ -122,7 +122,7 @@ class ObjectItems:
         best = min(chosen, key=lambda one: (one.rank is None, one.rank or 0, -(one.score or 0)))
         yield Decision(item.key, "keep", rank=best.rank, attributes=best.attributes)
         for one in chosen:
-            yield replace(self._told(one), attributes={"clip_reason": one.reason, **one.attributes})
+            yield replace(self._as_annotation(one), attributes={"clip_reason": one.reason, **one.attributes})
 
 
 def _part(item: Item, region: Region) -> ImageLike:

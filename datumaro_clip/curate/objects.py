@@ -176,5 +176,5 @@ def wanted_objects(values: Mapping[str, Any]) -> Objects | None:
         return Objects(crop)
     detector = OpenVINODetector(find_detector(values["detector"]), values["device"])
     detector.indices_of(values["classes"])
-    told = {each.name: values[each.name] for each in fields(DetectionOptions) if each.name in values}
-    return Objects(crop, detector, DetectionOptions(**{**told, "classes": tuple(values["classes"])}))
+    given = {each.name: values[each.name] for each in fields(DetectionOptions) if each.name in values}
+    return Objects(crop, detector, DetectionOptions(**{**given, "classes": tuple(values["classes"])}))

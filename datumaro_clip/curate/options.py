@@ -234,7 +234,7 @@ class Option:
     @property
     def told_default(self) -> str:
         """The default as the help and the docs show it; empty for a flag."""
-        return self._told(self.default)
+        return self._default_text(self.default)
 
     def checked(self, value: Any) -> Any:
         """Check a value and return it as the tool gets it: lists and single values of a list as tuples.
@@ -255,9 +255,9 @@ class Option:
     def add_to(self, parser: Any, defaults: Mapping[str, Any]) -> None:
         """Add it to an :class:`argparse.ArgumentParser`, or to a group of one; see :func:`add_options`."""
         default = defaults.get(self.name, self.default)
-        told = f"{self.help} (default: {self._told(default)})" if self._told(default) else self.help
+        text = f"{self.help} (default: {self._default_text(default)})" if self._default_text(default) else self.help
         names = (self.flag, f"--{self.former}") if self.former else (self.flag,)
-        common: dict[str, Any] = {"dest": self.python_name, "default": default, "help": told.replace("%", "%%")}
+        common: dict[str, Any] = {"dest": self.python_name, "default": default, "help": text.replace("%", "%%")}
         if isinstance(self.kind, Flag):
             parser.add_argument(*names, **common, action=_Renamed, nargs=0, const=not self.default)
             return
@@ -267,7 +267,7 @@ class Option:
         common |= {"action": _Renamed} if self.former else {}
         parser.add_argument(*names, **common, type=_argument(one))
 
-    def _told(self, default: Any) -> str:
+    def _default_text(self, default: Any) -> str:
         if isinstance(self.kind, Flag):
             return ""
         values = map(str, default if isinstance(default, tuple) else (default,))
@@ -276,8 +276,8 @@ class Option:
     def describe(self) -> dict[str, Any]:
         """Describe the option as JSON, for forms: name, keyword, kind, default, help."""
         default = list(self.default) if isinstance(self.default, tuple) else self.default
-        told = {"name": self.name, "keyword": self.python_name, "default": default, "help": self.help}
-        return told | {"unset": self.unset, "changes": self.changes, "group": self.group, **self.kind.describe()}
+        description = {"name": self.name, "keyword": self.python_name, "default": default, "help": self.help}
+        return description | {"unset": self.unset, "changes": self.changes, "group": self.group, **self.kind.describe()}
 
 
 def read_options(
@@ -337,8 +337,8 @@ class _Renamed(argparse.Action):
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         if option_string not in (None, self.option_strings[0]):
-            told = f"{option_string} is now called {self.option_strings[0]}; the old name goes with the next release"
-            logging.getLogger(__name__).warning("%s", told)
+            warning = f"{option_string} is now called {self.option_strings[0]}; the old name goes with the next release"
+            logging.getLogger(__name__).warning("%s", warning)
         setattr(namespace, self.dest, self.const if self.nargs == 0 else values)
 
 

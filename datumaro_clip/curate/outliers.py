@@ -102,9 +102,9 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
         for n, limit, other in _foreign(vectors, fits, by_class, captions, owner):
             foreign.add(n)
             if options.what != "labels":
-                told = {"score": float(fits.own[n]), "threshold": limit}
+                scores = {"score": float(fits.own[n]), "threshold": limit}
                 detail = f"fits neither its label ({names[labels[n]]}) nor {other}"
-                verdicts.set([rows[n]], action="drop", reason="outlier", detail=detail, **told)
+                verdicts.set([rows[n]], action="drop", reason="outlier", detail=detail, **scores)
     wrong: set[int] = set()
     if options.what != "pictures":
         with columns.crew() as pool:

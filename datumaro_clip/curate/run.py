@@ -143,18 +143,18 @@ def decide(
         chosen = objects.items
     columns, failed = embed_columns(chosen, classes, wanted, model, frozenset(values.protect))
     verdicts = tool.function(replace(columns, crew=crew), values)
-    told = verdicts.decisions()
+    decided = verdicts.decisions()
     if failed:
         dropped = [Decision(key, "drop", f"{_FAILED}{reason}") for key, reason in failed.items()]
         place = {item.key: n for n, item in enumerate(chosen)}
-        told = sorted([*told, *dropped], key=lambda one: place[one.key])
+        decided = sorted([*decided, *dropped], key=lambda one: place[one.key])
     if objects is not None:
-        told = objects.told(told, selects=tool.selects)
+        decided = objects.as_annotations(decided, selects=tool.selects)
     shielded = [
         replace(one, action="keep", reason=f"protected_{one.reason}")
         if one.action == "drop" and one.key.subset in values.protect
         else one
-        for one in told
+        for one in decided
     ]
     # --on-error skip drops an item whatever --action says.
     decisions = [

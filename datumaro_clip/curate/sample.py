@@ -89,8 +89,8 @@ def pick_sample(columns: Columns, options: Values) -> Verdicts:
                 verdicts.measured(title, picks.scores, np.ones(len(rows), np.bool_), most=1.0)
             verdicts.set(rows, action="keep", reason="picked", score=picks.scores)
         if options.count is not None and len(picks.indices) < options.count:
-            told = "clip_sample: --count asks for %d items, and %d are there%s"
-            notice(log, told, options.count, len(picks.indices), "" if name is None else f" in {name}")
+            message = "clip_sample: --count asks for %d items, and %d are there%s"
+            notice(log, message, options.count, len(picks.indices), "" if name is None else f" in {name}")
     return verdicts
 
 

@@ -77,21 +77,21 @@ class EmbeddingSummary:
 
     def __str__(self) -> str:
         more = "; clip_clean names each" if self.failures.total() > NAMED_FAILURES else ""
-        told = [
+        parts = [
             f"embedded {self.sources['computed']}, from the cache {self.sources['cache']}, "
             f"kept {self.sources['kept']}, without a picture {self.sources['no picture']}, "
             f"failed {_counted(self.failures, more)}"
         ]
         if self.objects.total():
             failed = Counter({name.partition(" ")[2]: n for name, n in self.objects.items() if " " in name})
-            told.append(
+            parts.append(
                 f"objects: embedded {self.objects['computed']}, from the cache {self.objects['cache']}, "
                 f"kept {self.objects['kept']}, too small {self.objects['too_small']}, failed {_counted(failed)}"
             )
         if self._encoder is not None:
             rate = self.sources["computed"] / max(time.monotonic() - self._started, 1e-9)
-            told.append(f"{self._encoder.provenance}" + (f", {rate:.1f} images/s" if rate else ""))
-        return "; ".join(told)
+            parts.append(f"{self._encoder.provenance}" + (f", {rate:.1f} images/s" if rate else ""))
+        return "; ".join(parts)
 
 
 def _counted(failures: Counter[str], more: str = "") -> str:

@@ -81,8 +81,8 @@ class Proposal:
     def entry(self) -> dict[str, Any]:
         """Return the proposal as an entry of the mapping file."""
         sources = {name: list(found) for name, found in self.sources.items()}
-        told = {"from": self.name, "to": self.target, "relation": self.relation}
-        return {**told, "sources": sources, "evidence": dict(self.evidence)}
+        names = {"from": self.name, "to": self.target, "relation": self.relation}
+        return {**names, "sources": sources, "evidence": dict(self.evidence)}
 
 
 def propose(sources: Sequence[LabelSource], names: Mapping[str, FloatArray] | None = None) -> list[Proposal]:
@@ -113,8 +113,8 @@ def propose(sources: Sequence[LabelSource], names: Mapping[str, FloatArray] | No
 
 
 def _weight(evidence: Mapping[str, Any]) -> float:
-    told = evidence.get("boxes")
-    return (min(told["agreement"]) + 1 if told else 0.0) + float(evidence["spelling"])
+    boxes = evidence.get("boxes")
+    return (min(boxes["agreement"]) + 1 if boxes else 0.0) + float(evidence["spelling"])
 
 
 class _Coincidences(NamedTuple):

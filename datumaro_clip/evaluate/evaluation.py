@@ -198,9 +198,9 @@ class Evaluation:
         """Say what else should be known of a curated set, a sentence each."""
         verdict, check = one.linear.verdict, one.check.verdict
         against = one.check.against_raw.accuracy, one.check.against_random.accuracy
-        told = f"{_change(against[0])} beside raw, {_change(against[1])} beside random"
+        changes = f"{_change(against[0])} beside raw, {_change(against[1])} beside random"
         says = "says so too" if verdict == check else f"says '{check}' where the linear one says '{verdict}'"
-        found = [f"The non-linear probe {says}: {told}."]
+        found = [f"The non-linear probe {says}: {changes}."]
         top, balanced = one.linear.against_random
         if top.value * balanced.value < 0 and not balanced.low <= 0 <= balanced.high:
             more = "less" if balanced.value < 0 else "more"
@@ -237,11 +237,11 @@ def _plain(value: Any) -> Any:
         return {name: round(each, 5) for name, each in value._asdict().items()}
     if isinstance(value, TrainingSet):
         by_class = [None if each is None else round(each, 5) for each in value.by_class]
-        told = {"name": value.name, "source": value.source, "samples": value.samples, "left_out": dict(value.left_out)}
-        return {**told, "curve": _plain(value.curve), "by_class": by_class}
+        plain = {"name": value.name, "source": value.source, "samples": value.samples, "left_out": dict(value.left_out)}
+        return {**plain, "curve": _plain(value.curve), "by_class": by_class}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        told = {"verdict": value.verdict} if isinstance(value, Judgement) else {}
-        return told | {name: _plain(each) for name, each in value._asdict().items()}
+        verdict = {"verdict": value.verdict} if isinstance(value, Judgement) else {}
+        return verdict | {name: _plain(each) for name, each in value._asdict().items()}
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 

@@ -185,8 +185,8 @@ def train_probe(
         for fold in range(FOLDS):
             held = folds == fold
             if held.any() and not held.all():
-                rest, told = features[~held], labels[~held]
-                probes[fold] = fit_probe(rest, told, classes, strength, variances, probes[fold], _ROUGH)
+                rest, known = features[~held], labels[~held]
+                probes[fold] = fit_probe(rest, known, classes, strength, variances, probes[fold], _ROUGH)
                 missed += _cross_entropy(probes[fold], features[held], labels[held])
         if missed >= least:
             break
@@ -206,8 +206,8 @@ def _cross_entropy(probe: Probe | None, features: FloatArray, labels: IntArray) 
     assert probe is not None
     scores = probe.scores(features).astype(np.float64)
     scores -= scores.max(axis=1, keepdims=True)
-    told = scores[np.arange(len(labels)), labels] - np.log(np.exp(scores).sum(axis=1))
-    return float(-np.maximum(told, np.log(1e-6)).sum())
+    log_odds = scores[np.arange(len(labels)), labels] - np.log(np.exp(scores).sum(axis=1))
+    return float(-np.maximum(log_odds, np.log(1e-6)).sum())
 
 
 @dataclass(frozen=True, eq=False)

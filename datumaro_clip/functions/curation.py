@@ -65,8 +65,8 @@ class DuplicateGroup:
 
     def __repr__(self) -> str:
         reasons = Counter(one.reason for one in self.members)
-        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
-        return f"DuplicateGroup({str(self.keeper)!r} stays; {told})"
+        counts = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
+        return f"DuplicateGroup({str(self.keeper)!r} stays; {counts})"
 
     def _repr_html_(self) -> str:
         return gallery(repr(self), self.tiles(), 1 + len(self.members))
@@ -133,11 +133,11 @@ def align(data: Data, *, texts: npt.ArrayLike | None = None, **options: Any) -> 
     rows = unit_rows(texts)
     if len(rows) != len(items):
         raise InvalidVectorError(f"{len(rows)} texts for {len(items)} items")
-    told = [
+    with_texts = [
         replace(item, captions=(ItemCaption("", 0, row),), annotation_count=1)
         for item, row in zip(items, rows, strict=True)
     ]
-    return _decided("clip_align", told, options)
+    return _decided("clip_align", with_texts, options)
 
 
 def sample(data: Data, **options: Any) -> DecisionLog:
@@ -175,8 +175,8 @@ def outliers(data: Data, *, labels: Sequence[str] | None = None, **options: Any)
     if labels is not None:
         if len(labels) != len(items):
             raise OptionError(f"{len(labels)} labels for {len(items)} items")
-        told = [Item.of("", labels=[label]).labels for label in labels]
-        items = [replace(item, labels=each) for item, each in zip(items, told, strict=True)]
+        labelled = [Item.of("", labels=[label]).labels for label in labels]
+        items = [replace(item, labels=each) for item, each in zip(items, labelled, strict=True)]
     return _decided("clip_outliers", items, options)
 
 

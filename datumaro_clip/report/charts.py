@@ -71,8 +71,8 @@ def _bar(place: int, parts: tuple[tuple[str, str, int], ...], edges: npt.NDArray
         floor -= tall
         if count:
             box = f'x="{_LEFT + place * step + 0.5:.1f}" y="{floor:.1f}" width="{step - 1:.1f}" height="{tall:.1f}"'
-            told = f"{count} {escape(name)}, {edges[place]:.3g} to {edges[place + 1]:.3g}"
-            drawn.append(f'<rect class="{kind}" {box}><title>{told}</title></rect>')
+            title = f"{count} {escape(name)}, {edges[place]:.3g} to {edges[place + 1]:.3g}"
+            drawn.append(f'<rect class="{kind}" {box}><title>{title}</title></rect>')
     return "".join(drawn)
 
 
@@ -189,8 +189,8 @@ def _line(line: Line, axes: _Axes) -> str:
     dots = []
     for x, y, each in places:
         value, low, high = each.accuracy
-        told = f"{line.name}: {each.samples:,} examples, accuracy {value:.3f} (95 % from {low:.3f} to {high:.3f})"
+        title = f"{line.name}: {each.samples:,} examples, accuracy {value:.3f} (95 % from {low:.3f} to {high:.3f})"
         dots.append(
-            f'<circle class="{line.kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{escape(told)}</title></circle>'
+            f'<circle class="{line.kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{escape(title)}</title></circle>'
         )
     return f'<polyline class="{line.kind}" points="{path}"/>{"".join(dots)}'

@@ -104,8 +104,8 @@ def _classes(found: Evaluation) -> str:
     """Write the table of classes; those where a curated set differs most from random come first."""
 
     def gain(n: int) -> float:
-        told = [(one.training.by_class[n] or 0) - (one.random.by_class[n] or 0) for one in found.curated]
-        return max(told, key=abs)
+        gains = [(one.training.by_class[n] or 0) - (one.random.by_class[n] or 0) for one in found.curated]
+        return max(gains, key=abs)
 
     sets = [found.raw, *(each for one in found.curated for each in (one.training, one.random))]
     rows = [
@@ -117,15 +117,15 @@ def _classes(found: Evaluation) -> str:
 
 def _measured(found: Evaluation) -> str:
     test = found.test
-    told = {
+    facts = {
         "Test set": f"{test.items:,} items in {test.groups:,} groups of copies, by --test {test.source}",
         "Its digest": test.digest,
         "Vectors": found.space or "as the items have them",
     }
     for each in (found.raw, *(one.training for one in found.curated)):
         left = "; ".join(f"{reason}: {count:,}" for reason, count in each.left_out.items())
-        told[each.name] = f"{each.source}{f' · left out: {left}' if left else ''}"
-    terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in told.items())
+        facts[each.name] = f"{each.source}{f' · left out: {left}' if left else ''}"
+    terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
     options = escape(json.dumps(dict(found.options), indent=1, ensure_ascii=False))
     return f"<dl>{terms}</dl><details><summary>Options</summary><pre>{options}</pre></details>"
 
@@ -136,13 +136,14 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _estimate(told: Estimate) -> str:
-    return f"{told.value:.3f} <small>{told.low:.3f} to {told.high:.3f}</small>"
+def _estimate(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f} <small>{estimate.low:.3f} to {estimate.high:.3f}</small>"
 
 
-def _signed(told: Estimate) -> str:
-    side = "up" if told.low > 0 else "down" if told.high < 0 else "even"
-    return f'<b class="{side}">{signed(told.value)}</b> <small>{signed(told.low)} to {signed(told.high)}</small>'
+def _signed(estimate: Estimate) -> str:
+    value, low, high = estimate
+    side = "up" if low > 0 else "down" if high < 0 else "even"
+    return f'<b class="{side}">{signed(value)}</b> <small>{signed(low)} to {signed(high)}</small>'
 
 
 def _share(value: float | None) -> str:

@@ -169,8 +169,8 @@ def _blocks(plan: Plan, headline: str, origin: Origin) -> Iterator[str]:
     kept, others = ("chosen", "not chosen") if plan.selects else ("passed", "found")
     drawn = [(each, svg) for each in plan.log.measures if (svg := draw_histogram(each, kept, others))]
     if drawn:
-        told = "".join(_figure(each, svg, kept, others) for each, svg in drawn)
-        yield f'<section class="scores {"selecting" if plan.selects else ""}" aria-label="Scores">{told}</section>'
+        figures = "".join(_figure(each, svg, kept, others) for each, svg in drawn)
+        yield f'<section class="scores {"selecting" if plan.selects else ""}" aria-label="Scores">{figures}</section>'
     yield '<section id="work" aria-label="Decisions"><noscript>The pictures need JavaScript; decisions.jsonl, beside '
     yield "this page, holds the same decisions.</noscript></section>"
     options = escape(json.dumps(dict(plan.log.options), indent=2, ensure_ascii=False, sort_keys=True))
@@ -187,7 +187,7 @@ def _header(plan: Plan, headline: str, origin: Origin) -> str:
         "Model": model,
         "Vector space": (log.space or "")[:19],
     }
-    told = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
+    terms = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items() if value)
     command = (
         f'<p class="command"><code id="command">{escape(origin.command)}</code>'
         '<button type="button" id="copy">Copy</button></p>'
@@ -197,15 +197,15 @@ def _header(plan: Plan, headline: str, origin: Origin) -> str:
     items = len({(one.key, one.occurrence) for one in log.decisions})
     nothing = plan.found_nothing
     lead = f'<p class="lead">{escape(nothing[0].upper() + nothing[1:])} in {items:,} items.</p>' if nothing else ""
-    return f"<header><h1>{escape(headline)}</h1>{lead}<dl>{told}</dl>{command}</header>"
+    return f"<header><h1>{escape(headline)}</h1>{lead}<dl>{terms}</dl>{command}</header>"
 
 
 def _notes(notes: Sequence[str]) -> str:
-    told = [f"<li>{escape(note)}</li>" for note in notes]
+    entries = [f"<li>{escape(note)}</li>" for note in notes]
     more = ""
-    if rest := told[_NOTES:]:
+    if rest := entries[_NOTES:]:
         more = f"<details><summary>{len(rest):,} more</summary><ul>{''.join(rest)}</ul></details>"
-    return f'<section class="notes"><h2>Findings</h2><ul>{"".join(told[:_NOTES])}</ul>{more}</section>'
+    return f'<section class="notes"><h2>Findings</h2><ul>{"".join(entries[:_NOTES])}</ul>{more}</section>'
 
 
 def _figure(shown: Measure, svg: str, kept: str, others: str) -> str:
@@ -224,7 +224,7 @@ def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], 
         for one, order in zip(plan.decisions, plan.shown, strict=True)
     ]
     header = as_header(plan.log)
-    told = {
+    data = {
         "header": header,
         "total": len(plan.log.decisions),
         "leftOut": plan.left_out,
@@ -234,7 +234,7 @@ def _data(plan: Plan, items: Iterable[Item], pictures: Mapping[Subject, bytes], 
         "cards": cards,
         "pictures": [base64.b64encode(picture).decode("ascii") for picture in numbers],
     }
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _card(
@@ -246,7 +246,7 @@ def _card(
         of_part = [label for label in item.labels if one.annotation in (None, label.annotation)]
         labels = list(dict.fromkeys(str(label.name) for label in of_part))
         captions = [caption.text for caption in item.captions if one.annotation in (None, caption.annotation)]
-    told = {
+    card = {
         "record": as_record(one),
         "order": order,
         "picture": number.get(subject_of(one)),
@@ -255,4 +255,4 @@ def _card(
         "labels": labels,
         "captions": captions,
     }
-    return {name: value for name, value in told.items() if value not in (None, [])}
+    return {name: value for name, value in card.items() if value not in (None, [])}
