@@ -182,8 +182,7 @@ def _verdicts(columns: Columns, found: Findings) -> Verdicts:
     # What is only similar may have another label, and lie in another subset.
     copies = [[row for row in members[head] if row == head or duplicates[row].level != "semantic"] for head in heads]
     quarrels = [conflicts([columns.items[row] for row in each]) for each in copies]
-    for name in ("score", "threshold", "resembles", "places"):
-        verdicts.set(heads, **{name: None})
+    verdicts.set(heads, score=None, threshold=None, resembles=None, places=None)
     verdicts.set(heads, reason="representative", group=np.arange(len(heads)), detail=quarrels)
     copied = [each.difference for each in duplicates.values() if each.difference is not None]
     if judged := [*copied, *(each.difference for each in found.look_alikes)]:
@@ -191,8 +190,8 @@ def _verdicts(columns: Columns, found: Findings) -> Verdicts:
         stays = np.arange(len(judged)) >= len(copied)
         verdicts.measured(title, [each.levels / each.allowed for each in judged], stays, 1.0)
     verdicts.notes += leaks([[columns.items[row] for row in each] for each in copies])
-    ordered = sorted(zip(heads, quarrels, strict=True))
-    verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in ordered if quarrel]
+    named = zip(heads, quarrels, strict=True)
+    verdicts.notes += [f"conflict: {columns.keys[head]}: {quarrel}" for head, quarrel in named if quarrel]
     return verdicts
 
 

@@ -203,12 +203,12 @@ def _stored_vector(value: Any) -> tuple[FloatArray | None, VectorSpace | None]:
     """Read the vector in an attribute, of unit length or not, and its space."""
     if value is None or isinstance(value, Embedding):
         return (None, None) if value is None else (value.vector, value.vector_space)
-    said = value if isinstance(value, dict) else {}
+    mapping = value if isinstance(value, dict) else {}
     try:
-        vector = np.asarray(said.get("vector") if said else value, dtype=np.float32).ravel()
+        vector = np.asarray(mapping.get("vector") if mapping else value, dtype=np.float32).ravel()
     except (TypeError, ValueError):  # Reported as a vector that is not finite.
         vector = np.array([np.nan], np.float32)
-    return vector, VectorSpace(str(said.get("space", "unknown")), len(vector), str(said.get("model", "")))
+    return vector, VectorSpace(str(mapping.get("space", "unknown")), len(vector), str(mapping.get("model", "")))
 
 
 def _across_vectors(

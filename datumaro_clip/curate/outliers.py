@@ -94,8 +94,8 @@ def _judge_labels(columns: Columns, judged: IntArray, options: Values, verdicts:
         fits = fit_labels(by_class, labels)
     place = np.full(len(columns.vectors), -1)
     place[judged] = np.arange(len(judged))
-    said = np.flatnonzero(place[columns.texts.owner] >= 0)
-    captions, owner = columns.texts.vectors[said], place[columns.texts.owner[said]]
+    rows_of_texts = np.flatnonzero(place[columns.texts.owner] >= 0)
+    captions, owner = columns.texts.vectors[rows_of_texts], place[columns.texts.owner[rows_of_texts]]
 
     foreign: set[int] = set()
     if by_class is not None and fits is not None:

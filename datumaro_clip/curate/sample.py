@@ -96,11 +96,11 @@ def pick_sample(columns: Columns, options: Values) -> Verdicts:
 
 def _by_captions(columns: Columns) -> Columns:
     """Replace the pictures' vectors by the mean direction of each item's captions; no picture is read."""
-    said = [(row, caption.text) for row, item in enumerate(columns.items) for caption in item.captions]
-    if not said:
+    captions = [(row, caption.text) for row, item in enumerate(columns.items) for caption in item.captions]
+    if not captions:
         return columns
-    vectors = columns.model.text_vectors([text for _, text in said])
-    rows, owner = np.unique([row for row, _ in said], return_inverse=True)
+    vectors = columns.model.text_vectors([text for _, text in captions])
+    rows, owner = np.unique([row for row, _ in captions], return_inverse=True)
     sums = np.zeros((len(rows), vectors.shape[1]), np.float32)
     np.add.at(sums, owner, vectors)
     return replace(columns, vectors=unit_rows(sums), rows=rows.astype(np.int64))

@@ -270,14 +270,14 @@ class _Run:
 
     def _text_block(self, items: Sequence[Item]) -> tuple[FloatArray, BoolArray]:
         """Return the mean direction of each item's captions."""
-        said = [[text for text in item.texts("captions", "") if text.text.strip()] for item in items]
-        unknown = list(dict.fromkeys(each.text for texts in said for each in texts if each.vector is None))
+        captions = [[text for text in item.texts("captions", "") if text.text.strip()] for item in items]
+        unknown = list(dict.fromkeys(each.text for texts in captions for each in texts if each.vector is None))
         known = dict(zip(unknown, self._model.text_vectors(unknown) if unknown else (), strict=True))
-        rows = [n for n, texts in enumerate(said) if texts]
+        rows = [n for n, texts in enumerate(captions) if texts]
         if not rows:
             raise OptionError("no item has a caption: --features pictures")
         means = [
-            np.mean([known[each.text] if each.vector is None else each.vector for each in said[n]], axis=0)
+            np.mean([known[each.text] if each.vector is None else each.vector for each in captions[n]], axis=0)
             for n in rows
         ]
         place = np.full(len(items), -1)
