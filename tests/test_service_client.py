@@ -34,7 +34,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "service.md"
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     root = tmp_path_factory.mktemp("catalogue")
-    write_catalogue(root / "coco", items=300, seed=0)
+    write_catalogue(root / "coco", items=200, seed=0)
     environment = {"DATUMARO_CLIP_CACHE": str(root / "cache"), "DATUMARO_CLIP_MODEL": "tiny"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

@@ -139,7 +139,7 @@ class Journal:
             If the journal cannot be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        dated = [replace(choice, at=choice.at or now) for choice in choices]
+        dated = [replace(choice, at=now) for choice in choices]
         return self._append(dated, {"choices": [_encoded(choice) for choice in dated]}, seen)
 
     def undo(self, seen: int) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, ParamSpec, TypeVar
 
-from datumaro_clip.service.problems import busy
+from datumaro_clip.service.problems import RequestError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,7 +44,7 @@ class Pool:
             503, if too many calls wait.
         """
         if self.pending >= self._most:
-            raise busy(f"{self.pending} requests are being worked on; try again a little later")
+            raise RequestError(503, f"{self.pending} requests are being worked on; try again a little later")
         loop = asyncio.get_running_loop()
 
         def ended(_: object) -> None:
@@ -119,7 +119,7 @@ class Batcher(Generic[T, R]):
             The one that the work returned for this request.
         """
         if len(self._waiting) >= self._capacity:
-            raise busy(f"{len(self._waiting)} requests wait already; try again a little later")
+            raise RequestError(503, f"{len(self._waiting)} requests wait already; try again a little later")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         self._waiting.append((request, future))

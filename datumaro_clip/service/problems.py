@@ -63,7 +63,6 @@ _HTTP_MESSAGES = {
     404: "there is nothing at this address; /docs lists what there is",
     405: "this address does not take that method; /docs lists what it takes",
 }
-_RETRY_SECONDS = 1
 
 
 class RequestError(DatumaroClipError, RuntimeError):
@@ -78,7 +77,7 @@ class RequestError(DatumaroClipError, RuntimeError):
     param : str, optional
         The field that is wrong.
     retry_after : int, optional
-        Seconds after which the request may succeed.
+        Seconds after which the request may succeed; 1 where omitted and the status is 503.
     kind : str, optional
         The error's type; the status's where omitted.
     headers : mapping, optional
@@ -100,7 +99,8 @@ class RequestError(DatumaroClipError, RuntimeError):
     ) -> None:
         super().__init__(message)
         self.status, self.param, self.more = status, param, more
-        self.retry_after, self.headers = retry_after, dict(headers or {})
+        self.retry_after = retry_after or (1 if status == 503 else None)
+        self.headers = dict(headers or {})
         self.kind = kind or _TYPES.get(status, "error")
 
     @property
@@ -108,11 +108,6 @@ class RequestError(DatumaroClipError, RuntimeError):
         """The answer's fields."""
         detail = {"message": str(self), "type": self.kind, "param": self.param, "code": self.status}
         return {"error": detail, **self.more}
-
-
-def busy(message: str) -> RequestError:
-    """Return a 503 for a request that should be sent again a little later."""
-    return RequestError(503, message, retry_after=_RETRY_SECONDS)
 
 
 class ErrorDetail(BaseModel):
@@ -159,7 +154,7 @@ def as_problem(error: Exception) -> RequestError:
         return _invalid(error.errors())
     for status, kinds in _ERRORS.items():
         if isinstance(error, kinds):
-            return RequestError(status, str(error), retry_after=_RETRY_SECONDS if status == 503 else None)
+            return RequestError(status, str(error))
     log.error("a request failed", exc_info=error)
     return RequestError(500, "the service failed at this; its log has the reason under this request_id")
 

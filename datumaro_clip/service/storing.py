@@ -9,7 +9,7 @@ from typing import Any
 from datumaro_clip.errors import StoreWriteError
 from datumaro_clip.service.collection import Collection
 from datumaro_clip.service.pool import Batcher, Pool
-from datumaro_clip.service.problems import busy
+from datumaro_clip.service.problems import RequestError
 from datumaro_clip.service.snapshot import Snapshot
 from datumaro_clip.store import Record, StoreReader, StoreWriter, append_to_store, open_store
 from datumaro_clip.vectors import ItemKey, Provenance
@@ -76,7 +76,7 @@ class StoreQueue:
         try:
             writer = append_to_store(path)
         except StoreWriteError as exc:
-            raise busy(f"the store {self._name} cannot be written now: {exc}") from exc
+            raise RequestError(503, f"the store {self._name} cannot be written now: {exc}") from exc
         with writer, open_store(path) as before:
             writer.declare(self._provenance)
             added: set[ItemKey] = set()
