@@ -159,7 +159,7 @@ class Comparer:
         lock = Lock()
 
         def kept(kind: str, describe: Callable[[Thumbnail], _Value]) -> Callable[[int], _Value]:
-            """Describe the thumbnail of a number, and keep the description."""
+            """Make a function that describes the thumbnail of a number, and keeps the description."""
             return cached(descriptions, partial(hashkey, kind), lock)(lambda index: describe(thumbnails[index]))
 
         self._whole = kept("whole", partial(spectra, views=(WHOLE,)))
@@ -208,9 +208,12 @@ class Comparer:
         return one, other
 
     def _compare(self, pair: Pair) -> PixelMatch:
+        """Compare two thumbnails: as wholes if they are alike, else one as a crop of the other, then by features."""
         one, other = self._ordered(pair)
-        found = self._by_whole(one, other)
-        if found is None:
+        orientation = orient(self._whole(one), self._whole(other))
+        if orientation.score >= _ALIKE_AS_WHOLES:
+            found = match(self._thumbnails[one], self._thumbnails[other], orientation)
+        else:
             found = self._by_views(one, other)
         if self.accepts(found) or not self._is_by_vector(pair):
             return found
@@ -220,13 +223,6 @@ class Comparer:
         code = self.code(pair)
         place = int(np.searchsorted(self._by_vector, code))
         return place < len(self._by_vector) and int(self._by_vector[place]) == code
-
-    def _by_whole(self, one: int, other: int) -> PixelMatch | None:
-        """Compare whole with whole; None if they correlate so little that one may be a crop of the other."""
-        orientation = orient(self._whole(one), self._whole(other))
-        if orientation.score < _ALIKE_AS_WHOLES:
-            return None
-        return match(self._thumbnails[one], self._thumbnails[other], orientation)
 
     def _by_views(self, one: int, other: int) -> PixelMatch:
         """Compare the most similar view of either picture with the whole of the other."""
