@@ -81,6 +81,15 @@ def page(store: Path, encoder: FakeEncoder) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture(scope="module")
+def shown(made: Path) -> Iterator[TestClient]:
+    """The page of a store about which no test decides."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATUMARO_CLIP_CACHE", str(made.parent / "cache"))
+        with TestClient(create_app({"store": made}, FakeEncoder()), base_url="http://localhost") as client:
+            yield client
+
+
 def overview(page: TestClient) -> dict[str, Any]:
     return page.get("/explore/api/overview").json()
 
@@ -103,22 +112,22 @@ def keys(page: TestClient) -> list[tuple[str, str]]:
     return [(id, spec["values"][code]) for id, code in zip(ids, subsets, strict=True)]
 
 
-def test_the_page_and_its_files_are_served_with_a_policy(page: TestClient):
-    answer = page.get("/explore")
+def test_the_page_and_its_files_are_served_with_a_policy(shown: TestClient):
+    answer = shown.get("/explore")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in answer.headers["content-security-policy"]
     for name in ("js/main.js", "style.css", "vendor/htm-preact-3.1.1.js", "icon.svg"):
-        assert page.get(f"/explore/static/{name}").status_code == 200
+        assert shown.get(f"/explore/static/{name}").status_code == 200
     wanted = re.findall(r'rel="modulepreload" href="explore/static/\w+/([^"]+)"', answer.text)
     static = Path(datumaro_clip.explorer.__file__).parent / "static"
     assert sorted(wanted) == sorted(path.relative_to(static).as_posix() for path in static.rglob("*.js"))
     [sheet] = re.findall(r'rel="stylesheet" href="([^"]+)"', answer.text)
-    assert "immutable" in page.get(f"/{sheet}").headers["cache-control"]
-    styles = page.get(f"/{sheet}").text
+    assert "immutable" in shown.get(f"/{sheet}").headers["cache-control"]
+    styles = shown.get(f"/{sheet}").text
     assert set(re.findall(r"var\((--[\w-]+)\)", styles)) <= set(re.findall(r"^  (--[\w-]+):", styles, re.M))
-    assert page.get("/explore/static/style.css").headers["cache-control"] == "no-cache"
-    tag = page.get("/explore/static/style.css").headers["etag"]
-    assert page.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304
+    assert shown.get("/explore/static/style.css").headers["cache-control"] == "no-cache"
+    tag = shown.get("/explore/static/style.css").headers["etag"]
+    assert shown.get("/explore/static/style.css", headers={"If-None-Match": tag}).status_code == 304
 
 
 def test_the_page_has_its_data_asked_for_with_its_modules(page: TestClient):
@@ -138,13 +147,13 @@ def test_the_page_has_its_data_asked_for_with_its_modules(page: TestClient):
 @pytest.mark.parametrize(
     "name", ["", "../routes.py", "js/../../routes.py", "vendor/htm-preact-3.1.1.d.ts", "nothing.js"]
 )
-def test_no_other_file_is_served(page: TestClient, name: str):
-    assert page.get(f"/explore/static/{name}").status_code == 404
+def test_no_other_file_is_served(shown: TestClient, name: str):
+    assert shown.get(f"/explore/static/{name}").status_code == 404
 
 
-def test_columns_say_what_the_store_holds(page: TestClient):
-    found = columns(page)
-    told = keys(page)
+def test_columns_say_what_the_store_holds(shown: TestClient):
+    found = columns(shown)
+    told = keys(shown)
     spec, [subset] = found["subset"]
     assert [spec["values"][code] for code in subset] == [subset for _, subset in told]
     spec, (codes, starts) = found["class"]
@@ -157,42 +166,44 @@ def test_columns_say_what_the_store_holds(page: TestClient):
     assert len(np.unique(np.stack([found["x"][1][0], found["y"][1][0]]), axis=1).T) >= 11
 
 
-def test_scores_are_those_of_the_vectors(page: TestClient, encoder: FakeEncoder):
-    version = overview(page)["version"]
+def test_scores_are_those_of_the_vectors(shown: TestClient):
+    version = overview(shown)["version"]
     asked = {"params": {"version": version}}
-    of_row = np.frombuffer(page.post("/explore/api/scores", json={"row": 3}, **asked).content, np.float32)
+    of_row = np.frombuffer(shown.post("/explore/api/scores", json={"row": 3}, **asked).content, np.float32)
     assert of_row.argmax() == 3
     assert of_row[3] == pytest.approx(1, abs=1e-5)
-    of_text = np.frombuffer(page.post("/explore/api/scores", json={"text": "a red thing"}, **asked).content, np.float32)
+    of_text = np.frombuffer(
+        shown.post("/explore/api/scores", json={"text": "a red thing"}, **asked).content, np.float32
+    )
     assert len(of_text) == 12
-    several = page.post("/explore/api/scores", json={"rows": [3, 3]}, **asked)
+    several = shown.post("/explore/api/scores", json={"rows": [3, 3]}, **asked)
     assert np.frombuffer(several.content, np.float32).tolist() == pytest.approx(of_row.tolist(), abs=1e-5)
-    assert page.post("/explore/api/scores", json={}, **asked).status_code == 422
+    assert shown.post("/explore/api/scores", json={}, **asked).status_code == 422
     buffer = BytesIO()
     Image.fromarray(picture(COLOURS["green"], 1)).save(buffer, "PNG")
-    answer = page.post("/explore/api/scores/picture", files={"file": ("p.png", buffer.getvalue())}, **asked)
+    answer = shown.post("/explore/api/scores/picture", files={"file": ("p.png", buffer.getvalue())}, **asked)
     best = int(np.frombuffer(answer.content, np.float32).argmax())
-    assert keys(page)[best][0] == "dir/1 é#"
-    near = page.get("/explore/api/neighbours", params={"version": version, "row": 3, "k": 4}).json()
+    assert keys(shown)[best][0] == "dir/1 é#"
+    near = shown.get("/explore/api/neighbours", params={"version": version, "row": 3, "k": 4}).json()
     assert [each["row"] for each in near] == [int(row) for row in np.argsort(-of_row, kind="stable")[1:5]]
 
 
-def test_items_have_pictures_captions_and_boxes(page: TestClient):
-    version = overview(page)["version"]
-    [item] = page.get("/explore/api/items", params={"version": version, "rows": "5"}).json()
-    assert page.get(item["image_url"]).status_code == 200
-    assert page.get(item["thumbnail_url"]).headers["content-type"] == "image/jpeg"
+def test_items_have_pictures_captions_and_boxes(shown: TestClient):
+    version = overview(shown)["version"]
+    [item] = shown.get("/explore/api/items", params={"version": version, "rows": "5"}).json()
+    assert shown.get(item["image_url"]).status_code == 200
+    assert shown.get(item["thumbnail_url"]).headers["content-type"] == "image/jpeg"
     assert item["boxes"][0]["bbox"] == {"x1": 4, "y1": 4, "x2": 24, "y2": 24}
     assert item["captions"][0]["text"].startswith("a ")
     assert -1 <= item["captions"][0]["score"] <= 1
 
 
-def test_words_are_looked_for_in_captions_and_ids(page: TestClient):
-    version = overview(page)["version"]
+def test_words_are_looked_for_in_captions_and_ids(shown: TestClient):
+    version = overview(shown)["version"]
     mask = np.frombuffer(
-        page.get("/explore/api/words", params={"version": version, "text": "RED thing"}).content, np.uint8
+        shown.get("/explore/api/words", params={"version": version, "text": "RED thing"}).content, np.uint8
     )
-    assert [bool(one) for one in mask] == ["0369".find(id[4]) >= 0 and id[5] == " " for id, _ in keys(page)]
+    assert [bool(one) for one in mask] == ["0369".find(id[4]) >= 0 and id[5] == " " for id, _ in keys(shown)]
 
 
 @pytest.mark.parametrize(
@@ -206,14 +217,14 @@ def test_words_are_looked_for_in_captions_and_ids(page: TestClient):
         ("neighbours", {"row": 1, "k": 0}),
     ],
 )
-def test_questions_that_make_no_sense_are_refused(page: TestClient, path: str, asked: dict[str, Any]):
-    answer = page.get(f"/explore/api/{path}", params={"version": overview(page)["version"], **asked})
+def test_questions_that_make_no_sense_are_refused(shown: TestClient, path: str, asked: dict[str, Any]):
+    answer = shown.get(f"/explore/api/{path}", params={"version": overview(shown)["version"], **asked})
     assert answer.status_code == 422
     assert answer.json()["error"]["message"]
 
 
-def test_a_version_that_is_not_held_is_outdated(page: TestClient):
-    answer = page.get("/explore/api/items", params={"version": "0" * 64, "rows": "1"})
+def test_a_version_that_is_not_held_is_outdated(shown: TestClient):
+    answer = shown.get("/explore/api/items", params={"version": "0" * 64, "rows": "1"})
     assert answer.status_code == 409
     assert answer.json()["error"]["type"] == "outdated"
 
@@ -393,12 +404,12 @@ def vectors_of(store: Path) -> np.ndarray:
         return np.stack([np.asarray(record.embedding, np.float32) for record in reader.records()])
 
 
-def test_overlap_is_that_of_the_most_similar_other_items(page: TestClient, store: Path):
-    told = page.get("/explore/api/overlap", params={"version": overview(page)["version"]}).json()
-    subsets = np.array([subset for _, subset in keys(page)])
+def test_overlap_is_that_of_the_most_similar_other_items(shown: TestClient, made: Path):
+    told = shown.get("/explore/api/overlap", params={"version": overview(shown)["version"]}).json()
+    subsets = np.array([subset for _, subset in keys(shown)])
     assert told["subsets"] == ["train", "val"]
     assert told["probes"] == [int((subsets == name).sum()) for name in told["subsets"]]
-    similar = vectors_of(store) @ vectors_of(store).T
+    similar = vectors_of(made) @ vectors_of(made).T
     np.fill_diagonal(similar, -np.inf)
     for row, one in enumerate(told["subsets"]):
         for column, other in enumerate(told["subsets"]):
@@ -407,22 +418,22 @@ def test_overlap_is_that_of_the_most_similar_other_items(page: TestClient, store
             assert told["alike"][row][column] == pytest.approx(float((best >= told["alike_from"]).mean()), abs=1e-5)
 
 
-def test_coverage_is_that_of_the_best_match_among_the_rows(page: TestClient, encoder: FakeEncoder, store: Path):
-    version = overview(page)["version"]
-    told = page.post("/explore/api/coverage", json={"version": version, "rows": [0, 3]}).json()
-    vectors = vectors_of(store)
+def test_coverage_is_that_of_the_best_match_among_the_rows(shown: TestClient, made: Path):
+    version = overview(shown)["version"]
+    told = shown.post("/explore/api/coverage", json={"version": version, "rows": [0, 3]}).json()
+    vectors = vectors_of(made)
     best = (vectors @ vectors[[0, 3]].T).max(axis=1)
     assert told["chosen"]["mean"] == pytest.approx(float(best.mean()), abs=1e-5)
     assert told["chosen"]["low"] == pytest.approx(float(np.quantile(best, 0.05)), abs=1e-5)
     assert sum(told["chosen"]["bins"]) == sum(told["random"]["bins"]) == told["probes"] == told["of"] == 12
-    assert page.post("/explore/api/coverage", json={"version": version, "rows": []}).status_code == 422
-    assert page.post("/explore/api/coverage", json={"version": version, "rows": [12]}).status_code == 422
+    assert shown.post("/explore/api/coverage", json={"version": version, "rows": []}).status_code == 422
+    assert shown.post("/explore/api/coverage", json={"version": version, "rows": [12]}).status_code == 422
 
 
-def test_a_store_without_objects_has_no_map_of_them(page: TestClient):
-    told = overview(page)
+def test_a_store_without_objects_has_no_map_of_them(shown: TestClient):
+    told = overview(shown)
     assert told["objects"] == 0
-    answer = page.get("/explore/api/objects", params={"version": told["version"]})
+    answer = shown.get("/explore/api/objects", params={"version": told["version"]})
     assert answer.status_code == 422
     assert "--target objects" in answer.json()["error"]["message"]
 
@@ -454,5 +465,5 @@ def test_objects_have_a_map_with_the_rows_of_their_pictures(store: Path, encoder
     assert np.isfinite(arrays["x"][1]).all()
 
 
-def test_formats_are_all_that_datumaro_writes(page: TestClient):
-    assert {"coco", "voc", "yolo", "cvat", "clip_mmap", "clip_hdf5"} <= set(page.get("/explore/api/formats").json())
+def test_formats_are_all_that_datumaro_writes(shown: TestClient):
+    assert {"coco", "voc", "yolo", "cvat", "clip_mmap", "clip_hdf5"} <= set(shown.get("/explore/api/formats").json())
