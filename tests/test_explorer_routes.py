@@ -188,6 +188,14 @@ def test_scores_are_those_of_the_vectors(shown: TestClient):
     assert [each["row"] for each in near] == [int(row) for row in np.argsort(-of_row, kind="stable")[1:5]]
 
 
+def test_a_box_is_compared_unless_its_picture_is_gone(page: TestClient, store: Path):
+    asked = {"params": {"version": overview(page)["version"]}, "json": {"row": 3, "box": 0}}
+    assert page.post("/explore/api/scores", **asked).status_code == 200
+    shutil.rmtree(store / "media")
+    answer = page.post("/explore/api/scores", **asked)
+    assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found")
+
+
 def test_items_have_pictures_captions_and_boxes(shown: TestClient):
     version = overview(shown)["version"]
     [item] = shown.get("/explore/api/items", params={"version": version, "rows": "5"}).json()
