@@ -17,7 +17,7 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, read_
 from datumaro_clip.curate.item import Item
 from datumaro_clip.report import page as page_module
 from datumaro_clip.report import write_report
-from datumaro_clip.report.page import Origin, command_line, render
+from datumaro_clip.report.page import Origin, command_line, join_modules, render
 from datumaro_clip.report.plan import plan_report
 from datumaro_clip.vectors import ItemKey
 
@@ -246,8 +246,6 @@ def test_a_threshold_that_limits_nothing_does_not_squeeze_the_scores():
 
 
 def test_modules_are_joined_each_once_behind_what_they_import(tmp_path: Path):
-    from datumaro_clip.report.script import join_modules
-
     (tmp_path / "a.js").write_text(
         'import { twice as two } from "./b.js";\nimport * as all from "./c.js";\nrun(two(all.one));\n'
     )

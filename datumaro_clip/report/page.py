@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog, Measure, as_he
 from datumaro_clip.curate.item import Item
 from datumaro_clip.report.charts import draw_histogram
 from datumaro_clip.report.plan import Plan, Subject, numbered, places, plan_report, subject_of
-from datumaro_clip.report.script import join_modules
 from datumaro_clip.report.thumbnails import thumbnails_of
 from datumaro_clip.system.files import write_text
 
@@ -28,6 +28,10 @@ _STATIC = Path(__file__).parent / "static"
 _NOTES = 6
 _PROGRAMS = ("datum", "datum-clip")
 _MODULES = {"datumaro": "datum", "datumaro_clip": "datum-clip", "cli": "datum-clip"}
+# Imports and exports of a JavaScript module.
+_IMPORT = re.compile(r'^import (?:\* as (\w+)|\{([^}]*)\}) from "([^"]+)";\n', re.M)
+_DECLARED = re.compile(r"^export (?=(?:async )?function\*? (\w+)|const (\w+)|class (\w+))", re.M)
+_LISTED = re.compile(r"export\s*\{([^}]*)\};?\s*$")
 
 
 class Origin(NamedTuple):
@@ -256,3 +260,49 @@ def _card(
         "captions": captions,
     }
     return {name: value for name, value in card.items() if value not in (None, [])}
+
+
+def join_modules(entry: Path) -> str:
+    """Join a module and all that it imports into one script, since a page opened from a disk cannot import any.
+
+    Parameters
+    ----------
+    entry : Path
+        The modules mark exports where they are defined, or list them at the end; they import names or whole modules
+        from relative paths, and do not change exports later.
+
+    Returns
+    -------
+    str
+        The script; each module is a function, once, after those that it imports.
+    """
+    numbers: dict[Path, int] = {}
+    parts: list[str] = []
+
+    def add(path: Path) -> int:
+        if path not in numbers:
+            source = _IMPORT.sub(
+                lambda found: _imported(found, add((path.parent / found[3]).resolve())), path.read_text("utf-8")
+            )
+            numbers[path] = len(numbers)
+            parts.append(f"const m{numbers[path]} = (() => {{\n{_returning(source)}\n}})();\n")
+        return numbers[path]
+
+    add(entry.resolve())
+    return '"use strict";\n' + "".join(parts)
+
+
+def _imported(found: re.Match[str], number: int) -> str:
+    whole, names, _ = found.groups()
+    return f"const {whole or '{' + names.replace(' as ', ': ') + '}'} = m{number};\n"
+
+
+def _returning(source: str) -> str:
+    """Make the body of a function that runs a module and returns its exports by name."""
+    names = [next(filter(None, found.groups())) for found in _DECLARED.finditer(source)]
+    source = _DECLARED.sub("", source)
+    if listed := _LISTED.search(source):
+        pairs = [each.strip().partition(" as ") for each in listed[1].split(",") if each.strip()]
+        names += [f"{outer or inner}: {inner}" for inner, _, outer in pairs]
+        source = source[: listed.start()]
+    return f"{source.rstrip()}\nreturn {{ {', '.join(names)} }};"
