@@ -75,15 +75,6 @@ class Picture(NamedTuple):
         """Memory of the pixels, in bytes."""
         return self.pixels.nbytes
 
-    def shrunk(self, most_pixels: int) -> Picture:
-        """Return the picture, shrunk if it has more pixels than this."""
-        height, width = self.pixels.shape[:2]
-        scale = math.sqrt(most_pixels / (height * width))
-        if scale >= 1:
-            return self
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        return Picture(_pixels(cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)), None, self.size)
-
 
 class Overlay(NamedTuple):
     """A picture warped to the target.
@@ -108,7 +99,7 @@ class Overlay(NamedTuple):
 
 
 def read_picture(source: ImageLike) -> Picture:
-    """Decode a picture, and read the quantisation tables of a JPEG.
+    """Decode a picture, shrunk to ``MOST_PIXELS`` if it has more, and read the quantisation tables of a JPEG.
 
     Raises
     ------
@@ -116,8 +107,11 @@ def read_picture(source: ImageLike) -> Picture:
         If it cannot be decoded; ``reason`` says why.
     """
     picture = decode(source)
-    whole = Picture(np.asarray(picture), _tables(source), picture.size)
-    return whole.shrunk(MOST_PIXELS)
+    pixels, scale = np.asarray(picture), math.sqrt(MOST_PIXELS / (picture.width * picture.height))
+    if scale >= 1:
+        return Picture(pixels, _tables(source), picture.size)
+    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+    return Picture(_pixels(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)), None, picture.size)
 
 
 def _tables(source: ImageLike) -> JpegTables | None:

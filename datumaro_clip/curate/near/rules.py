@@ -53,12 +53,12 @@ def log_odds(found: PixelMatch) -> float:
     )
 
 
-def is_recoloured(found: PixelMatch, leeway: float = 1.0) -> bool:
+def _is_recoloured(found: PixelMatch, leeway: float = 1.0) -> bool:
     """Whether one place has another colour, beyond what noise and a change of light explain."""
     return found.colour_peak > leeway * 1.2 * (0.012 + found.grain + 0.05 * found.light)
 
 
-def is_retouched(found: PixelMatch, *, confirmed_by_third: bool = False, leeway: float = 1.0) -> bool:
+def _is_retouched(found: PixelMatch, *, confirmed_by_third: bool = False, leeway: float = 1.0) -> bool:
     """Whether one place differs far more than the grain of the rest; a plain picture may differ less.
 
     Where the model of light does not quite fit, it leaves a difference in lightness, but none in colour.
@@ -95,9 +95,9 @@ def is_copy(found: PixelMatch, *, confirmed_by_third: bool = False, leeway: floa
     leeway : float
         Factor on how much a place may differ; above 1 if full pictures are judged afterwards.
     """
-    if found.peak > LARGEST_PEAK or is_retouched(found, confirmed_by_third=confirmed_by_third, leeway=leeway):
+    if found.peak > LARGEST_PEAK or _is_retouched(found, confirmed_by_third=confirmed_by_third, leeway=leeway):
         return False
-    if is_recoloured(found, leeway):
+    if _is_recoloured(found, leeway):
         return False
     if not confirmed_by_third and (_is_mere_silhouette(found) or _is_another_colour(found)):
         return False
