@@ -126,7 +126,7 @@ function History({ item, row }) {
     ...chosen.map((each) => ({ sign: each.action === "drop" ? "✕" : "✓", kind: each.action === "drop" ? "dropped" : "kept", who: say("you"), what: `${isSaid(each.action) ? say(each.action) : each.action}${each.tag ? ` ${each.tag}` : ""} · ${time(each.at)}`, number: undefined })),
   ];
   return html`<h2>${say("history")}</h2>
-    ${lines.length ? html`<ol class="history">${lines.map((line, at) => html`<li key=${at} class=${line.kind}><span aria-hidden="true">${line.sign}</span> <b>${line.who}</b> ${line.what}${line.number === undefined ? "" : ` (${score(line.number)})`}</li>`)}</ol>` : html`<p class="empty">${say("noHistory")}</p>`}`;
+    ${lines.length ? html`<ol class="history">${lines.map((line, at) => html`<li key=${at}><span class=${line.kind} aria-hidden="true">${line.sign}</span> <b>${line.who}</b> ${line.what}${line.number === undefined ? "" : ` (${score(line.number)})`}</li>`)}</ol>` : html`<p class="empty">${say("noHistory")}</p>`}`;
 }
 
 /** The most frequent values of the selected rows in each category. */
