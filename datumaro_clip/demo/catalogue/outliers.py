@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -69,9 +67,4 @@ def test_card(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.stack([row] * split + [ramp] * (height - split)))
 
 
-OUTLIERS: tuple[Callable[[tuple[int, int], np.random.Generator], Image.Image], ...] = (
-    page,
-    chart,
-    night_sky,
-    test_card,
-)
+OUTLIERS = (page, chart, night_sky, test_card)

@@ -116,12 +116,8 @@ def _figure(
 def _framed(mask: Image.Image, margin: int) -> Box:
     """Return the bounding box of what ``mask`` covers, plus a margin."""
     left, top, right, bottom = mask.getbbox() or (0, 0, 1, 1)
-    return (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(mask.width, right + margin),
-        min(mask.height, bottom + margin),
-    )
+    width, height = mask.size
+    return max(0, left - margin), max(0, top - margin), min(width, right + margin), min(height, bottom + margin)
 
 
 def _cloth(spec: ItemSpec, stage: Stage) -> Image.Image:
