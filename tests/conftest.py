@@ -147,6 +147,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fail-on-skip", action="store_true", help="a skipped test fails")
 
 
+# Fixtures that start a server; each runs once.
+_SERVERS = {"engine", "opensearch", "opensearch_program", "postgres"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process under ``pytest -n 2 --dist loadgroup``, and all tests that need a server."""
+    files = [item.nodeid.partition("::")[0] for item in items]
+    served = {
+        file for item, file in zip(items, files, strict=True) if _SERVERS & set(getattr(item, "fixturenames", ()))
+    }
+    for item, file in zip(items, files, strict=True):
+        item.add_marker(pytest.mark.xdist_group("servers" if file in served else file))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """In CI everything that a test can need is there, so a skip hides a fault."""

@@ -76,7 +76,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("target", ["pictures", "objects", "captions"])
-@pytest.mark.parametrize(("wanted", "keep"), FILTERS, ids=lambda value: str(value)[:80] if value else None)
+@pytest.mark.parametrize(("wanted", "keep"), FILTERS, ids=lambda value: str(value) if isinstance(value, Filter) else "")
 def test_a_filter_keeps_what_its_page_says(
     store: Path, tmp_path: Path, target: str, wanted: Filter, keep: Callable[[Row], bool]
 ):
