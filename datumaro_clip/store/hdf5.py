@@ -37,8 +37,6 @@ class _GuardedFile:
         self._file = path.open("x+b", buffering=0)
         self._behind = WriteBehind()
         self._error: OSError | None = None
-        # The position that HDF5 asked for, and that of the file, which is moved only when it must be.
-        self._wanted = self._at = 0
 
     def check(self) -> None:
         """Raise the first error, if there was one."""
@@ -67,36 +65,20 @@ class _GuardedFile:
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         """Set the position."""
-        if whence == os.SEEK_END:
-            position += os.fstat(self._file.fileno()).st_size
-        elif whence == os.SEEK_CUR:
-            position += self._wanted
-        self._wanted = position
-        return position
+        return self._file.seek(position, whence)
 
     def tell(self) -> int:
         """Return the position."""
-        return self._wanted
+        return self._file.tell()
 
     def read(self, size: int) -> bytes:
         """Read at the current position; return zeros after an error."""
-        if self._error is not None:
-            return bytes(size)
-        self._go()
-        data = self._file.read(size)
-        self._wanted = self._at = self._at + len(data)
-        return data
-
-    def _go(self) -> None:
-        if self._at != self._wanted:
-            self._at = self._file.seek(self._wanted)
+        return bytes(size) if self._error is not None else self._file.read(size)
 
     def _write(self, data: memoryview) -> None:
-        self._go()
         rest = data
         while len(rest):
             rest = rest[self._file.write(rest) :]
-        self._wanted = self._at = self._at + len(data)
         self._behind.wrote(self._file.fileno(), len(data))
 
     def _attempt(self, call: Callable[[], object]) -> None:
