@@ -88,7 +88,7 @@ class MissingDependencyError(DatumaroClipError, ImportError):
 
 
 class PluginError(DatumaroClipError, ImportError):
-    """What another package offers, an encoder or a kind of store, cannot be used."""
+    """An encoder or a kind of store that another package offers cannot be used."""
 
 
 class ImageError(DatumaroClipError, ValueError):
@@ -133,7 +133,7 @@ class ModelError(DatumaroClipError):
 
 
 class ModelNotFoundError(ModelError, LookupError):
-    """No model by this name can be had."""
+    """There is no model of this name, or it cannot be downloaded."""
 
 
 class ModelFormatError(ModelError, ValueError):
@@ -173,7 +173,7 @@ class StoreFormatError(StoreError, ValueError):
 
 
 class StoreCorruptError(StoreError, ValueError):
-    """Contents that contradict their checksum or header; the message ends with the only cure that there is."""
+    """Contents that contradict their checksum or header; the message ends with the only cure."""
 
     def __str__(self) -> str:
         return f"{super().__str__()}. Restore the store from a copy, or export the dataset again"
@@ -212,7 +212,7 @@ class DecisionError(DatumaroClipError, ValueError):
 
 
 class DecisionConflictError(DecisionError):
-    """Somebody else has decided meanwhile: load what is decided, and decide again."""
+    """Another user changed the decisions after they were loaded: load them, and decide again."""
 
 
 class AddressError(DatumaroClipError, ConnectionError):

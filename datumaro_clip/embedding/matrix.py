@@ -61,7 +61,7 @@ def embed(
     OptionError
         If ``pictures`` is a single picture, or an option cannot be used.
     ModelError
-        If the model or the device cannot be had.
+        If there is no such model or device, or it cannot be used.
     CacheError
         If the cache cannot be used.
 

@@ -62,7 +62,7 @@ def embed_texts(
     CacheError
         If the cache cannot be read or written.
     ModelError
-        If the model cannot be had.
+        If there is no such model, or it cannot be loaded.
     """
     encoder = load_model(model)
     batch_size = encoder.batch_size if batch_size is None else batch_size

@@ -81,7 +81,7 @@ def load_model(
     Raises
     ------
     ModelNotFoundError
-        If the model cannot be had; lists the ways out.
+        If there is no such model, or it cannot be downloaded; says what to do.
     ModelFormatError
         If its files are not what its manifest says; of its graphs, when each is first used.
     DeviceNotFoundError, OptionError

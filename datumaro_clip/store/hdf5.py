@@ -46,7 +46,7 @@ class _GuardedFile:
     def close(self) -> None:
         """Sync, unless there was an error or the file is closed already, and close."""
         self._remember(self._behind.close)
-        if self._error is None and not self._file.closed:
+        if not self._file.closed:
             self._attempt(lambda: os.fsync(self._file.fileno()))
         self._remember(self._file.close)
 
