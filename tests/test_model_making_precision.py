@@ -12,7 +12,7 @@ from datumaro_clip.errors import CertificateError, ModelFormatError, OptionError
 from datumaro_clip.model.directory import read_manifest, verify_files
 from datumaro_clip.model.golden import GoldenVectors, check_pictures, check_texts
 from datumaro_clip.model.making.certificate import Certificate, Requirement, Sample, certify, texts_of
-from datumaro_clip.model.making.judged import Trial, certify_directory, export_model
+from datumaro_clip.model.making.certified import Trial, certify_directory, export_model
 from datumaro_clip.model.making.precision import Calibration, convert_precision
 from datumaro_clip.model.openvino import OpenVINOEncoder
 from datumaro_clip.model.resolve import resolve

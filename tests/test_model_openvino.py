@@ -20,7 +20,7 @@ from datumaro_clip.embedding import embed
 from datumaro_clip.errors import InferenceError, MissingDependencyError, ModelFormatError
 from datumaro_clip.model.devices import list_devices
 from datumaro_clip.model.openvino import OpenVINOEncoder, core
-from datumaro_clip.model.requests import RequestQueue, read_embeddings
+from datumaro_clip.model.request_queue import RequestQueue, read_embeddings
 from datumaro_clip.testing import EncoderContract, FakeEncoder
 from datumaro_clip.texts import TextSettings, TokenBatch
 from datumaro_clip.vectors import Provenance, VectorSpace, is_unit_rows

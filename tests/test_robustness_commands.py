@@ -55,7 +55,7 @@ def start(folder: Path, told: str, words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-EMBEDDING = "datumaro_clip.model.requests:RequestQueue:_run"
+EMBEDDING = "datumaro_clip.model.request_queue:RequestQueue:_run"
 STORING = "datumaro_clip.store.writer:StoreWriter:add"
 EMBED = "transform -t clip_embed -o {} in:image_dir -- --model tiny --batch-size 4 --cache {}"
 EXPORT = "export -i in:image_dir -f {} -o {} -- --model tiny --save-media --batch-size 4 --cache {}"

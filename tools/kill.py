@@ -36,7 +36,7 @@ if sys.argv[0] == "datum":
     from datumaro.cli.__main__ import main
 else:
     from datumaro_clip.cli import main
-from datumaro_clip.model.requests import RequestQueue
+from datumaro_clip.model.request_queue import RequestQueue
 
 told = os.open(os.environ["TOLD"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 compute = RequestQueue._run

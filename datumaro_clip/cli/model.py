@@ -14,7 +14,7 @@ from datumaro_clip.errors import OptionError
 from datumaro_clip.model.directory import WEIGHTS, ModelManifest, read_manifest, verify_files
 from datumaro_clip.model.loading import encoders_of_others
 from datumaro_clip.model.making.certificate import DEFAULT_REQUIREMENT, Certificate, Requirement, check_requirement
-from datumaro_clip.model.making.judged import NO_REQUIREMENT, Trial, certify_directory, export_model
+from datumaro_clip.model.making.certified import NO_REQUIREMENT, Trial, certify_directory, export_model
 from datumaro_clip.model.resolve import at_hand, models_at_hand, resolve
 
 DEFAULT_SAMPLES = 300

@@ -13,7 +13,7 @@ from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.devices import check_device, choose_precision, is_composite
 from datumaro_clip.model.directory import IMAGE_ENCODER, PREPROCESSOR, TEXT_ENCODER, TOKENIZER, ModelManifest
 from datumaro_clip.model.encoder import Encoder, PixelBatch
-from datumaro_clip.model.requests import RequestQueue, gist, read_embeddings
+from datumaro_clip.model.request_queue import RequestQueue, gist, read_embeddings
 from datumaro_clip.texts import TokenBatch, Tokenizer
 from datumaro_clip.vectors import FloatArray, Provenance, VectorSpace
 

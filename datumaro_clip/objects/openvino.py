@@ -13,7 +13,7 @@ import numpy as np
 from datumaro_clip.errors import InferenceError, ModelFormatError
 from datumaro_clip.model.devices import check_device
 from datumaro_clip.model.openvino import core, read_graph
-from datumaro_clip.model.requests import Outputs, RequestQueue, gist
+from datumaro_clip.model.request_queue import Outputs, RequestQueue, gist
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.objects.detector import Detector
 from datumaro_clip.objects.directory import verify_files

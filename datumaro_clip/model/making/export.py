@@ -21,7 +21,7 @@ from datumaro_clip.model.making.assets import read_assets
 from datumaro_clip.model.making.build import build_directory
 from datumaro_clip.model.making.graphs import RawEncoders, cut
 from datumaro_clip.model.openvino import read_graph
-from datumaro_clip.model.requests import gist
+from datumaro_clip.model.request_queue import gist
 
 _TASK = "zero-shot-image-classification"
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from datumaro_clip.errors import ModelFormatError
 from datumaro_clip.images import Preprocessing
 from datumaro_clip.model.making.used_token import compute_used_token_only
-from datumaro_clip.model.requests import gist
+from datumaro_clip.model.request_queue import gist
 from datumaro_clip.texts import TextSettings
 from datumaro_clip.vectors import FloatArray
 
