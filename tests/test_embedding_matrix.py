@@ -57,7 +57,9 @@ def test_transform_python_and_query_give_equal_bits(
     monkeypatch.setattr(
         SearchIndex,
         "search",
-        lambda self, queries, *args, **options: by_query.append(queries[0]) or search(self, queries, *args, **options),
+        lambda self, queries, *args, **options: (
+            by_query.append(np.atleast_2d(queries)[0]) or search(self, queries, *args, **options)
+        ),
     )
     for path in photos[:6]:
         assert cli.main(["search", store, "--image", str(path), "-k", "1"]) == 0
