@@ -50,7 +50,7 @@ def image_text_samples(spec: str, limit: int) -> list[Sample]:
         if len(samples) == limit:
             break
         try:
-            picture = item.request().fetch()
+            picture = item.fetch()
             decode(picture)
         except ImageError as exc:
             failed += 1

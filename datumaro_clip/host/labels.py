@@ -85,7 +85,7 @@ def label_source(source: Named, model: RunModel | None = None) -> LabelSource:
     for item in source.dataset:
         one = neutral(item, names)
         try:
-            digest = content_digest(one.request().fetch())
+            digest = content_digest(one.fetch())
         except ImageError:
             continue
         pictures.setdefault(digest, []).extend(each.box for each in instances_of(item.annotations, names))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
+from cachetools import LRUCache
 
 from datumaro_clip.errors import DatumaroClipError
 from datumaro_clip.images import Box, ImageLike
@@ -84,8 +84,8 @@ class TextCache:
     """
 
     def __init__(self, compute: Callable[[str], Awaitable[FloatArray]], most: int, tell: Callable[[str], None]) -> None:
-        self._compute, self._most, self._tell = compute, most, tell
-        self._kept: OrderedDict[str, asyncio.Task[FloatArray]] = OrderedDict()
+        self._compute, self._tell = compute, tell
+        self._kept: LRUCache[str, asyncio.Task[FloatArray]] = LRUCache(most)
 
     async def __call__(self, text: str) -> FloatArray:
         """Return the vector (D,) of a text.
@@ -102,9 +102,6 @@ class TextCache:
             task = asyncio.ensure_future(self._compute(key))
             self._kept[key] = task
             task.add_done_callback(lambda ended: self._forget_failed(key, ended))
-            if len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
         # Shielded: one request that goes away must not end it for the others.
         return await asyncio.shield(task)
 
