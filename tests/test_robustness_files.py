@@ -21,7 +21,7 @@ COUNTS = {
     "payload": 120,
     "manifest": 60,
     "cache": 50,
-    "model": 60,
+    "model": 30,
     "decisions": 60,
     "vectors": 60,
 }

@@ -120,7 +120,12 @@ def embed_parts(
         threads = default_threads()
     if threads < 1 or (batch_size is not None and batch_size < 1):
         raise OptionError(f"batch size and threads must be at least 1, got {batch_size} and {threads}")
-    pace = _measured_pace(encoder.batch_size) if batch_size is None else Pace(batch_size)
+    if batch_size is not None:
+        pace = Pace(batch_size)
+    else:
+        # Half the usual size is as fast on a CPU; a kill then loses less, and the end waits for less.
+        usual, half = encoder.batch_size, max(encoder.batch_size // 2, 1)
+        pace = Pace(half, [size for size in (usual, 2 * usual) if size > half])
     return _results(requests, encoder, cache, pace, Preparation(encoder, cache, exact_decode), threads)
 
 
@@ -178,12 +183,6 @@ def _results(
         closing(Workers(preparation, chunks, threads, ahead, attrgetter("weight"))) as prepared,
     ):
         yield from _Batching(encoder, keeper, pace).run(prepared)
-
-
-def _measured_pace(usual: int) -> Pace:
-    """Begin with half the usual size, which is as fast on a CPU; a kill then loses less, and the end waits for less."""
-    half = max(usual // 2, 1)
-    return Pace(half, [size for size in (usual, 2 * usual) if size > half])
 
 
 class _Batch:
