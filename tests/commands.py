@@ -16,7 +16,7 @@ BIN = Path(sys.executable).parent
 
 @cache
 def forked_programs() -> Path:
-    """A folder with ``datum``, ``datum-clip`` and ``python -c``: each forks a process from one that has all imported.
+    """A folder with ``datum``, ``datum-clip`` and ``forked-python -c``; each forks a process that has all imported.
 
     For tests of what a command does. Tests of how a process begins or ends run the installed programs.
     """

@@ -1,8 +1,8 @@
 """Runs ``datum`` and ``datum-clip``, each in a process of its own, forked from one that has imported them already.
 
 What a command does is all its own but the seconds that its imports take. Run as ``python forked_commands.py FOLDER``:
-it puts programs of these names, and a ``python`` that takes ``-c CODE``, into the folder. They ask it to run them; it
-ends with its standard input.
+it puts programs of these names, and a ``forked-python`` that takes ``-c CODE``, into the folder. They ask it to run
+them; it ends with its standard input.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import stat
 import sys
 from pathlib import Path
 
-PROGRAMS = ("datum", "datum-clip", "python")
+PROGRAMS = ("datum", "datum-clip", "forked-python")
 # What most commands need; nothing here starts threads or reads the environment that a command is run in.
 _IMPORTED = (
     "datumaro.cli.__main__",
@@ -57,7 +57,7 @@ def _received(asked: socket.socket) -> tuple[list[str], str, dict[str, str], lis
 
 
 def _begin(words: list[str], folder: str, environment: dict[str, str], streams: list[int]) -> int:
-    """Run a command in this process, as its installed script does, or ``python -c CODE``."""
+    """Run a command in this process, as its installed script does, or ``forked-python -c CODE``."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -67,7 +67,7 @@ def _begin(words: list[str], folder: str, environment: dict[str, str], streams: 
     os.environ.clear()
     os.environ.update(environment)
     name = Path(words[0]).name
-    if name == "python":
+    if name == "forked-python":
         _, _, code, *arguments = words
         sys.argv = ["-c", *arguments]
         exec(code, {"__name__": "__main__"})

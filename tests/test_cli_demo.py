@@ -61,7 +61,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setenv("DATUMARO_CLIP_CACHE", str(root / "cache"))
         # Its commands are those beside Python.
-        patch.setattr(tour, "sys", SimpleNamespace(executable=str(forked_programs() / "python")))
+        patch.setattr(tour, "sys", SimpleNamespace(executable=str(forked_programs() / "forked-python")))
         status = main(["demo", "--items", "120", "--keep", str(root / "kept")])
     assert status == 0, printed.getvalue()
     return root / "kept", printed.getvalue()

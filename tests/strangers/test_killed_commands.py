@@ -68,7 +68,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def kill(moment: tuple[str, str, str], program: str, *arguments: str, cwd: Path | None = None) -> None:
-    done = run_forked("python", "-c", KILLED, *moment, program, *arguments, cwd=cwd)
+    done = run_forked("forked-python", "-c", KILLED, *moment, program, *arguments, cwd=cwd)
     assert done.returncode == 128 + signal.SIGKILL, done.stdout
 
 
