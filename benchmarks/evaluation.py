@@ -29,7 +29,6 @@ from benchmarks.duplicates import PHOTOS
 from benchmarks.figures import Figure, cpu_seconds
 from datumaro_clip import find_duplicates, outliers
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.semantic import choose_semantic
 from datumaro_clip.curate.vector_options import EmbeddingOptions
@@ -37,6 +36,7 @@ from datumaro_clip.evaluate.evaluation import Curated, Evaluation
 from datumaro_clip.evaluate.run import OPTIONS, ComparedSet, evaluate
 from datumaro_clip.evaluate.trials import Examples, run_trials
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.options import read_options
 from datumaro_clip.vectors import Embedding, FloatArray, ItemKey, unit_rows
 
 PRODUCTS = PHOTOS.parent / "products"

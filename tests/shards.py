@@ -9,10 +9,10 @@ from datumaro.components.dataset import Dataset
 
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.curate.objects import EMBEDDED_OPTIONS
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.distributed.making import make_plan
 from datumaro_clip.distributed.plan import PLANNED_OPTIONS, Plan, StoreSettings
 from datumaro_clip.host.transform import transform_of
+from datumaro_clip.options import read_options
 from datumaro_clip.store import open_store
 from datumaro_clip.vectors import ItemKey
 

@@ -18,9 +18,9 @@ from datumaro_clip.curate.near import find_near, rings
 from datumaro_clip.curate.near.photometry import WITHOUT_NOISE, fit_light
 from datumaro_clip.curate.near.pixels import match
 from datumaro_clip.curate.near.rings import VIEWS, WHOLE, Thumbnail, describe, frame_map, orient, spectra
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.errors import OptionError
+from datumaro_clip.options import read_options
 from datumaro_clip.vectors import unit_rows
 
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from datumaro_clip.curate.item import Item, ItemCaption
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.evaluate.evaluation import Difference, Evaluation, Judgement
 from datumaro_clip.evaluate.run import OPTIONS, ComparedSet, evaluate
 from datumaro_clip.evaluate.scoring import Estimate
+from datumaro_clip.options import read_options
 from datumaro_clip.vectors import Embedding, ItemKey, unit_rows
 
 NAMES = ("cat", "dog", "hen")

@@ -19,7 +19,6 @@ from small_datasets import Repeating, copies, dataset, ids, item, pixels, severa
 
 from datumaro_clip.curate import run_model as module
 from datumaro_clip.curate.decisions import read_decisions
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run import options_of
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import DatumaroClipError, OptionError
@@ -34,6 +33,7 @@ from datumaro_clip.host.transform import (
     ClipSample,
     ClipSearch,
 )
+from datumaro_clip.options import read_options
 from datumaro_clip.testing import FakeEncoder
 
 EVERY = [ClipClean, ClipAlign, ClipDedup, ClipSample, ClipClassify, ClipOutliers, ClipSearch]

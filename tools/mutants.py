@@ -94,7 +94,7 @@ def tests_of(module: Path, listed: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the test files of a module: those named after it, those listed for it, then those of the nearest room."""
     name = module.relative_to(PACKAGE).with_suffix("")
     own = sorted(path.stem.removeprefix("test_") for path in Path("tests").glob(f"test_{'_'.join(name.parts)}*.py"))
-    nearest = next(listed[str(room)] for room in name.parents if str(room) in listed)
+    nearest = next((listed[str(room)] for room in name.parents if str(room) in listed), ())
     return [f"tests/test_{test}.py" for test in dict.fromkeys([*own, *listed.get(str(name), ()), *nearest])]
 
 

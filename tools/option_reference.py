@@ -7,10 +7,10 @@ from pathlib import Path
 
 from datumaro_clip.curate import integrity
 from datumaro_clip.curate.objects import TOOL_OPTIONS
-from datumaro_clip.curate.options import Choice, Flag, Option, Several
 from datumaro_clip.curate.run import COMMON_OPTIONS
 from datumaro_clip.curate.tools import MODULES, tool_named
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
+from datumaro_clip.options import Choice, Flag, Option, Several
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "options.md"
 _HEAD = """# Options of the curation tools

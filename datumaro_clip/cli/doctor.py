@@ -15,7 +15,6 @@ from datumaro_clip.cli.help import plugin_class
 from datumaro_clip.cli.parsing import add_json
 from datumaro_clip.cli.printing import say, say_json
 from datumaro_clip.curate import integrity
-from datumaro_clip.curate.options import Option
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
 from datumaro_clip.embedding import embed_texts
 from datumaro_clip.errors import DatumaroClipError, MissingDependencyError, OptionError, with_cure
@@ -25,6 +24,7 @@ from datumaro_clip.model.devices import list_devices
 from datumaro_clip.model.loading import load_model
 from datumaro_clip.model.openvino import core
 from datumaro_clip.model.resolve import models_at_hand
+from datumaro_clip.options import Option
 from datumaro_clip.store import kind_names
 from datumaro_clip.system.files import cache_root, folder_size
 from datumaro_clip.system.machine import available_processors, library_version, library_versions

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from datumaro_clip.cli.parsing import add_json
 from datumaro_clip.cli.printing import say, say_json
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.evaluate.evaluation import Evaluation
 from datumaro_clip.evaluate.run import OPTIONS, evaluate
 from datumaro_clip.host.configured import add_configured_options
+from datumaro_clip.options import read_options
 from datumaro_clip.report import write_evaluation
 
 _log = logging.getLogger(__name__)

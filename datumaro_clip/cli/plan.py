@@ -9,11 +9,11 @@ from pathlib import Path
 
 from datumaro_clip.cli.parsing import add_json, add_ray, at_least
 from datumaro_clip.cli.printing import complain, say, say_json, say_lines
-from datumaro_clip.curate.options import add_options, read_options
 from datumaro_clip.distributed.plan import LOCAL_OPTIONS, PLANNED_OPTIONS, StoreSettings
 from datumaro_clip.distributed.records import PlannedWork, Record, ShardState, states, tell_slowest
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.configured import add_configured_options
+from datumaro_clip.options import add_options, read_options
 from datumaro_clip.store import DTYPES, kind_names
 
 # States of which each shard is printed.

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
-from datumaro_clip.curate.options import Choice, Cosine, Flag, Number, Option, Share, Values
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import PROMPT_OPTION
 from datumaro_clip.errors import OptionError
+from datumaro_clip.options import Choice, Cosine, Flag, Number, Option, Share, Values
 from datumaro_clip.similarity.scores import scores_at
 from datumaro_clip.vectors import FloatArray
 

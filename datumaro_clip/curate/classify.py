@@ -8,9 +8,9 @@ import numpy as np
 
 from datumaro_clip.curate.columns import Columns, Verdicts
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.options import Option, Several, Share, Text, Values
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.errors import OptionError
+from datumaro_clip.options import Option, Several, Share, Text, Values
 from datumaro_clip.vectors import FloatArray
 
 # exp(4.6052), the largest logit scale that CLIP was trained with (Radford et al., 2021, section 2.5).

@@ -10,11 +10,11 @@ from PIL import Image
 
 from datumaro_clip.curate.captions import CAPTION_REASONS, Finding, judge_caption
 from datumaro_clip.curate.columns import Columns, Verdicts, map_pictures
-from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.errors import ImageError
 from datumaro_clip.images import decode
+from datumaro_clip.options import Choice, Flag, Number, Option, Several, Values, Whole, read_options
 from datumaro_clip.vectors import ItemKey
 
 BROKEN = ("missing", "unreadable", "truncated", "too_large", "empty", "not_a_file", "permission", "no_image")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from datumaro_clip.curate.groups import IntArray
-from datumaro_clip.curate.options import Option, Whole
+from datumaro_clip.options import Option, Whole
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 

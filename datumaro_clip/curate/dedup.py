@@ -18,13 +18,13 @@ from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near import Difference, Pictures
 from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.nearest import SAMPLE
-from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
 from datumaro_clip.curate.thumbnails import ThumbnailFile, square_thumbnail
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.embedding import ImageRequest
 from datumaro_clip.embedding.keys import content_digest
 from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.images import ImageLike, decode
+from datumaro_clip.options import Choice, Cosine, Flag, Option, Several, Share, Values, Whole
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 
 # Leaking groups that are named one by one.

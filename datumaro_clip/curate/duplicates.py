@@ -15,8 +15,8 @@ from datumaro_clip.curate.near import Difference, Pictures, Thumbnails, find_nea
 from datumaro_clip.curate.near.pixels import PixelMatch
 from datumaro_clip.curate.near.rules import log_odds
 from datumaro_clip.curate.near.threads import Crew, workers
-from datumaro_clip.curate.options import Values
 from datumaro_clip.curate.semantic import Control, choose_semantic, control
+from datumaro_clip.options import Values
 from datumaro_clip.vectors import FloatArray
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from datumaro_clip.curate.item import Item, ItemBox
 from datumaro_clip.curate.objects import CROP_OPTIONS, CropOptions
-from datumaro_clip.curate.options import Flag, Option, Several, Text
 from datumaro_clip.embedding.keys import content_digest, source_digest
 from datumaro_clip.errors import ImageError, InvalidVectorError
 from datumaro_clip.images import decode
+from datumaro_clip.options import Flag, Option, Several, Text
 from datumaro_clip.vectors import EMBEDDING_ATTRIBUTE, Embedding, FloatArray, ItemKey, VectorSpace, is_unit_rows
 
 ERROR, WARNING, INFO = "error", "warning", "info"

@@ -10,14 +10,14 @@ from typing import Any
 from PIL import Image
 
 from datumaro_clip.curate.item import ItemBox
-from datumaro_clip.curate.options import Choice, Flag, Number, Option, Several, Share, Text, Whole, read_options
 from datumaro_clip.curate.vector_options import EMBEDDING_OPTIONS
 from datumaro_clip.errors import OptionError
 from datumaro_clip.images import Box, Region
 from datumaro_clip.objects.detections import Detections
-from datumaro_clip.objects.detector import LEAST_TILE, DetectionOptions, Detector
+from datumaro_clip.objects.detector import DETECTION_OPTIONS, DetectionOptions, Detector
 from datumaro_clip.objects.directory import find_detector
 from datumaro_clip.objects.openvino import OpenVINODetector
+from datumaro_clip.options import Choice, Flag, Number, Option, Text, Whole, read_options
 
 MASKS = ("keep", "grey")
 
@@ -36,24 +36,15 @@ TOOL_OPTIONS = (
     *CROP_OPTIONS,
 )
 
-_find = partial(Option, group="detector")
-#: Options of a detector.
-DETECTION_OPTIONS = (
-    _find("detector", Text(metavar="NAME|DIR"), None, "name or directory of a detector", unset="none"),
-    _find("min-confidence", Share(), 0.25, "least confidence of an object"),
-    _find("classes", Several(of=Text(metavar="NAME")), (), "classes to keep", unset="all of the detector"),
-    _find("iou", Share(), 0.65, "boxes of one class that overlap more are one object"),
-    _find("max-objects", Whole(at_least=1, metavar="N"), 100, "most objects of a picture"),
-    _find(
-        "tile",
-        Whole(at_least=LEAST_TILE, metavar="PIXELS"),
-        None,
-        "also look at overlapping tiles of this size, for small objects",
-        unset="the whole picture only",
+#: Options of a detector, and which one it is.
+DETECTOR_OPTIONS = (
+    Option(
+        "detector", Text(metavar="NAME|DIR"), None, "name or directory of a detector", unset="none", group="detector"
     ),
+    *DETECTION_OPTIONS,
 )
 #: Options of whatever embeds datasets with their texts and objects.
-EMBEDDED_OPTIONS = (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTION_OPTIONS)
+EMBEDDED_OPTIONS = (*EMBEDDING_OPTIONS, OBJECTS_OPTION, *CROP_OPTIONS, *DETECTOR_OPTIONS)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from datumaro_clip.curate.align import FEWEST_PAIRS, BoolArray, Scores, fit_mixt
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores
 from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
 from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
-from datumaro_clip.curate.options import Choice, Cosine, Flag, Option, Share, Values, Whole
 from datumaro_clip.curate.tools import Tool
+from datumaro_clip.options import Choice, Cosine, Flag, Option, Share, Values, Whole
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, numpy_product, scores_at
 from datumaro_clip.vectors import FloatArray
 

@@ -24,12 +24,12 @@ from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near.threads import Crew, workers
 from datumaro_clip.curate.object_items import ObjectItems
 from datumaro_clip.curate.objects import TOOL_OPTIONS, CropOptions
-from datumaro_clip.curate.options import File, Option, Several, Text, Values, Whole, read_options
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS, EmbeddingOptions
 from datumaro_clip.errors import OptionError, with_cure
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.options import File, Option, Several, Text, Values, Whole, read_options
 from datumaro_clip.system.notices import notice
 from datumaro_clip.system.terminal import is_notebook
 

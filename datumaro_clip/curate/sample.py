@@ -15,9 +15,9 @@ from datumaro_clip.curate.clusters import clusters_option, default_clusters, sph
 from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
-from datumaro_clip.curate.options import Choice, Flag, Option, Several, Share, Text, Values, Whole
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.errors import OptionError
+from datumaro_clip.options import Choice, Flag, Option, Several, Share, Text, Values, Whole
 from datumaro_clip.similarity import top_k
 from datumaro_clip.similarity.scores import NUMPY_SIEVE, blocks_of, numpy_product
 from datumaro_clip.system.notices import notice

@@ -8,9 +8,9 @@ import numpy as np
 
 from datumaro_clip.curate.columns import Columns, Verdicts
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.options import Cosine, File, Option, Text, Values, Whole
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.errors import OptionError
+from datumaro_clip.options import Cosine, File, Option, Text, Values, Whole
 from datumaro_clip.similarity import top_k
 from datumaro_clip.vectors import FloatArray
 

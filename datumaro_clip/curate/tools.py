@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from datumaro_clip.curate.options import Option, Values
+from datumaro_clip.options import Option, Values
 
 if TYPE_CHECKING:
     from datumaro_clip.curate.columns import Columns, Verdicts

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datumaro_clip.curate.options import Choice, File, Flag, Option, Text, Whole, read_options
 from datumaro_clip.model.devices import PRECISIONS
 from datumaro_clip.model.encoder import Encoder
+from datumaro_clip.options import Choice, File, Flag, Option, Text, Whole, read_options
 from datumaro_clip.texts import DEFAULT_PROMPT
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from datumaro_clip.curate.objects import EMBEDDED_OPTIONS
-from datumaro_clip.curate.options import Option, read_options
 from datumaro_clip.errors import OptionError, PlanError
+from datumaro_clip.options import Option, read_options
 from datumaro_clip.store import DTYPES, kind_names
 from datumaro_clip.store.base import from_line, to_line
 from datumaro_clip.vectors import ItemKey

@@ -17,7 +17,6 @@ from datumaro_clip.curate.decisions import read_exceptions
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.groups import equal_groups
 from datumaro_clip.curate.item import Item
-from datumaro_clip.curate.options import Choice, File, Number, Option, Several, Text, Values, Whole
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.split import copy_groups, split_groups
 from datumaro_clip.embedding.keys import content_digest
@@ -25,6 +24,7 @@ from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.evaluate.evaluation import Evaluation, Source, TestSet, conclude
 from datumaro_clip.evaluate.probe import IntArray
 from datumaro_clip.evaluate.trials import BoolArray, Examples, count_trainings, run_trials
+from datumaro_clip.options import Choice, File, Number, Option, Several, Text, Values, Whole
 from datumaro_clip.system.terminal import progress
 from datumaro_clip.vectors import FloatArray, ItemKey, unit_rows
 

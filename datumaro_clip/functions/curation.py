@@ -22,7 +22,6 @@ from datumaro_clip.curate.decisions import Decision, DecisionLog, as_record
 from datumaro_clip.curate.groups import neighbour_lists, star_groups
 from datumaro_clip.curate.item import Item, ItemCaption
 from datumaro_clip.curate.near.threads import Crew, workers
-from datumaro_clip.curate.options import Cosine, Values
 from datumaro_clip.curate.run import decide, read_values
 from datumaro_clip.curate.tools import Tool, tool_named
 from datumaro_clip.errors import InvalidVectorError, OptionError
@@ -30,6 +29,7 @@ from datumaro_clip.images import ImageLike
 from datumaro_clip.images.gallery import Tile, gallery
 from datumaro_clip.model.encoder import Encoder
 from datumaro_clip.model.loading import load_model
+from datumaro_clip.options import Cosine, Values
 from datumaro_clip.report import write_report
 from datumaro_clip.similarity import pairs_above
 from datumaro_clip.system.frames import to_frame

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from datumaro_clip.curate.options import Flag, Option, add_options
 from datumaro_clip.curate.run import COMMON_OPTIONS
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError, did_you_mean
 from datumaro_clip.host.specs import PLUGINS, store_plugins
 from datumaro_clip.model.resolve import MODEL_VARIABLE
+from datumaro_clip.options import Flag, Option, add_options
 from datumaro_clip.system.configuration import Configuration, find_configuration
 
 #: Options that the file may set for all tools, above their own tables.

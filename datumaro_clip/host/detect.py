@@ -10,19 +10,19 @@ from typing import Any
 from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.finder import find_in_items
-from datumaro_clip.curate.objects import DETECTION_OPTIONS, Objects, wanted_objects
-from datumaro_clip.curate.options import Option, Values
+from datumaro_clip.curate.objects import DETECTOR_OPTIONS, Objects, wanted_objects
 from datumaro_clip.curate.vector_options import VECTOR_OPTIONS
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.embedding import with_detected_labels
 from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.objects import class_numbers, with_objects
 from datumaro_clip.host.transform import DeclaredTransform
+from datumaro_clip.options import Option, Values
 
 log = logging.getLogger(__name__)
 
 _SHARED = ("device", "threads", "on-error")
-OPTIONS = (*DETECTION_OPTIONS, *(option for option in VECTOR_OPTIONS if option.name in _SHARED))
+OPTIONS = (*DETECTOR_OPTIONS, *(option for option in VECTOR_OPTIONS if option.name in _SHARED))
 
 #: Formats of Datumaro's that keep boxes, but not their attribute ``score``.
 DROP_SCORE = ("cvat", "icdar_text_localization", "mot_seq_gt", "vgg_face2", "wider_face", "yolo", "yolo_ultralytics")

@@ -13,7 +13,6 @@ from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.objects import EMBEDDED_OPTIONS, Objects, as_objects_need, wanted_objects
-from datumaro_clip.curate.options import Choice, File, Option, Text, Values
 from datumaro_clip.curate.vector_options import EmbeddingOptions
 from datumaro_clip.errors import OptionError
 from datumaro_clip.host.codec.items import describe_dataset
@@ -21,6 +20,7 @@ from datumaro_clip.host.embedding import Embedder, attach, with_detected_labels
 from datumaro_clip.host.precomputed import PrecomputedVectors
 from datumaro_clip.host.storing import ItemStorer, provenance_of, refuse_another_size
 from datumaro_clip.host.transform import DeclaredTransform
+from datumaro_clip.options import Choice, File, Option, Text, Values
 from datumaro_clip.store import create_store, kind_names
 
 log = logging.getLogger(__name__)

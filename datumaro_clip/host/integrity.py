@@ -13,9 +13,9 @@ from datumaro.components.validator import Severity, Validator
 
 from datumaro_clip.curate.integrity import OPTIONS, SEVERITIES, Look, find_faults, look_at
 from datumaro_clip.curate.objects import CropOptions
-from datumaro_clip.curate.options import read_options
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.items import label_names, neutral
+from datumaro_clip.options import read_options
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,6 @@ from datumaro.util.annotation_util import max_bbox
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.mapping import NameMapping, read_mapping
-from datumaro_clip.curate.options import File, Flag, Option
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.synonyms import LabelledBox, LabelSource, iou, mean_direction
 from datumaro_clip.embedding.keys import content_digest
@@ -32,6 +31,7 @@ from datumaro_clip.errors import ImageError, OptionError
 from datumaro_clip.host.items import label_names, neutral
 from datumaro_clip.host.sources import Named
 from datumaro_clip.host.transform import DeclaredTransform
+from datumaro_clip.options import File, Flag, Option
 from datumaro_clip.texts import fill_prompt
 from datumaro_clip.vectors import FloatArray
 

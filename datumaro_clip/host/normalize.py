@@ -15,11 +15,11 @@ from datumaro.components.dataset_base import DatasetItem
 
 from datumaro_clip.curate.mapping import NameMapping, read_mapping
 from datumaro_clip.curate.metadata import CAPTION_RULES, LABEL_CASES, Change, alike_attributes, clean_captions
-from datumaro_clip.curate.options import Choice, File, Flag, Option, Several
 from datumaro_clip.host.items import key_of, label_names
 from datumaro_clip.host.labels import Renaming, without_doubles
 from datumaro_clip.host.objects import class_of
 from datumaro_clip.host.transform import DeclaredTransform
+from datumaro_clip.options import Choice, File, Flag, Option, Several
 from datumaro_clip.tables.delimited import write_delimited
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from datumaro.components.dataset_base import DatasetItem, IDataset
 from datumaro.components.transformer import Transform
 
 from datumaro_clip.curate.decisions import DecisionLog
-from datumaro_clip.curate.options import Option, Values, read_options
 from datumaro_clip.curate.run import options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
 from datumaro_clip.functions import decide_and_report
@@ -20,6 +19,7 @@ from datumaro_clip.host.apply import DecidedItems
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.items import label_names, neutral, with_labels
 from datumaro_clip.host.specs import class_name
+from datumaro_clip.options import Option, Values, read_options
 
 _log = logging.getLogger(__name__)
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from datumaro_clip.errors import OptionError
 from datumaro_clip.objects.detections import Detections
 from datumaro_clip.objects.placement import InputSettings
+from datumaro_clip.options import Option, Several, Share, Text, Whole, read_options
 from datumaro_clip.vectors import FloatArray
 
 #: The smallest side of a tile, in pixels: a smaller one shows hardly more than a part of an object.
@@ -26,9 +28,26 @@ _EDGE = 2.0
 Tile = tuple[int, int, int, int]
 
 
+_option = partial(Option, group="detector")
+#: The options of :class:`DetectionOptions`.
+DETECTION_OPTIONS = (
+    _option("min-confidence", Share(), 0.25, "least confidence of an object"),
+    _option("classes", Several(of=Text(metavar="NAME")), (), "classes to keep", unset="all of the detector"),
+    _option("iou", Share(), 0.65, "boxes of one class that overlap more are one object"),
+    _option("max-objects", Whole(at_least=1, metavar="N"), 100, "most objects of a picture"),
+    _option(
+        "tile",
+        Whole(at_least=LEAST_TILE, metavar="PIXELS"),
+        None,
+        "also look at overlapping tiles of this size, for small objects",
+        unset="the whole picture only",
+    ),
+)
+
+
 @dataclass(frozen=True)
 class DetectionOptions:
-    """Which boxes are wanted.
+    """Which boxes are wanted; checked against :data:`DETECTION_OPTIONS`.
 
     Attributes
     ----------
@@ -52,14 +71,7 @@ class DetectionOptions:
     tile: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("min_confidence", "iou"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise OptionError(f"--{name.replace('_', '-')} must be from 0 to 1, got {value}")
-        if self.max_objects < 1:
-            raise OptionError(f"--max-objects must be at least 1, got {self.max_objects}")
-        if self.tile is not None and self.tile < LEAST_TILE:
-            raise OptionError(f"--tile must be at least {LEAST_TILE}, got {self.tile}")
+        read_options(DETECTION_OPTIONS, vars(self), "the detector")
 
 
 class Detector(ABC):

@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from PIL import Image as Pictures
 
 from datumaro_clip.curate import integrity
-from datumaro_clip.curate.options import (
+from datumaro_clip.curate.run import options_of, read_values
+from datumaro_clip.curate.tools import MODULES, Tool, tool_named
+from datumaro_clip.errors import OptionError
+from datumaro_clip.host.transform import transform_of
+from datumaro_clip.options import (
     Choice,
     Flag,
     Kind,
@@ -32,10 +36,6 @@ from datumaro_clip.curate.options import (
     add_options,
     read_options,
 )
-from datumaro_clip.curate.run import options_of, read_values
-from datumaro_clip.curate.tools import MODULES, Tool, tool_named
-from datumaro_clip.errors import OptionError
-from datumaro_clip.host.transform import transform_of
 
 TOOLS = [tool_named(name) for name in MODULES]
 # What a tool needs to be told before anything else can be.
