@@ -21,8 +21,8 @@ $(VENV)/installed-%: pyproject.toml datumaro_clip.pth
 demo: $(VENV)/installed-$(EXTRAS) ## Show the whole product on drawn pictures
 	$(BIN)/datum-clip demo
 
-test: $(VENV)/installed-$(EXTRAS) ## Run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/installed-$(EXTRAS) ## Run the tests (WORKERS=2 in two processes)
+	$(BIN)/python -m pytest $(if $(WORKERS),-n $(WORKERS) --dist loadgroup)
 
 # What pins stored bytes, decoded pixels, tokens and vectors.
 PINNED := $(addprefix tests/test_,store_golden.py store_columns.py store_hashes.py tiny.py texts.py model_openvino.py \
