@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter, WebSocket
 from served import client_of, colours_store, picture
 from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
 
 from datumaro_clip.errors import OptionError
-from datumaro_clip.service import Settings, from_environment
+from datumaro_clip.service import Settings, create_app, from_environment
 from datumaro_clip.service.access import COOKIE, Tokens
+from datumaro_clip.service.serving import Service
+from datumaro_clip.testing import FakeEncoder
 from datumaro_clip.testing.fake_encoder import COLOURS
 
 READ, WRITE = "read-token", "write-token"
@@ -136,6 +140,21 @@ def test_tokens_open_what_they_say(guarded: TestClient, headers: dict[str, str],
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login"])
 def test_what_probes_and_people_ask_first_is_open(guarded: TestClient, path: str):
     assert guarded.get(path).status_code == 200
+
+
+def test_a_websocket_is_refused_since_nothing_guards_it(store: Path):
+    def page(service: Service) -> APIRouter:
+        router = APIRouter()
+
+        @router.websocket("/talk")
+        async def talk(websocket: WebSocket) -> None:
+            await websocket.accept()
+
+        return router
+
+    app = create_app({"colours": store}, FakeEncoder(), TOKENS, pages=[page])
+    with TestClient(app) as client, pytest.raises(WebSocketDisconnect), client.websocket_connect("/talk"):
+        pass
 
 
 def test_a_refused_body_is_not_read(guarded: TestClient):

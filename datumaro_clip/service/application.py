@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from datumaro_clip.errors import OptionError
 from datumaro_clip.model.encoder import Encoder
@@ -181,8 +182,12 @@ class Application:
         return self._api.openapi()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._api(scope, receive, send)
+            return
+        if scope["type"] == "websocket":
+            # The middleware guards requests only: a websocket of an added page would need no token.
+            await WebSocketClose()(scope, receive, send)
             return
         prefix = self.service.settings.root_path
         if scope["path"] != prefix and not scope["path"].startswith(f"{prefix}/"):
