@@ -6,6 +6,7 @@ import json
 
 from codec_values import assert_identical, through_json
 from datumaro.components import annotation as dm
+from pandas.api.types import CategoricalDtype
 
 from datumaro_clip.host.codec.categories import decode_categories, encode_categories
 
@@ -36,6 +37,15 @@ def test_categories_come_back() -> None:
         mine, theirs = (getattr(each[dm.AnnotationType.mask], field) for each in (found, wanted))
         assert_identical(mine, theirs)
     assert decode_categories({}) == {}
+
+
+def test_types_of_columns_come_back() -> None:
+    """Of a categorical column, both the instance that Datumaro's tables have and the class."""
+    types = [int, float, str, bool, CategoricalDtype(), CategoricalDtype]
+    table = dm.TabularCategories.from_iterable([(f"column {n}", kind, {"a"}) for n, kind in enumerate(types)])
+    kind = dm.AnnotationType.tabular
+    found = decode_categories(through_json(encode_categories({kind: table})))
+    assert [column.dtype for column in found[kind].items] == types
 
 
 def test_equal_categories_have_equal_bytes() -> None:

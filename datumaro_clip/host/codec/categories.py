@@ -78,7 +78,7 @@ def _decode(value: Mapping[str, Any]) -> Categories:
         case "TabularCategories":
             category, types = TabularCategories(), _column_types()
             for name, kind, labels in value["items"]:
-                category.add(name, types[kind]() if kind == "category" else types[kind], decode_value(labels))
+                category.add(name, types[kind], decode_value(labels))
         case "Categories":
             category = Categories()
         case unknown:
@@ -87,17 +87,19 @@ def _decode(value: Mapping[str, Any]) -> Categories:
     return category
 
 
-def _column_types() -> dict[str, type]:
+def _column_types() -> dict[str, Any]:
     """Return the types that a table's column may have, by the names under which they are kept."""
     # Here, since it takes a third of a second, and few datasets are tables.
     from pandas.api.types import CategoricalDtype
 
-    return {"int": int, "float": float, "str": str, "bool": bool, "category": CategoricalDtype}
+    plain = {"int": int, "float": float, "str": str, "bool": bool}
+    # Datumaro's tables have an instance, but a column may have the class as well.
+    return {**plain, "category": CategoricalDtype(), "CategoricalDtype": CategoricalDtype}
 
 
 def _type_name(kind: Any) -> str:
     types = _column_types()
-    if isinstance(kind, types["category"]):
+    if isinstance(kind, types["CategoricalDtype"]):
         return "category"
     name = str(getattr(kind, "__name__", kind))
     if name not in types:
