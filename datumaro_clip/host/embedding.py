@@ -66,7 +66,7 @@ class Embedder:
 
 
 def with_detected_labels(categories: Any, objects: Objects | None) -> Any:
-    """Return a dataset's categories, with the labels added that the detector may give and that no class is called."""
+    """Return a dataset's categories, with the labels added that the detector may give and that name no class yet."""
     if objects is None or objects.detector is None:
         return categories
     labels = objects.detector.labels

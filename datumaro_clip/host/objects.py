@@ -197,7 +197,7 @@ def _detected(label: str | int | None, corners: tuple[float, ...] | None) -> str
 
 
 def class_numbers(classes: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
-    """Return the number of each label's class: of that very name, else of the same name otherwise written."""
+    """Return the number of each label's class: of exactly its name, else of the name in another spelling."""
     alike = {same_name(name): number for number, name in reversed(list(enumerate(classes)))}
     exact = {name: number for number, name in enumerate(classes)}
     found = {label: exact.get(label, alike.get(same_name(label))) for label in labels}

@@ -102,7 +102,7 @@ def listen(settings: Settings) -> socket.socket:
     Raises
     ------
     OptionError
-        If none can.
+        If it cannot listen there.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     # The protocol is named because only then asyncio switches Nagle's algorithm off; with it answers wait 40 ms.
