@@ -109,11 +109,12 @@ class Store(StoreReader):
         """
         require_subsets(self, [] if subset is None else [subset])
         index = SearchIndex.from_store(self)
+        own = query if isinstance(query, ItemKey) else None
         where = None
-        if isinstance(query, ItemKey) or subset is not None:
+        if own is not None or subset is not None:
 
             def where(key: ItemKey) -> bool:
-                return key != query and subset in (None, key.subset)
+                return key != own and subset in (None, key.subset)
 
         if isinstance(query, ItemKey):
             vector = item_vector(self, query)
