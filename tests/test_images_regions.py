@@ -31,6 +31,12 @@ def test_a_box_is_widened_to_whole_pixels_and_cut_at_the_borders():
     assert part[0, 0].tolist() == [9, 30, 0]
 
 
+def test_no_mask_of_the_whole_picture_is_made_for_a_plain_box(monkeypatch: pytest.MonkeyPatch):
+    picture = gradient()
+    monkeypatch.setattr(Image, "new", lambda *args: pytest.fail("a mask was made"))
+    assert cut(Region((20, 10, 10, 20)), picture).shape == (20, 10, 3)
+
+
 def test_a_margin_is_a_share_of_each_side():
     part = cut(Region((20, 10, 10, 20), margin=0.1))
     assert part.shape == (24, 12, 3)

@@ -115,11 +115,13 @@ class Region:
     def _hidden(self, size: tuple[int, int]) -> Image.Image | None:
         """Return a mask, mode ``1``, of the pixels of a (width, height) picture that become grey; None if none do."""
         if self.mask is None:
+            if not self.outline:
+                return None
             hidden = Image.new("1", size, 1)
             for polygon in self.outline:
                 if len(polygon) >= 6:
                     ImageDraw.Draw(hidden).polygon(polygon, fill=0)
-            return hidden if self.outline else None
+            return hidden
         mask = np.asarray(self.mask(), bool)
         if mask.shape != size[::-1]:
             wanted, got = f"{size[0]}x{size[1]}", "x".join(map(str, mask.shape[::-1]))
