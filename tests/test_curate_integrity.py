@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -129,3 +130,14 @@ def test_vectors_of_objects_are_of_one_space_with_those_of_pictures():
     few = find_faults([item(embedding=OTHER), item("d", embedding=OTHER), replace(of_objects, boxes=carried[:1])], 2)
     assert [fault.kind for fault in few] == ["MissingVector", "MixedVectorSpaces"]
     assert "annotation 0" in few[1].message
+
+
+def test_nothing_is_kept_of_boxes_without_a_vector():
+    many = replace(item(), boxes=tuple(ItemBox((1, 1, 2, 2), None, None, n) for n in range(20_000)))
+    tracemalloc.start()
+    try:
+        assert kinds(many, look=Look()) == []
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 18

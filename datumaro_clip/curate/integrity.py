@@ -114,7 +114,7 @@ def find_faults(
     found: list[Fault] = []
     seen: Counter[ItemKey] = Counter()
     vectors: list[tuple[ItemKey, bool, VectorSpace | None]] = []
-    of_objects: list[tuple[ItemKey, int, VectorSpace | None]] = []
+    of_objects: list[tuple[ItemKey, int, VectorSpace]] = []
     crop = crop or CropOptions()
     captioned, bare = 0, []
     for item in items:
@@ -123,7 +123,9 @@ def find_faults(
         found += _of_item(item, seen_picture, vector, class_count, known)
         for box in item.boxes:
             found += _of_object(item.key, box, seen_picture, crop)
-            of_objects.append((item.key, box.annotation, _stored_vector(box.carried)[1]))
+            _, box_space = _stored_vector(box.carried)
+            if box_space is not None:
+                of_objects.append((item.key, box.annotation, box_space))
         seen[item.key] += 1
         captioned += bool(item.captions)
         bare += [] if item.captions else [item.key]
@@ -212,7 +214,7 @@ def _stored_vector(value: Any) -> tuple[FloatArray | None, VectorSpace | None]:
 
 
 def _across_vectors(
-    found: list[tuple[ItemKey, bool, VectorSpace | None]], of_objects: list[tuple[ItemKey, int, VectorSpace | None]]
+    found: list[tuple[ItemKey, bool, VectorSpace | None]], of_objects: list[tuple[ItemKey, int, VectorSpace]]
 ) -> Iterator[Fault]:
     """Find items without a vector where others have one, and vectors that are not of the most frequent space."""
     spaces = Counter(space for *_, space in (*found, *of_objects) if space is not None)
@@ -226,6 +228,6 @@ def _across_vectors(
         elif space not in (None, usual):
             yield Fault("MixedVectorSpaces", key, f"its vector is of {space}, most are of {usual}")
     for key, annotation, space in of_objects:
-        if space not in (None, usual):
+        if space != usual:
             which = f"the vector of annotation {annotation}"
             yield Fault("MixedVectorSpaces", key, f"{which} is of {space}, most of {usual}")
