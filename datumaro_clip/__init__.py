@@ -9,20 +9,18 @@ if TYPE_CHECKING:
     from datumaro_clip.curate.decisions import Decision, DecisionLog
     from datumaro_clip.curate.item import Item
     from datumaro_clip.embedding import embed, embed_texts
-    from datumaro_clip.functions import (
+    from datumaro_clip.functions.curation import (
         DuplicateGroup,
         DuplicateGroups,
-        Hits,
-        Store,
         align,
         classify,
         clean,
         find_duplicates,
         last_decisions,
-        open_store,
         outliers,
         sample,
     )
+    from datumaro_clip.functions.opened import Hits, Store, open_store
     from datumaro_clip.host.registration import register
     from datumaro_clip.model.encoder import Encoder
     from datumaro_clip.model.loading import load_model
@@ -59,20 +57,23 @@ __all__ = [
 
 _autoload.install()
 
-# Modules of names that :mod:`datumaro_clip.functions` does not define. All are imported on first use: the start-up hook
-# imports this package in every Python process.
+# Modules of names that :mod:`datumaro_clip.functions.curation` does not define. All are imported on first use: the
+# start-up hook imports this package in every Python process.
 _HOMES = {
     "Decision": "datumaro_clip.curate.decisions",
     "DecisionLog": "datumaro_clip.curate.decisions",
     "Embedding": "datumaro_clip.vectors",
     "Encoder": "datumaro_clip.model.encoder",
     "Hit": "datumaro_clip.search",
+    "Hits": "datumaro_clip.functions.opened",
     "Item": "datumaro_clip.curate.item",
     "ItemKey": "datumaro_clip.vectors",
+    "Store": "datumaro_clip.functions.opened",
     "VectorSpace": "datumaro_clip.vectors",
     "embed": "datumaro_clip.embedding",
     "embed_texts": "datumaro_clip.embedding",
     "load_model": "datumaro_clip.model.loading",
+    "open_store": "datumaro_clip.functions.opened",
     "register": "datumaro_clip.host.registration",
 }
 
@@ -86,7 +87,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES.get(name, "datumaro_clip.functions")), name)
+    return getattr(import_module(_HOMES.get(name, "datumaro_clip.functions.curation")), name)
 
 
 def __dir__() -> list[str]:

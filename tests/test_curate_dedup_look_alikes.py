@@ -19,7 +19,7 @@ from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.near import find_near, referee
 from datumaro_clip.curate.thumbnails import square_thumbnail
 from datumaro_clip.errors import DecisionError, ImageError
-from datumaro_clip.functions import find_duplicates
+from datumaro_clip.functions.curation import find_duplicates
 
 # The upper left corner of the part that may be missing.
 PLACE = (480, 300)

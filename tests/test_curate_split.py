@@ -14,7 +14,7 @@ from PIL import Image
 from datumaro_clip.curate.item import Item
 from datumaro_clip.curate.split import copy_groups, split_groups
 from datumaro_clip.errors import OptionError
-from datumaro_clip.functions import find_duplicates
+from datumaro_clip.functions.curation import find_duplicates
 
 
 def test_nothing_has_no_parts():

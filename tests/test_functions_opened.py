@@ -15,7 +15,7 @@ from datumaro.components.media import Image
 from PIL import Image as Pictures
 
 import datumaro_clip
-from datumaro_clip import Decision, Item, ItemKey, VectorSpace, functions
+from datumaro_clip import Decision, Hits, Item, ItemKey, VectorSpace
 from datumaro_clip.curate import decisions as decisions_module
 from datumaro_clip.errors import InvalidVectorError, MissingDependencyError, OptionError
 from datumaro_clip.system import terminal
@@ -79,7 +79,7 @@ def test_hits_and_stores_are_shown_with_pictures_and_as_a_table(store: Path):
         table = hits.to_pandas()
         assert list(table.columns) == ["rank", "id", "subset", "score"]
         assert table["id"].tolist() == [hit.key.id for hit in hits]
-        assert list(functions.Hits().to_pandas().columns) == ["rank", "id", "subset", "score"]
+        assert list(Hits().to_pandas().columns) == ["rank", "id", "subset", "score"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_every_public_object_says_what_it_is(encoder: FakeEncoder):
         ),
         str(VectorSpace("name:own", 4, "own")): "own (name:own, 4 dimensions)",
         repr(datumaro_clip.find_duplicates(np.empty((0, 4)))): "0 groups of duplicates, 0 copies",
-        repr(functions.Hits()): "0 hits",
+        repr(Hits()): "0 hits",
     }
     assert list(told) == list(told.values())
     assert repr(encoder).startswith("FakeEncoder(")

@@ -73,7 +73,7 @@ class _ToolParser(Parser):
 def _make(args: argparse.Namespace) -> int:
     from datumaro_clip.curate.run import options_of, read_values
     from datumaro_clip.curate.tools import tool_named
-    from datumaro_clip.functions import decide_and_report
+    from datumaro_clip.functions.curation import decide_and_report
     from datumaro_clip.host.items import label_names, neutral
     from datumaro_clip.host.sources import open_dataset
 

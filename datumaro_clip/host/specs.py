@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from datumaro_clip.curate.tools import MODULES
@@ -42,6 +43,7 @@ PLUGINS = (
 )
 
 
+@cache
 def store_plugins() -> tuple[PluginSpec, ...]:
     """Return three plugins for each kind of store that is installed, ours and others' alike."""
     roles = (("Base", "DatasetBase", ()), ("Exporter", "Exporter", ()), ("Importer", "Importer", (".json",)))

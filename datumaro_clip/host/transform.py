@@ -14,7 +14,7 @@ from datumaro.components.transformer import Transform
 from datumaro_clip.curate.decisions import DecisionLog
 from datumaro_clip.curate.run import options_of, read_values
 from datumaro_clip.curate.tools import MODULES, Tool, tool_named
-from datumaro_clip.functions import decide_and_report
+from datumaro_clip.functions.curation import decide_and_report
 from datumaro_clip.host.apply import DecidedItems
 from datumaro_clip.host.configured import add_configured_options
 from datumaro_clip.host.items import label_names, neutral, with_labels

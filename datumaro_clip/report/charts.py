@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from datumaro_clip.curate.decisions import Measure
-from datumaro_clip.evaluate.evaluation import Point
+
+if TYPE_CHECKING:
+    from datumaro_clip.evaluate.evaluation import Point
 
 # Of a histogram: its size, its margins, and the number of its bars.
 _WIDTH, _HEIGHT, _LEFT, _FOOT, _HEAD = 720, 210, 44, 46, 20
