@@ -290,7 +290,7 @@ def embed_columns(
 def embed_all(
     items: Sequence[Item], model: RunModel, *, texts: str = "none", objects: Objects | None = None
 ) -> Iterator[ItemEmbedding[Item]]:
-    """Embed items, those included that fail, unless the run is to fail then; ``texts`` as of :func:`embed_columns`."""
+    """Embed items; yield failed ones, too, unless ``on_error`` is ``fail``; ``texts`` as in :func:`embed_columns`."""
     on_error = "fail" if model.options.on_error == "fail" else "keep"
     options = replace(model.options, texts="none" if texts == "pictures" else texts, on_error=on_error)
     return Embedder(options, model, objects).run(items)

@@ -166,7 +166,7 @@ TOOL = Tool(
 
 
 def neighbour_count(total: int, wanted: int | None = None) -> int:
-    """Return which neighbour to compare with: the 10th, or the one at rank 2% of ``total``; at most the last."""
+    """Return which neighbour to compare with: by default the 10th, or the one at rank 2%; at most the last."""
     return max(0, min(wanted or max(_FEWEST_NEIGHBOURS, round(_FOREIGN_SHARE * total)), total - 1))
 
 

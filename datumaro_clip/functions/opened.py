@@ -105,7 +105,9 @@ class Store(StoreReader):
         OptionError
             If the store holds no vectors, no such item, or no such subset.
         SpaceMismatchError
-            If the model's vectors, or a vector's length, do not fit the store.
+            If the model's vectors do not fit the store.
+        InvalidVectorError
+            If a vector is not of the store's dimension, or all zeros.
         """
         require_subsets(self, [] if subset is None else [subset])
         index = SearchIndex.from_store(self)

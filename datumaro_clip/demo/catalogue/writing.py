@@ -79,7 +79,7 @@ def _draw_all(root: Path, entries: list[Entry], progress: Callable[[int], object
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a document with one line for each entry of a list."""
+    """Write a document as indented JSON, with the same bytes on every system."""
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
     path.write_text(text, encoding="utf-8", newline="\n")
 

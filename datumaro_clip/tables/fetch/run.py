@@ -134,7 +134,9 @@ def fetch_table(
     Raises
     ------
     OptionError
-        If the directory belongs to another table, or another process fetches to it.
+        If the directory belongs to another table, or was begun with other options.
+    StoreWriteError
+        If another process fetches to the directory.
     TableError
         If the table has no column of addresses.
     """
