@@ -68,7 +68,9 @@ def test_dedup_moves_and_marks():
     assert len(moved.get_subset("copies")) == 3
     marked = copies().transform(ClipDedup, no_vectors=True, action="mark")
     assert marked.get("same", "train").attributes["clip_reason"] == "exact_duplicate"
-    assert marked.get("same", "train").attributes["clip_representative"] == "first@val"
+    marks = marked.get("same", "train").attributes
+    assert marks["clip_representative"] == "first@val"
+    assert isinstance(marks["clip_group"], int)
 
 
 def test_dedup_honours_exceptions(tmp_path: Path):

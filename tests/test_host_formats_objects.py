@@ -56,6 +56,13 @@ def test_an_objects_vector_comes_back(annotation: dm.Annotation, kind: str, tmp_
     assert (embedding.bbox, embedding.source, embedding.space) == (box_of(annotation), SOURCE, SPACE)
 
 
+def test_a_vector_that_is_none_is_refused_by_the_items_name(kind: str, tmp_path: Path) -> None:
+    box = detected()
+    box.attributes[EMBEDDING_ATTRIBUTE] = 5.0
+    with pytest.raises(InvalidVectorError, match=r"item 'i' \(subset 'train'\), annotation 1"):
+        stored(tmp_path / "store", kind, [item(dm.Caption("a"), box)])
+
+
 def test_the_columns_say_what_the_annotation_says(kind: str, tmp_path: Path) -> None:
     """Class, confidence and detector are had without decoding a payload; the annotation keeps its own."""
     path = stored(tmp_path / "store", kind, [item(of(detected(), 3), of(dm.Bbox(0, 0, 5, 5), 4))])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -145,6 +146,16 @@ def test_a_version_of_more_digits_than_python_reads_is_refused(tmp_path: Path) -
     (tmp_path / "clip_mmap.json").write_bytes(first + b"\n}")
     with pytest.raises(StoreFormatError, match="first line is damaged"):
         open_store(tmp_path)
+
+
+@pytest.mark.parametrize("digit", ["0", "f"])
+def test_a_manifest_of_another_digest_is_damaged(store: Path, digit: str) -> None:
+    """Whichever of the two digests is the larger."""
+    file = manifest_path(store, kind_of(store))
+    head, _, body = file.read_bytes().partition(b"\n")
+    file.write_bytes(re.sub(rb"[0-9a-f]{64}", digit.encode() * 64, head) + b"\n" + body)
+    with pytest.raises(StoreCorruptError, match="contradicts its digest"):
+        open_store(store)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"not json", b'{"format":"coco"}', pickle.dumps({"format": 1})])
