@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from datumaro.components.annotation import Bbox, Polygon
+from datumaro.components.annotation import Bbox, Caption, Polygon
 from datumaro.components.dataset import Dataset
 from datumaro.components.dataset_base import DatasetItem
 from small_datasets import Repeating, copies, ids, item, pixels, several
@@ -63,10 +63,11 @@ def test_replaying_on_another_dataset_is_refused(tmp_path: Path):
         DecidedItems(made, {}).require_keys(key_of(each) for each in several())
 
 
-@pytest.mark.parametrize(("group", "left"), [(0, [9]), (5, [])])
+@pytest.mark.parametrize(("group", "left"), [(0, [9, 3]), (5, [3])])
 def test_an_outline_goes_with_the_box_of_its_group_and_not_for_having_none(group: int, left: list[int]):
     outline = Polygon([1, 2, 9, 2, 9, 9], id=9, group=group)
-    boxed = DatasetItem("a", subset="train", annotations=[Bbox(1, 2, 8, 7, id=8, group=group), outline])
+    notes = [Bbox(1, 2, 8, 7, id=8, group=group), outline, Caption("it", id=3)]
+    boxed = DatasetItem("a", subset="train", annotations=notes)
     log = DecisionLog("it", {}, None, (Decision(ItemKey("a", "train"), "drop", "why", annotation=0),))
     [found] = DecidedItems(log, {}).apply([boxed])
     assert [note.id for note in found.annotations] == left
