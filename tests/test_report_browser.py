@@ -61,7 +61,7 @@ class Page:
         self.tab.on("console", lambda told: self.errors.append(told.text) if told.type == "error" else None)
         self.tab.on("request", self._asked)
         self.tab.goto(path.as_uri())
-        self.tab.wait_for_selector(".tools")
+        self.tab.locator(".card").first.wait_for()
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith(("file:", "data:", "blob:")):
@@ -208,10 +208,10 @@ def test_cards_are_filtered_by_reason_subset_label_and_text_and_sorted_by_score(
 def test_a_copy_is_enlarged_beside_what_stays_and_under_a_slider(page: Page):
     page.tab.locator(".card").nth(1).locator(".picture").click()
     dialog = page.tab.locator("dialog")
-    assert dialog.locator("figcaption b").all_inner_texts() == ["item-0", "item-1"]
+    sync_api.expect(dialog.locator("figcaption b")).to_have_text(["item-0", "item-1"])
     dialog.get_by_role("button", name="slider").click()
     dialog.get_by_label("Where the pictures meet").fill("20")
-    assert "20%" in dialog.locator(".overlay img").nth(1).evaluate("node => getComputedStyle(node).clipPath")
+    sync_api.expect(dialog.locator(".overlay img").nth(1)).to_have_css("clip-path", re.compile("20%"))
     page.tab.locator("dialog h2").click()
     page.tab.keyboard.press("j")
     sync_api.expect(dialog.locator("h2")).to_have_text("item-2")
@@ -236,7 +236,7 @@ def test_hostile_captions_are_words_and_no_other_script_runs(browser: Any, drawn
     for text in HOSTILE:
         page.tab.get_by_label("Search ids").fill(text.splitlines()[0])
         page.tab.locator(".card .picture").first.click()
-        assert text.split("\u2028")[0] in page.tab.locator("dialog[open] dl").inner_text()
+        sync_api.expect(page.tab.locator("dialog[open] dl")).to_contain_text(text.split("\u2028")[0])
         page.tab.keyboard.press("Escape")
     assert page.tab.evaluate("typeof hacked") == "undefined"
     assert page.tab.locator("[onerror]").count() == 0
@@ -327,5 +327,5 @@ def test_it_is_no_wider_than_a_phone(browser: Any, drawn: Path, width: int):
     page.tab.locator(".card").nth(1).get_by_role("button", name="Keep").click()
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
     page.tab.locator(".card .picture").nth(1).click()
-    assert page.tab.evaluate("document.querySelector('dialog').scrollWidth") <= width
+    assert page.tab.locator("dialog").evaluate("node => node.scrollWidth") <= width
     page.close()

@@ -77,7 +77,7 @@ def test_two_stores_are_compared_and_switched_between(browser: Any, made: Path):
         page = Page(browser, served, "/explore?room=compare")
         page.tab.get_by_label("Compare with").select_option("part")
         page.tab.get_by_text(f"part: {len(keys)}").wait_for()
-        assert page.tab.locator(".card").count() > 3
+        page.tab.locator(".card").nth(3).wait_for()
         page.tab.get_by_label("Store", exact=True).select_option("part")
         page.tab.wait_for_url("**/explore?store=part")
         page.tab.wait_for_selector(".tile img")
