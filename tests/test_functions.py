@@ -180,3 +180,10 @@ def test_a_log_says_what_it_holds_and_the_report_is_written(tmp_path: Path, capl
 def test_a_users_own_vectors_need_not_be_of_unit_length():
     vectors = 7.0 * unit_rows(np.random.default_rng(0).standard_normal((5, 8)))
     assert len(datumaro_clip.sample(vectors, ratio=0.4).keys_with()) == 2
+
+
+@pytest.mark.parametrize(("data", "got"), [("a.jpg", "the one path 'a.jpg'"), (None, "NoneType"), (5, "int")])
+def test_what_is_no_list_of_pictures_is_refused(data: object, got: str):
+    """An opened store, for example: it is no list of what it holds."""
+    with pytest.raises(OptionError, match=f"wanted a list of items or of paths.* got {got}"):
+        datumaro_clip.find_duplicates(data)

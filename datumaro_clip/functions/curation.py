@@ -263,6 +263,11 @@ def _items(data: Data, options: dict[str, Any]) -> tuple[list[Item], dict[str, A
     if not isinstance(data, np.ndarray):
         if isinstance(data, str | os.PathLike):
             raise OptionError(f"wanted a list of items or of paths, got the one path {os.fspath(data)!r}")
+        if not isinstance(data, Iterable):
+            raise OptionError(
+                "wanted a list of items or of paths, or an array of vectors, such as open_store(PATH).vectors(); "
+                f"got {type(data).__name__}"
+            )
         return [each if isinstance(each, Item) else Item.of(os.fspath(each), each) for each in data], options
     rows = unit_rows(data)
     space = VectorSpace("name:given", rows.shape[1], "given")
