@@ -37,9 +37,12 @@ export function listen() {
     run();
   });
   // A card that is reached with Tab is the one that the keys are about.
-  document.addEventListener("focusin", (event) => {
+  const follow = (/** @type {Event} */ event) => {
     const card = event.target instanceof HTMLElement ? event.target.closest(".card") : null;
     const row = card ? Number(card.id.replace("card-", "")) : -1;
     if (row >= 0 && row !== state.focus) update({ focus: row });
-  });
+  };
+  // A press of the mouse focuses, too: a page that scrolled then would take the click from what was pressed.
+  document.addEventListener("focusin", (event) => /** @type {Element} */ (event.target).matches(":focus-visible") && follow(event));
+  document.addEventListener("click", follow);
 }
