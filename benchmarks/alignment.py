@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from datumaro_clip.curate.align import combine, combine_margins, margins, mismatch_threshold
+from datumaro_clip.curate.margins import combine, combine_margins, margins, mismatch_threshold
 from datumaro_clip.vectors import unit_rows
 
 # Share of the good items that the best threshold may lose.

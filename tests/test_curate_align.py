@@ -10,7 +10,8 @@ import pytest
 from columns_of import columns_of
 
 from datumaro_clip.curate import align
-from datumaro_clip.curate.align import combine, combine_margins, keep_top, margins, mismatch_threshold
+from datumaro_clip.curate.align import keep_top
+from datumaro_clip.curate.margins import combine, combine_margins, margins, mismatch_threshold
 from datumaro_clip.curate.run import read_values
 from datumaro_clip.errors import OptionError
 from datumaro_clip.similarity import top_k

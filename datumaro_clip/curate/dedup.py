@@ -10,11 +10,11 @@ from threading import Lock
 
 import numpy as np
 
-from datumaro_clip.curate.align import combine
 from datumaro_clip.curate.clusters import clusters_option
 from datumaro_clip.curate.columns import Columns, Verdicts, map_pictures
 from datumaro_clip.curate.duplicates import Candidate, Duplicate, Findings, find_duplicates, pixel_digest
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.margins import combine
 from datumaro_clip.curate.near import Difference, Pictures
 from datumaro_clip.curate.near.rings import Thumbnail
 from datumaro_clip.curate.nearest import SAMPLE

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from datumaro_clip.curate.align import FEWEST_PAIRS, BoolArray, Scores, fit_mixture, margins
 from datumaro_clip.curate.classify import DEFAULT_TEMPLATES, class_scores
 from datumaro_clip.curate.columns import Columns, IntArray, Verdicts
+from datumaro_clip.curate.margins import FEWEST_PAIRS, BoolArray, Scores, fit_mixture, margins
 from datumaro_clip.curate.nearest import IN_TURN, nearest_rows
 from datumaro_clip.curate.tools import Tool
 from datumaro_clip.options import Choice, Cosine, Flag, Option, Share, Values, Whole
@@ -276,7 +276,7 @@ def unlike_any_class(texts: FloatArray) -> BoolArray:
 def unlike_captions(images: FloatArray, texts: FloatArray, owner: IntArray) -> BoolArray:
     """Find the pictures that no caption fits, shape (N,): whose best caption fits far worse than best captions do.
 
-    Parameters are those of :func:`~datumaro_clip.curate.align.margins`; pictures without captions are not found.
+    Parameters are those of :func:`~datumaro_clip.curate.margins.margins`; pictures without captions are not found.
     """
     best = np.full(len(images), -np.inf)
     np.maximum.at(best, owner, margins(images, texts, owner).own)

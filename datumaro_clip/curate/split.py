@@ -10,12 +10,12 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from datumaro_clip.curate.align import BoolArray
 from datumaro_clip.curate.dedup import describe, pictures_of
 from datumaro_clip.curate.duplicates import Part
 from datumaro_clip.curate.embedder import embed_columns
 from datumaro_clip.curate.groups import IntArray, equal_groups
 from datumaro_clip.curate.item import Item
+from datumaro_clip.curate.margins import BoolArray
 from datumaro_clip.curate.near import find_copies
 from datumaro_clip.curate.run_model import RunModel
 from datumaro_clip.curate.thumbnails import ThumbnailFile
