@@ -229,6 +229,19 @@ def test_a_copy_is_enlarged_beside_what_stays_and_under_a_slider(page: Page):
     sync_api.expect(dialog.locator(".sides figcaption b")).to_have_text(["item-0", "item-20"])
 
 
+def test_a_card_that_is_partly_out_of_view_opens_with_one_click(page: Page):
+    """A page that scrolls while the mouse is down takes the click away."""
+    card = page.tab.locator(".card").nth(1)
+    top = card.evaluate("node => node.getBoundingClientRect().top + scrollY")
+    page.tab.evaluate("top => scrollTo(0, top - innerHeight + 60)", top)
+    box = card.bounding_box()
+    page.tab.mouse.move(box["x"] + 40, box["y"] + 30)
+    page.tab.mouse.down()
+    page.tab.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.tab.mouse.up()
+    sync_api.expect(page.tab.locator("dialog h2")).to_have_text("item-1")
+
+
 def test_hostile_captions_are_words_and_no_other_script_runs(browser: Any, drawn: Path):
     page = Page(browser, drawn)
     for _ in range(12):
